@@ -1,0 +1,42 @@
+# Two commands do all their own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+DEMO_OUT ?= demo_out
+
+.PHONY: demo test test-edge lint types check env env-demo clean
+
+demo: env-demo  ## separate the example with the bundled model; no TensorFlow
+	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
+		--picture --overwrite -o $(DEMO_OUT)
+
+test: env  ## all tests
+	.venv/bin/python -m pytest
+
+test-edge: env  ## the runner's tests alone; they import no TensorFlow
+	.venv/bin/python -m pytest tests/edge
+
+check: lint types  ## what CI checks besides the tests
+
+lint: env
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: env
+	.venv/bin/mypy
+	cd edge && ../.venv/bin/mypy
+
+env: .venv/ready
+.venv/ready: setup.py edge/pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet -e ".[dev]" -e "./edge[plot]"
+	touch $@
+
+env-demo: .venv-demo/ready
+.venv-demo/ready: edge/pyproject.toml $(wildcard edge/mmdense_edge/*.py edge/mmdense_edge/models/*)
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps ./edge
+	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
+	touch $@
+
+clean:
+	rm -rf .venv .venv-demo $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info

@@ -1,0 +1,38 @@
+"""Music source separation on small machines: a TFLite model with its contract, NumPy and soundfile.
+
+Importing this package loads nothing; each exported name is imported at its first use.
+
+Example:
+    >>> import mmdense_edge
+    >>> sorted(mmdense_edge.__all__)
+    ['Model', 'ModelError', 'Separator', '__version__', 'load_model', 'read_contract']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmdense_edge.contract import Model, load_model, read_contract
+    from mmdense_edge.errors import ModelError
+    from mmdense_edge.separator import Separator
+
+__version__ = "0.1.0"
+__all__ = ["Model", "ModelError", "Separator", "__version__", "load_model", "read_contract"]
+
+_HOMES = {
+    "Model": "contract",
+    "ModelError": "errors",
+    "Separator": "separator",
+    "load_model": "contract",
+    "read_contract": "contract",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports an exported name when it is first used, so that the package itself loads nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

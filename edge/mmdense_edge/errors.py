@@ -1,0 +1,50 @@
+"""The errors that a user can meet: one line each with the rule, what was found, the way out."""
+
+from __future__ import annotations
+
+
+class MMDenseError(Exception):
+    """Base of this package's errors; its text is one line."""
+
+    def __init__(self, message: str) -> None:
+        """Joins the lines of `message`, because it may quote a name or a library's text.
+
+        Args:
+            message: what was wrong and what to do about it.
+        """
+        super().__init__(printable(message))
+
+
+class ModelError(MMDenseError, ValueError):
+    """A model file or its contract cannot be used."""
+
+
+class AudioError(MMDenseError, ValueError):
+    """Audio, in memory or in a file, cannot be used or written."""
+
+
+class SampleError(AudioError):
+    """Samples in memory, or their form, cannot be separated."""
+
+
+class InterpreterError(MMDenseError, RuntimeError):
+    """No usable TFLite interpreter is installed."""
+
+
+class UsageError(MMDenseError, ValueError):
+    """A request that cannot be carried out as it was put."""
+
+
+def printable(text: str) -> str:
+    """Returns `text` as one line that is safe to print: control characters are escaped.
+
+    Args:
+        text: any text, for example a file's name or a message that quotes one.
+
+    Example:
+        >>> printable("two\\nlines")
+        'two\\\\nlines'
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )

@@ -1,0 +1,229 @@
+"""Separates audio in memory or in blocks: the Python call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdense_edge.bundled import find
+from mmdense_edge.contract import Contract, Model, load_model
+from mmdense_edge.errors import SampleError, UsageError
+from mmdense_edge.pipeline import Pipeline, Stems
+from mmdense_edge.runtime import Network
+from mmdense_edge.transform import Samples
+
+MIN_RATE, MAX_RATE = 1000, 768000
+MAX_CHANNELS = 2
+
+# Samples that go through the chain at a time: bounds memory whatever blocks the caller has.
+PIECE = 1 << 15
+
+OnProgress = Callable[[int], None]
+
+
+class Separator:
+    """A model, ready to separate music into its sources.
+
+    Memory does not depend on the length of what `stream` is given, and every result has exactly
+    as many samples as the mixture. Where the sample rate is not the model's, the mixture is
+    resampled to round(num_samples * model rate / sample rate) samples (at least 1) and the stems
+    are resampled back; what the resampler gives beyond the mixture's length is cut, what it lacks
+    is filled up with zeros.
+
+    Args:
+        model: a model file, or the name of a bundled model; default the bundled default.
+        num_threads: threads of the interpreter, 1 to 256, default 1.
+
+    Raises:
+        ModelError: the model cannot be used.
+        InterpreterError: no usable TFLite interpreter is installed.
+        UsageError: no bundled model of that name.
+
+    Example:
+        >>> separator = Separator("model.tflite")                         # doctest: +SKIP
+        >>> stems = separator.separate(audio, sample_rate=44100)          # doctest: +SKIP
+        >>> stems["vocals"].shape == audio.shape                          # doctest: +SKIP
+        True
+    """
+
+    def __init__(self, model: str | os.PathLike[str] | None = None, num_threads: int = 1) -> None:
+        """Loads the model and runs it once."""
+        self.model: Model = load_model(find(model))
+        self.network = Network(self.model, num_threads)
+
+    @property
+    def contract(self) -> Contract:
+        """What the model says about itself."""
+        return self.model.contract
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The sources that the model separates."""
+        return self.contract.sources
+
+    @property
+    def runtime(self) -> str:
+        """The interpreter in use: ai_edge_litert, tflite_runtime or tensorflow."""
+        return self.network.runtime
+
+    def select(self, sources: Sequence[str] | None) -> tuple[str, ...]:
+        """Returns the sources asked for, in the model's order.
+
+        Args:
+            sources: names of the model's sources; None for all.
+
+        Raises:
+            UsageError: an unknown source, or none at all.
+        """
+        if sources is None:
+            return self.sources
+        if isinstance(sources, str) or not sources or not set(sources) <= set(self.sources):
+            raise UsageError(
+                f"sources must be a list of {', '.join(self.sources)}, got {sources!r}"
+            )
+        return tuple(name for name in self.sources if name in sources)
+
+    def separate(
+        self,
+        audio: npt.NDArray[np.floating],
+        sample_rate: int,
+        *,
+        sources: Sequence[str] | None = None,
+        residual: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Stems:
+        """Separates a whole signal.
+
+        Args:
+            audio: the mixture, floats, full scale 1.0, shape (num_samples,) or (num_samples,
+                channels) with 1 or 2 channels. It is not changed.
+            sample_rate: in Hz, 1000 to 768000.
+            sources: the sources wanted; default all.
+            residual: add "residual", the mixture less the sources wanted: all results then add up
+                to the mixture, to the rounding of float32.
+            progress: called with the number of samples done; an exception from it ends the work.
+
+        Returns:
+            For each source an array of the same shape as `audio`, float32.
+
+        Raises:
+            SampleError: no samples, NaN or infinity, more than 2 channels, not floats.
+            UsageError: an unknown source.
+        """
+        audio = np.asarray(audio)
+        if audio.ndim not in (1, 2):
+            raise SampleError(
+                f"audio must have shape (samples,) or (samples, channels), got {audio.shape}"
+            )
+        channels = 1 if audio.ndim == 1 else audio.shape[1]
+        stems: Stems = {}
+        done = 0
+        for block in self.stream(
+            [audio], sample_rate, channels, sources=sources, residual=residual, progress=progress
+        ):
+            for name, part in block.items():
+                if name not in stems:
+                    stems[name] = np.empty((len(audio), channels), np.float32)
+                stems[name][done : done + len(part)] = part
+            done += len(part)
+        return {name: stem.reshape(audio.shape) for name, stem in stems.items()}
+
+    def stream(
+        self,
+        blocks: Iterable[npt.NDArray[np.floating]],
+        sample_rate: int,
+        channels: int,
+        *,
+        sources: Sequence[str] | None = None,
+        residual: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Iterator[Stems]:
+        """Separates a signal block by block, in memory that does not depend on its length.
+
+        Args:
+            blocks: the mixture in blocks of any length, floats, full scale 1.0, each of shape
+                (samples, channels), or (samples,) if `channels` is 1.
+            sample_rate: in Hz, 1000 to 768000.
+            channels: 1 or 2.
+            sources, residual, progress: as in `separate`.
+
+        Yields:
+            For each source its next samples, shape (samples, channels), float32. Their lengths
+            are equal within a result and add up to the mixture's length.
+
+        Raises:
+            SampleError, UsageError: as `separate`, before the first block where it can be known.
+        """
+        wanted = self.select(sources)
+        if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
+            raise SampleError(
+                f"audio must have 1 or {MAX_CHANNELS} channels, got {channels}: "
+                "mix it down to stereo first"
+            )
+        if not MIN_RATE <= sample_rate <= MAX_RATE or sample_rate != int(sample_rate):
+            raise SampleError(
+                f"the sample rate must be whole, {MIN_RATE} to {MAX_RATE} Hz, got {sample_rate}"
+            )
+        pipeline = Pipeline(self.network, int(sample_rate), channels, wanted, residual)
+        return _run(pipeline, blocks, int(sample_rate), channels, progress)
+
+
+def _run(
+    pipeline: Pipeline,
+    blocks: Iterable[npt.NDArray[np.floating]],
+    sample_rate: int,
+    channels: int,
+    progress: OnProgress | None,
+) -> Iterator[Stems]:
+    done = 0
+    for stems in _stems(pipeline, blocks, sample_rate, channels):
+        length = len(next(iter(stems.values())))
+        done += length
+        if progress is not None:
+            progress(done)
+        if length:
+            yield stems
+
+
+def _stems(
+    pipeline: Pipeline,
+    blocks: Iterable[npt.NDArray[np.floating]],
+    sample_rate: int,
+    channels: int,
+) -> Iterator[Stems]:
+    received = 0
+    for block in blocks:
+        for first in range(0, len(block), PIECE):
+            piece = _checked(block[first : first + PIECE], received, sample_rate, channels)
+            received += len(piece)
+            yield from pipeline.push(piece)
+    if received == 0:
+        raise SampleError("audio must have at least 1 sample, got 0")
+    yield from pipeline.finish()
+
+
+def _checked(
+    block: npt.NDArray[np.floating], position: int, sample_rate: int, channels: int
+) -> Samples:
+    """Returns a block as float32 of shape (samples, channels), or says what is wrong with it."""
+    if not np.issubdtype(block.dtype, np.floating):
+        raise SampleError(
+            f"audio must be floats with full scale 1.0, got {block.dtype}: "
+            "divide integers by their full scale"
+        )
+    shaped = block[:, None] if block.ndim == 1 else block
+    if shaped.ndim != 2 or shaped.shape[1] != channels:
+        raise SampleError(f"blocks must have shape (samples, {channels}), got {block.shape}")
+    with np.errstate(over="ignore"):
+        samples = shaped.astype(np.float32)
+    bad = np.argwhere(~np.isfinite(samples))
+    if len(bad):
+        sample, channel = (int(index) for index in bad[0])
+        raise SampleError(
+            f"sample {position + sample} ({(position + sample) / sample_rate:.3f} s) of channel "
+            f"{channel + 1} is {samples[sample, channel]}: repair the audio first"
+        )
+    return samples

@@ -1,0 +1,108 @@
+"""From the mixture's spectra to the sources' spectra, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from mmdense_edge.runtime import Magnitude, Network
+from mmdense_edge.transform import Spectra
+
+
+class Windows:
+    """Slides the network over a stream of spectra and keeps the middle of each window.
+
+    A window has `frames` frames; `context_frames` on each side are seen and thrown away. Before the
+    first frame and after the last the network sees silence. Streaming and whole-track processing
+    are therefore the same computation.
+
+    Args:
+        network: called with each window's magnitude.
+        channels: channels of the signal, 1 or 2. A mono signal goes into a stereo network twice
+            and its estimates are averaged; a stereo signal goes through a mono network channel
+            by channel.
+        sources: the sources wanted, names of the network's.
+    """
+
+    def __init__(self, network: Network, channels: int, sources: Sequence[str]) -> None:
+        """Starts at the first frame of a signal."""
+        self._network = network
+        self._contract = network.contract
+        self._channels = channels
+        self._sources = tuple(sources)
+        self._buffer = self._silence(self._contract.context_frames)
+
+    def push(self, spectra: Spectra) -> Iterator[dict[str, Spectra]]:
+        """Takes the next frames and yields the estimates of each window that they complete.
+
+        Args:
+            spectra: of the mixture, shape (any number of frames, n_fft // 2 + 1, channels).
+
+        Yields:
+            For each source its spectra, shape (new frames, n_fft // 2 + 1, channels).
+        """
+        self._buffer = np.concatenate([self._buffer, spectra])
+        while len(self._buffer) >= self._contract.frames:
+            yield self._window(self._contract.step_frames)
+
+    def finish(self) -> Iterator[dict[str, Spectra]]:
+        """Ends the signal and yields the estimates of its remaining frames."""
+        left = len(self._buffer) - self._contract.context_frames
+        while left > 0:
+            missing = self._contract.frames - len(self._buffer)
+            self._buffer = np.concatenate([self._buffer, self._silence(max(0, missing))])
+            yield self._window(min(left, self._contract.step_frames))
+            left -= self._contract.step_frames
+
+    def _silence(self, frames: int) -> Spectra:
+        shape = (frames, self._contract.transform.num_bins, self._channels)
+        return np.zeros(shape, np.complex64)
+
+    def _window(self, keep: int) -> dict[str, Spectra]:
+        """Estimates the window at the buffer's start, of which `keep` frames are new."""
+        contract = self._contract
+        copies = max(1, contract.channels // self._channels)
+        window = np.repeat(self._buffer[: contract.frames], copies, axis=2)
+        magnitude = np.abs(window)
+        estimates = self._estimate(magnitude[:, : contract.bins])
+        self._buffer = self._buffer[contract.step_frames :]
+        middle = slice(contract.context_frames, contract.context_frames + keep)
+        phase = _phase(window[middle], magnitude[middle])
+        spectra = {
+            source: _all_bins(estimates[source][middle], magnitude[middle]) * phase
+            for source in self._sources
+        }
+        if copies == 1:
+            return spectra
+        return {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
+
+    def _estimate(self, magnitude: Magnitude) -> dict[str, Magnitude]:
+        """Runs the network on groups of as many channels as it takes."""
+        size = self._contract.channels
+        groups = [
+            self._network(np.ascontiguousarray(magnitude[:, :, first : first + size]))
+            for first in range(0, magnitude.shape[2], size)
+        ]
+        return {
+            source: np.concatenate([group[source] for group in groups], axis=2)
+            for source in self._sources
+        }
+
+
+def _phase(mixture: Spectra, magnitude: Magnitude) -> Spectra:
+    """Returns mixture / |mixture|, and 0 where the mixture is 0."""
+    return np.divide(mixture, magnitude, out=np.zeros_like(mixture), where=magnitude > 0)
+
+
+def _all_bins(estimate: Magnitude, magnitude: Magnitude) -> Magnitude:
+    """Extends an estimate to the bins that the network does not see, Nyquist among them.
+
+    They take the mask of the last bin that it sees, clipped to [0, 1].
+    """
+    bins = estimate.shape[1]
+    last = magnitude[:, bins - 1 : bins]
+    mask = np.zeros_like(last)
+    # Clipping before the division keeps a tiny magnitude from overflowing it.
+    np.divide(np.clip(estimate[:, bins - 1 :], 0, last), last, out=mask, where=last > 0)
+    return np.concatenate([estimate, mask * magnitude[:, bins:]], axis=1)

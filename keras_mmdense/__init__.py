@@ -1,0 +1,73 @@
+"""MMDenseNet music source separation in Keras.
+
+Everything public is loaded on first use: importing this package imports neither Keras nor a
+backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "AudioError": "errors",
+    "Band": "band",
+    "ExportError": "errors",
+    "Settings": "settings",
+    "SettingsError": "errors",
+    "Transform": "transform",
+    "adapt": "normalization",
+    "annotate": "model_settings",
+    "build": "model",
+    "build_from_settings": "model",
+    "export": "export",
+    "separate": "separation",
+    "settings_of": "model_settings",
+}
+_SUBMODULES = ("data",)
+__all__ = [
+    "AudioError",
+    "Band",
+    "ExportError",
+    "Settings",
+    "SettingsError",
+    "Transform",
+    "__version__",
+    "adapt",
+    "annotate",
+    "build",
+    "build_from_settings",
+    "data",
+    "export",
+    "separate",
+    "settings_of",
+]
+
+if TYPE_CHECKING:
+    from keras_mmdense import data
+    from keras_mmdense.band import Band
+    from keras_mmdense.errors import AudioError, ExportError, SettingsError
+    from keras_mmdense.export import export
+    from keras_mmdense.model import build, build_from_settings
+    from keras_mmdense.model_settings import annotate, settings_of
+    from keras_mmdense.normalization import adapt
+    from keras_mmdense.separation import separate
+    from keras_mmdense.settings import Settings
+    from keras_mmdense.transform import Transform
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        value = getattr(importlib.import_module(f"keras_mmdense.{_EXPORTS[name]}"), name)
+    elif name in _SUBMODULES:
+        value = importlib.import_module(f"keras_mmdense.{name}")
+    else:
+        raise AttributeError(f"module 'keras_mmdense' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

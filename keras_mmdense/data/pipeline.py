@@ -1,0 +1,187 @@
+"""The tf.data pipeline: from tracks to batches of magnitude spectrograms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_mmdense.data.excerpts import ACCOMPANIMENT, ExcerptReader, Mixing, check_tracks
+from keras_mmdense.data.faults import DatasetError
+from keras_mmdense.data.tracks import Audio, Track
+from keras_mmdense.model_settings import settings_of
+from keras_mmdense.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+def train(
+    tracks: Sequence[Track],
+    model: keras.Model | Settings,
+    *,
+    frames: int = 128,
+    batch_size: int = 8,
+    examples: int | None = None,
+    mixing: Mixing | None = None,
+    seed: int = 0,
+    first_epoch: int = 0,
+) -> tf.data.Dataset:
+    """Return a training set: random excerpts, augmented, mixed, as magnitudes.
+
+    Every epoch holds other excerpts. The excerpts follow from seed, epoch and position alone, so
+    a run that starts at `first_epoch` sees what an uninterrupted one would have seen.
+
+    Args:
+        tracks: Tracks of `keras_mmdense.data.open_dataset`.
+        model: The model to train, or its settings: sources, transform, bins, channels. A source
+            "accompaniment" is the sum of all but the vocals.
+        frames: Frames of an excerpt, a multiple of 2**scales.
+        batch_size: Examples in a batch.
+        examples: Examples in an epoch; default as many as fill the length of all tracks, at
+            least one batch. Rounded up to whole batches.
+        mixing: Share of real mixes and of silent sources, augmentation; default `Mixing()`.
+        seed: Seed of all random choices.
+        first_epoch: Number of the first epoch.
+
+    Returns:
+        Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32.
+
+    Raises:
+        DatasetError: Tracks that do not fit together or lack a source, wrong frames.
+
+    Example:
+        >>> import keras_mmdense
+        >>> tracks = keras_mmdense.data.open_dataset(root, subset="train")  # doctest: +SKIP
+        >>> model = keras_mmdense.build()  # doctest: +SKIP
+        >>> model.compile("rmsprop", "mse")  # doctest: +SKIP
+        >>> model.fit(keras_mmdense.data.train(tracks, model))  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    s = _checked_settings(model, tracks, frames, batch_size)
+    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, s.channels, seed, mixing)
+    if examples is None:
+        examples = int(sum(track.num_samples for track in tracks) / num_samples)
+    steps = max(1, -(-examples // batch_size))
+    epochs = itertools.count(first_epoch)
+
+    def indices() -> Iterator[int]:
+        start = next(epochs) * steps * batch_size
+        yield from range(start, start + steps * batch_size)
+
+    # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
+    numbers = tf.data.Dataset.from_generator(
+        indices, output_signature=tf.TensorSpec((), tf.int64)
+    ).apply(tf.data.experimental.assert_cardinality(steps * batch_size))
+    return _spectrograms(numbers, reader, reader.sources, s, batch_size, num_samples)
+
+
+def validation(
+    tracks: Sequence[Track],
+    model: keras.Model | Settings,
+    *,
+    frames: int = 128,
+    batch_size: int = 8,
+    excerpts_per_track: int = 8,
+) -> tf.data.Dataset:
+    """Return a validation set: fixed excerpts, evenly spaced over each track, never augmented.
+
+    Args:
+        tracks: Tracks of `keras_mmdense.data.open_dataset`.
+        model: The model or its settings.
+        frames: Frames of an excerpt, a multiple of 2**scales.
+        batch_size: Examples in a batch; the last batch may be smaller.
+        excerpts_per_track: Excerpts of each track.
+
+    Returns:
+        Batches as of `train`, the same in every epoch.
+
+    Raises:
+        DatasetError: As `train`.
+    """
+    import tensorflow as tf
+
+    s = _checked_settings(model, tracks, frames, batch_size)
+    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, s.channels)
+    places = [
+        (track, int(start))
+        for track in tracks
+        for start in np.linspace(0, max(0, track.num_samples - num_samples), excerpts_per_track)
+    ]
+
+    def read(index: int) -> Audio:
+        track, start = places[int(index)]
+        return np.stack([reader.read(track, source, start) for source in reader.sources])
+
+    numbers = tf.data.Dataset.range(len(places))
+    return _spectrograms(numbers, read, reader.sources, s, batch_size, num_samples)
+
+
+def _spectrograms(
+    numbers: tf.data.Dataset,
+    read: Callable[[int], Audio],
+    names: Sequence[str],
+    s: Settings,
+    batch_size: int,
+    num_samples: int,
+) -> tf.data.Dataset:
+    """Read, batch, then transform whole batches: one call of the FFT for all."""
+    import tensorflow as tf
+
+    from keras_mmdense.spectrogram import magnitude_tf
+
+    def load(index: Any) -> Any:
+        stems = tf.numpy_function(read, [index], tf.float32, stateful=False)
+        return tf.ensure_shape(stems, (len(names), num_samples, s.channels))
+
+    def transform(stems: Any) -> Any:  # (batch, sources, num_samples, channels)
+        stack = [tf.reduce_sum(stems, axis=1)]
+        stack += [_target(stems, names, source) for source in s.sources]
+        # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+        magnitudes = magnitude_tf(tf.stack(stack), s.transform, s.bins)
+        return magnitudes[0], {name: magnitudes[i + 1] for i, name in enumerate(s.sources)}
+
+    # deterministic: the same batches in the same order, whatever thread reads first
+    data = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size).map(transform, num_parallel_calls=1)
+    return data.prefetch(2)
+
+
+def _target(stems: Any, names: Sequence[str], source: str) -> Any:
+    """Return the waveform of a source, or of all but the vocals for "accompaniment"."""
+    import tensorflow as tf
+
+    if source in names:
+        return stems[:, names.index(source)]
+    keep = [i for i, name in enumerate(names) if name != "vocals"]
+    return tf.reduce_sum(tf.gather(stems, keep, axis=1), axis=1)
+
+
+def _checked_settings(
+    model: keras.Model | Settings, tracks: Sequence[Track], frames: int, batch_size: int
+) -> Settings:
+    s = model if isinstance(model, Settings) else settings_of(model)
+    check_tracks(tracks)
+    known = {*tracks[0].sources} | ({ACCOMPANIMENT} if "vocals" in tracks[0].sources else set())
+    if not set(s.sources) <= known:
+        raise DatasetError(
+            f"the tracks must have the model's sources {s.sources}; received "
+            f"{tracks[0].sources}. Build the model with sources of the data set."
+        )
+    if tracks[0].sample_rate != s.transform.sample_rate:
+        raise DatasetError(
+            f"tracks must have the model's rate of {s.transform.sample_rate} Hz; received "
+            f"{tracks[0].sample_rate}. Build the model with that sample_rate."
+        )
+    if frames < 1 or frames % s.frame_multiple or batch_size < 1 or s.frames not in (None, frames):
+        raise DatasetError(
+            f"frames must be {s.frames or f'a multiple of 2**scales = {s.frame_multiple}'} and "
+            f"batch_size 1 or more; received {frames} and {batch_size}. Try 128 and 8."
+        )
+    return s

@@ -1,0 +1,157 @@
+"""A track: named sources of one length and one sample rate, read by excerpts."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+
+from keras_mmdense.data.faults import TrackError
+from keras_mmdense.data.streams import Audio, DType, Stream
+
+MIXTURE = "mixture"
+SUBSETS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One song of a data set. Made by `open_dataset`, which checks it.
+
+    A track holds no audio and no open file: it is small, can be pickled, and can be read from
+    several threads and processes.
+
+    Args:
+        name: str, the track folder's or file's name.
+        subset: "train", "valid", "test", or "" in a tree without subsets.
+        path: the track's folder or file.
+        sources: tuple of str, the sources that were asked for, in that order.
+        num_samples: int, samples per channel that all sources have.
+        sample_rate: int, Hz.
+        channels: int, 1 or 2; 2 where any of the track's files is stereo.
+        streams: the stored signals by name: every source of the tree, and "mixture" where the
+            tree has mixture files.
+    """
+
+    name: str
+    subset: str
+    path: Path
+    sources: tuple[str, ...]
+    num_samples: int
+    sample_rate: int
+    channels: int
+    streams: Mapping[str, Stream] = field(repr=False, hash=False)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_samples / self.sample_rate
+
+    @property
+    def has_mixture(self) -> bool:
+        """True where the mixture is stored, False where it is the sum of the sources."""
+        return MIXTURE in self.streams
+
+    @property
+    def pcm16(self) -> bool:
+        """True where every stored signal can be read as int16 without loss."""
+        return all(stream.pcm16 for stream in self.streams.values())
+
+    def read(
+        self,
+        source: str,
+        start: int = 0,
+        num_samples: int | None = None,
+        dtype: DType = "float32",
+        channels: int | None = None,
+    ) -> Audio:
+        """Read an excerpt of one source, or of the mixture, without loading the track.
+
+        Args:
+            source: one of `sources`, or "mixture": the stored mixture, else the sum of all
+                sources of the tree, whichever were asked for. A sum is not clipped.
+            start: int, first sample, default 0.
+            num_samples: int >= 1, samples per channel; default None: to the end.
+            dtype: "float32" (default, full scale is 1.0) or "int16" (several times faster; only
+                signals stored in 16 bits, never a sum).
+            channels: 1 or 2; default None: the track's `channels`. Mono is duplicated; stereo is
+                never mixed down.
+
+        Returns:
+            Array of shape (num_samples, channels): exactly what was asked for.
+
+        Raises:
+            TrackError: unknown source, excerpt not inside the track, samples missing or not
+                finite, int16 asked of what is not stored in 16 bits, mono asked of stereo.
+        """
+        start, num_samples = self._excerpt(start, num_samples)
+        if dtype not in get_args(DType):
+            raise TrackError(self.path, f"dtype must be float32 or int16, not {dtype!r}")
+        channels = self.channels if channels is None else channels
+        if source == MIXTURE and not self.has_mixture:
+            return self._sum(start, num_samples, dtype, channels)
+        if source != MIXTURE and source not in self.sources:
+            known = ", ".join((*self.sources, MIXTURE))
+            raise TrackError(self.path, f"has no source {source!r}: it has {known}")
+        return self._read_stream(self.streams[source], start, num_samples, dtype, channels)
+
+    def _read_stream(
+        self, stream: Stream, start: int, num_samples: int, dtype: DType, channels: int
+    ) -> Audio:
+        audio = stream.read(start, num_samples, dtype)
+        try:
+            return to_channels(audio, channels)
+        except ValueError as error:
+            raise TrackError(stream.path, str(error)) from error
+
+    def _sum(self, start: int, num_samples: int, dtype: DType, channels: int) -> Audio:
+        if dtype != "float32":
+            raise TrackError(
+                self.path,
+                "has no stored mixture, and the sum of its sources can exceed int16: "
+                "read it as float32",
+            )
+        total = np.zeros((num_samples, channels), np.float32)
+        for stream in self.streams.values():
+            total += self._read_stream(stream, start, num_samples, dtype, channels)
+        return total
+
+    def _excerpt(self, start: int, num_samples: int | None) -> tuple[int, int]:
+        start = operator.index(start)
+        length = self.num_samples - start if num_samples is None else operator.index(num_samples)
+        if start < 0 or length < 1 or start + length > self.num_samples:
+            raise TrackError(
+                self.path,
+                f"has samples 0 to {self.num_samples}; {length} samples from {start} were asked "
+                "for",
+            )
+        return start, length
+
+
+def to_channels(audio: Audio, channels: int) -> Audio:
+    """Give audio the number of channels asked for by duplicating mono.
+
+    Args:
+        audio: array of shape (num_samples, 1 or 2).
+        channels: int, 1 or 2.
+
+    Returns:
+        Array of shape (num_samples, channels); `audio` itself where nothing changes.
+
+    Raises:
+        ValueError: `channels` is neither 1 nor 2, or stereo would have to be mixed down.
+
+    Example:
+        >>> to_channels(np.array([[0.5], [1.0]]), 2).tolist()
+        [[0.5, 0.5], [1.0, 1.0]]
+    """
+    if channels not in (1, 2):
+        raise ValueError(f"channels must be 1 or 2, not {channels!r}")
+    if audio.shape[1] == channels:
+        return audio
+    if audio.shape[1] != 1:
+        raise ValueError(f"has {audio.shape[1]} channels, and {channels} were asked for")
+    return np.repeat(audio, channels, axis=1)

@@ -1,0 +1,13 @@
+"""The errors that the library raises for wrong input; each message is one line with a way out."""
+
+
+class SettingsError(ValueError):
+    """A setting is outside its range, or two settings do not fit together."""
+
+
+class AudioError(ValueError):
+    """Audio that cannot be separated: wrong shape, type, rate or values."""
+
+
+class ExportError(RuntimeError):
+    """A model that cannot be written as TFLite, or one whose file does not agree with it."""

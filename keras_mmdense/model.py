@@ -1,0 +1,293 @@
+"""build(): MMDenseNet as a functional Keras model made of standard layers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import keras
+from keras import layers
+
+from keras_mmdense.band import Band
+from keras_mmdense.errors import SettingsError
+from keras_mmdense.model_settings import settings_layer
+from keras_mmdense.presets import PRESETS
+from keras_mmdense.settings import Settings
+from keras_mmdense.transform import Transform
+
+PerBlock = int | Sequence[Any]
+PerBand = PerBlock | Mapping[str, PerBlock]
+
+
+def build(
+    preset: str = "mmdensenet",
+    sources: str | Iterable[str] = "vocals",
+    *,
+    shared: bool = False,
+    head: str = "magnitude",
+    frames: int | None = None,
+    bins: int = 1024,
+    channels: int = 2,
+    scales: int | None = None,
+    bands: Iterable[Band] | None = None,
+    growth: PerBand | None = None,
+    layers: PerBand | None = None,
+    kernel: PerBand | None = None,
+    sample_rate: int = 44100,
+    n_fft: int | None = None,
+    hop_length: int | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Build an MMDenseNet.
+
+    The model maps the magnitude of the mixture, (batch, frames, bins, channels), to a dict of one
+    magnitude of the same shape per source. Layers are named from their place in the paper's
+    table, for example `low_dense4_layer2_conv` (Keras allows no "/" in names).
+
+    Args:
+        preset: "mmdensenet" or "mdensenet".
+        sources: One name or several. With several and `shared=False` each source has a network
+            of its own, as in the paper.
+        shared: One network with a named output per source.
+        head: "magnitude" (the paper) or "mask" (sigmoid times the mixture).
+        frames: Fixed number of frames, a multiple of 2**scales, or None for any such number.
+        bins: Frequency bins, from bin 0; every band needs a multiple of 2**scales of them.
+        channels: 1 or 2.
+        scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
+            repeat the lowest one.
+        bands: `keras_mmdense.Band` objects instead of the preset's.
+        growth: Maps per layer: a number for all, a sequence with one per dense block, or a dict
+            of these by band name.
+        layers: Layers per dense block, in the same forms.
+        kernel: Kernel (frames, bins) of the dense layers: one for all, a sequence with one per
+            dense block, or a dict of these by band name.
+        sample_rate: Rate in Hz of the audio that the model is for.
+        n_fft: Window length in samples; default 2 * bins.
+        hop_length: Hop in samples; default n_fft // 2.
+        **options: Further fields of `keras_mmdense.Settings`: final_growth, final_layers,
+            final_kernel, block_output, bottleneck, pooling, norm, training_data, licence.
+
+    Returns:
+        An uncompiled `keras.Model` with input `mixture` and one output per source.
+
+    Raises:
+        SettingsError: A wrong argument, before the first layer is made.
+
+    Example:
+        >>> model = build("mdensenet", sources="vocals", frames=64)
+        >>> model.output["vocals"].shape
+        (None, 64, 1024, 2)
+
+    Source: arXiv 1706.09588, sections 2 and 3, Table 1.
+    """
+    known = set(Settings.__dataclass_fields__) - {"transform", "preset", "sources", "bands"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise SettingsError(
+            f"build() takes the fields of Settings as options; received {unknown}. "
+            f"Known: {', '.join(sorted(known))}."
+        )
+    n_fft = 2 * bins if n_fft is None else n_fft
+    settings = Settings(
+        preset=preset if bands is None else "custom",
+        sources=(sources,) if isinstance(sources, str) else tuple(sources),
+        bands=_resolve_bands(preset, bands, scales, growth, layers, kernel),
+        shared=shared,
+        head=head,
+        frames=frames,
+        bins=bins,
+        channels=channels,
+        transform=Transform(sample_rate, n_fft, n_fft // 2 if hop_length is None else hop_length),
+        **options,
+    )
+    return build_from_settings(settings)
+
+
+def build_from_settings(settings: Settings) -> keras.Model:
+    """Build the model that a Settings object describes.
+
+    Example:
+        >>> from keras_mmdense import Band, Settings
+        >>> build_from_settings(Settings(("vocals",), (Band("full"),))).name
+        'custom'
+    """
+    s = settings
+    mixture = keras.Input((s.frames, s.bins, s.channels), name="mixture", dtype="float32")
+    x = layers.Normalization(axis=2, name="normalization", dtype="float32")(mixture)
+    x = settings_layer(s)(x)
+    outputs = {}
+    features = _network(x, s, "") if s.shared else None
+    for source in s.sources:
+        prefix = f"{source}_" if s.shared or len(s.sources) > 1 else ""
+        joined = _network(x, s, prefix) if features is None else features
+        outputs[source] = _head(joined, mixture, source, prefix, s)
+    return keras.Model(mixture, outputs, name=s.preset)
+
+
+def _resolve_bands(
+    preset: str,
+    bands: Iterable[Band] | None,
+    scales: int | None,
+    growth: PerBand | None,
+    num_layers: PerBand | None,
+    kernel: PerBand | None,
+) -> tuple[Band, ...]:
+    """Return the preset's or the given bands with the overrides applied."""
+    if bands is None and preset not in PRESETS:
+        raise SettingsError(
+            f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
+            "Or pass bands=(Band(...), ...)."
+        )
+    resolved = PRESETS[preset] if bands is None else tuple(bands)
+    wrong = [band for band in resolved if not isinstance(band, Band)]
+    if wrong:
+        raise SettingsError(f"bands must be Band objects; received {wrong[0]!r}. See Band's help.")
+    names = {band.name for band in resolved}
+    for label, value in (("growth", growth), ("layers", num_layers), ("kernel", kernel)):
+        if isinstance(value, Mapping) and set(value) - names:
+            raise SettingsError(
+                f"{label} by band knows the bands {sorted(names)}; received "
+                f"{sorted(set(value) - names)}. Use the bands' names."
+            )
+    if scales is not None:
+        resolved = tuple(_with_scales(band, scales) for band in resolved)
+    return tuple(
+        replace(
+            band,
+            growth=_per_block(growth, band.name, band.growth),
+            layers=_per_block(num_layers, band.name, band.layers),
+            kernels=_per_block(_as_kernels(kernel), band.name, band.kernels),
+        )
+        for band in resolved
+    )
+
+
+def _with_scales(band: Band, scales: int) -> Band:
+    if not isinstance(scales, int) or isinstance(scales, bool) or not 0 <= scales <= 12:
+        raise SettingsError(f"scales must be 0 to 12; received {scales!r}. The paper has 3.")
+
+    def cut(blocks: tuple[Any, ...]) -> tuple[Any, ...]:
+        down, lowest, up = blocks[: band.scales], blocks[band.scales], blocks[band.scales + 1 :]
+        kept = min(scales, band.scales)
+        repeated = (lowest,) * (2 * (scales - kept))
+        bottom = lowest if scales >= band.scales else down[scales]
+        return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
+
+    return replace(
+        band, growth=cut(band.growth), layers=cut(band.layers), kernels=cut(band.kernels)
+    )
+
+
+def _as_kernels(value: PerBand | None) -> PerBand | None:
+    """Tell one kernel, two numbers, from one per block."""
+    if isinstance(value, Mapping):
+        return {name: _as_kernels(one) or () for name, one in value.items()}  # type: ignore[misc]
+    is_one = isinstance(value, Sequence) and all(isinstance(number, int) for number in value)
+    return (tuple(value),) if is_one else value  # type: ignore[arg-type]
+
+
+def _per_block(value: PerBand | None, name: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
+    if isinstance(value, Mapping):
+        value = value.get(name)
+    if value is None:
+        return default
+    return (value,) * len(default) if isinstance(value, int) else tuple(value)
+
+
+def _network(x: Any, s: Settings, prefix: str) -> Any:
+    """Join the band networks: (batch, frames, bins, channels) -> (batch, frames, bins, maps)."""
+    maps = {band.name: _band(x, band, s, prefix) for band in s.bands}
+    parts = [maps[band.name] for band in s.bands if not band.is_full]
+    width = max((part.shape[-1] for part in parts), default=0)
+    parts = [
+        part
+        if part.shape[-1] == width
+        else _composite(part, f"{prefix}{band.name}_match", width, (1, 1), s)
+        for band, part in zip((b for b in s.bands if not b.is_full), parts, strict=True)
+    ]
+    # the parts stand one above the other: (batch, frames, bins, width)
+    joined = [_concatenate(parts, 2, f"{prefix}bands")] if parts else []
+    joined += [maps[band.name] for band in s.bands if band.is_full]
+    x = _concatenate(joined, 3, f"{prefix}joined")
+    return _dense_block(x, f"{prefix}final_dense", s.final_growth, s.final_layers, (3, 3), s)
+
+
+def _band(x: Any, band: Band, s: Settings, prefix: str) -> Any:
+    """One multi-scale DenseNet on one range of bins."""
+    name = f"{prefix}{band.name}"
+    first, after = band.edges(s.bins)
+    if not band.is_full:  # (batch, frames, after - first, channels)
+        x = layers.Cropping2D(((0, 0), (first, s.bins - after)), name=f"{name}_crop")(x)
+    x = _conv(x, f"{name}_first", band.first_filters, band.first_kernel, s)
+    skips: list[Any] = []
+    blocks = zip(band.growth, band.layers, band.kernels, strict=True)
+    for index, (growth, num_layers, kernel) in enumerate(blocks):
+        if index > band.scales:  # on the way up: twice the frames and bins
+            x = _upsample(x, f"{name}_up{index + 1}", s)
+            x = _concatenate([x, skips.pop()], 3, f"{name}_skip{index + 1}")
+        x = _dense_block(x, f"{name}_dense{index + 1}", growth, num_layers, kernel, s)
+        if index < band.scales:  # on the way down: half the frames and bins
+            skips.append(x)
+            pool = layers.AveragePooling2D if s.pooling == "average" else layers.MaxPooling2D
+            x = pool(2, name=f"{name}_pool{index + 2}")(x)
+    return x
+
+
+def _dense_block(
+    x: Any, name: str, growth: int, num_layers: int, kernel: tuple[int, ...], s: Settings
+) -> Any:
+    """Each layer reads the concatenation of all maps before it (paper, section 2.1)."""
+    maps = [x]
+    for index in range(1, num_layers + 1):
+        layer = f"{name}_layer{index}"
+        h = _concatenate(maps, 3, f"{layer}_concat")
+        if s.bottleneck:
+            h = _composite(h, f"{layer}_bottleneck", 4 * growth, (1, 1), s)
+        maps.append(_composite(h, layer, growth, kernel, s))
+    chosen = {"last": maps[-1:], "new": maps[1:], "all": maps}[s.block_output]
+    return _concatenate(chosen, 3, f"{name}_output")
+
+
+def _composite(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Settings) -> Any:
+    """Batch normalisation, ReLU, convolution; with norm="after" the convolution comes first."""
+    if s.norm == "before":
+        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+    return _conv(x, name, filters, kernel, s)
+
+
+def _conv(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Settings) -> Any:
+    x = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv")(x)
+    return _norm_after(x, name, s)
+
+
+def _upsample(x: Any, name: str, s: Settings) -> Any:
+    """Transposed convolution whose kernel is the pooling's size; keeps the number of maps."""
+    if s.norm == "before":
+        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+    x = layers.Conv2DTranspose(x.shape[-1], 2, strides=2, name=f"{name}_conv")(x)
+    return _norm_after(x, name, s)
+
+
+def _norm_after(x: Any, name: str, s: Settings) -> Any:
+    if s.norm == "after":
+        x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        x = layers.ReLU(name=f"{name}_relu")(x)
+    return x
+
+
+def _concatenate(tensors: list[Any], axis: int, name: str) -> Any:
+    return tensors[0] if len(tensors) == 1 else layers.Concatenate(axis, name=name)(tensors)
+
+
+def _head(x: Any, mixture: Any, source: str, prefix: str, s: Settings) -> Any:
+    """Last convolution, and the estimate in the mixture's scale, in float32 under any policy."""
+    conv = layers.Conv2D(s.channels, s.final_kernel, padding="same", name=f"{prefix}final_conv")
+    if s.head == "mask":
+        mask = layers.Activation("sigmoid", name=f"{prefix}mask", dtype="float32")(conv(x))
+        return layers.Multiply(name=source, dtype="float32")([mask, mixture])
+    undo = layers.Normalization(
+        axis=2, invert=True, name=f"{prefix}denormalization", dtype="float32"
+    )
+    return layers.ReLU(name=source, dtype="float32")(undo(conv(x)))

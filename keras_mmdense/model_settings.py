@@ -1,0 +1,122 @@
+"""How a model keeps its Settings, so that one `.keras` file holds everything.
+
+Keras stores no free text with a functional model, and a model made of standard layers must open
+without this package. A standard layer can carry text, though: the configuration of an initializer
+that is never called, because the layer has no bias. The layer multiplies by a constant 1.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_mmdense.errors import SettingsError
+from keras_mmdense.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+LAYER_NAME = "settings"
+MAX_CONFIG_BYTES = 64 << 20
+
+
+def settings_layer(settings: Settings) -> keras.layers.Layer:
+    """Return the layer that carries the settings; it passes its input on unchanged."""
+    import keras
+
+    return keras.layers.DepthwiseConv2D(
+        1,
+        use_bias=False,
+        depthwise_initializer="ones",
+        bias_initializer=keras.initializers.Constant(settings.to_json()),
+        trainable=False,
+        dtype="float32",
+        name=LAYER_NAME,
+    )
+
+
+def settings_of(model: keras.Model | str | PathLike[str]) -> Settings:
+    """Return the settings of a model, or of a `.keras` file without opening it in Keras.
+
+    Args:
+        model: A model made by `keras_mmdense.build`, also when it was loaded by
+            `keras.saving.load_model`, or the path of a `.keras` file.
+
+    Raises:
+        SettingsError: The model or file carries no settings of keras_mmdense.
+
+    Example:
+        >>> import keras_mmdense
+        >>> keras_mmdense.settings_of(keras_mmdense.build("mdensenet")).sources
+        ('vocals',)
+    """
+    if isinstance(model, str | PathLike):
+        return _settings_of_file(Path(model))
+    try:
+        value = model.get_layer(LAYER_NAME).bias_initializer.value
+    except (ValueError, AttributeError) as error:
+        raise SettingsError(
+            f"a model of keras_mmdense.build() has a layer {LAYER_NAME!r}; received {model!r}. "
+            "Build or load one with keras_mmdense."
+        ) from error
+    return Settings.from_json(str(value))
+
+
+def annotate(
+    model: keras.Model, *, training_data: str | None = None, licence: str | None = None
+) -> Settings:
+    """Write what the weights were trained on, and their licence, into the model.
+
+    Args:
+        model: A model made by `keras_mmdense.build`; changed in place.
+        training_data: Data sets and their credits, in words. None leaves it as it is.
+        licence: Licence of the weights. None leaves it as it is.
+
+    Returns:
+        The new settings.
+
+    Example:
+        >>> import keras_mmdense
+        >>> keras_mmdense.annotate(keras_mmdense.build("mdensenet"), licence="CC0-1.0").licence
+        'CC0-1.0'
+    """
+    old = settings_of(model)
+    new = replace(
+        old,
+        training_data=old.training_data if training_data is None else training_data,
+        licence=old.licence if licence is None else licence,
+    )
+    model.get_layer(LAYER_NAME).bias_initializer.value = new.to_json()
+    return new
+
+
+def _settings_of_file(path: Path) -> Settings:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo("config.json")
+            if info.file_size > MAX_CONFIG_BYTES:
+                raise SettingsError(
+                    f"config.json of a .keras file must have at most {MAX_CONFIG_BYTES} bytes; "
+                    f"received {info.file_size} in {path}. It is no file of keras_mmdense."
+                )
+            config: dict[str, Any] = json.loads(archive.read(info))
+        for layer in config["config"]["layers"]:
+            if layer["name"] == LAYER_NAME:
+                return Settings.from_json(layer["config"]["bias_initializer"]["config"]["value"])
+    except FileNotFoundError:
+        raise SettingsError(
+            f"the model file must exist; received {path}. Check the path."
+        ) from None
+    except (zipfile.BadZipFile, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise SettingsError(
+            f"a .keras file must be a ZIP archive with a functional model; received {path} "
+            f"({error}). Save it with model.save('NAME.keras')."
+        ) from error
+    raise SettingsError(
+        f"a model of keras_mmdense.build() has a layer {LAYER_NAME!r}; received {path} without it. "
+        "Build one with keras_mmdense."
+    )

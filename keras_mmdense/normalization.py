@@ -1,0 +1,87 @@
+"""adapt(): the per-bin normalisation of a model's input, from data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_mmdense.errors import SettingsError
+from keras_mmdense.model_settings import settings_of
+
+if TYPE_CHECKING:
+    import keras
+
+# Bins that are almost empty in the training data must not blow up on a song that fills them.
+STD_FLOOR = 1e-3
+
+
+def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> None:
+    """Set the per-bin offset and scale of the input to the data's mean and standard deviation.
+
+    A magnitude head undoes the same scale, so both are set. Standard deviations below a
+    thousandth of the largest bin's are raised to it. Call it before `fit`.
+
+    Args:
+        model: A model made by `keras_mmdense.build`; changed in place.
+        data: Batches of mixture magnitudes (batch, frames, bins, channels), or of
+            (mixture, targets) as `keras_mmdense.data.train` yields them.
+        max_batches: Read at most this many batches.
+
+    Raises:
+        SettingsError: No batch, a wrong shape, or values that are not finite.
+
+    Example:
+        >>> import keras_mmdense, numpy as np
+        >>> model = keras_mmdense.build("mdensenet", bins=64, frames=8)
+        >>> keras_mmdense.adapt(model, [np.ones((1, 8, 64, 2), "float32")])
+
+    Source: offset and scale from the data set as in the authors' later code (D3Net).
+    """
+    settings = settings_of(model)
+    count, total, squares = 0, np.zeros(settings.bins), np.zeros(settings.bins)
+    for index, batch in enumerate(data):
+        if index == max_batches:
+            break
+        mixture = np.asarray(batch[0] if isinstance(batch, tuple | list) else batch, np.float64)
+        if mixture.ndim != 4 or mixture.shape[2:] != (settings.bins, settings.channels):
+            raise SettingsError(
+                f"adapt() needs magnitudes of shape (batch, frames, {settings.bins}, "
+                f"{settings.channels}); received {mixture.shape}. Use the model's own pipeline."
+            )
+        count += mixture[:, :, 0].size
+        total += mixture.sum((0, 1, 3))
+        squares += (mixture**2).sum((0, 1, 3))
+    if count == 0 or not np.isfinite(squares).all():
+        raise SettingsError(
+            f"adapt() needs finite values; received {count} of them per bin, sum {squares.sum()}. "
+            "Check the data set."
+        )
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    _assign(model, mean, np.maximum(std, max(STD_FLOOR * std.max(), 1e-6)))
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a model the weights of another of the same settings, whatever their frames."""
+    target.set_weights(source.get_weights())
+    _refresh(target)
+
+
+def _assign(model: keras.Model, mean: Any, std: Any) -> None:
+    for layer in _normalizations(model):
+        layer.adapt_mean.assign(mean.astype(np.float32))
+        layer.adapt_variance.assign((std**2).astype(np.float32))
+    _refresh(model)
+
+
+def _refresh(model: keras.Model) -> None:
+    """Let the layers derive their constants; compiled functions hold the old ones."""
+    for layer in _normalizations(model):
+        layer.finalize_state()
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def _normalizations(model: keras.Model) -> list[Any]:
+    return [layer for layer in model.layers if layer.__class__.__name__ == "Normalization"]

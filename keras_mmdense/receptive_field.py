@@ -1,0 +1,66 @@
+"""How many frames around a frame a model reads: the context that windows need."""
+
+from __future__ import annotations
+
+from keras_mmdense.band import Band
+from keras_mmdense.settings import Settings
+
+Interval = tuple[int, int]
+
+
+def receptive_field(settings: Settings) -> tuple[int, int]:
+    """Return how many frames before and after an output frame can change it.
+
+    Counted exactly from kernels, poolings and skips, for the worst position of the frame on the
+    pooling grid.
+
+    Example:
+        >>> import keras_mmdense
+        >>> receptive_field(keras_mmdense.settings_of(keras_mmdense.build("mdensenet")))
+        (98, 98)
+    """
+    reach = [_needed(settings, frame) for frame in range(settings.frame_multiple)]
+    return max(-low for low, _ in reach), max(high for _, high in reach)
+
+
+def context_frames(settings: Settings) -> int:
+    """Return the frames to discard on each side of a window: the field, on the pooling grid.
+
+    Example:
+        >>> import keras_mmdense
+        >>> context_frames(keras_mmdense.settings_of(keras_mmdense.build("mdensenet")))
+        104
+    """
+    step = settings.frame_multiple
+    return -(-max(receptive_field(settings)) // step) * step
+
+
+def _needed(s: Settings, frame: int) -> Interval:
+    """Return the interval of input frames, relative to the frame, that it depends on."""
+    start = _grow((frame, frame), s.final_kernel[0], 1)
+    start = _grow(start, 3, s.final_layers)
+    bands = [_band(band, start) for band in s.bands]
+    return min(b[0] for b in bands) - frame, max(b[1] for b in bands) - frame
+
+
+def _band(band: Band, interval: Interval) -> Interval:
+    return _grow(_scale(band, 0, interval), band.first_kernel[0], 1)
+
+
+def _scale(band: Band, scale: int, interval: Interval) -> Interval:
+    """From the output of the dense blocks at a scale back to the input of its first one."""
+    if scale == band.scales:
+        return _block(band, scale, interval)
+    up = _block(band, 2 * band.scales - scale, interval)
+    below = _scale(band, scale + 1, (up[0] // 2, up[1] // 2))
+    joined = min(up[0], 2 * below[0]), max(up[1], 2 * below[1] + 1)
+    return _block(band, scale, joined)
+
+
+def _block(band: Band, index: int, interval: Interval) -> Interval:
+    return _grow(interval, band.kernels[index][0], band.layers[index])
+
+
+def _grow(interval: Interval, kernel: int, times: int) -> Interval:
+    """One side more, as "same" padding has it: (kernel - 1) // 2 before, kernel // 2 after."""
+    return interval[0] - times * ((kernel - 1) // 2), interval[1] + times * (kernel // 2)

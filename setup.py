@@ -1,0 +1,50 @@
+"""Package of the library; the device runner in edge/ is a distribution of its own."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (HERE / "keras_mmdense" / "__init__.py").read_text("utf-8"), re.M
+).group(1)
+
+TENSORFLOW = ["tensorflow>=2.17,<2.22; python_version < '3.13'",
+              "tensorflow>=2.20,<2.22; python_version >= '3.13'"]  # fmt: skip
+EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3"]
+MUSDB18 = ["av>=14"]
+TRAIN = [*TENSORFLOW, "matplotlib>=3.8"]
+
+setup(
+    name="keras-mmdense",
+    version=VERSION,
+    description="MMDenseNet music source separation in Keras: train, export to TFLite, separate",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    # include: training, tests and edge lie beside the library and are not installed with it
+    packages=find_packages(include=["keras_mmdense", "keras_mmdense.*"]),
+    package_data={"keras_mmdense": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=["keras>=3.12,<4", "numpy>=1.26", "soundfile>=0.12", "soxr>=0.5"],
+    extras_require={
+        "tensorflow": TENSORFLOW,
+        "jax": ["jax>=0.4"],
+        "export": EXPORT,
+        "musdb18": MUSDB18,
+        "train": TRAIN,
+        "dev": [
+            *EXPORT, *MUSDB18, *TRAIN, "jax>=0.4", "hypothesis>=6", "mypy==2.4.1",
+            "pre-commit>=4", "pytest>=8.2", "ruff==0.17.6", "scipy>=1.11",
+        ],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)  # fmt: skip

@@ -1,0 +1,108 @@
+"""Writes the small models of the edge tests into tests/edge/data; needs TensorFlow.
+
+Run: python tests/edge/make_models.py
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+DATA = Path(__file__).with_name("data")
+STEREO = {
+    "sample_rate": 44100,
+    "transform": {"n_fft": 2048, "hop_length": 1024, "window": "hann"},
+    "bins": 1024,
+    "channels": 2,
+    "frames": 16,
+    "context_frames": 4,
+    "frame_multiple": 4,
+}
+MONO = {
+    "sample_rate": 16000,
+    "transform": {"n_fft": 256, "hop_length": 96, "window": "hann"},
+    "bins": 120,
+    "channels": 1,
+    "frames": 12,
+    "context_frames": 2,
+    "frame_multiple": 2,
+}
+
+
+def convolution(x: tf.Tensor, outputs: int, seed: int) -> tf.Tensor:
+    """Returns a 3 x 5 convolution of log(1 + x) with seeded weights."""
+    shape = (3, 5, x.shape[-1], outputs)
+    weights = np.random.default_rng(seed).normal(0, 0.4, shape).astype(np.float32)
+    return tf.nn.conv2d(tf.math.log(1 + x), weights, 1, "SAME")
+
+
+def identity(x: tf.Tensor, sources: list[str]) -> list[tf.Tensor]:
+    """A mask of ones for every source."""
+    return [x * 0 + 1 for _ in sources]
+
+
+def shares(x: tf.Tensor, sources: list[str]) -> list[tf.Tensor]:
+    """Masks that add up to one."""
+    channels = x.shape[-1]
+    scores = convolution(x, channels * len(sources), seed=1)
+    scores = tf.stack(tf.split(scores, len(sources), axis=-1), axis=-1)
+    return tf.unstack(tf.nn.softmax(scores), axis=-1)
+
+
+def magnitudes(x: tf.Tensor, sources: list[str]) -> list[tf.Tensor]:
+    """Magnitudes, not bounded by the mixture's."""
+    return [tf.nn.relu(convolution(x, x.shape[-1], seed)) for seed, _ in enumerate(sources, 2)]
+
+
+def convert(sizes: dict[str, Any], sources: list[str], network: Any) -> bytes:
+    """Returns the TFLite model of a network with the signature that the contract asks for."""
+    shape = (1, sizes["frames"], sizes["bins"], sizes["channels"])
+    module = tf.Module()
+    spec = tf.TensorSpec(shape, tf.float32, name="mixture")
+    module.serve = tf.function(
+        lambda mixture: dict(zip(sources, network(mixture, sources))), input_signature=[spec]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+
+
+def write(name: str, sizes: dict[str, Any], sources: list[str], network: Any, output: str) -> None:
+    """Writes one model file with its contract."""
+    content = convert(sizes, sources, network)
+    contract = {
+        "format": "mmdense-model",
+        "version": 1,
+        "name": name,
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "sources": sources,
+        **sizes,
+        "input": "mixture",
+        "outputs": {source: source for source in sources},
+        "output": output,
+        "precision": "float32",
+        "licence": "MIT",
+        "training_data": "none: seeded weights for tests",
+        "parity": {},
+        "settings": {},
+    }
+    path = DATA / f"{name}.tflite"
+    path.write_bytes(content)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr("contract.json", json.dumps(contract, indent=1))
+
+
+if __name__ == "__main__":
+    DATA.mkdir(exist_ok=True)
+    write("identity", STEREO, ["everything"], identity, "mask")
+    write("shares", STEREO, ["drums", "bass", "vocals"], shares, "mask")
+    write("magnitudes", STEREO, ["vocals", "accompaniment"], magnitudes, "magnitude")
+    write("mono", MONO, ["speech", "noise"], shares, "mask")
+    write("mono_identity", MONO, ["everything"], identity, "mask")

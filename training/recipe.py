@@ -1,0 +1,102 @@
+"""Recipes: a model, its data and its training as a small TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from keras_mmdense.band import Band
+from keras_mmdense.data.excerpts import Mixing
+
+RECIPES = Path(__file__).parent / "recipes"
+MAX_BYTES = 1 << 20
+LOSSES = ("mse", "mae")
+OPTIMIZERS = ("rmsprop", "adam")
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train, on what, and how.
+
+    Args:
+        name: The file's name without its ending.
+        model: Arguments of `keras_mmdense.build`.
+        mixing: How examples are mixed.
+        frames: Frames of an excerpt.
+        batch_size: Examples in a batch.
+        examples: Examples in an epoch; None for the length of the data.
+        epochs: Epochs to train.
+        optimizer: "rmsprop" or "adam".
+        learning_rate: Step size at the start.
+        loss: "mse" (the paper) or "mae" on magnitudes.
+        patience: Epochs without a better validation loss after which the step size drops to a
+            tenth.
+        seed: Seed of weights and data.
+        training_data: Data and credits, written into the model.
+        licence: Licence of the weights, written into the model.
+    """
+
+    name: str
+    model: dict[str, Any] = field(default_factory=dict)
+    mixing: Mixing = field(default_factory=Mixing)
+    frames: int = 128
+    batch_size: int = 8
+    examples: int | None = None
+    epochs: int = 50
+    optimizer: str = "rmsprop"
+    learning_rate: float = 1e-3
+    loss: str = "mse"
+    patience: int = 5
+    seed: int = 0
+    training_data: str = ""
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the values that the library does not check itself."""
+        checks = (
+            (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
+            (self.optimizer in OPTIMIZERS, f"optimizer must be {OPTIMIZERS}", self.optimizer),
+            (self.epochs >= 1, "epochs must be 1 or more", self.epochs),
+            (self.patience >= 1, "patience must be 1 or more", self.patience),
+            (0 < self.learning_rate < 1, "learning_rate must be in (0, 1)", self.learning_rate),
+        )
+        for holds, rule, received in checks:
+            if not holds:
+                raise RecipeError(f"recipe {self.name}: {rule}; received {received!r}.")
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe: the name of one in training/recipes, or the path of a TOML file.
+
+    Raises:
+        RecipeError: No such file, not TOML, unknown keys or wrong values.
+
+    Example:
+        >>> load_recipe("smoke").epochs
+        3
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    known = sorted(file.stem for file in RECIPES.glob("*.toml"))
+    if not path.is_file():
+        raise RecipeError(
+            f"no recipe {name!r}; known are {', '.join(known)}, or pass a .toml file."
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise RecipeError(f"a recipe has at most {MAX_BYTES} bytes; received {path}.")
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+        mixing = table.pop("mixing", {})
+        if "gain" in mixing:
+            mixing["gain"] = tuple(mixing["gain"])
+        if "bands" in table.get("model", {}):
+            table["model"]["bands"] = [Band(**band) for band in table["model"]["bands"]]
+        return Recipe(name=path.stem, mixing=Mixing(**mixing), **table)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        fit = ", ".join(f.name for f in fields(Recipe) if f.name != "name")
+        raise RecipeError(f"recipe {path}: {error}. Its keys are {fit}.") from error

@@ -1,0 +1,30 @@
+"""The loss curves of a run as a picture."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+
+def plot_history(history: Path, picture: Path) -> None:
+    """Draw training and validation loss per epoch from a CSV history; nothing without epochs.
+
+    Args:
+        history: CSV with the columns epoch, loss and val_loss.
+        picture: The PNG to write.
+    """
+    rows = list(csv.DictReader(history.open(newline=""))) if history.exists() else []
+    if not rows:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    epochs = [int(row["epoch"]) + 1 for row in rows]
+    for column, label in (("loss", "training"), ("val_loss", "validation")):
+        axes.plot(epochs, [float(row[column]) for row in rows], label=label, marker=".")
+    axes.set(xlabel="epoch", ylabel="loss", yscale="log", title=history.parent.name)
+    axes.legend()
+    figure.savefig(picture, dpi=120)
