@@ -22,7 +22,7 @@ _EXPORTS = {
     "annotate": "model_settings",
     "build": "model",
     "build_from_settings": "model",
-    "export": "export",
+    "export": "tflite",
     "separate": "separation",
     "settings_of": "model_settings",
 }
@@ -49,12 +49,12 @@ if TYPE_CHECKING:
     from keras_mmdense import data
     from keras_mmdense.band import Band
     from keras_mmdense.errors import AudioError, ExportError, SettingsError
-    from keras_mmdense.export import export
     from keras_mmdense.model import build, build_from_settings
     from keras_mmdense.model_settings import annotate, settings_of
     from keras_mmdense.normalization import adapt
     from keras_mmdense.separation import separate
     from keras_mmdense.settings import Settings
+    from keras_mmdense.tflite import export
     from keras_mmdense.transform import Transform
 
 

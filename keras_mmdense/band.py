@@ -44,7 +44,7 @@ class Band:
                 self, label, int_tuple(f"{self.name}: {label}", getattr(self, label))
             )
         kernels = self.kernels * len(self.growth) if len(self.kernels) == 1 else self.kernels
-        kernels = tuple(int_tuple(f"{self.name}: kernels", kernel) for kernel in kernels)
+        kernels = tuple(int_tuple(f"{self.name}: kernels", kernel) for kernel in kernels)  # type: ignore[misc]
         object.__setattr__(self, "kernels", kernels)
         numbers = (self.start, self.stop)
         require(

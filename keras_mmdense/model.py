@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,12 +11,9 @@ from keras import layers
 from keras_mmdense.band import Band
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
-from keras_mmdense.presets import PRESETS
+from keras_mmdense.presets import PerBand, resolve_bands
 from keras_mmdense.settings import Settings
 from keras_mmdense.transform import Transform
-
-PerBlock = int | Sequence[Any]
-PerBand = PerBlock | Mapping[str, PerBlock]
 
 
 def build(
@@ -92,7 +88,7 @@ def build(
     settings = Settings(
         preset=preset if bands is None else "custom",
         sources=(sources,) if isinstance(sources, str) else tuple(sources),
-        bands=_resolve_bands(preset, bands, scales, growth, layers, kernel),
+        bands=resolve_bands(preset, bands, scales, growth, layers, kernel),
         shared=shared,
         head=head,
         frames=frames,
@@ -123,76 +119,6 @@ def build_from_settings(settings: Settings) -> keras.Model:
         joined = _network(x, s, prefix) if features is None else features
         outputs[source] = _head(joined, mixture, source, prefix, s)
     return keras.Model(mixture, outputs, name=s.preset)
-
-
-def _resolve_bands(
-    preset: str,
-    bands: Iterable[Band] | None,
-    scales: int | None,
-    growth: PerBand | None,
-    num_layers: PerBand | None,
-    kernel: PerBand | None,
-) -> tuple[Band, ...]:
-    """Return the preset's or the given bands with the overrides applied."""
-    if bands is None and preset not in PRESETS:
-        raise SettingsError(
-            f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
-            "Or pass bands=(Band(...), ...)."
-        )
-    resolved = PRESETS[preset] if bands is None else tuple(bands)
-    wrong = [band for band in resolved if not isinstance(band, Band)]
-    if wrong:
-        raise SettingsError(f"bands must be Band objects; received {wrong[0]!r}. See Band's help.")
-    names = {band.name for band in resolved}
-    for label, value in (("growth", growth), ("layers", num_layers), ("kernel", kernel)):
-        if isinstance(value, Mapping) and set(value) - names:
-            raise SettingsError(
-                f"{label} by band knows the bands {sorted(names)}; received "
-                f"{sorted(set(value) - names)}. Use the bands' names."
-            )
-    if scales is not None:
-        resolved = tuple(_with_scales(band, scales) for band in resolved)
-    return tuple(
-        replace(
-            band,
-            growth=_per_block(growth, band.name, band.growth),
-            layers=_per_block(num_layers, band.name, band.layers),
-            kernels=_per_block(_as_kernels(kernel), band.name, band.kernels),
-        )
-        for band in resolved
-    )
-
-
-def _with_scales(band: Band, scales: int) -> Band:
-    if not isinstance(scales, int) or isinstance(scales, bool) or not 0 <= scales <= 12:
-        raise SettingsError(f"scales must be 0 to 12; received {scales!r}. The paper has 3.")
-
-    def cut(blocks: tuple[Any, ...]) -> tuple[Any, ...]:
-        down, lowest, up = blocks[: band.scales], blocks[band.scales], blocks[band.scales + 1 :]
-        kept = min(scales, band.scales)
-        repeated = (lowest,) * (2 * (scales - kept))
-        bottom = lowest if scales >= band.scales else down[scales]
-        return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
-
-    return replace(
-        band, growth=cut(band.growth), layers=cut(band.layers), kernels=cut(band.kernels)
-    )
-
-
-def _as_kernels(value: PerBand | None) -> PerBand | None:
-    """Tell one kernel, two numbers, from one per block."""
-    if isinstance(value, Mapping):
-        return {name: _as_kernels(one) or () for name, one in value.items()}  # type: ignore[misc]
-    is_one = isinstance(value, Sequence) and all(isinstance(number, int) for number in value)
-    return (tuple(value),) if is_one else value  # type: ignore[arg-type]
-
-
-def _per_block(value: PerBand | None, name: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    if isinstance(value, Mapping):
-        value = value.get(name)
-    if value is None:
-        return default
-    return (value,) * len(default) if isinstance(value, int) else tuple(value)
 
 
 def _network(x: Any, s: Settings, prefix: str) -> Any:

@@ -105,7 +105,7 @@ def _train(
             validation_data=held_out,
             epochs=args.epochs or recipe.epochs,
             callbacks=_callbacks(run, recipe),
-            verbose="auto",
+            shuffle=False,  # every epoch holds other excerpts already
         )
     except KeyboardInterrupt:
         interrupted = True

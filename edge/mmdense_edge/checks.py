@@ -88,8 +88,8 @@ def numbers(value: Any) -> dict[str, float]:
 
 def sources(value: Any) -> tuple[str, ...]:
     """Checks the list of sources, whose names become file names."""
-    rule = "a list of 1 to 16 names, each once, of letters, digits, spaces and _+-"
-    if not isinstance(value, list) or not 1 <= len(value) <= 16:
+    rule = "a list of 1 to 64 names, each once, of letters, digits, spaces and _+-"
+    if not isinstance(value, list) or not 1 <= len(value) <= 64:
         raise ValueError(rule)
     if not all(isinstance(name, str) and _SOURCE.fullmatch(name) for name in value):
         raise ValueError(rule)

@@ -62,10 +62,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: the arguments; default those of the process.
-
-    Example:
-        >>> main(["models"])                                             # doctest: +SKIP
-        0
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

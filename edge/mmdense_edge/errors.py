@@ -36,14 +36,14 @@ class UsageError(MMDenseError, ValueError):
 
 
 def printable(text: str) -> str:
-    """Returns `text` as one line that is safe to print: control characters are escaped.
+    r"""Returns `text` as one line that is safe to print: control characters are escaped.
 
     Args:
         text: any text, for example a file's name or a message that quotes one.
 
     Example:
-        >>> printable("two\\nlines")
-        'two\\\\nlines'
+        >>> printable("two\nlines")
+        'two\\nlines'
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text

@@ -124,6 +124,7 @@ def draw(rows: Mapping[str, Path], num_samples: int, picture: Path) -> None:
     """
     check_available()
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     sample_rate = audio_info(next(iter(rows.values()))).sample_rate
     levels = {
@@ -139,6 +140,7 @@ def draw(rows: Mapping[str, Path], num_samples: int, picture: Path) -> None:
             seconds, band_edges(sample_rate), level, vmin=top - RANGE_DB, vmax=top, cmap="magma"
         )
         axis.set(title=title, yscale="log", ylabel="Hz")
+        axis.yaxis.set_major_formatter(EngFormatter())
     axes[-1].set_xlabel("time (s)")
     figure.colorbar(mesh, ax=list(axes), label="dB of full scale")
     figure.savefig(picture, format="png")

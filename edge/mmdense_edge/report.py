@@ -81,7 +81,7 @@ def clock(seconds: float) -> str:
         >>> clock(75), clock(3675)
         ('1:15', '1:01:15')
     """
-    minutes, rest = divmod(int(round(seconds)), 60)
+    minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
@@ -106,7 +106,7 @@ def table(report: SongReport) -> str:
     return "\n".join(lines)
 
 
-_HEADER = ("stem", "RMS dBFS", "clipped", "SDR dB", "SDR dB of the mixture", "file")
+_HEADER = ("stem", "RMS dBFS", "clipped", "SDR dB", "SDR dB of mixture", "file")
 
 
 def _row(stem: StemReport) -> tuple[str, ...]:

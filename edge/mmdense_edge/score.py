@@ -86,7 +86,9 @@ def score_files(reference: Path, estimate: Path, mixture: Path) -> Score:
     """Scores one stem, in fixed memory.
 
     Args:
-        reference, estimate, mixture: audio files of the same sample rate, channels and length.
+        reference: the true source, an audio file.
+        estimate: the stem, of the same sample rate, channels and length.
+        mixture: the song, of the same sample rate, channels and length.
 
     Raises:
         AudioError: a file cannot be read, or they differ in rate, channels or length.

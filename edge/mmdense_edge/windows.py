@@ -92,7 +92,11 @@ class Windows:
 
 def _phase(mixture: Spectra, magnitude: Magnitude) -> Spectra:
     """Returns mixture / |mixture|, and 0 where the mixture is 0."""
-    return np.divide(mixture, magnitude, out=np.zeros_like(mixture), where=magnitude > 0)
+    phase = np.zeros_like(mixture)
+    # Part by part: NumPy's complex division overflows where the magnitude is tiny.
+    np.divide(mixture.real, magnitude, out=phase.real, where=magnitude > 0)
+    np.divide(mixture.imag, magnitude, out=phase.imag, where=magnitude > 0)
+    return phase
 
 
 def _all_bins(estimate: Magnitude, magnitude: Magnitude) -> Magnitude:

@@ -14,7 +14,6 @@ import soundfile as sf
 import trees
 
 from keras_mmdense.data import Dataset, Track, TrackError, open_dataset
-from keras_mmdense.data.musdb18hq import VALIDATION_TRACKS
 
 Maker = Callable[[Path], Path]
 MAKERS: dict[str, tuple[str, Maker]] = {
@@ -118,7 +117,7 @@ def test_out_of_range_names_the_track_and_the_range(
 
 
 def test_unknown_source_and_dtype(tree: Dataset) -> None:
-    with pytest.raises(TrackError, match="no source 'kazoo': it has .*mixture"):
+    with pytest.raises(TrackError, match=r"no source 'kazoo': it has .*mixture"):
         tree[0].read("kazoo")
     with pytest.raises(TrackError, match="float32 or int16, not 'float64'"):
         tree[0].read("mixture", dtype="float64")  # type: ignore[arg-type]
@@ -179,20 +178,6 @@ def test_sources_are_what_was_written_and_add_up(form: str, tmp_path: Path) -> N
         np.testing.assert_array_equal(track.read(source), plain)
 
 
-def test_musdb18_streams_are_in_order(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
-    written = trees.make_signals(1.0 + 13 / 44100, 0)
-    for name in (*track.sources, "mixture"):
-        audio = track.read(name)
-        errors = {
-            other: np.mean((audio - signal[: track.num_samples] / 32768) ** 2)
-            for other, signal in written.items()
-        }
-        assert min(errors, key=errors.__getitem__) == name
-        # ffmpeg's AAC writes noise, which drums are here, as noise of its own.
-        assert errors[name] < (0.6 if name == "drums" else 0.1) * np.mean(audio**2)
-
-
 def test_sum_without_a_mixture_file_is_float_only_and_not_clipped(tmp_path: Path) -> None:
     loud = np.full((1000, 2), 30000, np.int16)
     for source in ("a", "b", "c"):
@@ -226,14 +211,6 @@ def test_musdb_validation_tracks_are_taken_from_train(make: Maker, tmp_path: Pat
     assert [track.name for track in open_dataset(tmp_path, subset="train")] == ["Artist 1 - Song"]
 
 
-def test_musdb_validation_list_is_musdbs_own(tmp_path: Path) -> None:
-    import musdb
-
-    (tmp_path / "train").mkdir()
-    setup = musdb.DB(root=str(tmp_path), subsets=["train"]).setup
-    assert sorted(setup["validation_tracks"]) == sorted(VALIDATION_TRACKS)
-
-
 def test_names_may_hold_any_character(tmp_path: Path) -> None:
     names = ["[a] {b} %s * ?", "line\nbreak\ttab", "ümlaut 日本", " lead", "-dash", "quote'\"$(x)"]
     names.append(b"not utf-8 \xff".decode("utf-8", "surrogateescape"))
@@ -244,7 +221,7 @@ def test_names_may_hold_any_character(tmp_path: Path) -> None:
     dataset = open_dataset(root)
     assert sorted(track.name for track in dataset) == sorted(names)
     assert all(track.read("mixture", 3, 10).shape == (10, 2) for track in dataset)
-    assert dataset.report().isascii() or dataset.report().encode("utf-8")
+    assert dataset.report().encode("utf-8")
     assert "\n" not in dataset.report()
 
 

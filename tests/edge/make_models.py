@@ -67,7 +67,8 @@ def convert(sizes: dict[str, Any], sources: list[str], network: Any) -> bytes:
     module = tf.Module()
     spec = tf.TensorSpec(shape, tf.float32, name="mixture")
     module.serve = tf.function(
-        lambda mixture: dict(zip(sources, network(mixture, sources))), input_signature=[spec]
+        lambda mixture: dict(zip(sources, network(mixture, sources), strict=True)),
+        input_signature=[spec],
     )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})

@@ -111,7 +111,7 @@ def _convert(source: Path, flatbuffer: Path, frames: int) -> dict[str, float]:
         [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     command = [
-        *(sys.executable, "-m", "keras_mmdense.conversion"),
+        *(sys.executable, "-m", "keras_mmdense.tflite_conversion"),
         *(str(source), str(flatbuffer), str(frames)),
     ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)

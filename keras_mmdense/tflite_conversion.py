@@ -1,4 +1,4 @@
-"""The conversion's own process: `python -m keras_mmdense.conversion MODEL.keras OUT FRAMES`.
+"""The conversion's own process: `python -m keras_mmdense.tflite_conversion MODEL.keras OUT FRAMES`.
 
 Reads a model, writes the bare flatbuffer and prints a line `PARITY {...}`: how far the file is
 from Keras. Called by `keras_mmdense.export`.

@@ -1,0 +1,121 @@
+"""The pipeline: what a batch holds, that targets are the sources, epochs and their repetition."""
+
+import numpy as np
+import pytest
+from trees import make_dsd100
+
+import keras_mmdense
+from keras_mmdense.data import DatasetError, open_dataset, pipeline
+from keras_mmdense.data.excerpts import ExcerptReader, Mixing
+from keras_mmdense.spectrogram import analyse
+
+ALL = ("bass", "drums", "other", "vocals")
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory):
+    return list(open_dataset(make_dsd100(tmp_path_factory.mktemp("dsd"), 2, 1, seconds=1.0)))
+
+
+def settings(sources=ALL, **options):
+    return keras_mmdense.settings_of(
+        keras_mmdense.build(sources=sources, shared=True, bins=256, growth=1, layers=1, **options)
+    )
+
+
+def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
+    """The mixture is the sum of the sources and each target is its own source, not the mixture."""
+    s = settings()
+    data = pipeline.train(tracks, s, frames=8, batch_size=3, examples=3, seed=4)
+    mixture, targets = next(iter(data))
+    reader = ExcerptReader(tracks, 7 * 256 + 512, seed=4)
+    stems = np.stack([reader(i) for i in range(3)])
+    for example in range(3):
+        expected = np.abs(analyse(stems[example].sum(0), s.transform))[:, :256]
+        np.testing.assert_allclose(mixture[example], expected, atol=1e-3)
+        for number, source in enumerate(ALL):
+            expected = np.abs(analyse(stems[example, number], s.transform))[:, :256]
+            np.testing.assert_allclose(targets[source][example], expected, atol=1e-3)
+            assert np.abs(targets[source][example] - mixture[example]).max() > 1
+
+
+def test_every_epoch_is_new_and_the_run_repeats(tracks):
+    def epochs(first=0, seed=0):
+        data = pipeline.train(
+            tracks, settings(), frames=8, batch_size=2, examples=4, seed=seed, first_epoch=first
+        )
+        return [[x.numpy() for x, _ in data] for _ in range(3)]
+
+    first, again, later = epochs(), epochs(), epochs(first=1)
+    assert [len(epoch) for epoch in first] == [2, 2, 2]
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first[1], later[0])
+    np.testing.assert_array_equal(first[2], later[1])
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first[0], epochs(seed=1)[0])
+
+
+def test_length_of_an_epoch(tracks):
+    longest = settings()
+    data = pipeline.train(tracks, longest, frames=8, batch_size=4)
+    excerpt = 7 * 256 + 512
+    examples = sum(track.num_samples for track in tracks) // excerpt
+    assert len(data) == -(-examples // 4)
+    assert len(list(data)) == len(data)
+    assert len(pipeline.train(tracks, longest, frames=8, batch_size=4, examples=5)) == 2
+
+
+def test_accompaniment_is_all_but_the_vocals(tracks):
+    mixing = Mixing(gain=(1, 1), swap=False)
+    s = settings(("accompaniment", "vocals"))
+    _, two = next(iter(pipeline.train(tracks, s, frames=8, batch_size=1, mixing=mixing)))
+    stems = ExcerptReader(tracks, 7 * 256 + 512, mixing=mixing)(0)
+    expected = np.abs(analyse(stems[:3].sum(0), s.transform))[:, :256]
+    np.testing.assert_allclose(two["accompaniment"][0], expected, atol=1e-3)
+
+
+def test_one_source_of_many(tracks):
+    mixture, targets = next(iter(pipeline.train(tracks, settings("drums"), frames=8)))
+    assert list(targets) == ["drums"]
+    assert mixture.shape == targets["drums"].shape == (8, 8, 256, 2)
+
+
+def test_validation_is_fixed_and_covers_the_track(tracks):
+    data = pipeline.validation(tracks, settings(), frames=8, batch_size=4, excerpts_per_track=3)
+    first, second = ([x.numpy() for x, _ in data] for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert sum(len(x) for x in first) == 3 * len(tracks)
+    excerpt = 7 * 256 + 512
+    last = tracks[0].read("mixture", tracks[0].num_samples - excerpt, excerpt)
+    expected = np.abs(analyse(last, settings().transform))[:, :256]
+    np.testing.assert_allclose(first[0][2], expected, atol=1e-2)
+
+
+def test_silence_gives_finite_batches(tmp_path):
+    import soundfile as sf
+
+    for source in ALL:
+        (tmp_path / "song").mkdir(exist_ok=True)
+        sf.write(tmp_path / "song" / f"{source}.wav", np.zeros((9000, 2), np.int16), 44100)
+    mixture, targets = next(iter(pipeline.train(open_dataset(tmp_path), settings(), frames=8)))
+    assert not mixture.numpy().any()
+    assert not any(target.numpy().any() for target in targets.values())
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "words"),
+    [
+        ({}, {"frames": 12}, "2\\*\\*scales = 8"),
+        ({}, {"batch_size": 0}, "batch_size"),
+        ({"frames": 16}, {"frames": 8}, "frames must be 16"),
+        ({"sources": ("piano",)}, {}, "piano"),
+        ({"sample_rate": 22050}, {}, "22050"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tracks, changes, options, words):
+    with pytest.raises(DatasetError, match=words):
+        pipeline.train(tracks, settings(**changes), **{"frames": 8} | options)
+    with pytest.raises(DatasetError, match="received none"):
+        pipeline.train([], settings())

@@ -1,0 +1,325 @@
+"""The command: what it writes, what it prints, how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from mmdense_edge import __version__, bundled, commands, picture
+from mmdense_edge.cli import main
+from mmdense_edge.progress import Progress
+from mmdense_edge.report import SongReport, StemReport, clock, table
+
+
+@pytest.fixture
+def separate(model_path, tmp_path, capfd):
+    """Runs `mmdense separate` with a test model; returns (code, stdout, stderr)."""
+
+    def run(*arguments: object, model: str = "shares", out: object = None) -> tuple[int, str, str]:
+        out = tmp_path / "out" if out is None else out
+        argv = ["separate", *map(str, arguments), "-o", str(out)]
+        try:
+            code = main([*argv, "--model", str(model_path(model))])
+        except SystemExit as error:
+            code = error.code
+        printed = capfd.readouterr()
+        # The interpreter's own notes come first, from its C code.
+        errors = [line for line in printed.err.splitlines() if not line.startswith("INFO: ")]
+        return code, printed.out, "\n".join(errors)
+
+    return run
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_song_becomes_its_stems(separate, song, tmp_path):
+    code, out, err = separate(song())
+    assert (code, err) == (0, "")
+    stems = [f"song/{source}.wav" for source in ("bass", "drums", "vocals")]
+    assert everything(tmp_path / "out") == ["song", *stems]
+    assert out.startswith(f"{tmp_path}/song.wav: 0:00 long, ")
+    assert "real-time factor 0." in out or "real-time factor 1" in out
+    for stem in stems:
+        assert f"{tmp_path}/out/{stem}" in out
+    assert "SDR" not in out
+
+
+def test_all_options_together(separate, song, tmp_path, noise):
+    reference = tmp_path / "references"
+    reference.mkdir()
+    sf.write(reference / "vocals.flac", noise(20000) * 0.5, 44100)
+    sf.write(reference / "drums.wav", np.zeros((20000, 2)), 44100)
+    code, out, err = separate(
+        song("mixture.wav"), "--residual", "--format", "flac", "--picture", "--threads", "2",
+        "--sources", "vocals, drums", "--reference", reference,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    assert everything(tmp_path / "out") == [
+        "mixture",
+        "mixture/drums.flac",
+        "mixture/residual.flac",
+        "mixture/spectrogram.png",
+        "mixture/vocals.flac",
+    ]
+    rows = {line.split()[0]: line.split() for line in out.splitlines()[1:]}
+    assert rows["drums"][3:5] == ["n/a", "n/a"]
+    vocals = sf.read(tmp_path / "out" / "mixture" / "vocals.flac")[0]
+    expected = sf.read(reference / "vocals.flac")[0]
+    sdr = 10 * np.log10((expected**2).sum() / ((expected - vocals) ** 2).sum())
+    assert rows["vocals"][3:5] == [f"{sdr:.2f}", "0.00"]
+    assert len(rows["residual"]) == 4
+    assert out.splitlines()[-1].endswith("out/mixture/spectrogram.png")
+
+
+def test_json_is_one_object(separate, song, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"")
+    code, out, _ = separate(song(), bad, "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert (report["version"], report["model"]) == (__version__, "shares")
+    good, failed = report["songs"]
+    assert good["error"] is None
+    assert good["duration_seconds"] == pytest.approx(20000 / 44100)
+    assert good["real_time_factor"] == pytest.approx(good["seconds"] / good["duration_seconds"])
+    assert [stem["source"] for stem in good["stems"]] == ["drums", "bass", "vocals"]
+    assert failed["real_time_factor"] is None
+    assert "bad.wav: cannot be read as audio" in failed["error"]
+
+
+def test_one_failing_song_does_not_stop_the_others(separate, song, tmp_path):
+    first, last = song("first.wav"), song("last.wav")
+    code, out, err = separate(first, tmp_path / "none.wav", tmp_path, last)
+    assert code == 1
+    assert err.splitlines() == [
+        f"mmdense: {tmp_path}/none.wav: no such file",
+        f"mmdense: {tmp_path}: not a regular file",
+        "mmdense: 2 of 4 songs failed",
+    ]
+    assert f"{tmp_path}/none.wav: FAILED" in out
+    assert {name.partition("/")[0] for name in everything(tmp_path / "out")} == {"first", "last"}
+
+
+def nan_audio() -> np.ndarray:
+    audio = np.zeros((1000, 2), np.float32)
+    audio[441, 0] = np.nan
+    return audio
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "match"),
+    [
+        ("nan.wav", nan_audio(), "nan.wav: sample 441 (0.010 s) of channel 1 is nan"),
+        ("eight.wav", np.zeros((100, 8)), "eight.wav: audio must have 1 or 2 channels, got 8"),
+        ("none.wav", np.zeros((0, 2)), "none.wav: audio must have at least 1 sample, got 0"),
+    ],
+)
+def test_audio_that_cannot_be_separated(separate, song, tmp_path, name, audio, match):
+    code, _, err = separate(song(name, audio, subtype="FLOAT"))
+    assert code == 1
+    assert match in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["text.wav", "zero.mp3", "odd\nname.flac"])
+def test_files_that_are_no_audio(separate, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"some text\n" * 100 if name == "text.wav" else b"")
+    code, _, err = separate(path)
+    assert code == 1
+    assert len(err.splitlines()) == 1
+    assert "cannot be read as audio" in err
+    assert everything(tmp_path) == [name]
+
+
+def test_an_output_folder_that_cannot_be(separate, song, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, _, err = separate(song(), out=out)
+        assert code == 1
+        assert len(err.splitlines()) == 1
+        assert "song.wav: [Errno" in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_existing_results_are_kept_unless_asked(separate, song, tmp_path):
+    assert separate(song())[0] == 0
+    target = tmp_path / "out" / "song" / "bass.wav"
+    target.write_bytes(b"mine")
+    code, _, err = separate(song())
+    assert code == 1
+    assert "exists: choose another folder (-o) or pass --overwrite" in err
+    assert target.read_bytes() == b"mine"
+    assert separate(song(), "--overwrite")[0] == 0
+    assert sf.info(target).frames == 20000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["--sources", "guitar"], "must be a list of drums, bass, vocals, got ['guitar']"),
+        (["--sources", ""], "must be a list of drums, bass, vocals"),
+        (["--threads", "0"], "threads must be from 1 to 256, got 0"),
+        (["--reference", "none"], "none holds no reference"),
+        (["--format", "mp3"], "invalid choice: 'mp3'"),
+        (["song.wav"], "would both write to"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_wrong_usage(separate, song, tmp_path, monkeypatch, arguments, match):
+    monkeypatch.chdir(tmp_path)
+    song()
+    code, out, err = separate("song.wav", *arguments)
+    assert (code, out) == (2, "")
+    assert match in err
+    assert everything(tmp_path) == ["song.wav"]
+
+
+def test_results_onto_the_input(separate, song, tmp_path):
+    path = song("vocals/vocals.wav")
+    before = path.read_bytes()
+    code, _, err = separate(path, "--overwrite", out=tmp_path)
+    assert code == 2
+    assert "is read and would be replaced" in err
+    assert path.read_bytes() == before
+
+
+def test_models_that_cannot_be_used(song, tmp_path, capfd):
+    (tmp_path / "text.tflite").write_text("hello there")
+    argv = ["separate", str(song()), "-o", str(tmp_path / "out"), "--model"]
+    for model, code, match in (
+        ("nonsense", 2, "no bundled model and no file is called 'nonsense'"),
+        (str(tmp_path / "none.tflite"), 1, "no model file at"),
+        (str(tmp_path / "text.tflite"), 1, "not a TFLite model"),
+    ):
+        assert main([*argv, model]) == code
+        assert match in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_interruption_ends_with_130_and_leaves_nothing(separate, song, tmp_path, monkeypatch):
+    def stop(self: Progress, done: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "__call__", stop)
+    code, out, err = separate(song())
+    assert (code, out) == (130, "")
+    assert err == "mmdense: interrupted: the song in work was not written"
+    assert everything(tmp_path) == ["song.wav"]
+
+
+def test_quiet_prints_errors_only(separate, song, tmp_path):
+    assert separate(song(), "--quiet") == (0, "", "")
+    code, out, err = separate(tmp_path / "none.wav", "--quiet")
+    assert (code, out) == (1, "")
+    assert err.endswith("none.wav: no such file")
+
+
+@pytest.mark.parametrize("name", ["with space.wav", "two\nlines.wav", "ä 音楽.wav", b"\xff.wav"])
+def test_odd_names(separate, song, tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    os.rename(song("plain.wav"), path)
+    code, out, err = separate(path)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "out" / path.stem / "vocals.wav").is_file()
+    assert len(out.splitlines()) == 5
+
+
+def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
+    def missing() -> None:
+        raise picture.UsageError("pictures need matplotlib")
+
+    monkeypatch.setattr(picture, "check_available", missing)
+    code, _, err = separate(song(), "--picture")
+    assert (code, err) == (2, "mmdense: pictures need matplotlib")
+    assert everything(tmp_path) == ["song.wav"]
+
+
+def test_models_and_info(model_path, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    assert main(["models"]) == 0
+    assert "no models are bundled" in capsys.readouterr().out
+    monkeypatch.setattr(bundled, "FOLDER", model_path("mono").parent)
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "mono: speech, noise; float32, 0.00 MB, licence MIT" in lines
+    assert main(["info", "mono"]) == 0
+    shown = capsys.readouterr().out
+    assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
+    assert "12 frames, 2 of them context on each side; 0.05 s new in each window" in shown
+    assert main(["info", "nothing"]) == 2
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["separate", "--help"]])
+def test_help_ends_with_0(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 0
+    assert capsys.readouterr().out
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal_rewrites_its_line():
+    times = iter([0.0, 0.1, 1.0, 1.1, 2.0])
+    stream = Terminal()
+    progress = Progress("a\nb.wav", 441000, 44100, stream, lambda: next(times))
+    for done in (1, 44100, 50000, 88200):
+        progress(done)
+    progress.close()
+    lines = stream.getvalue().split("\r\x1b[K")
+    assert lines == [
+        "",
+        "a\\nb.wav:  10%, real-time factor 1.000, 0:09 left",
+        "a\\nb.wav:  20%, real-time factor 1.000, 0:08 left",
+        "",
+    ]
+
+
+def test_progress_elsewhere_is_plain_and_sparse():
+    times = iter([0.0, 5.0, 12.0, 13.0, 30.0])
+    stream = io.StringIO()
+    progress = Progress("a.wav", 100, 10, stream, lambda: next(times))
+    for done in (10, 20, 30, 200):
+        progress(done)
+    progress.close()
+    assert stream.getvalue().splitlines() == [
+        "a.wav:  20%, real-time factor 6.000, 0:48 left",
+        "a.wav: 100%, real-time factor 1.500, 0:00 left",
+    ]
+
+
+def test_the_table_is_aligned():
+    stems = (
+        StemReport("vocals", "o/vocals.wav", -20.04, 3, True, 5.126, -1.0),
+        StemReport("bass", "o/bass.wav", None, 0),
+    )
+    report = SongReport("a.wav", None, 44100, 2, 441000, 0.5, stems, "o/spectrogram.png")
+    assert table(report).splitlines() == [
+        "a.wav: 0:10 long, 0.50 s taken, real-time factor 0.050",
+        "  stem    RMS dBFS  clipped  SDR dB  SDR dB of mixture  file",
+        "  vocals     -20.0        3    5.13              -1.00  o/vocals.wav",
+        "  bass      silent        0                             o/bass.wav",
+        "  spectrogram: o/spectrogram.png",
+    ]
+    assert clock(3599.6) == "1:00:00"
+
+
+def test_a_song_is_named_once_in_its_error(capsys, song, tmp_path):
+    (job,) = commands.plan([Path("a.wav")], tmp_path, ["vocals"])
+    for text in ("a.wav: broken", "broken"):
+        assert commands._failure(job, ValueError(text)).error == "a.wav: broken"
+        assert capsys.readouterr().err == "mmdense: a.wav: broken\n"

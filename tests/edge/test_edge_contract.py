@@ -1,0 +1,293 @@
+"""Model files: what is read from a good one, and one clear line for every bad one."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import zipfile
+from dataclasses import FrozenInstanceError
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmdense_edge import bundled, container
+from mmdense_edge.contract import Transform, load_model, parse, read_contract
+from mmdense_edge.errors import ModelError, UsageError, printable
+
+SHA = "0" * 64
+
+
+def refused(path, match: str) -> None:
+    with pytest.raises(ModelError, match=match) as caught:
+        load_model(path)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 600
+
+
+def outcome(read, argument):
+    """Returns (result, None) or (None, error); only a ModelError is caught."""
+    try:
+        return read(argument), None
+    except ModelError as error:
+        return None, error
+
+
+def test_a_contract_is_read(model_path):
+    model = load_model(model_path("mono"))
+    contract = model.contract
+    assert contract == read_contract(str(model_path("mono")))
+    assert contract.sources == ("speech", "noise")
+    assert contract.transform == Transform(256, 96, "hann")
+    assert (contract.sample_rate, contract.bins, contract.channels) == (16000, 120, 1)
+    assert (contract.frames, contract.context_frames, contract.step_frames) == (12, 2, 8)
+    assert contract.outputs == {"speech": "speech", "noise": "noise"}
+    assert model.content[4:8] == b"TFL3"
+    assert b"contract.json" not in model.content
+    assert model.file_bytes == model_path("mono").stat().st_size
+    with pytest.raises(FrozenInstanceError):
+        contract.bins = 3
+
+
+def test_unzip_reads_the_contract(model_path):
+    text = subprocess.run(
+        ["unzip", "-p", model_path("shares"), "contract.json"], capture_output=True, check=False
+    ).stdout
+    assert parse(text) == read_contract(model_path("shares"))
+
+
+def test_an_archive_that_was_written_apart_is_read(model_path, tmp_path):
+    """Its offsets count from its own start, not from the file's."""
+    model = load_model(model_path("shares"))
+    with zipfile.ZipFile(model.path) as archive:
+        text = archive.read("contract.json")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("contract.json", text)
+    (tmp_path / "apart.tflite").write_bytes(model.content + buffer.getvalue())
+    assert load_model(tmp_path / "apart.tflite").content == model.content
+
+
+def test_unknown_entries_are_kept(pack):
+    assert read_contract(pack({"colour": "red"})).extra == {"colour": "red"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("format", "other", "'format' must be 'mmdense-model'"),
+        ("version", 2, "version 2, this runner reads up to 1: update"),
+        ("version", 0, "'version' must be a positive integer, found 0"),
+        ("version", True, "'version' must be a positive integer, found True"),
+        ("version", "1", "'version' must be"),
+        ("name", "", "'name' must be one line of 1 to 200"),
+        ("name", "two\nlines", "'name' must be one line"),
+        ("name", "\x1b[31mred", "'name' must be one line"),
+        ("name", "n" * 201, "'name' must be one line"),
+        ("model_sha256", SHA, "checksum mismatch"),
+        ("model_sha256", "abc", "'model_sha256' must be 64"),
+        ("sources", [], "'sources' must be"),
+        ("sources", "vocals", "'sources' must be"),
+        ("sources", ["a", "A"], "'sources' must be"),
+        ("sources", ["../a"], "'sources' must be"),
+        ("sources", ["a/b"], "'sources' must be"),
+        ("sources", ["a\n"], "'sources' must be"),
+        ("sources", [["a"]], "'sources' must be"),
+        ("sources", ["residual"], "other than mixture and residual"),
+        ("sources", [f"s{i}" for i in range(65)], "'sources' must be"),
+        ("sources", ["drums"], "'outputs' must name each source once"),
+        ("sample_rate", 999, "integer from 1000 to 768000, found 999"),
+        ("sample_rate", 44100.0, "'sample_rate' must be an integer"),
+        ("transform", [], "'transform' must be an object"),
+        ("transform", {}, "lacks 'n_fft'"),
+        ("transform", {"n_fft": 2047, "hop_length": 512, "window": "hann"}, "must be even"),
+        ("transform", {"n_fft": 2048, "hop_length": 1025, "window": "hann"}, "1 to 1024"),
+        ("transform", {"n_fft": 2048, "hop_length": 0, "window": "hann"}, "'hop_length'"),
+        ("transform", {"n_fft": 2**40, "hop_length": 4, "window": "hann"}, "'n_fft'"),
+        ("transform", {"n_fft": 2048, "hop_length": 1024, "window": "kaiser"}, "one of hann"),
+        ("bins", 1026, "'bins' may be 1025 at most for n_fft 2048, found 1026"),
+        ("channels", 3, "'channels' must be an integer from 1 to 2"),
+        ("frames", 0, "'frames' must be"),
+        ("frames", 8, "must exceed 2 \\* 'context_frames'"),
+        ("frames", 18, "multiples of 'frame_multiple', found 18, 4, 4"),
+        ("context_frames", 3, "multiples of 'frame_multiple', found 16, 3, 4"),
+        ("context_frames", -4, "'context_frames' must be"),
+        ("frames", 65536, "values at most, found 65536 frames"),
+        ("frame_multiple", 0, "'frame_multiple' must be"),
+        ("input", 5, "'input' must be"),
+        ("outputs", {"drums": 5}, "'outputs' must be"),
+        ("outputs", [], "'outputs' must be an object"),
+        ("output", "wave", "one of magnitude, mask, found 'wave'"),
+        ("output", ["mask"], "one of magnitude, mask"),
+        ("precision", "int4", "'precision' must be one of"),
+        ("licence", None, "'licence' must be a text"),
+        ("training_data", "x" * 10001, "'training_data' must be a text"),
+        ("parity", {"snr": "high"}, "'parity' must be an object of finite numbers"),
+        ("parity", {"snr": True}, "'parity' must be an object of finite numbers"),
+        ("settings", 1, "'settings' must be an object"),
+    ],
+)
+def test_an_entry_out_of_range_is_refused(pack, name, value, match):
+    refused(pack({name: value}), match)
+
+
+@pytest.mark.parametrize("name", ["sources", "transform", "settings", "outputs", "frames"])
+def test_a_missing_entry_is_refused(pack, name):
+    refused(pack(drop=name), f"lacks '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe{}", "not valid JSON"),
+        (b"[" * 100000, "not valid JSON"),
+        (b'{"a":' * 100000, "not valid JSON"),
+        (b"[" * 50 + b"]" * 50, "nested more than 32 levels"),
+        (b"1" * 100000, "a number of 100000 digits"),
+        (b'{"parity": NaN}', "NaN is not a number"),
+        (b"[]", "'format' must be"),
+        (b"null", "'format' must be"),
+        (b"{}", "'format' must be"),
+        (b" " * (container.MAX_CONTRACT_BYTES + 1), "1048576 bytes at most, found 1048577"),
+    ],
+)
+def test_text_that_is_no_contract_is_refused(pack, text, match):
+    refused(pack(text=text), match)
+
+
+def test_parity_beyond_floats_is_refused(model_path):
+    with zipfile.ZipFile(model_path("shares")) as archive:
+        text = archive.read("contract.json").replace(b'"parity": {}', b'"parity": {"snr": 1e999}')
+    with pytest.raises(ModelError, match="finite numbers"):
+        parse(text)
+
+
+def test_the_archive_holds_one_stored_member(pack, model_path, tmp_path):
+    refused(pack(members=("contract.json", "more.json")), "exactly one file, contract.json")
+    refused(pack(members=()), "exactly one file, contract.json; it lists 0")
+    refused(pack(members=("other.json",)), "must hold contract.json, found 'other.json'")
+    refused(pack(compression=zipfile.ZIP_DEFLATED), "must be stored")
+    bare = tmp_path / "bare.tflite"
+    bare.write_bytes(load_model(model_path("shares")).content)
+    refused(bare, "carries no contract")
+    bare.write_bytes(model_path("shares").read_bytes() + b"more")
+    refused(bare, "carries no contract")
+
+
+def test_another_file_is_refused(pack, tmp_path, monkeypatch):
+    refused(tmp_path / "none.tflite", "no model file at")
+    refused(tmp_path, "no model file at")
+    for number, content in enumerate([b"", b"hello", b"PK\5\6" + bytes(18), bytes(100)]):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(content)
+        refused(path, "not a TFLite model")
+    odd = tmp_path / "two\nlines.tflite"
+    odd.write_bytes(b"")
+    refused(odd, r"two\\nlines.tflite: not a TFLite model")
+    good = pack()
+    monkeypatch.setattr(container, "MAX_FILE_BYTES", good.stat().st_size - 1)
+    refused(good, "larger than")
+
+
+def test_a_changed_model_is_refused(pack, model_path):
+    content = bytearray(load_model(model_path("shares")).content)
+    content[len(content) // 2] ^= 1
+    path = pack(content=bytes(content))
+    assert load_model(path).content == bytes(content)
+    data = bytearray(path.read_bytes())
+    data[len(content) // 2] ^= 1
+    path.write_bytes(data)
+    refused(path, "checksum mismatch: the contract says .*: copy or export the model again")
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damage_is_refused_or_harmless(model_path, tmp_path, data):
+    """Flipped bits, cuts and insertions: a ModelError in one line, or the very same content."""
+    path = model_path("mono_identity")
+    whole, good = path.read_bytes(), load_model(path)
+    damaged = bytearray(whole)
+    place = data.draw(
+        st.integers(0, len(whole) - 1) | st.integers(len(whole) - 200, len(whole) - 1)
+    )
+    kind = data.draw(st.sampled_from(["flip", "cut", "insert", "repeat"]))
+    if kind == "flip":
+        damaged[place] ^= data.draw(st.integers(1, 255))
+    elif kind == "cut":
+        del damaged[place : place + data.draw(st.integers(1, 4000))]
+    elif kind == "insert":
+        damaged[place:place] = data.draw(st.binary(min_size=1, max_size=70))
+    else:
+        damaged += damaged[place:]
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(damaged)
+    model, error = outcome(load_model, broken)
+    # A few bytes of an archive's header, such as its date, mean nothing to the contents.
+    same = model is not None and (model.content, model.contract) == (good.content, good.contract)
+    assert same or str(error).isprintable()
+    assert model is None or same
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_value_is_refused_or_taken(model_path, data):
+    with zipfile.ZipFile(model_path("shares")) as archive:
+        values = json.loads(archive.read("contract.json"))
+    name = data.draw(st.sampled_from(sorted(values)))
+    values[name] = data.draw(JSON)
+    contract, error = outcome(parse, json.dumps(values).encode())
+    assert contract is not None or str(error).isprintable()
+
+
+def test_printable_keeps_letters_and_escapes_controls():
+    assert printable("Ärger 音楽 1") == "Ärger 音楽 1"
+    assert printable("a\nb\x1b[0m\udcff") == "a\\nb\\x1b[0m\\udcff"
+
+
+class TestBundled:
+    """Names of bundled models, with a folder of test models in the package's place."""
+
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        self.models = tmp_path / "models"
+        self.models.mkdir()
+        monkeypatch.setattr(bundled, "FOLDER", self.models)
+        monkeypatch.chdir(tmp_path)
+
+    def add(self, *names: str) -> None:
+        for name in names:
+            (self.models / f"{name}.tflite").write_bytes(b"")
+
+    def test_none_is_bundled(self):
+        assert bundled.names() == []
+        with pytest.raises(UsageError, match="no default model is bundled"):
+            bundled.find()
+
+    def test_the_only_one_is_the_default(self):
+        self.add("tiny")
+        assert bundled.find() == bundled.find("tiny") == self.models / "tiny.tflite"
+
+    def test_the_marker_names_the_default(self):
+        self.add("tiny", "large")
+        assert bundled.names() == ["large", "tiny"]
+        assert bundled.default() is None
+        (self.models / "DEFAULT").write_text("tiny\n")
+        assert bundled.find() == self.models / "tiny.tflite"
+
+    def test_a_file_is_found_by_its_path(self, tmp_path):
+        self.add("tiny")
+        assert bundled.find("some/model.tflite").name == "model.tflite"
+        (tmp_path / "other").write_bytes(b"")
+        assert str(bundled.find("other")) == "other"
+        with pytest.raises(UsageError, match="called 'tni': bundled are tiny"):
+            bundled.find("tni")

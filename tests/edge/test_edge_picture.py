@@ -1,0 +1,76 @@
+"""Spectrogram pictures: size, where the energy is, and memory."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+
+import numpy as np
+import pytest
+from mmdense_edge import picture
+from mmdense_edge.errors import UsageError
+from mmdense_edge.picture import BANDS, MAX_COLUMNS, Spectrogram, band_edges, draw, spectrogram_of
+
+
+def size(path) -> tuple[int, int]:
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG")
+    return struct.unpack(">II", data[16:24])
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("num_samples", [1, 60000])
+def test_a_picture_has_a_row_for_each_file(song, tmp_path, rows, num_samples):
+    path = song(audio=np.full((num_samples, 2), 0.1))
+    draw({f"row {index}": path for index in range(rows)}, num_samples, tmp_path / "picture.png")
+    assert size(tmp_path / "picture.png") == (1000, 200 * rows)
+
+
+def test_silence_can_be_drawn(song, tmp_path):
+    draw({"silence": song(audio=np.zeros((5000, 1)))}, 5000, tmp_path / "picture.png")
+    assert size(tmp_path / "picture.png") == (1000, 200)
+
+
+@pytest.mark.parametrize("hertz", [60, 440, 5000, 15000])
+def test_a_tone_shows_in_its_band_and_at_its_time(song, hertz):
+    rate, seconds = 44100, 4
+    time = np.arange(rate * seconds) / rate
+    sine = np.sin(2 * np.pi * hertz * time) * (time >= 2)
+    power = spectrogram_of(song(audio=sine[:, None], subtype="FLOAT"), len(sine))
+    assert power.shape == (BANDS, 1 + -(-len(sine) // 1024))
+    band, column = np.unravel_index(power.argmax(), power.shape)
+    edges = band_edges(rate)
+    # A bin is 21.5 Hz wide; bands below are narrower.
+    assert edges[band] - 22 <= hertz <= edges[band + 1] + 22
+    assert column >= power.shape[1] // 2
+    assert power[:, : power.shape[1] // 2 - 1].max() < 1e-6 * power.max()
+    # Full scale is 0 dB, less 1.4 dB at most between two bins; wide bands average it away.
+    top = 10 * np.log10(power.max())
+    assert top < 0.1
+    assert hertz > 1000 or top > -1.5
+
+
+def test_long_signals_keep_1000_columns():
+    spectrogram = Spectrogram(44100, num_samples=10**8)
+    ones = np.ones((70000, 1025, 1), np.complex64)
+    spectrogram.add(ones[:1])
+    assert spectrogram.power().shape == (BANDS, MAX_COLUMNS)
+    spectrogram = Spectrogram(44100, num_samples=1024 * 2999)
+    for _ in range(30):
+        spectrogram.add(ones[:100])
+    np.testing.assert_allclose(spectrogram.power(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1000, 8000, 44100, 192000])
+def test_every_band_has_its_bins(rate):
+    edges = band_edges(rate)
+    assert len(edges) == BANDS + 1
+    assert (np.diff(edges) > 0).all()
+    assert edges[-1] == min(20000, rate / 2)
+    np.testing.assert_allclose(picture._band_weights(rate).sum(axis=0), 1, rtol=1e-6)
+
+
+def test_a_missing_matplotlib_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"need matplotlib: pip install 'mmdense-edge\[plot\]'"):
+        picture.check_available()

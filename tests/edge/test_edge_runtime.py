@@ -1,0 +1,143 @@
+"""Which interpreter is taken, what is checked at load, and what is never imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from mmdense_edge import runtime
+from mmdense_edge.contract import load_model
+from mmdense_edge.errors import InterpreterError, ModelError
+from mmdense_edge.runtime import Network, interpreter_class
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretends that only the given packages are installed."""
+
+    def pretend(*packages: str, broken: str | None = None) -> None:
+        def import_module(name: str) -> ModuleType:
+            package = name.partition(".")[0]
+            assert package in packages, "imported what is not installed"
+            if package == broken:
+                raise ImportError("libfoo.so: cannot open")
+            return SimpleNamespace(Interpreter=f"{package}'s")
+
+        monkeypatch.setattr(
+            runtime.importlib.util, "find_spec", lambda name: name if name in packages else None
+        )
+        monkeypatch.setattr(runtime.importlib, "import_module", import_module)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("packages", "taken"),
+    [
+        (("tensorflow", "tflite_runtime", "ai_edge_litert"), "ai_edge_litert"),
+        (("tensorflow", "tflite_runtime"), "tflite_runtime"),
+        (("tensorflow",), "tensorflow"),
+    ],
+)
+def test_the_smallest_interpreter_is_taken(installed, monkeypatch, packages, taken):
+    monkeypatch.setattr(np, "__version__", "1.26.4")
+    installed(*packages)
+    assert interpreter_class() == (taken, f"{taken}'s")
+
+
+def test_tflite_runtime_with_numpy_2_is_refused_before_it_is_imported(installed, monkeypatch):
+    installed("tflite_runtime", "tensorflow", broken="tflite_runtime")
+    monkeypatch.setattr(np, "__version__", "2.1.0")
+    with pytest.raises(InterpreterError, match=r"needs NumPy 1, found NumPy 2.1.0: pip install"):
+        interpreter_class()
+
+
+def test_a_broken_interpreter_is_no_reason_to_try_the_next(installed):
+    installed("ai_edge_litert", "tensorflow", broken="ai_edge_litert")
+    with pytest.raises(InterpreterError, match="ai_edge_litert is installed but does not load"):
+        interpreter_class()
+
+
+def test_no_interpreter_says_what_to_install(installed):
+    installed()
+    with pytest.raises(InterpreterError, match="pip install ai-edge-litert"):
+        interpreter_class()
+
+
+def test_masks_are_multiplied_with_the_mixture(model_path, noise):
+    magnitude = np.abs(noise(16 * 1024)).reshape(16, 1024, 2)
+    kept = magnitude.copy()
+    estimates = Network(load_model(model_path("shares")))(magnitude)
+    np.testing.assert_allclose(sum(estimates.values()), magnitude, atol=1e-6)
+    assert all((part >= 0).all() and (part <= magnitude).all() for part in estimates.values())
+    np.testing.assert_array_equal(magnitude, kept)
+
+
+def test_magnitudes_are_taken_as_they_are(model_path, noise):
+    magnitude = np.abs(noise(16 * 1024)).reshape(16, 1024, 2)
+    network = Network(load_model(model_path("magnitudes")))
+    first, second = network(magnitude), network(magnitude * 2)
+    assert (first["vocals"] > magnitude).any()
+    # Estimates stay what they were when the interpreter runs again.
+    np.testing.assert_array_equal(first["vocals"], network(magnitude)["vocals"])
+    assert not np.array_equal(first["vocals"], second["vocals"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"input": "other"}, r"names input \['other'\].*the model has \['mixture'\]"),
+        (
+            {"outputs": {"drums": "drums", "bass": "bass", "vocals": "voice"}},
+            r"outputs \['bass', 'drums', 'voice'\]",
+        ),
+        ({"frames": 32}, r"must be float32 \(1, 32, 1024, 2\), found float32 \(1, 16, 1024, 2\)"),
+        ({"bins": 1025}, r"\(1, 16, 1025, 2\)"),
+        ({"channels": 1}, r"\(1, 16, 1024, 1\)"),
+    ],
+)
+def test_a_model_unlike_its_contract_is_refused(pack, changes, match):
+    with pytest.raises(ModelError, match=match):
+        Network(load_model(pack(changes)))
+
+
+def test_a_model_that_does_not_load_is_refused(pack):
+    with pytest.raises(ModelError, match="cannot load it") as caught:
+        Network(load_model(pack(content=b"\x1c\0\0\0TFL3" + bytes(100))))
+    assert str(caught.value).isprintable()
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_package_loads_nothing():
+    code = "import sys, mmdense_edge; print(sorted({'numpy', 'soxr'} & set(sys.modules)))"
+    assert python(code).strip() == "[]"
+    assert python("import mmdense_edge as m; print(m.Separator.__name__)").strip() == "Separator"
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import mmdense_edge
+
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = mmdense_edge.Nothing
+    assert all(hasattr(mmdense_edge, name) for name in mmdense_edge.__all__)
+
+
+def test_separating_needs_neither_tensorflow_nor_matplotlib(song, model_path, tmp_path):
+    code = (
+        "import sys; from mmdense_edge.cli import main; code = main(sys.argv[1:]); "
+        "print(code, sorted({'tensorflow', 'matplotlib', 'keras'} & set(sys.modules)))"
+    )
+    model = str(model_path("identity"))
+    out = str(tmp_path / "out")
+    printed = python(code, "separate", str(song()), "-o", out, "--model", model, "--quiet")
+    assert printed.strip() == "0 []"

@@ -1,0 +1,223 @@
+"""The Python call: lengths, sums, exactness, resampling, refusals, memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge import Separator
+from mmdense_edge.errors import ModelError, SampleError, UsageError
+from mmdense_edge.resampling import Resampler, resampled_length
+from mmdense_edge.separator import PIECE
+
+RATES = [8000, 11025, 16000, 22050, 44099, 48000, 96000, 192000]
+
+
+def tone(num_samples: int, rate: int, hertz: float = 997.0) -> np.ndarray:
+    """A faded sine: what a resampler keeps but for its passband's ripple."""
+    fade = np.sin(np.linspace(0, np.pi, num_samples)) ** 2
+    sine = 0.5 * fade * np.sin(2 * np.pi * hertz * np.arange(num_samples) / rate)
+    return sine.astype(np.float32)[:, None]
+
+
+@pytest.mark.parametrize("rate", [44100, *RATES])
+@pytest.mark.parametrize("num_samples", [1, 2, 1023, 4097, 30001])
+@pytest.mark.parametrize("channels", [0, 1, 2])
+def test_stems_have_the_shape_of_the_mixture(separators, noise, rate, num_samples, channels):
+    audio = noise(num_samples, channels or 1)
+    audio = audio if channels else audio[:, 0]
+    stems = separators["mono"].separate(audio, rate)
+    assert list(stems) == ["speech", "noise"]
+    for stem in stems.values():
+        assert stem.shape == audio.shape
+        assert stem.dtype == np.float32
+        assert np.isfinite(stem).all()
+
+
+@pytest.mark.parametrize("num_samples", [1, 999, 1024, 8192, 50001])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_mask_of_ones_returns_the_mixture(separators, noise, num_samples, channels):
+    audio = noise(num_samples, channels)
+    kept = audio.copy()
+    stem = separators["identity"].separate(audio, 44100)["everything"]
+    np.testing.assert_allclose(stem, audio, atol=1e-6)
+    np.testing.assert_array_equal(audio, kept)
+
+
+@pytest.mark.parametrize("rate", [22050, 44099, 48000, 96000, 192000])
+@pytest.mark.parametrize("seconds", [0.3, 1.01])
+def test_a_mask_of_ones_survives_resampling(separators, rate, seconds):
+    audio = tone(int(rate * seconds) | 1, rate)
+    stem = separators["identity"].separate(audio, rate)["everything"]
+    assert stem.shape == audio.shape
+    assert np.abs(stem - audio).max() < 1e-4
+
+
+def test_masks_that_add_up_give_stems_that_add_up(separators, noise):
+    audio = noise(40001)
+    total = sum(separators["shares"].separate(audio, 44100).values())
+    np.testing.assert_allclose(total, audio, atol=2e-6)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("sources", [None, ["vocals"]])
+def test_the_residual_completes_the_mixture(separators, noise, rate, sources):
+    audio = noise(30011)
+    stems = separators["magnitudes"].separate(audio, rate, sources=sources, residual=True)
+    assert list(stems)[-1] == "residual"
+    assert np.abs(stems["residual"]).max() > 0.01
+    total = sum(stem.astype(np.float64) for stem in stems.values())
+    np.testing.assert_allclose(total, audio, atol=1e-7, rtol=0)
+
+
+def test_sources_come_in_the_models_order(separators, noise):
+    stems = separators["shares"].separate(noise(5000), 44100, sources=["vocals", "drums"])
+    whole = separators["shares"].separate(noise(5000), 44100)
+    assert list(stems) == ["drums", "vocals"]
+    np.testing.assert_array_equal(stems["vocals"], whole["vocals"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    cuts=st.lists(st.integers(0, 30000), max_size=5),
+    rate=st.sampled_from([16000, 44100]),
+    seed=st.integers(0, 3),
+)
+def test_any_blocks_give_the_same_stems(separators, cuts, rate, seed):
+    audio = np.random.default_rng(seed).uniform(-0.5, 0.5, (30000, 2)).astype(np.float32)
+    edges = [0, *sorted(cuts), len(audio)]
+    blocks = (audio[first:last] for first, last in pairwise(edges))
+    parts = list(separators["mono"].stream(blocks, rate, 2, residual=True))
+    for part in parts:
+        assert len({len(stem) for stem in part.values()}) == 1
+    for name, whole in separators["mono"].separate(audio, rate, residual=True).items():
+        joined = np.concatenate([part[name] for part in parts])
+        np.testing.assert_allclose(joined, whole, atol=1e-4)
+
+
+def test_mono_is_the_average_of_the_same_in_both_channels(separators, noise):
+    mono = noise(20000, 1)
+    both = separators["shares"].separate(np.repeat(mono, 2, axis=1), 44100)
+    for name, stem in separators["shares"].separate(mono, 44100).items():
+        np.testing.assert_allclose(stem[:, 0], both[name].mean(axis=1), atol=1e-5)
+
+
+def test_silence_gives_silence(separators):
+    for separator in separators.values():
+        for stem in separator.separate(np.zeros((9000, 2), np.float32), 44100).values():
+            np.testing.assert_array_equal(stem, 0)
+
+
+def test_progress_counts_every_sample_and_can_stop(separators, noise):
+    seen: list[int] = []
+    separators["identity"].separate(noise(70000), 44100, progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 70000
+    assert len(seen) > 3
+
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        separators["identity"].separate(noise(70000), 44100, progress=stop)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_bad_samples_are_refused_with_their_position(separators, noise, value):
+    audio = noise(PIECE + 5000).astype(np.float64)
+    audio[PIECE + 100, 1] = value
+    with pytest.raises(SampleError, match=rf"^sample {PIECE + 100} \(0.745 s\) of channel 2 is"):
+        separators["identity"].separate(audio, 44100)
+
+
+@pytest.mark.parametrize(
+    ("audio", "rate", "message"),
+    [
+        (np.zeros((0, 2), np.float32), 44100, "at least 1 sample, got 0"),
+        (np.zeros((10, 8), np.float32), 44100, "1 or 2 channels, got 8"),
+        (np.zeros((10, 0), np.float32), 44100, "1 or 2 channels, got 0"),
+        (np.zeros((2, 10, 2), np.float32), 44100, "shape .*got"),
+        (np.float32(1), 44100, "shape .*got"),
+        (np.zeros((10, 2), np.int16), 44100, "floats.*got int16"),
+        (np.zeros((10, 2), np.float32), 0, "1000 to 768000 Hz, got 0"),
+        (np.zeros((10, 2), np.float32), 1e9, "1000 to 768000 Hz"),
+        (np.zeros((10, 2), np.float32), 44100.5, "whole, .* got 44100.5"),
+    ],
+)
+def test_bad_audio_is_refused(separators, audio, rate, message):
+    with pytest.raises(SampleError, match=message):
+        separators["identity"].separate(audio, rate)
+
+
+def test_a_block_of_another_shape_is_refused(separators, noise):
+    with pytest.raises(SampleError, match=r"shape \(samples, 2\), got \(10, 1\)"):
+        list(separators["identity"].stream([noise(10), noise(10, 1)], 44100, 2))
+
+
+@pytest.mark.parametrize("sources", [["guitar"], [], "vocals"])
+def test_unknown_sources_are_refused_before_any_work(separators, sources):
+    with pytest.raises(UsageError, match="must be a list of drums, bass, vocals, got"):
+        separators["shares"].stream(iter(()), 44100, 2, sources=sources)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 257, 1.5])
+def test_threads_are_checked(model_path, threads):
+    with pytest.raises(UsageError, match=f"threads must be from 1 to 256, got {threads}"):
+        Separator(model_path("identity"), num_threads=threads)
+
+
+def test_threads_do_not_change_the_result(separators, model_path, noise):
+    audio = noise(20000)
+    two = Separator(model_path("shares"), num_threads=2).separate(audio, 44100)
+    for name, stem in separators["shares"].separate(audio, 44100).items():
+        np.testing.assert_allclose(two[name], stem, atol=1e-5)
+
+
+def test_an_answer_of_nan_is_refused(separators, noise):
+    # Values near float32's end overflow in the transform, before the network.
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(ModelError, match="'identity' answered with NaN or infinity"),
+    ):
+        separators["identity"].separate(noise(20000).astype(np.float64) * 6e38, 44100)
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+def test_memory_does_not_grow_with_length(separators, noise, rate):
+    block = noise(10000)
+
+    def peak(blocks: int) -> int:
+        tracemalloc.start()
+        try:
+            stream = separators["shares"].stream((block for _ in range(blocks)), rate, 2)
+            total = sum(len(stems["vocals"]) for stems in stream)
+            assert total == blocks * len(block)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(20)
+    assert peak(200) < 1.1 * peak(20)
+
+
+def test_one_huge_block_is_worked_on_in_pieces(separators, noise):
+    lengths = [
+        len(s["everything"]) for s in separators["identity"].stream([noise(300000)], 44100, 2)
+    ]
+    assert sum(lengths) == 300000
+    assert max(lengths) <= 2 * PIECE
+
+
+@pytest.mark.parametrize(("in_rate", "out_rate"), [(r, 44100) for r in RATES] + [(44100, 8000)])
+@pytest.mark.parametrize("num_samples", [1, 2, 100, 9999])
+def test_a_resampler_ends_where_it_is_told(noise, in_rate, out_rate, num_samples):
+    exact = resampled_length(num_samples, in_rate, out_rate)
+    assert exact == max(1, int(np.floor(num_samples * out_rate / in_rate + 0.5)))
+    for wanted in (exact, exact + 7):
+        resampler = Resampler(in_rate, out_rate, 2)
+        parts = [resampler.push(block) for block in np.array_split(noise(num_samples), 3)]
+        assert sum(map(len, [*parts, resampler.finish(wanted)])) == wanted

@@ -1,0 +1,128 @@
+"""The transform against scipy and plain NumPy, and streams against the whole signal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.signal
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge.contract import Transform
+from mmdense_edge.transform import Analysis, Synthesis, hann, istft, stft
+
+SMALL = [Transform(16, 8), Transform(16, 4), Transform(32, 5), Transform(18, 9), Transform(16, 1)]
+
+
+def plain_stft(audio: np.ndarray, transform: Transform) -> np.ndarray:
+    """The definition, frame by frame."""
+    n_fft, hop = transform.n_fft, transform.hop_length
+    count = 1 + int(np.ceil(len(audio) / hop))
+    padded = np.pad(audio, ((n_fft // 2, n_fft // 2), (0, 0)), mode="reflect")
+    padded = np.pad(padded, ((0, (count - 1) * hop + n_fft - len(padded)), (0, 0)))
+    window = scipy.signal.get_window("hann", n_fft)[:, None]
+    return np.stack([np.fft.rfft(padded[i * hop :][:n_fft] * window, axis=0) for i in range(count)])
+
+
+def uniform(num_samples: int, channels: int = 2) -> np.ndarray:
+    generator = np.random.default_rng(num_samples)
+    return generator.uniform(-1, 1, (num_samples, channels)).astype(np.float32)
+
+
+def split(total: int, cuts: list[int]) -> list[slice]:
+    edges = [0, *sorted(cut % (total + 1) for cut in cuts), total]
+    return [slice(first, last) for first, last in pairwise(edges)]
+
+
+def test_the_window_is_the_periodic_hann():
+    np.testing.assert_allclose(hann(2048), scipy.signal.get_window("hann", 2048), atol=1e-7)
+
+
+@pytest.mark.parametrize("num_samples", [44100, 20480, 33333])
+def test_stft_equals_scipy(num_samples):
+    audio = uniform(num_samples)
+    _, _, expected = scipy.signal.stft(
+        audio.T, window="hann", nperseg=2048, noverlap=1024, boundary="even", padded=True
+    )
+    expected = np.moveaxis(expected, 0, 2).swapaxes(0, 1) * hann(2048).sum()
+    actual = stft(audio, Transform())
+    assert actual.dtype == np.complex64
+    assert actual.shape == expected.shape == (1 + -(-num_samples // 1024), 1025, 2)
+    # Spectra of noise reach 80: 1e-5 of that.
+    np.testing.assert_allclose(actual, expected, atol=5e-4)
+    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("transform", [Transform(), *SMALL])
+@pytest.mark.parametrize("num_samples", [1, 2, 7, 8, 9, 17, 1023, 1024, 1025, 2049])
+def test_stft_equals_the_definition_at_any_length(transform, num_samples):
+    audio = uniform(num_samples)
+    expected = plain_stft(audio, transform)
+    actual = stft(audio, transform)
+    assert actual.shape == expected.shape
+    assert len(actual) == transform.num_frames(num_samples)
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("transform", [Transform(), Transform(2048, 512), *SMALL])
+@pytest.mark.parametrize("num_samples", [1, 2, 15, 16, 17, 1024, 1025, 5001])
+def test_round_trip(transform, num_samples):
+    audio = uniform(num_samples)
+    kept = audio.copy()
+    result = istft(stft(audio, transform), transform, num_samples)
+    assert result.dtype == np.float32
+    assert result.shape == audio.shape
+    np.testing.assert_allclose(result, audio, atol=1e-6)
+    np.testing.assert_array_equal(audio, kept)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    transform=st.sampled_from(SMALL),
+    num_samples=st.integers(1, 300),
+    cuts=st.lists(st.integers(0, 300), max_size=8),
+)
+def test_analysis_in_blocks_equals_analysis_at_once(transform, num_samples, cuts):
+    audio = uniform(num_samples, 1)
+    analysis = Analysis(transform, 1)
+    parts = [analysis.push(audio[part]) for part in split(num_samples, cuts)]
+    spectra = np.concatenate([*parts, analysis.finish()])
+    np.testing.assert_array_equal(spectra, stft(audio, transform))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    transform=st.sampled_from(SMALL),
+    num_samples=st.integers(1, 300),
+    cuts=st.lists(st.integers(0, 300), max_size=8),
+)
+def test_synthesis_in_blocks_equals_synthesis_at_once(transform, num_samples, cuts):
+    spectra = stft(uniform(num_samples, 1), transform)
+    synthesis = Synthesis(transform, 1)
+    parts = [synthesis.push(spectra[part]) for part in split(len(spectra), cuts)]
+    assert sum(map(len, parts)) <= num_samples
+    result = np.concatenate([*parts, synthesis.finish(num_samples)])
+    np.testing.assert_array_equal(result, istft(spectra, transform, num_samples))
+
+
+def test_streams_hold_less_than_three_frames():
+    transform = Transform(64, 16)
+    analysis, synthesis = Analysis(transform, 1), Synthesis(transform, 1)
+    for _ in range(200):
+        synthesis.push(analysis.push(uniform(40, 1)))
+        assert len(analysis._buffer) < 3 * transform.n_fft
+        assert len(synthesis._sum) < 3 * transform.n_fft
+
+
+def test_a_signal_without_samples_is_refused():
+    with pytest.raises(ValueError, match="at least 1 sample, got 0"):
+        stft(np.zeros((0, 1), np.float32), Transform())
+
+
+@pytest.mark.parametrize("num_samples", [0, 8, 32])
+def test_frames_of_another_length_are_refused(num_samples):
+    transform = Transform(16, 8)
+    spectra = stft(uniform(20, 1), transform)
+    with pytest.raises(ValueError, match=f"{num_samples} samples have . frames, got 4"):
+        istft(spectra, transform, num_samples)

@@ -1,0 +1,129 @@
+"""Windows against a plain reference that runs each window by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge.contract import Contract, Transform, load_model
+from mmdense_edge.windows import Windows
+
+CONTRACT = replace(
+    load_model(__file__.replace("test_edge_windows.py", "data/shares.tflite")).contract,
+    transform=Transform(16, 8),
+    sources=("a", "b"),
+    frames=10,
+    context_frames=2,
+    frame_multiple=2,
+    bins=8,
+)
+
+
+class Neighbours:
+    """A network that looks along time and across channels, so that wrong borders show."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+
+    def __call__(self, magnitude):
+        expected = (self.contract.frames, self.contract.bins, self.contract.channels)
+        assert magnitude.shape == expected
+        past = np.concatenate([magnitude[:1] * 0, magnitude[:-1]])
+        return {"a": 0.5 * magnitude + 0.25 * past, "b": magnitude[:, :, ::-1] * 2}
+
+
+def plain(network: Neighbours, spectra: np.ndarray) -> dict[str, np.ndarray]:
+    """Each window by itself, over the whole spectrum padded with silence."""
+    contract = network.contract
+    context, step, bins = contract.context_frames, contract.step_frames, contract.bins
+    count = len(spectra)
+    padded = np.zeros((count + contract.frames + context, *spectra.shape[1:]), np.complex64)
+    padded[context : context + count] = spectra
+    magnitude = np.abs(padded)
+    result = {name: np.zeros_like(spectra) for name in contract.sources}
+    for first in range(0, count, step):
+        window = magnitude[first : first + contract.frames]
+        for name, estimate in network(window[:, :bins]).items():
+            for frame in range(first, min(first + step, count)):
+                here, mixture = estimate[frame - first + context], magnitude[frame + context]
+                mask = np.zeros(mixture.shape)
+                mask[:bins] = here / mixture[:bins]
+                mask[bins:] = np.clip(mask[bins - 1], 0, 1)
+                result[name][frame] = mask * spectra[frame]
+    return result
+
+
+def spectra_of(frames: int, channels: int = 2, seed: int = 0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    parts = generator.normal(size=(2, frames, CONTRACT.transform.num_bins, channels))
+    return (parts[0] + 1j * parts[1]).astype(np.complex64)
+
+
+def run(windows: Windows, spectra: np.ndarray, cuts=()) -> dict[str, np.ndarray]:
+    edges = [0, *sorted(cut % (len(spectra) + 1) for cut in cuts), len(spectra)]
+    out = []
+    for first, last in pairwise(edges):
+        out.extend(windows.push(spectra[first:last]))
+    out.extend(windows.finish())
+    return {name: np.concatenate([part[name] for part in out]) for name in out[0]}
+
+
+@settings(max_examples=40, deadline=None)
+@given(frames=st.integers(1, 40), cuts=st.lists(st.integers(0, 40), max_size=6))
+def test_windows_equal_each_window_by_itself(frames, cuts):
+    network, spectra = Neighbours(CONTRACT), spectra_of(frames)
+    actual = run(Windows(network, 2, ("a", "b")), spectra, cuts)
+    for name, expected in plain(network, spectra).items():
+        np.testing.assert_allclose(actual[name], expected, atol=1e-5)
+
+
+def test_only_the_sources_wanted_are_given():
+    assert list(run(Windows(Neighbours(CONTRACT), 2, ("b",)), spectra_of(5))) == ["b"]
+
+
+def test_mono_goes_in_twice_and_comes_out_averaged():
+    network, spectra = Neighbours(CONTRACT), spectra_of(15, channels=1)
+    actual = run(Windows(network, 1, ("a", "b")), spectra)
+    for name, both in plain(network, np.repeat(spectra, 2, axis=2)).items():
+        assert actual[name].shape == spectra.shape
+        np.testing.assert_allclose(actual[name], both.mean(axis=2, keepdims=True), atol=1e-5)
+
+
+def test_stereo_goes_through_a_mono_network_channel_by_channel():
+    network, spectra = Neighbours(replace(CONTRACT, channels=1)), spectra_of(15)
+    actual = run(Windows(network, 2, ("a",)), spectra)["a"]
+    for channel in range(2):
+        alone = plain(network, spectra[:, :, channel : channel + 1])["a"]
+        np.testing.assert_allclose(actual[:, :, channel : channel + 1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("tiny", [0.0, 1e-44, 1e-30])
+def test_silence_and_nearly_silence_stay_finite(tiny):
+    class Loud(Neighbours):
+        def __call__(self, magnitude):
+            return {name: magnitude + 100 for name in self.contract.sources}
+
+    spectra = np.full((12, CONTRACT.transform.num_bins, 2), tiny, np.complex64)
+    result = run(Windows(Loud(CONTRACT), 2, ("a",)), spectra)["a"]
+    assert np.isfinite(result).all()
+    # The bins above take a clipped mask: no louder than the mixture.
+    assert np.abs(result[:, CONTRACT.bins :]).max() <= tiny
+    assert np.abs(result[:, 0]).max() == pytest.approx(100 if tiny else 0, rel=1e-3)
+
+
+def test_the_buffer_is_bounded():
+    windows = Windows(Neighbours(CONTRACT), 2, ("a",))
+    for seed in range(50):
+        list(windows.push(spectra_of(7, seed=seed)))
+        assert len(windows._buffer) < CONTRACT.frames
+
+
+def test_pushing_changes_no_input():
+    spectra = spectra_of(30)
+    kept = spectra.copy()
+    run(Windows(Neighbours(CONTRACT), 2, ("a",)), spectra)
+    np.testing.assert_array_equal(spectra, kept)

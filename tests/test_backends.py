@@ -1,0 +1,59 @@
+"""Build, fit, predict, save and load on each backend, in a process of its own."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import SMALL, disturb
+
+import keras_mmdense
+
+SCRIPT = """
+import sys
+import numpy as np, keras, keras_mmdense
+assert keras.backend.backend() == sys.argv[1]
+model = keras.saving.load_model("model.keras")
+x = np.load("x.npy")
+np.savez(f"{sys.argv[1]}.npz", **model.predict(x, verbose=0))
+fresh = keras_mmdense.build(sources=("a", "b"), shared=True, bins=64, growth=2, layers=1)
+keras_mmdense.adapt(fresh, [x])
+fresh.compile("adam", "mse")
+losses = fresh.fit(x, {"a": x / 2, "b": x / 3}, epochs=8, batch_size=1, verbose=0).history["loss"]
+assert losses[-1] < 0.9 * losses[0], losses
+fresh.save("fresh.keras")
+again = keras.saving.load_model("fresh.keras")
+before, after = fresh.predict(x, verbose=0), again.predict(x, verbose=0)
+assert all(np.allclose(before[k], after[k], atol=1e-6) for k in ("a", "b"))
+assert keras_mmdense.settings_of(again).sources == ("a", "b")
+stems = keras_mmdense.separate(again, np.ones((999, 2), np.float32), 44100)
+assert stems["a"].shape == (999, 2)
+"""
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_backend(backend, small_model, rng, tmp_path):
+    x = rng.random((2, 16, 64, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    small_model.save(tmp_path / "model.keras")
+    environment = os.environ | {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, backend],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = np.load(tmp_path / f"{backend}.npz")
+    for source, y in small_model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found[source], y, atol=1e-4)
+
+
+def test_a_model_of_one_backend_is_the_other_s():
+    """The weights' order does not depend on the process: two builds can exchange weights."""
+    first, second = (keras_mmdense.build(**SMALL) for _ in range(2))
+    disturb(first)
+    second.set_weights(first.get_weights())
+    assert [w.path for w in first.weights] == [w.path for w in second.weights]

@@ -1,0 +1,86 @@
+"""adapt(): offsets and scales from data, undone at a magnitude head."""
+
+import numpy as np
+import pytest
+from conftest import SMALL
+
+import keras_mmdense
+from keras_mmdense import SettingsError
+
+
+def batches(rng, count=3):
+    slope = 1 / (1 + np.arange(64.0))[:, None]
+    return [(slope * rng.rayleigh(size=(2, 8, 64, 2))).astype(np.float32) for _ in range(count)]
+
+
+def test_mean_and_deviation_are_the_data_s(rng):
+    data = batches(rng)
+    model = keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(model, data)
+    normal = np.asarray(model.get_layer("normalization")(np.concatenate(data)))
+    np.testing.assert_allclose(normal.mean((0, 1, 3)), 0, atol=1e-4)
+    np.testing.assert_allclose(normal.std((0, 1, 3)), 1, atol=1e-4)
+
+
+def test_the_magnitude_head_undoes_it(rng):
+    data = batches(rng)
+    model = keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(model, data)
+    there = model.get_layer("normalization")(data[0])
+    back = np.asarray(model.get_layer("denormalization")(there))
+    np.testing.assert_allclose(back, data[0], atol=1e-5)
+
+
+def test_batches_with_targets_and_a_limit(rng):
+    data = batches(rng)
+    first, second = keras_mmdense.build(**SMALL), keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(first, [(x, {"vocals": x}) for x in data], max_batches=2)
+    keras_mmdense.adapt(second, data[:2])
+    for a, b in zip(
+        first.get_layer("normalization").weights,
+        second.get_layer("normalization").weights,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_that_has_predicted_already_takes_the_new_values(rng):
+    data = batches(rng)
+    model = keras_mmdense.build(**SMALL)
+    before = model.predict(data[0], verbose=0)["vocals"]
+    keras_mmdense.adapt(model, data)
+    after = model.predict(data[0], verbose=0)["vocals"]
+    np.testing.assert_allclose(after, model(data[0])["vocals"], atol=1e-5)
+    assert np.abs(after - before).max() > 1e-3
+
+
+def test_an_empty_bin_does_not_blow_up(rng):
+    data = batches(rng)
+    for x in data:
+        x[:, :, 60:] = 0
+    model = keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(model, data)
+    loud = np.ones((1, 8, 64, 2), np.float32)
+    normal = np.asarray(model.get_layer("normalization")(loud))
+    assert np.isfinite(normal).all()
+    assert np.abs(normal[:, :, 60:]).max() <= 1000 / data[0][:, :, 0].std() * 1.1
+
+
+def test_it_survives_saving(rng, tmp_path):
+    import keras
+
+    data = batches(rng)
+    model = keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(model, data)
+    model.save(tmp_path / "m.keras")
+    again = keras.saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(again(data[0])["vocals"], model(data[0])["vocals"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[], [np.zeros((8, 64, 2))], [np.zeros((1, 8, 32, 2))], [np.full((1, 8, 64, 2), np.nan)]],
+)
+def test_wrong_data_is_refused(data):
+    with pytest.raises(SettingsError, match="received"):
+        keras_mmdense.adapt(keras_mmdense.build(**SMALL), data)

@@ -1,0 +1,135 @@
+"""Settings: what is refused, with which words, and the way through JSON."""
+
+import json
+
+import pytest
+
+import keras_mmdense
+from keras_mmdense import Band, Settings, SettingsError, Transform
+
+LOW, HIGH, FULL = Band("low", 0, 0.5), Band("high", 0.5, 1), Band("full")
+
+
+def make(**changes):
+    return Settings(**{"sources": ("vocals",), "bands": (LOW, HIGH, FULL)} | changes)
+
+
+def test_json_round_trip_keeps_everything():
+    settings = make(
+        preset="custom",
+        frames=64,
+        head="mask",
+        norm="after",
+        training_data='DSD100 "Dev"',
+        licence="é",
+    )
+    assert Settings.from_json(settings.to_json()) == settings
+    assert json.loads(settings.to_json())["licence"] == "é"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"frames": 12}, ["2**scales = 8", "12", "None"]),
+        ({"frames": 0}, ["multiple of 2**scales"]),
+        ({"sources": ()}, ["1 to 64 names"]),
+        ({"sources": ("a", "a")}, ["must differ"]),
+        ({"sources": ("lead vocals",)}, ["letter", "lead vocals"]),
+        ({"sources": ("mixture",)}, ["mixture", "another name"]),
+        ({"bands": (LOW, FULL)}, ["tile", "low"]),
+        ({"bands": (HIGH, LOW)}, ["tile"]),
+        ({"bands": (LOW, Band("high", 0.25, 1))}, ["tile"]),
+        ({"bands": (LOW, Band("low", 0.5, 1))}, ["differ"]),
+        ({"bins": 1000}, ["multiple of 2**3 bins", "500"]),
+        ({"bins": 2048}, ["n_fft", "1025"]),
+        ({"channels": 3}, ["1 to 2", "3"]),
+        ({"head": "complex"}, ["magnitude, mask", "complex"]),
+        ({"pooling": "min"}, ["average, max"]),
+        ({"norm": "none"}, ["before, after"]),
+        ({"block_output": "first"}, ["last, new, all"]),
+        ({"shared": 1}, ["True or False"]),
+        ({"final_growth": 0}, ["1 to 4096"]),
+        ({"final_kernel": (1, 2, 3)}, ["final_kernel", "(1, 2, 3)"]),
+        ({"licence": None}, ["text"]),
+    ],
+)
+def test_wrong_settings_say_rule_value_and_way_out(changes, words):
+    with pytest.raises(SettingsError) as caught:
+        make(**changes)
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "received" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"start": 0.5, "stop": 0.5}, "start < stop"),
+        ({"growth": (4,) * 6, "layers": (2,) * 6}, "odd number"),
+        ({"growth": (4,) * 5}, "odd number"),
+        ({"layers": (0,) * 7}, "whole numbers"),
+        ({"kernels": ((3, 3, 3),)}, "frames, bins"),
+        ({"first_filters": 0}, "first_filters"),
+        ({"name": "2low"}, "letter"),
+    ],
+)
+def test_wrong_bands_are_refused(arguments, words):
+    with pytest.raises(SettingsError, match=words):
+        Band(**{"name": "low"} | arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sample_rate": 0},
+        {"n_fft": 2047},
+        {"hop_length": 1025},
+        {"hop_length": 0},
+        {"n_fft": "2048"},
+    ],
+)
+def test_wrong_transforms_are_refused(arguments):
+    with pytest.raises(SettingsError, match="received"):
+        Transform(**arguments)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"sources": 3}',
+        "[" * 100000,
+        '{"bands": [{"nam": 1}]}',
+        "x" * 2**21,
+    ],
+)
+def test_foreign_json_is_refused_in_one_line(text):
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_json(text)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_wrong_arguments_are_refused_before_the_first_layer(monkeypatch):
+    import keras_mmdense.model as module
+
+    monkeypatch.setattr(module, "build_from_settings", lambda settings: pytest.fail("built"))
+    wrong = [
+        {"preset": "densenet"},
+        {"frames": 100},
+        {"growth": {"middle": 4}},
+        {"scales": 99},
+        {"bands": ["low"]},
+        {"colour": "red"},
+        {"bins": 100},
+        {"layers": (1, 2)},
+        {"kernel": (3,)},
+    ]
+    for arguments in wrong:
+        with pytest.raises(SettingsError, match="received"):
+            keras_mmdense.build(**arguments)

@@ -1,0 +1,160 @@
+"""export(): the file agrees with Keras, carries its contract, is written whole or not at all."""
+
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from conftest import SMALL, disturb
+
+import keras_mmdense
+from keras_mmdense import ExportError
+
+# no select (Flex) and no custom operators
+BUILT_IN = {
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DELEGATE",
+    "DEPTHWISE_CONV_2D",
+    "LOGISTIC",
+    "MUL",
+    "RELU",
+    "STRIDED_SLICE",
+    "SUB",
+    "TRANSPOSE_CONV",
+}
+
+
+@pytest.fixture(scope="module")
+def models():
+    made = {
+        "mask": keras_mmdense.build(sources=("bass", "vocals"), shared=True, head="mask", **SMALL),
+        "magnitude": keras_mmdense.build(sources=("bass", "vocals"), **SMALL),
+    }
+    for model in made.values():
+        disturb(model)
+        keras_mmdense.annotate(model, licence="CC0-1.0", training_data="noise")
+    return made
+
+
+@pytest.fixture(scope="module")
+def files(models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    return {
+        head: (
+            folder / f"{head}.tflite",
+            keras_mmdense.export(model, folder / f"{head}.tflite", window_frames=16),
+        )
+        for head, model in models.items()
+    }
+
+
+@pytest.mark.parametrize("head", ["mask", "magnitude"])
+def test_the_file_agrees_with_keras(head, models, files, rng):
+    path, contract = files[head]
+    interpreter = Interpreter(str(path))
+    assert {op["op_name"] for op in interpreter._get_ops_details()} <= BUILT_IN
+    runner = interpreter.get_signature_runner("serving_default")
+    x = rng.random((1, contract["frames"], 64, 2)).astype(np.float32)
+    found, expected = runner(mixture=x), models[head].predict(x, verbose=0)
+    assert contract["output"] == head
+    assert sorted(found) == sorted(contract["outputs"].values()) == ["bass", "vocals"]
+    for source, y in expected.items():
+        estimate = found[source] * x if head == "mask" else found[source]
+        np.testing.assert_allclose(estimate, y, atol=1e-4)
+    assert contract["parity"]["max_error"] < 1e-4
+    assert contract["parity"]["snr_db"] > 80
+
+
+def test_the_contract_is_in_the_file_and_its_checksum_holds(files, models):
+    path, contract = files["mask"]
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (info,) = archive.infolist()
+        found = json.loads(archive.read(info))
+    assert found == json.loads(json.dumps(contract))
+    assert hashlib.sha256(content[: info.header_offset]).hexdigest() == found["model_sha256"]
+    settings = keras_mmdense.settings_of(models["mask"])
+    assert found["sources"] == list(settings.sources)
+    assert found["frames"] == 16 + 2 * found["context_frames"]
+    assert (found["licence"], found["training_data"]) == ("CC0-1.0", "noise")
+    assert keras_mmdense.Settings.from_json(json.dumps(found["settings"])) == settings
+
+
+@pytest.mark.parametrize("head", ["mask", "magnitude"])
+def test_the_runner_gives_the_library_s_stems(head, files, models, rng):
+    from mmdense_edge import Separator
+
+    audio = (0.1 * rng.standard_normal((9001, 2))).astype(np.float32)
+    for rate in (44100, 48000):
+        expected = keras_mmdense.separate(models[head], audio, rate)
+        found = Separator(files[head][0]).separate(audio, rate)
+        for source, stem in expected.items():
+            # two resamplers' edges apart, the same numbers
+            limit = 1e-4 if rate == 44100 else 1e-3
+            assert np.abs(found[source] - stem).max() < limit * max(1, np.abs(stem).max())
+
+
+def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
+    path, _ = files["mask"]
+    before = path.read_bytes()
+    with pytest.raises(ExportError, match="exists already"):
+        keras_mmdense.export(models["mask"], path, window_frames=16)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_disagrees_is_not_written(models, tmp_path, monkeypatch):
+    import keras_mmdense.tflite as module
+
+    def spoiled(source, flatbuffer, frames):
+        flatbuffer.write_bytes(b"TFL3")
+        return {"max_error": 0.1, "snr_db": 3.0}
+
+    monkeypatch.setattr(module, "_convert", spoiled)
+    with pytest.raises(ExportError, match=r"largest error of 0\.1"):
+        keras_mmdense.export(models["mask"], tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_conversion_ends_in_one_line(models, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(ExportError, match="ended with 1") as caught:
+        keras_mmdense.export(models["mask"], tmp_path / "m.tflite")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_write_leaves_nothing(models, tmp_path, monkeypatch):
+    import keras_mmdense.tflite as module
+
+    def quick(source, flatbuffer, frames):
+        flatbuffer.write_bytes(b"TFL3")
+        return {"max_error": 0.0, "snr_db": 99.0}
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_convert", quick)
+    monkeypatch.setattr(module.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        keras_mmdense.export(models["mask"], tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "words"),
+    [
+        ("m.bin", 16, "end in .tflite"),
+        ("none/m.tflite", 16, "folder must exist"),
+        ("m.tflite", 12, "2\\*\\*scales = 8"),
+        ("m.tflite", 0, "received 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(models, tmp_path, name, window, words):
+    with pytest.raises(ExportError, match=words):
+        keras_mmdense.export(models["mask"], tmp_path / name, window_frames=window)
