@@ -13,7 +13,10 @@ def plot_history(history: Path, picture: Path) -> None:
         history: CSV with the columns epoch, loss and val_loss.
         picture: The PNG to write.
     """
-    rows = list(csv.DictReader(history.open(newline=""))) if history.exists() else []
+    if not history.exists():
+        return
+    with history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
     if not rows:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg

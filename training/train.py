@@ -98,17 +98,20 @@ def _train(
     optimizers = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
     model.compile(optimizers[recipe.optimizer](recipe.learning_rate), loss=recipe.loss)
     _write_record(run, recipe, tracks, valid, args)
+    callbacks = _callbacks(run, recipe)
     interrupted = False
     try:
         model.fit(
             data,
             validation_data=held_out,
             epochs=args.epochs or recipe.epochs,
-            callbacks=_callbacks(run, recipe),
+            callbacks=callbacks,
             shuffle=False,  # every epoch holds other excerpts already
         )
     except KeyboardInterrupt:
         interrupted = True
+        for callback in callbacks:
+            callback.on_train_end()  # closes the history
     plot_history(run / "history.csv", run / "loss.png")
     print(f"{'interrupted; ' if interrupted else ''}results in {run}")
     return 130 if interrupted else 0

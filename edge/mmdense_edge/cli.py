@@ -1,21 +1,23 @@
 """The command `mmdense`.
 
 Exit codes: 0 all done; 1 a song failed or the model cannot be used; 2 the command line cannot be
-carried out as it stands; 130 interrupted.
+carried out as it stands; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mmdense_edge import __version__
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
-    "2 wrong usage; 130 interrupted."
+    "2 wrong usage; 130 interrupted; 143 terminated."
 )
 
 
@@ -57,6 +59,11 @@ def _add_separate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     add("--json", action="store_true", help="print one JSON object instead of tables")
 
 
+def _terminate(number: int, _: object) -> NoReturn:
+    """Ends the process as an exception does, so that temporary files go."""
+    sys.exit(128 + number)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
@@ -67,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a song's letters shall not stop the work.
             stream.reconfigure(errors="backslashreplace")
+    if argv is None:
+        signal.signal(signal.SIGTERM, _terminate)
     arguments = parser().parse_args(argv)
     # Only now: --help and usage errors need neither NumPy nor an interpreter.
     from mmdense_edge import commands

@@ -1,22 +1,23 @@
-"""MUSDB18: `{train,test}/Artist - Title.stem.mp4`, five AAC streams each, read through musdb.
+"""MUSDB18: `{train,test}/Artist - Title.stem.mp4`, five AAC streams each, read through PyAV.
 
-musdb and ffmpeg are asked for only here. Every excerpt starts an ffmpeg that decodes from the
-beginning of the track: good for looking and measuring, slow for training. For training write the
-tree to WAV once with musdb's own command `musdbconvert` and read that as "musdb18hq".
+PyAV brings its own decoder and is asked for only here: pip install 'keras-mmdense[musdb18]'. An
+excerpt is decoded from shortly before its first sample, never from the start of the track; MUSDB18
+as WAV ("musdb18hq") is still many times faster to read.
 
-The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. musdb
-decodes to 16 bits, so int16 is exact. The length is the header's; the encoder's padding behind it
-is left out.
+The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. Samples
+are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the file
+presents: what its edit list cuts off (the encoder's delay) is left out. The length is the header's,
+and never beyond the last packet's end; the encoder's padding behind it is left out. Headers count
+in milliseconds often, so up to 1 ms of the signal's end may be left out, too.
 
 Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sigsep-mus-db
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,18 @@ FORM = "{train,test}/TRACK.stem.mp4"
 SUFFIX = ".stem.mp4"
 STEM_INDEX = {MIXTURE: 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
 
+# AAC fills noisy bands from a generator that runs on from packet to packet. Each block of this
+# many samples has a decoder of its own, so that a sample is the same whatever was read before it.
+BLOCK = 32768
+# A packet (1024 samples, 2048 in HE-AAC) is complete only after the one before it was decoded.
+PREROLL = 4096
+
 
 @dataclass(frozen=True)
 class StemStream:
     """One stream of a .stem.mp4 file.
+
+    The file is open only while it is read: streams can be pickled and read from several threads.
 
     Args:
         path: the file.
@@ -66,16 +75,13 @@ class StemStream:
         Raises:
             TrackError: the samples are not all there or cannot be decoded.
         """
-        seconds = start / self.sample_rate, num_samples / self.sample_rate
+        stop = start + num_samples
         try:
-            decoded = _multitrack(self.path).load_audio(str(self.path), self.index, *seconds)
-        except _musdb_errors() as error:
+            audio = _decode(self, start, stop)
+        except (*_av_errors(), LookupError) as error:
             raise TrackError(
-                self.path,
-                f"samples {start} to {start + num_samples} cannot be decoded: {_reason(error)}",
+                self.path, f"samples {start} to {stop} cannot be decoded: {_reason(error)}"
             ) from error
-        # musdb drops axes of length 1 and returns float64 that was int16 once.
-        audio = np.rint(decoded.reshape(-1, self.channels) * 32768).astype(np.int16)
         check_excerpt(self, audio, start, num_samples)
         return to_float(audio) if dtype == "float32" else audio
 
@@ -105,7 +111,7 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
     """Probe a stem file: its five streams by name, or the fault that prevents it.
 
     Raises:
-        DatasetError: musdb or ffmpeg is not installed.
+        DatasetError: PyAV is not installed.
     """
     try:
         return dict(_probe(candidate.path)), []
@@ -114,33 +120,116 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
 
 
 def _probe(path: Path) -> dict[str, StemStream]:
-    _musdb()
+    errors = _av_errors()
     if not path.is_file():
         raise TrackError(path, "is not a file")
-    missing = _missing_bytes(path)
-    if missing:
-        raise TrackError(path, f"is cut short: {missing} bytes are missing")
     try:
-        info = _multitrack(path).info
-        indices = info.audio_stream_idx()[: len(STEM_INDEX)]
-        channels = set(info.channels_streams)
-        streams = {
-            name: StemStream(path, k, info.samples(k), info.sample_rate(k), info.channels(k))
-            for name, k in STEM_INDEX.items()
-            if k < len(indices)
-        }
-    except _musdb_errors() as error:
+        missing = _missing_bytes(path)
+        if missing:
+            raise TrackError(path, f"is cut short: {missing} bytes are missing")
+        with _open(path) as container:
+            _check_form(path, container)
+            streams = {
+                name: StemStream(path, k, _length(container, track), track.rate, track.channels)
+                for name, k in STEM_INDEX.items()
+                for track in [container.streams[k]]
+            }
+    except errors as error:
         raise TrackError(path, f"is not a readable stem file: {_reason(error)}") from error
+    empty = [name for name, stream in streams.items() if stream.num_samples < 1]
+    if empty:
+        raise TrackError(path, f"holds no samples of {', '.join(empty)}")
+    return streams
+
+
+def _check_form(path: Path, container: Any) -> None:
+    audio = container.streams.audio[: len(STEM_INDEX)]
+    indices = [track.index for track in audio]
+    channels = {track.channels for track in audio}
     if indices != list(STEM_INDEX.values()) or len(channels) != 1:
         raise TrackError(
             path,
             "must begin with five audio streams of the same number of channels (mixture, drums, "
             f"bass, other, vocals); audio streams {indices} with {sorted(channels)} channels",
         )
-    empty = [name for name, stream in streams.items() if stream.num_samples < 1]
-    if empty:
-        raise TrackError(path, f"holds no samples of {', '.join(empty)}")
-    return streams
+    for track in audio:
+        codec = track.codec_context.name
+        if codec != "aac" or track.time_base != Fraction(1, track.rate):
+            raise TrackError(
+                path,
+                f"must hold AAC that counts time in samples (1/{track.rate} s); stream "
+                f"{track.index} is {codec} and counts in {track.time_base} s",
+            )
+
+
+def _length(container: Any, track: Any) -> int:
+    """Samples that a stream presents, by its header and its last packet."""
+    length = track.duration or 0
+    container.seek(_origin(track) + length, stream=track)
+    ends = [packet.pts + packet.duration for packet in container.demux(track) if packet.size]
+    return min(length, max(ends, default=0) - _origin(track))
+
+
+def _decode(stream: StemStream, start: int, stop: int) -> Audio:
+    """Return int16 samples `start` to `stop`, fewer where the file has a gap or an end."""
+    first = start // BLOCK
+    with _open(stream.path) as container:
+        track = container.streams.audio[stream.index]
+        pieces = [np.empty((0, stream.channels), np.int16)]
+        for block in range(first, -(-stop // BLOCK)):
+            begin, end = block * BLOCK, min((block + 1) * BLOCK, stop)
+            pieces += _decode_block(container, track, begin, end)
+    return np.concatenate(pieces)[start - first * BLOCK :]
+
+
+def _decode_block(container: Any, track: Any, begin: int, end: int) -> Iterator[Audio]:
+    origin = _origin(track)
+    container.seek(origin + begin - PREROLL, stream=track)
+    for position, samples in _frames(container, track):
+        position -= origin
+        if position > begin or begin >= end:
+            return
+        yield to_int16(samples[max(0, begin - position) : end - position])
+        begin = max(begin, position + len(samples))
+
+
+def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:
+    """Yield what a new decoder makes of the packets from here: time stamp and float samples."""
+    import av
+
+    decoder = av.CodecContext.create("aac", "r")
+    decoder.extradata = track.codec_context.extradata
+    # Frames stay whole; what the edit list cuts off is left out by its time stamp.
+    decoder.flags2 |= av.codec.context.Flags2.skip_manual
+    for packet in container.demux(track):
+        for frame in decoder.decode(packet):
+            yield frame.pts, frame.to_ndarray().T
+
+
+def to_int16(samples: Audio) -> Audio:
+    """Round float samples to int16 as ffmpeg does: to even, clipped at full scale.
+
+    Args:
+        samples: float array of any shape, full scale is 1.0.
+
+    Returns:
+        int16 array of the same shape.
+
+    Raises:
+        ValueError: NaN or infinite samples.
+
+    Example:
+        >>> to_int16(np.array([[0.5, 1.0], [-1.5, 2.5 / 32768]])).tolist()
+        [[16384, 32767], [-32768, 2]]
+    """
+    if not np.isfinite(samples).all():
+        raise ValueError("the decoded samples hold NaN or infinite values")
+    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def _origin(track: Any) -> int:
+    """Time stamp of a stream's sample 0."""
+    return track.start_time or 0
 
 
 def _missing_bytes(path: Path) -> int:
@@ -161,37 +250,23 @@ def _missing_bytes(path: Path) -> int:
     return max(0, position - size)
 
 
-@lru_cache(maxsize=1024)
-def _multitrack(path: Path) -> Any:
-    return _musdb().MultiTrack(path=str(path), name=path.name.removesuffix(SUFFIX), stem_id=0)
+def _open(path: Path) -> Any:
+    import av
+
+    # Tags in another encoding are no reason to refuse the audio.
+    return av.open(str(path), metadata_errors="replace")
 
 
-def _musdb() -> Any:
-    absent = [program for program in ("ffmpeg", "ffprobe") if shutil.which(program) is None]
-    if absent:
-        raise DatasetError(
-            f"MUSDB18's .stem.mp4 files need {' and '.join(absent)} on PATH: install ffmpeg, or "
-            "use MUSDB18-HQ (WAV), which needs neither"
-        )
+def _av_errors() -> tuple[type[Exception], ...]:
     try:
-        import musdb
+        from av.error import FFmpegError
     except ImportError as error:
         raise DatasetError(
-            f"MUSDB18's .stem.mp4 files are read through musdb ({error}): pip install musdb, or "
-            "use MUSDB18-HQ (WAV), which does not need it"
+            f"MUSDB18's .stem.mp4 files are read through PyAV ({error}): pip install "
+            "'keras-mmdense[musdb18]', or use MUSDB18-HQ (WAV), which does not need it"
         ) from error
-    return musdb
-
-
-def _musdb_errors() -> tuple[type[Exception], ...]:
-    import ffmpeg
-
-    # stempeg raises Warning instances, and the rest where a header lacks what it looks up.
-    return (ffmpeg.Error, Warning, OSError, LookupError, TypeError, ValueError)
+    return FFmpegError, OSError
 
 
 def _reason(error: Exception) -> str:
-    # ffmpeg.Error says only "see stderr"; the last line there is the cause.
-    stderr = getattr(error, "stderr", None)
-    lines = stderr.decode("utf-8", "replace").split("\n") if stderr else [str(error)]
-    return next((line.strip() for line in reversed(lines) if line.strip()), type(error).__name__)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

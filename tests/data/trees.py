@@ -5,10 +5,10 @@ The sources of a track add up to its mixture exactly, in 16-bit integers (in MUS
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
@@ -95,27 +95,30 @@ def make_folder(
 def make_musdb18(
     root: Path, num_train: int = 2, num_test: int = 1, seconds: float = 1.0, seed: int = 0
 ) -> Path:
-    """Write a MUSDB18 tree of .stem.mp4 files with the system's ffmpeg, which musdb needs too."""
+    """Write a MUSDB18 tree of .stem.mp4 files."""
     for k, (split, name) in enumerate(_musdb_names(num_train, num_test)):
-        folder = root / split
         signals = make_signals(_seconds(seconds, k), seed + k)
-        inputs = [folder / f"{source}.wav" for source in STEM_ORDER]
-        for source, path in zip(STEM_ORDER, inputs, strict=True):
-            write(path, signals[source])
-        make_stem(folder / f"{name}.stem.mp4", inputs)
-        for path in inputs:
-            path.unlink()
+        make_stem(root / split / f"{name}.stem.mp4", [signals[source] for source in STEM_ORDER])
     return root
 
 
-def make_stem(path: Path, inputs: Sequence[Path]) -> None:
-    """Encode WAV files as the AAC streams of one MP4 file, in order."""
-    command = ["ffmpeg", "-v", "error", "-nostdin"]
-    for wav in inputs:
-        command += ["-i", str(wav)]
-    for k in range(len(inputs)):
-        command += ["-map", str(k)]
-    subprocess.run([*command, "-c:a", "aac", "-b:a", "256k", "-f", "mp4", str(path)], check=True)
+def make_stem(
+    path: Path, signals: Sequence[Int16], sample_rate: int = SAMPLE_RATE, codec: str = "aac"
+) -> None:
+    """Encode signals, each (num_samples, channels), as the streams of one MP4 file, in order."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        streams = []
+        for signal in signals:
+            layout = "mono" if signal.shape[1] == 1 else "stereo"
+            stream = container.add_stream(codec, rate=sample_rate, layout=layout)
+            stream.bit_rate = 256000
+            streams.append((stream, layout, signal))
+        for stream, layout, signal in streams:
+            frame = av.AudioFrame.from_ndarray(signal.reshape(1, -1), "s16", layout)
+            frame.sample_rate, frame.pts = sample_rate, 0  # without it no edit list is written
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
 
 
 def _musdb_names(num_train: int, num_test: int) -> list[tuple[str, str]]:

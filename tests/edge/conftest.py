@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.contract import Contract, load_model
+from mmdense_edge.contract import load_model
 from mmdense_edge.separator import Separator
 
 DATA = Path(__file__).with_name("data")
@@ -28,12 +28,6 @@ def model_path() -> Callable[[str], Path]:
 def separators() -> dict[str, Separator]:
     """All test models, loaded."""
     return {path.stem: Separator(path) for path in DATA.glob("*.tflite")}
-
-
-@pytest.fixture(scope="session")
-def contract() -> Contract:
-    """The contract of the model `shares`."""
-    return load_model(DATA / "shares.tflite").contract
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +215,23 @@ def test_interruption_ends_with_130_and_leaves_nothing(separate, song, tmp_path,
     code, out, err = separate(song())
     assert (code, out) == (130, "")
     assert err == "mmdense: interrupted: the song in work was not written"
+    assert everything(tmp_path) == ["song.wav"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name, code):
+    """The process signals itself once the first samples are done."""
+    program = (
+        "import os, signal, sys\n"
+        "from mmdense_edge import cli, progress\n"
+        f"stop = lambda self, done: os.kill(os.getpid(), signal.{name})\n"
+        "progress.Progress.__call__ = stop\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(cli.main())\n"
+    )
+    arguments = ["separate", song(), "-o", tmp_path / "out", "--model", model_path("shares")]
+    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=False)
+    assert done.returncode == code
     assert everything(tmp_path) == ["song.wav"]
 
 

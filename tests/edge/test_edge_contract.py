@@ -177,6 +177,15 @@ def test_the_archive_holds_one_stored_member(pack, model_path, tmp_path):
     refused(bare, "carries no contract")
 
 
+def test_a_directory_without_bounds_is_not_read(pack):
+    path = pack()
+    data = path.read_bytes()
+    path.write_bytes(data[:-22] + b"PK\6\7" + bytes(16) + data[-22:])
+    refused(path, "must hold exactly one file")
+    path.write_bytes(data[:-10] + (1 << 21).to_bytes(4, "little") + data[-6:])
+    refused(path, "must hold exactly one file")
+
+
 def test_another_file_is_refused(pack, tmp_path, monkeypatch):
     refused(tmp_path / "none.tflite", "no model file at")
     refused(tmp_path, "no model file at")

@@ -52,12 +52,12 @@ def test_a_tone_shows_in_its_band_and_at_its_time(song, hertz):
 
 def test_long_signals_keep_1000_columns():
     spectrogram = Spectrogram(44100, num_samples=10**8)
-    ones = np.ones((70000, 1025, 1), np.complex64)
+    ones = np.ones((100, 1025, 1), np.complex64)
     spectrogram.add(ones[:1])
     assert spectrogram.power().shape == (BANDS, MAX_COLUMNS)
     spectrogram = Spectrogram(44100, num_samples=1024 * 2999)
     for _ in range(30):
-        spectrogram.add(ones[:100])
+        spectrogram.add(ones)
     np.testing.assert_allclose(spectrogram.power(), 1, rtol=1e-6)
 
 

@@ -33,7 +33,8 @@ class Neighbours:
         expected = (self.contract.frames, self.contract.bins, self.contract.channels)
         assert magnitude.shape == expected
         past = np.concatenate([magnitude[:1] * 0, magnitude[:-1]])
-        return {"a": 0.5 * magnitude + 0.25 * past, "b": magnitude[:, :, ::-1] * 2}
+        gains = np.float32([1, 0.5])[: self.contract.channels]
+        return {"a": (0.5 * magnitude + 0.25 * past) * gains, "b": magnitude[:, :, ::-1] * 2}
 
 
 def plain(network: Neighbours, spectra: np.ndarray) -> dict[str, np.ndarray]:
