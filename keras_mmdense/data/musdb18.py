@@ -6,9 +6,9 @@ as WAV ("musdb18hq") is still many times faster to read.
 
 The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. Samples
 are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the file
-presents: what its edit list cuts off (the encoder's delay) is left out. The length is the header's,
-and never beyond the last packet's end; the encoder's padding behind it is left out. Headers count
-in milliseconds often, so up to 1 ms of the signal's end may be left out, too.
+presents: what its edit list cuts off (the encoder's delay) is left out. The signal ends where the
+last presented packet ends by its own duration; the decoder's padding behind it is left out. The
+length that the header states is not used: it is rounded to milliseconds in many files.
 
 Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sigsep-mus-db
 """
@@ -163,11 +163,11 @@ def _check_form(path: Path, container: Any) -> None:
 
 
 def _length(container: Any, track: Any) -> int:
-    """Samples that a stream presents, by its header and its last packet."""
-    length = track.duration or 0
-    container.seek(_origin(track) + length, stream=track)
-    ends = [packet.pts + packet.duration for packet in container.demux(track) if packet.size]
-    return min(length, max(ends, default=0) - _origin(track))
+    """Samples that a stream presents, by its last packets, which alone are read (not decoded)."""
+    origin = _origin(track)
+    container.seek(origin + (track.duration or 0), stream=track)
+    packets = [packet for packet in container.demux(track) if packet.size]
+    return max((p.pts + p.duration for p in packets if not p.is_discard), default=origin) - origin
 
 
 def _decode(stream: StemStream, start: int, stop: int) -> Audio:
