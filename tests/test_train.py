@@ -21,7 +21,7 @@ examples = 32
 epochs = 4
 optimizer = "adam"
 learning_rate = 0.01
-loss = "mae"
+loss = "l1"
 training_data = "generated tones"
 licence = "CC0-1.0"
 [mixing]

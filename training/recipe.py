@@ -9,11 +9,12 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.data.excerpts import Mixing
+from training.losses import LOSSES
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_BYTES = 1 << 20
-LOSSES = ("mse", "mae")
 OPTIMIZERS = ("rmsprop", "adam")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class RecipeError(ValueError):
@@ -34,9 +35,19 @@ class Recipe:
         epochs: Epochs to train.
         optimizer: "rmsprop" or "adam".
         learning_rate: Step size at the start.
-        loss: "mse" (the paper) or "mae" on magnitudes.
-        patience: Epochs without a better validation loss after which the step size drops to a
-            tenth.
+        loss: Name of a loss in training/losses.py; "mse" is the paper's.
+        loss_weights: Weight of each source's loss; the others have 1.
+        sum_weight: Weight of the loss between the sum of all estimates and of all targets.
+        patience: Epochs without a better validation loss after which the step size drops.
+        drop: What it is multiplied by then.
+        lowest_rate: It never drops below this.
+        stop_after: End after this many epochs without a better validation loss; None for never.
+        ema: Momentum of a moving average of the weights, in (0, 1), which is validated and saved
+            as best; None for none.
+        clipnorm: Largest norm of the gradient of a weight; None for any.
+        accumulate: Batches whose gradients are averaged before a step.
+        precision: "float32", "bfloat16" or "float16" for the layers' arithmetic.
+        jit: Compile with XLA; None leaves it to Keras.
         seed: Seed of weights and data.
         training_data: Data and credits, written into the model.
         licence: Licence of the weights, written into the model.
@@ -52,7 +63,17 @@ class Recipe:
     optimizer: str = "rmsprop"
     learning_rate: float = 1e-3
     loss: str = "mse"
+    loss_weights: dict[str, float] = field(default_factory=dict)
+    sum_weight: float = 0.0
     patience: int = 5
+    drop: float = 0.1
+    lowest_rate: float = 1e-4
+    stop_after: int | None = None
+    ema: float | None = None
+    clipnorm: float | None = None
+    accumulate: int = 1
+    precision: str = "float32"
+    jit: bool | None = None
     seed: int = 0
     training_data: str = ""
     licence: str = ""
@@ -61,9 +82,21 @@ class Recipe:
         """Check the values that the library does not check itself."""
         checks = (
             (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
-            (self.optimizer in OPTIMIZERS, f"optimizer must be {OPTIMIZERS}", self.optimizer),
+            (
+                self.optimizer in OPTIMIZERS,
+                f"optimizer must be one of {OPTIMIZERS}",
+                self.optimizer,
+            ),
             (self.epochs >= 1, "epochs must be 1 or more", self.epochs),
             (self.patience >= 1, "patience must be 1 or more", self.patience),
+            (self.accumulate >= 1, "accumulate must be 1 or more", self.accumulate),
+            (0 < self.drop <= 1, "drop must be in (0, 1]", self.drop),
+            (self.ema is None or 0 < self.ema < 1, "ema must be in (0, 1)", self.ema),
+            (
+                self.precision in PRECISIONS,
+                f"precision must be one of {PRECISIONS}",
+                self.precision,
+            ),
             (0 < self.learning_rate < 1, "learning_rate must be in (0, 1)", self.learning_rate),
         )
         for holds, rule, received in checks:

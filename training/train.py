@@ -1,41 +1,44 @@
 """Train a model by a recipe: `python -m training.train RECIPE --data DIR --out RUN`.
 
-RUN receives `best.keras` (lowest validation loss), `last.keras`, `history.csv`, `loss.png` and
-`run.json` (recipe, versions, commit, data). Ctrl-C ends the training and keeps all of them.
+RUN receives `best.keras` (lowest validation loss), `last.keras` (to go on from), `history.csv`,
+`loss.png` and `run.json` (recipe, versions, commit, data). Ctrl-C or SIGTERM ends the training
+and keeps all of them; `--resume` goes on with the step after.
 """
 
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import json
 import platform
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data import DatasetError, Track, open_dataset
+from keras_mmdense.data import DatasetError, Track, TrackError
 from keras_mmdense.errors import SettingsError
 from training.recipe import Recipe, RecipeError, load_recipe
-
-VALID_EVERY = 10  # without a validation subset, every tenth track in order of names
+from training.state import Row, write_text
+from training.tracks import fingerprint, open_tracks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+    """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     args = _parser().parse_args(argv)
     try:
         recipe = load_recipe(args.recipe)
-        tracks, valid = _open(args.data, args.valid)
+        if args.epochs is not None:
+            recipe = replace(recipe, epochs=args.epochs)
         run = Path(args.out)
-        if run.exists() and any(run.iterdir()):
-            raise RecipeError(
-                f"--out must be a new or empty folder; received {run}. Choose another."
-            )
-        run.mkdir(parents=True, exist_ok=True)
+        tracks, valid = open_tracks(args.data, args.valid, recipe.model.get("sample_rate", 44100))
+        record = _record(recipe, tracks, valid)
+        _prepare_folder(run, record, args.resume)
         return _train(recipe, tracks, valid, run, args)
     except (RecipeError, DatasetError, SettingsError) as error:
         print(f"train: {error}", file=sys.stderr)
@@ -48,29 +51,59 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", nargs="+", required=True, help="trees of tracks to train on")
     parser.add_argument("--valid", nargs="+", default=[], help="trees to validate on")
     parser.add_argument("--out", required=True, help="new folder for the results")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--init", help="a .keras file of the same architecture to start from")
+    parser.add_argument(
+        "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
+    )
     return parser
 
 
-def _open(data: list[str], valid: list[str]) -> tuple[list[Track], list[Track]]:
-    """Open the trees, tell their faults, and split off the validation tracks."""
-    tracks = [track for root in data for track in _usable(root)]
-    fixed = [track for root in valid for track in _usable(root)]
-    fixed += [track for track in tracks if track.subset == "valid"]
-    tracks = [track for track in tracks if track.subset in ("", "train")]
-    if not fixed:
-        fixed = tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:]
-        tracks = [track for track in tracks if track not in fixed]
-    if not tracks:
-        raise RecipeError(f"training needs at least two tracks; received {len(fixed)} in {data}.")
-    return tracks, fixed
+def _record(recipe: Recipe, tracks: list[Track], valid: list[Track]) -> dict[str, Any]:
+    """Return all that is needed to run it again."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+    ).stdout.strip()
+    return {
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "commit": commit,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        "data": fingerprint([*tracks, *valid]),
+        "tracks": [track.name for track in tracks],
+        "validation_tracks": [track.name for track in valid],
+    }
 
 
-def _usable(root: str) -> list[Track]:
-    dataset = open_dataset(root)
-    if dataset.faults:
-        print(dataset.report(), file=sys.stderr)
-    return list(dataset)
+def _prepare_folder(run: Path, record: dict[str, Any], resume: bool) -> None:
+    """Make the folder of a new run, or check that a run can go on with this recipe and data."""
+    path = run / "run.json"
+    if not resume:
+        if run.exists() and any(run.iterdir()):
+            raise RecipeError(
+                f"--out must be a new or empty folder; received {run}. Choose another, or pass "
+                "--resume to go on with it."
+            )
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(record, indent=1))
+        return
+    if not path.exists():
+        raise RecipeError(f"--resume needs the folder of a run; received {run}. Check --out.")
+    before = json.loads(path.read_text("utf-8"))
+    changed = [
+        key for key, value in record["recipe"].items()
+        if key != "epochs" and before["recipe"].get(key) != value
+    ]  # fmt: skip
+    if changed or before["data"] != record["data"]:
+        what = f"recipe ({', '.join(changed)})" if changed else "data"
+        raise RecipeError(
+            f"--resume needs the recipe and the data of the run; received another {what}. "
+            "Start a new run, with --init to keep the weights."
+        )
 
 
 def _train(
@@ -78,76 +111,90 @@ def _train(
 ) -> int:
     import keras
 
-    import keras_mmdense
     from keras_mmdense.data import pipeline
     from training.report import plot_history
+    from training.trainer import Trainer, TrainingError
 
     keras.utils.set_random_seed(recipe.seed)
-    model = keras_mmdense.build(**recipe.model)
-    keras_mmdense.annotate(model, training_data=recipe.training_data, licence=recipe.licence)
-    shape = {"frames": recipe.frames, "batch_size": recipe.batch_size}
-    data = pipeline.train(
-        tracks, model, examples=recipe.examples, mixing=recipe.mixing, seed=recipe.seed, **shape
-    )
-    held_out = pipeline.validation(valid, model, **shape)
-    print(
-        f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-        f"{len(data)} steps an epoch, {model.count_params():,} weights"
-    )
-    keras_mmdense.adapt(model, data, max_batches=50)
-    optimizers = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
-    model.compile(optimizers[recipe.optimizer](recipe.learning_rate), loss=recipe.loss)
-    _write_record(run, recipe, tracks, valid, args)
-    callbacks = _callbacks(run, recipe)
-    interrupted = False
+    model = _build(recipe, args)
+    shape: dict[str, int] = {"frames": recipe.frames, "batch_size": recipe.batch_size}
+
+    def make_data(epoch: int, first_step: int = 0) -> Any:
+        return pipeline.train(
+            tracks, model, examples=recipe.examples, mixing=recipe.mixing, seed=recipe.seed,
+            epoch=epoch, first_step=first_step, **shape,
+        )  # fmt: skip
+
+    started = time.monotonic()
+    trainer = Trainer(
+        model, recipe, run, make_data, pipeline.validation(valid, model, **shape),
+        on_epoch=lambda row: _tell(row, recipe.epochs, time.monotonic() - started, len(done)),
+    )  # fmt: skip
+    done = trainer.history
+    print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
+          f"{len(make_data(0))} steps an epoch, {model.count_params():,} weights")  # fmt: skip
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        model.fit(
-            data,
-            validation_data=held_out,
-            epochs=args.epochs or recipe.epochs,
-            callbacks=callbacks,
-            shuffle=False,  # every epoch holds other excerpts already
-        )
+        if args.resume and (run / "last.keras").exists():
+            trainer.resume()
+        elif not args.init:
+            _adapt(model, make_data)
+        done = list(trainer.history)
+        trainer.fit(recipe.epochs)
+        code = 0
     except KeyboardInterrupt:
-        interrupted = True
-        for callback in callbacks:
-            callback.on_train_end()  # closes the history
+        code = 130
+    except (TrainingError, TrackError, OSError) as error:
+        print(f"train: {error}", file=sys.stderr)
+        code = 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     plot_history(run / "history.csv", run / "loss.png")
-    print(f"{'interrupted; ' if interrupted else ''}results in {run}")
-    return 130 if interrupted else 0
+    print(f"{'interrupted; ' if code == 130 else ''}results in {run}")
+    return code
 
 
-def _callbacks(run: Path, recipe: Recipe) -> list[Any]:
+def _build(recipe: Recipe, args: argparse.Namespace) -> Any:
     import keras
 
-    return [
-        keras.callbacks.ModelCheckpoint(run / "best.keras", save_best_only=True),
-        keras.callbacks.ModelCheckpoint(run / "last.keras"),
-        keras.callbacks.ReduceLROnPlateau(factor=0.1, patience=recipe.patience, min_lr=1e-5),
-        keras.callbacks.CSVLogger(run / "history.csv"),
-        keras.callbacks.TerminateOnNaN(),
-    ]
+    import keras_mmdense
+    from keras_mmdense.normalization import copy_weights
+
+    policy = {"float32": "float32"}.get(recipe.precision, f"mixed_{recipe.precision}")
+    keras.config.set_dtype_policy(policy)
+    model = keras_mmdense.build(**recipe.model)
+    keras_mmdense.annotate(model, training_data=recipe.training_data, licence=recipe.licence)
+    if args.init:
+        copy_weights(keras.saving.load_model(args.init, compile=False), model)
+    frozen = [
+        layer for layer in model.layers
+        if any(fnmatch.fnmatchcase(layer.name, pattern) for pattern in args.freeze)
+    ]  # fmt: skip
+    if args.freeze and not frozen:
+        raise RecipeError(f"--freeze must match layers; received {args.freeze}. See summary().")
+    for layer in frozen:
+        layer.trainable = False
+    return model
 
 
-def _write_record(
-    run: Path, recipe: Recipe, tracks: list[Track], valid: list[Track], args: argparse.Namespace
-) -> None:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parent,
-    ).stdout.strip()
-    record = {
-        "recipe": asdict(recipe),
-        "arguments": vars(args),
-        "commit": commit,
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
-        "tracks": [track.name for track in tracks],
-        "validation_tracks": [track.name for track in valid],
-    }
-    (run / "run.json").write_text(json.dumps(record, indent=1), "utf-8")
+def _adapt(model: Any, make_data: Any) -> None:
+    import keras_mmdense
+
+    keras_mmdense.adapt(model, make_data(0), max_batches=50)
+
+
+def _tell(row: Row, epochs: int, seconds: float, resumed: int) -> None:
+    """Print the epoch's figures and when the run will be done."""
+    left = seconds / (row["epoch"] - resumed) * (epochs - row["epoch"])
+    print(
+        f"validation loss {row['val_loss']:.5g}, {row['audio_seconds_per_second']:.1f} s of audio "
+        f"per second, {row['waiting_share']:.0%} of the time waiting for data, "
+        f"{time.strftime('%H:%M:%S', time.gmtime(left))} left at most"
+    )
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

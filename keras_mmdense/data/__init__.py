@@ -1,10 +1,12 @@
-"""Readers for source separation data sets: DSD100, MUSDB18, MUSDB18-HQ and plain track folders.
+"""Data sets: readers for DSD100, MUSDB18, MUSDB18-HQ and track folders, and the tf.data pipeline.
 
-Importing this package loads NumPy and soundfile, and neither TensorFlow nor musdb.
+Importing this package loads NumPy and soundfile, and neither TensorFlow nor PyAV.
 """
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
+from keras_mmdense.data.excerpts import Mixing
 from keras_mmdense.data.faults import DatasetError, Fault, TrackError
+from keras_mmdense.data.pipeline import train, validation
 from keras_mmdense.data.tracks import SUBSETS, Track, to_channels
 
 __all__ = [
@@ -13,8 +15,11 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "Fault",
+    "Mixing",
     "Track",
     "TrackError",
     "open_dataset",
     "to_channels",
+    "train",
+    "validation",
 ]

@@ -149,7 +149,7 @@ def open_dataset(
 
     Raises:
         DatasetError: no or an unclear form of tree, unknown subset or sources, no usable track,
-            musdb or ffmpeg missing where needed.
+            PyAV missing where needed.
 
     Example:
         >>> import tempfile, numpy, soundfile

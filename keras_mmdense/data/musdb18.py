@@ -6,9 +6,8 @@ as WAV ("musdb18hq") is still many times faster to read.
 
 The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. Samples
 are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the file
-presents: what its edit list cuts off (the encoder's delay) is left out. The signal ends where the
-last presented packet ends by its own duration; the decoder's padding behind it is left out. The
-length that the header states is not used: it is rounded to milliseconds in many files.
+presents: what its edit list cuts off (the encoder's delay) is left out. The length is the header's,
+as in musdb, and never more than the packets hold; many headers round it to milliseconds.
 
 Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sigsep-mus-db
 """
@@ -16,6 +15,7 @@ Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sig
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -74,14 +74,9 @@ class StemStream:
 
         Raises:
             TrackError: the samples are not all there or cannot be decoded.
+            DatasetError: PyAV is not installed.
         """
-        stop = start + num_samples
-        try:
-            audio = _decode(self, start, stop)
-        except (*_av_errors(), LookupError) as error:
-            raise TrackError(
-                self.path, f"samples {start} to {stop} cannot be decoded: {_reason(error)}"
-            ) from error
+        audio = _decode(self, start, start + num_samples)
         check_excerpt(self, audio, start, num_samples)
         return to_float(audio) if dtype == "float32" else audio
 
@@ -120,26 +115,43 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
 
 
 def _probe(path: Path) -> dict[str, StemStream]:
-    errors = _av_errors()
     if not path.is_file():
         raise TrackError(path, "is not a file")
-    try:
-        missing = _missing_bytes(path)
-        if missing:
-            raise TrackError(path, f"is cut short: {missing} bytes are missing")
-        with _open(path) as container:
-            _check_form(path, container)
-            streams = {
-                name: StemStream(path, k, _length(container, track), track.rate, track.channels)
-                for name, k in STEM_INDEX.items()
-                for track in [container.streams[k]]
-            }
-    except errors as error:
-        raise TrackError(path, f"is not a readable stem file: {_reason(error)}") from error
+    with _open(path, "is not a readable stem file") as container:
+        streams = {
+            name: StemStream(path, k, _length(container, track), track.rate, track.channels)
+            for name, k in STEM_INDEX.items()
+            for track in [container.streams[k]]
+        }
     empty = [name for name, stream in streams.items() if stream.num_samples < 1]
     if empty:
         raise TrackError(path, f"holds no samples of {', '.join(empty)}")
     return streams
+
+
+@contextmanager
+def _open(path: Path, failure: str) -> Iterator[Any]:
+    """Open a stem file and check its form; what goes wrong inside becomes a TrackError."""
+    try:
+        import av
+    except ImportError as error:
+        raise DatasetError(
+            f"MUSDB18's .stem.mp4 files are read through PyAV ({error}): pip install "
+            "'keras-mmdense[musdb18]', or use MUSDB18-HQ (WAV), which does not need it"
+        ) from error
+    try:
+        missing = _missing_bytes(path)
+        if missing:
+            raise TrackError(path, f"is cut short: {missing} bytes are missing")
+        # Tags in another encoding are no reason to refuse the audio.
+        with av.open(str(path), metadata_errors="replace") as container:
+            _check_form(path, container)
+            yield container
+    except TrackError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TrackError(path, f"{failure}: {reason}") from error
 
 
 def _check_form(path: Path, container: Any) -> None:
@@ -163,23 +175,23 @@ def _check_form(path: Path, container: Any) -> None:
 
 
 def _length(container: Any, track: Any) -> int:
-    """Samples that a stream presents, by its last packets, which alone are read (not decoded)."""
-    origin = _origin(track)
-    container.seek(origin + (track.duration or 0), stream=track)
-    packets = [packet for packet in container.demux(track) if packet.size]
-    return max((p.pts + p.duration for p in packets if not p.is_discard), default=origin) - origin
+    """Samples that a stream presents: the header's number, as far as there are packets for it."""
+    length, origin = track.duration or 0, _origin(track)
+    container.seek(origin + length, stream=track)
+    # Not the last packet's own duration: FFmpeg 7 sets it from the header, FFmpeg 8 does not.
+    last = max((packet.pts for packet in container.demux(track) if packet.size), default=None)
+    return 0 if last is None else min(length, last + track.codec_context.frame_size - origin)
 
 
 def _decode(stream: StemStream, start: int, stop: int) -> Audio:
     """Return int16 samples `start` to `stop`, fewer where the file has a gap or an end."""
-    first = start // BLOCK
-    with _open(stream.path) as container:
-        track = container.streams.audio[stream.index]
-        pieces = [np.empty((0, stream.channels), np.int16)]
-        for block in range(first, -(-stop // BLOCK)):
-            begin, end = block * BLOCK, min((block + 1) * BLOCK, stop)
-            pieces += _decode_block(container, track, begin, end)
-    return np.concatenate(pieces)[start - first * BLOCK :]
+    first = start - start % BLOCK
+    with _open(stream.path, f"samples {start} to {stop} cannot be decoded") as container:
+        track = container.streams[stream.index]
+        pieces = [np.empty((0, track.channels), np.int16)]
+        for begin in range(first, stop, BLOCK):
+            pieces += _decode_block(container, track, begin, min(begin + BLOCK, stop))
+        return np.concatenate(pieces)[start - first :]
 
 
 def _decode_block(container: Any, track: Any, begin: int, end: int) -> Iterator[Audio]:
@@ -187,7 +199,7 @@ def _decode_block(container: Any, track: Any, begin: int, end: int) -> Iterator[
     container.seek(origin + begin - PREROLL, stream=track)
     for position, samples in _frames(container, track):
         position -= origin
-        if position > begin or begin >= end:
+        if begin >= end:
             return
         yield to_int16(samples[max(0, begin - position) : end - position])
         begin = max(begin, position + len(samples))
@@ -248,25 +260,3 @@ def _missing_bytes(path: Path) -> int:
                 return 0
             position += length
     return max(0, position - size)
-
-
-def _open(path: Path) -> Any:
-    import av
-
-    # Tags in another encoding are no reason to refuse the audio.
-    return av.open(str(path), metadata_errors="replace")
-
-
-def _av_errors() -> tuple[type[Exception], ...]:
-    try:
-        from av.error import FFmpegError
-    except ImportError as error:
-        raise DatasetError(
-            f"MUSDB18's .stem.mp4 files are read through PyAV ({error}): pip install "
-            "'keras-mmdense[musdb18]', or use MUSDB18-HQ (WAV), which does not need it"
-        ) from error
-    return FFmpegError, OSError
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -28,12 +28,13 @@ def train(
     examples: int | None = None,
     mixing: Mixing | None = None,
     seed: int = 0,
-    first_epoch: int = 0,
+    epoch: int | None = None,
+    first_step: int = 0,
 ) -> tf.data.Dataset:
     """Return a training set: random excerpts, augmented, mixed, as magnitudes.
 
-    Every epoch holds other excerpts. The excerpts follow from seed, epoch and position alone, so
-    a run that starts at `first_epoch` sees what an uninterrupted one would have seen.
+    The excerpts follow from seed, epoch and position alone. Each time that the set is iterated it
+    is another epoch, unless `epoch` names one: then a run can go on where another one stopped.
 
     Args:
         tracks: Tracks of `keras_mmdense.data.open_dataset`.
@@ -45,7 +46,8 @@ def train(
             least one batch. Rounded up to whole batches.
         mixing: Share of real mixes and of silent sources, augmentation; default `Mixing()`.
         seed: Seed of all random choices.
-        first_epoch: Number of the first epoch.
+        epoch: Number of the epoch to hold, from 0; None for a new one at each iteration.
+        first_step: Batches of the epoch to leave out.
 
     Returns:
         Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32.
@@ -68,16 +70,17 @@ def train(
     if examples is None:
         examples = int(sum(track.num_samples for track in tracks) / num_samples)
     steps = max(1, -(-examples // batch_size))
-    epochs = itertools.count(first_epoch)
+    left_out = min(first_step, steps) * batch_size
+    epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
     def indices() -> Iterator[int]:
         start = next(epochs) * steps * batch_size
-        yield from range(start, start + steps * batch_size)
+        yield from range(start + left_out, start + steps * batch_size)
 
     # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
     numbers = tf.data.Dataset.from_generator(
         indices, output_signature=tf.TensorSpec((), tf.int64)
-    ).apply(tf.data.experimental.assert_cardinality(steps * batch_size))
+    ).apply(tf.data.experimental.assert_cardinality(steps * batch_size - left_out))
     return _spectrograms(numbers, reader, reader.sources, s, batch_size, num_samples)
 
 

@@ -40,20 +40,19 @@ def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
 
 
 def test_every_epoch_is_new_and_the_run_repeats(tracks):
-    def epochs(first=0, seed=0):
-        data = pipeline.train(
-            tracks, settings(), frames=8, batch_size=2, examples=4, seed=seed, first_epoch=first
-        )
-        return [[x.numpy() for x, _ in data] for _ in range(3)]
+    def epochs(count=3, **options):
+        data = pipeline.train(tracks, settings(), frames=8, batch_size=2, examples=4, **options)
+        return [[x.numpy() for x, _ in data] for _ in range(count)]
 
-    first, again, later = epochs(), epochs(), epochs(first=1)
+    first, again = epochs(), epochs()
     assert [len(epoch) for epoch in first] == [2, 2, 2]
-    for a, b in zip(first, again, strict=True):
+    for number, (a, b) in enumerate(zip(first, again, strict=True)):
         np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(first[1], later[0])
-    np.testing.assert_array_equal(first[2], later[1])
+        np.testing.assert_array_equal(a, epochs(1, epoch=number)[0])
+    (rest,) = epochs(1, epoch=1, first_step=1)
+    np.testing.assert_array_equal(rest, first[1][1:])
     assert not np.array_equal(first[0], first[1])
-    assert not np.array_equal(first[0], epochs(seed=1)[0])
+    assert not np.array_equal(first[0], epochs(1, seed=1)[0])
 
 
 def test_length_of_an_epoch(tracks):
@@ -119,3 +118,14 @@ def test_what_does_not_fit_is_refused(tracks, changes, options, words):
         pipeline.train(tracks, settings(**changes), **{"frames": 8} | options)
     with pytest.raises(DatasetError, match="received none"):
         pipeline.train([], settings())
+
+
+def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
+    from keras_mmdense.data.waiting import measure_waiting
+
+    plain = pipeline.train(tracks, settings(), frames=8, batch_size=2, examples=4, epoch=0)
+    measured, seconds = measure_waiting(plain)
+    for (x, _), (again, _) in zip(plain, measured, strict=True):
+        np.testing.assert_array_equal(x, again)
+    assert float(seconds) > 0  # an empty buffer at the start
+    assert len(measured) == len(plain)

@@ -61,8 +61,11 @@ def test_everything_is_found(tree: Dataset) -> None:
 
 
 def test_length_is_that_of_the_signal(tree: Dataset) -> None:
+    # MP4 counts the length of its streams in milliseconds.
+    tolerance = 44 if tree.kind == "musdb18" else 0
     for track in tree:
-        assert track.num_samples in [44100 + 13 + 101 * k for k in range(3)]
+        distances = [abs(track.num_samples - 44100 - 13 - 101 * k) for k in range(3)]
+        assert min(distances) <= tolerance
         assert track.duration == track.num_samples / 44100
 
 

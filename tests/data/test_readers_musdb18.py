@@ -1,10 +1,13 @@
-"""MUSDB18's stem files: order of streams, damage, what is missing; ffmpeg must be on PATH."""
+"""MUSDB18's stem files: order of streams, where samples lie, damage, what is missing."""
 
 from __future__ import annotations
 
+import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import trees
@@ -27,12 +30,117 @@ def test_musdb18_streams_are_in_order(tmp_path: Path) -> None:
         assert errors[name] < (0.6 if name == "drums" else 0.1) * np.mean(audio**2)
 
 
-def test_musdb_validation_list_is_musdbs_own(tmp_path: Path) -> None:
-    import musdb
+def test_musdb18_sample_0_is_the_first_presented(tmp_path: Path) -> None:
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+    written = trees.make_signals(1.0 + 13 / 44100, 0)["vocals"] / 32768
+    audio = track.read("vocals", 1500, 40000)
+    errors = {
+        lag: np.mean((audio - written[1500 + lag : 41500 + lag]) ** 2)
+        for lag in (-1024, *range(-3, 4), 1024)
+    }
+    assert min(errors, key=errors.__getitem__) == 0
 
-    (tmp_path / "train").mkdir()
-    setup = musdb.DB(root=str(tmp_path), subsets=["train"]).setup
-    assert sorted(setup["validation_tracks"]) == sorted(VALIDATION_TRACKS)
+
+def test_musdb18_blocks_join_without_a_seam(tmp_path: Path) -> None:
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=1.7))[0]
+    for name in ("bass", "vocals"):
+        with av.open(str(track.path)) as container:
+            stream = container.streams[musdb18.STEM_INDEX[name]]
+            frames = [frame.to_ndarray() for frame in container.decode(stream)]
+        plain = np.concatenate(frames, axis=1).T[: track.num_samples]
+        assert track.num_samples > 2 * musdb18.BLOCK
+        np.testing.assert_allclose(track.read(name), plain, rtol=0, atol=0.51 / 32768)
+
+
+def patch(path: Path, box: bytes, offset: int, number: int) -> None:
+    """Write a number into every MP4 box of a type."""
+    data = bytearray(path.read_bytes())
+    for found in re.finditer(box, bytes(data)):
+        at = found.start() + offset
+        data[at : at + 4] = number.to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def test_musdb18_edit_list_may_cut_inside_a_packet(tmp_path: Path) -> None:
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+    before = track.read("vocals")
+    patch(track.path, b"elst", 16, 1024 + 64)
+    again = open_dataset(tmp_path)[0]
+    np.testing.assert_array_equal(again.read("vocals", 0, 30000), before[64:30064])
+
+
+def test_musdb18_length_ends_where_the_packets_end(tmp_path: Path) -> None:
+    path = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0].path
+    patch(path, b"mdhd", 20, 50000)
+    patch(path, b"elst", 12, 1100)
+    track = open_dataset(tmp_path)[0]
+    assert track.num_samples == 44 * 1024  # 45 packets, less the encoder's delay
+    assert track.read("vocals", track.num_samples - 1, 1).shape == (1, 2)
+
+
+def test_musdb18_lost_packet_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "train" / "a.stem.mp4"
+    trees.make_stem(path, list(trees.make_signals(1.0, 0).values()), lost_packet=20)
+    track = open_dataset(tmp_path)[0]
+    assert track.read("bass", 0, 15000).shape == (15000, 2)
+    for start, count in ((0, track.num_samples), (19000, 2000), (25000, 10)):
+        with pytest.raises(TrackError, match="the file is truncated or has changed"):
+            track.read("bass", start, count)
+
+
+def test_musdb18_excerpt_is_not_decoded_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=8.0))[0]
+    decoded = []
+    frames = musdb18._frames
+    monkeypatch.setattr(
+        musdb18, "_frames", lambda *args: (decoded.append(f[0]) or f for f in frames(*args))
+    )
+    track.read("bass", track.num_samples - 1000, 1000)
+    assert 1 <= len(decoded) <= (musdb18.BLOCK + musdb18.PREROLL) // 1024 + 1
+    assert min(decoded) > 0
+    del decoded[:]
+    track.read("bass", 100, 1000)
+    assert decoded[-1] <= 2048
+
+
+def test_musdb18_reads_from_several_threads(tmp_path: Path) -> None:
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+    jobs = [(name, start) for name in track.sources for start in range(0, 44000, 9000)] * 2
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda job: track.read(*job, 100), jobs))
+    for job, audio in zip(jobs, results, strict=True):
+        np.testing.assert_array_equal(audio, track.read(*job, 100))
+
+
+def test_musdb_validation_list_is_the_published_one() -> None:
+    assert sorted(VALIDATION_TRACKS) == [
+        "ANiMAL - Rockshow",
+        "Actions - One Minute Smile",
+        "Alexander Ross - Goodbye Bolero",
+        "Clara Berry And Wooldog - Waltz For My Victims",
+        "Fergessen - Nos Palpitants",
+        "James May - On The Line",
+        "Johnny Lokke - Promises & Lies",
+        "Leaf - Summerghost",
+        "Meaxic - Take A Step",
+        "Patrick Talbot - A Reason To Leave",
+        "Skelpolu - Human Mistakes",
+        "Traffic Experiment - Sirens",
+        "Triviul - Angelsaint",
+        "Young Griffo - Pennies",
+    ]
+
+
+def test_to_int16_rounds_to_even_and_clips() -> None:
+    steps = np.array([[0.5, 1.5, -0.5, -1.4, 40000, -40000, 32767]], np.float32)
+    assert musdb18.to_int16(steps / np.float32(32768)).tolist() == [
+        [0, 2, 0, -1, 32767, -32768, 32767]
+    ]
+    for bad in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            musdb18.to_int16(np.array([0.0, bad]))
 
 
 def test_musdb18_faults(tmp_path: Path) -> None:
@@ -41,10 +149,7 @@ def test_musdb18_faults(tmp_path: Path) -> None:
     data.write_bytes(data.read_bytes()[:-5000])
     header.write_bytes(b"")
     text.write_text("no video\n" * 100)
-    wav = root / "x.wav"
-    trees.write(wav, np.zeros((4410, 2)))
-    few.unlink()
-    trees.make_stem(few, [wav, wav])
+    trees.make_stem(few, [np.zeros((4410, 2), np.int16)] * 2)
     (root / "train" / "Folder - Song.stem.mp4").mkdir()
     dataset = open_dataset(root)
     assert [track.path for track in dataset] == [good]
@@ -58,27 +163,48 @@ def test_musdb18_faults(tmp_path: Path) -> None:
     assert dataset[0].read("vocals", 44000, 100).shape == (100, 2)
 
 
-def test_musdb18_without_ffmpeg_says_what_to_install(
+def test_musdb18_refuses_other_codecs_and_other_channels(tmp_path: Path) -> None:
+    silence = np.zeros((4410, 2), np.int16)
+    trees.make_musdb18(tmp_path, 1, 0)
+    trees.make_stem(tmp_path / "train" / "a.stem.mp4", [silence] * 5, codec="alac")
+    trees.make_stem(tmp_path / "train" / "b.stem.mp4", [silence] * 4 + [silence[:, :1]])
+    alac, channels = open_dataset(tmp_path).faults
+    assert "must hold AAC that counts time in samples (1/44100 s); stream 0 is alac" in alac.reason
+    assert "of the same number of channels" in channels.reason
+
+
+def test_musdb18_mono_is_read_as_stereo_on_request(tmp_path: Path) -> None:
+    signal = trees.make_signals(0.2, 0)["other"][:, :1]
+    trees.make_stem(tmp_path / "train" / "a.stem.mp4", [signal] * 5)
+    track = open_dataset(tmp_path)[0]
+    assert (track.channels, track.num_samples) == (1, len(signal))
+    stereo = track.read("other", 5, 1000, channels=2)
+    np.testing.assert_array_equal(stereo, np.repeat(track.read("other", 5, 1000), 2, axis=1))
+
+
+def test_musdb18_without_pyav_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = trees.make_musdb18(tmp_path, num_train=1, num_test=0)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DatasetError, match="ffmpeg and ffprobe on PATH: install ffmpeg"):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(DatasetError, match=r"pip install 'keras-mmdense\[musdb18\]'"):
         open_dataset(root)
 
 
-def test_musdb18_without_musdb_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = trees.make_musdb18(tmp_path, num_train=1, num_test=0)
-    monkeypatch.setitem(sys.modules, "musdb", None)
-    with pytest.raises(DatasetError, match="pip install musdb"):
-        open_dataset(root)
-
-
-def test_musdb18_read_of_a_vanished_file(tmp_path: Path) -> None:
+def test_musdb18_damage_after_opening_is_told(tmp_path: Path) -> None:
     track = open_dataset(trees.make_musdb18(tmp_path, num_train=1, num_test=0))[0]
+    whole = track.path.read_bytes()
+    middle = len(whole) // 2
+    noise = np.random.default_rng(0).bytes(20000)
+    track.path.write_bytes(whole[:middle] + noise + whole[middle + len(noise) :])
+    with pytest.raises(TrackError, match="samples 0 to 44100 cannot be decoded: Invalid data"):
+        track.read("bass")
+    track.path.write_bytes(whole[:-5000])
+    with pytest.raises(TrackError, match="is cut short"):
+        track.read("bass", 5, 10)
+    trees.make_stem(track.path, [np.zeros((20000, 2), np.int16)] * 5)
+    with pytest.raises(TrackError, match="the file is truncated or has changed"):
+        track.read("bass", 15000, 29000)
     track.path.unlink()
-    musdb18._multitrack.cache_clear()
-    with pytest.raises(TrackError, match=r"samples 5 to 15 cannot be decoded"):
+    with pytest.raises(TrackError, match="samples 5 to 15 cannot be decoded: No such file"):
         track.read("bass", 5, 10)

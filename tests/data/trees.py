@@ -103,22 +103,24 @@ def make_musdb18(
 
 
 def make_stem(
-    path: Path, signals: Sequence[Int16], sample_rate: int = SAMPLE_RATE, codec: str = "aac"
+    path: Path, signals: Sequence[Int16], codec: str = "aac", lost_packet: int | None = None
 ) -> None:
     """Encode signals, each (num_samples, channels), as the streams of one MP4 file, in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    layouts = ["mono" if signal.shape[1] == 1 else "stereo" for signal in signals]
     with av.open(str(path), "w", format="mp4") as container:
-        streams = []
-        for signal in signals:
-            layout = "mono" if signal.shape[1] == 1 else "stereo"
-            stream = container.add_stream(codec, rate=sample_rate, layout=layout)
-            stream.bit_rate = 256000
-            streams.append((stream, layout, signal))
-        for stream, layout, signal in streams:
-            frame = av.AudioFrame.from_ndarray(signal.reshape(1, -1), "s16", layout)
-            frame.sample_rate, frame.pts = sample_rate, 0  # without it no edit list is written
-            container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+        streams = [
+            container.add_stream(codec, rate=SAMPLE_RATE, layout=layout, bit_rate=256000)
+            for layout in layouts
+        ]
+        for stream, layout, signal in zip(streams, layouts, signals, strict=True):
+            packed = np.ascontiguousarray(signal).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, "s16", layout)
+            frame.sample_rate = SAMPLE_RATE
+            frame.pts = 0  # without a time no edit list is written
+            for k, packet in enumerate([*stream.encode(frame), *stream.encode(None)]):
+                if k != lost_packet:
+                    container.mux(packet)
 
 
 def _musdb_names(num_train: int, num_test: int) -> list[tuple[str, str]]:

@@ -1,0 +1,135 @@
+"""Whole files decoded with tensorflow-io, for those who want one decoder in and outside TensorFlow.
+
+An option: soundfile reads the same files, seeks in them and needs nothing else. tensorflow-io
+0.37.1, its last release, works with TensorFlow 2.16 and 2.17 alone. With any other it can be
+imported, and each of its operations fails: `check_tfio` therefore calls one.
+
+Only its stateless operations are used. `AudioIOTensor` returns wrong audio when two are alive:
+https://github.com/tensorflow/io/issues/1647. 32-bit integer WAV is refused: `decode_wav` takes it
+for float.
+"""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from keras_mmdense.data.faults import DatasetError, TrackError
+from keras_mmdense.data.streams import Audio, Stream, check_excerpt
+
+# (container, samples) as libsndfile names them -> operation, type of its output
+FORMATS = {
+    ("WAV", "PCM_16"): ("decode_wav", "int16"),
+    ("WAV", "PCM_24"): ("decode_wav", "int32"),
+    ("WAV", "FLOAT"): ("decode_wav", "float32"),
+    ("WAVEX", "PCM_16"): ("decode_wav", "int16"),
+    ("WAVEX", "PCM_24"): ("decode_wav", "int32"),
+    ("WAVEX", "FLOAT"): ("decode_wav", "float32"),
+    ("FLAC", "PCM_16"): ("decode_flac", "int16"),
+    ("FLAC", "PCM_24"): ("decode_flac", "int32"),
+    ("OGG", "VORBIS"): ("decode_vorbis", ""),  # always float32
+    ("MP3", "MPEG_LAYER_III"): ("decode_mp3", ""),
+}
+INSTALL = (
+    "they need TensorFlow 2.17 and Python 3.11 or 3.12: pip install 'keras-mmdense[tfio]' in an "
+    "environment of its own, or use soundfile"
+)
+PROBE = np.array([[1], [-2], [300]], np.int16)
+
+
+def check_tfio() -> None:
+    """Call one of tensorflow-io's decoders and compare what it returns.
+
+    Raises:
+        DatasetError: tensorflow-io is missing or does not work with this TensorFlow; says what to
+            install.
+
+    Example:
+        >>> from importlib.util import find_spec
+        >>> try:
+        ...     check_tfio()
+        ...     works = True
+        ... except DatasetError:
+        ...     works = False
+        >>> works and find_spec("tensorflow_io") is None
+        False
+    """
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, 44100, len(PROBE), "NONE", ""))
+        writer.writeframes(PROBE.astype("<i2").tobytes())
+    try:
+        decoded = _call("decode_wav", "int16", file.getvalue())
+    # A missing package, a library that does not load, an operation that it does not register.
+    except (ImportError, NotImplementedError, AttributeError, RuntimeError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DatasetError(
+            f"tensorflow-io's decoders do not work here ({_versions()}: {reason}); {INSTALL}"
+        ) from error
+    if not np.array_equal(decoded, PROBE):
+        raise DatasetError(f"tensorflow-io decodes wrongly here ({_versions()}); {INSTALL}")
+
+
+def tfio_blocks(stream: Stream) -> Iterator[Audio]:
+    """Yield a file's samples as one block, decoded by tensorflow-io.
+
+    Args:
+        stream: a WAV (16, 24 bits or float), FLAC (16 or 24 bits), Ogg Vorbis or MP3 file.
+
+    Yields:
+        Array of shape (num_samples, channels): int16 where the file is of 16 bits, else float32
+        with full scale 1.0.
+
+    Raises:
+        TrackError: another form of file, or samples that are missing, unreadable or not finite.
+    """
+    operation, dtype = _operation(stream.path)
+    import tensorflow as tf
+
+    try:
+        audio = _call(operation, dtype, stream.path.read_bytes())
+    except (OSError, tf.errors.OpError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise TrackError(stream.path, f"tensorflow-io cannot decode it: {reason}") from error
+    if audio.dtype == np.int32:  # 24 bits, in the upper ones of 32: exact in float32
+        audio = np.multiply(audio, np.float32(2.0**-31), dtype=np.float32)
+    check_excerpt(stream, audio, 0, stream.num_samples)
+    yield audio
+
+
+def _operation(path: Path) -> tuple[str, str]:
+    try:
+        facts = sf.info(str(path))
+    except (OSError, sf.SoundFileError) as error:
+        raise TrackError(path, f"cannot be opened: {error}") from error
+    form = (facts.format, facts.subtype)
+    if form not in FORMATS:
+        known = ", ".join(f"{container} {samples}" for container, samples in FORMATS)
+        received = f"{facts.format} {facts.subtype}"
+        raise TrackError(path, f"is {received}; tensorflow-io decodes {known} rightly")
+    return FORMATS[form]
+
+
+def _call(operation: str, dtype: str, data: bytes) -> Audio:
+    import tensorflow_io as tfio
+
+    options: dict[str, Any] = {"dtype": dtype} if dtype else {}
+    audio: Audio = getattr(tfio.audio, operation)(data, **options).numpy()
+    return audio
+
+
+def _versions() -> str:
+    found = []
+    for name in ("tensorflow", "tensorflow-io"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            found.append(f"no {name}")
+    return ", ".join(found)

@@ -1,0 +1,75 @@
+"""The losses against plain NumPy, finite on silence, lowest at the target; the schedule."""
+
+import keras
+import numpy as np
+import pytest
+
+from training.losses import FLOOR, LOSSES
+from training.schedule import Plan, plan
+
+
+def reference(name, y, z):
+    if name == "mse":
+        return ((z - y) ** 2).mean((2, 3))
+    if name == "l1":
+        return np.abs(z - y).mean((2, 3))
+    if name == "compressed":
+        return ((np.sqrt(z + 1e-4) - np.sqrt(y + 1e-4)) ** 2).mean((2, 3))
+    if name == "mask_weighted":
+        return np.abs(z - y).sum((2, 3)) / ((y + z).sum((2, 3)) + FLOOR)
+    signal, error = (y**2).sum((2, 3)), ((z - y) ** 2).sum((2, 3))
+    return -10 * np.log10((signal + FLOOR) / (error + FLOOR))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss(name, rng):
+    y, z = (rng.rayleigh(size=(2, 3, 5, 2)).astype(np.float32) for _ in range(2))
+    found = np.asarray(LOSSES[name](y, z))
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found, reference(name, y.astype(float), z.astype(float)), rtol=1e-4)
+    assert (np.asarray(LOSSES[name](y, y)) < found).all()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_silence_gives_finite_values_and_gradients(name):
+    import tensorflow as tf
+
+    silent = tf.zeros((1, 2, 4, 1))
+    for target in (silent, silent + 1):
+        with tf.GradientTape() as tape:
+            tape.watch(silent)
+            value = tf.reduce_sum(LOSSES[name](target, silent))
+        assert np.isfinite(value)
+        assert np.isfinite(tape.gradient(value, silent)).all()
+
+
+def test_they_work_in_compile(rng):
+    x = rng.random((2, 4, 4, 1)).astype(np.float32)
+    for name, loss in LOSSES.items():
+        model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 1)])
+        model.compile("sgd", loss)
+        expected = np.mean(reference(name, x, np.asarray(model(x)).clip(0)))
+        if name in ("mse", "l1"):
+            expected = np.mean(reference(name, x, np.asarray(model(x))))
+            assert model.evaluate(x, x, verbose=0) == pytest.approx(expected, rel=1e-4)
+        assert np.isfinite(model.evaluate(x, x, verbose=0))
+
+
+def steps(losses, **changes):
+    rule = {"learning_rate": 1.0, "patience": 2, "factor": 0.1, "lowest": 0.01, "stop_after": None}
+    return plan(losses, **rule | changes)
+
+
+def test_the_rate_drops_after_patience_and_not_below_the_lowest():
+    assert steps([]) == Plan(1.0, -1, False)
+    assert steps([3, 2, 2]).learning_rate == 1.0
+    assert steps([3, 2, 2, 2]) == Plan(0.1, 1, False)
+    assert steps([3, 2, 2, 2, 2, 2]).learning_rate == pytest.approx(0.01)
+    assert steps([3] + [3] * 20).learning_rate == 0.01
+    assert steps([3, 4, 2, 4, 1]) == Plan(1.0, 4, False)
+
+
+def test_it_stops_when_nothing_gets_better():
+    assert not steps([3, 2, 2, 2], stop_after=3).stop
+    assert steps([3, 2, 2, 2, 2], stop_after=3).stop
+    assert steps([3, float("nan"), float("nan")], stop_after=2).stop

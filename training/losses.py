@@ -1,0 +1,63 @@
+"""Losses on magnitudes, by name. Each maps (target, estimate) to one value per example and frame.
+
+All take (batch, frames, bins, channels) and return (batch, frames).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Loss = Callable[[Any, Any], Any]
+FLOOR = 1e-3  # a frame this silent, in units of the magnitude, counts as having this energy
+
+
+def mse(target: Any, estimate: Any) -> Any:
+    """Mean squared error: the paper's (arXiv 1706.09588, section 3)."""
+    from keras import ops
+
+    return ops.mean(ops.square(estimate - target), axis=(2, 3))
+
+
+def l1(target: Any, estimate: Any) -> Any:
+    """Mean absolute error; kinder to quiet bins, may starve a sparse source."""
+    from keras import ops
+
+    return ops.mean(ops.abs(estimate - target), axis=(2, 3))
+
+
+def compressed(target: Any, estimate: Any) -> Any:
+    """Mean squared error of square roots: loud and quiet bins count more alike."""
+    from keras import ops
+
+    def root(x: Any) -> Any:  # the offset keeps the gradient finite at silence
+        return ops.sqrt(ops.maximum(x, 0.0) + 1e-4)
+
+    return ops.mean(ops.square(root(estimate) - root(target)), axis=(2, 3))
+
+
+def mask_weighted(target: Any, estimate: Any) -> Any:
+    """Absolute error over the energy of target and estimate: a share of what is at stake."""
+    from keras import ops
+
+    error = ops.sum(ops.abs(estimate - target), axis=(2, 3))
+    scale = ops.sum(ops.abs(target) + ops.stop_gradient(ops.abs(estimate)), axis=(2, 3))
+    return error / (scale + FLOOR)
+
+
+def spectral_sdr(target: Any, estimate: Any) -> Any:
+    """Minus the signal-to-distortion ratio of each frame's magnitudes, in dB, finite on silence."""
+    from keras import ops
+
+    signal = ops.sum(ops.square(target), axis=(2, 3)) + FLOOR
+    error = ops.sum(ops.square(estimate - target), axis=(2, 3)) + FLOOR
+    return 10.0 * (ops.log(error) - ops.log(signal)) / 2.302585093
+
+
+LOSSES: dict[str, Loss] = {
+    "mse": mse,
+    "l1": l1,
+    "compressed": compressed,
+    "mask_weighted": mask_weighted,
+    "spectral_sdr": spectral_sdr,
+}

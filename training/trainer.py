@@ -1,0 +1,202 @@
+"""The training loop: epochs of `fit`, a checkpoint after each, exact to the step when resumed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from keras_mmdense import build_from_settings, settings_of
+from keras_mmdense.data.waiting import measure_waiting
+from keras_mmdense.normalization import copy_weights
+from training.losses import LOSSES
+from training.recipe import Recipe
+from training.schedule import Plan, plan
+from training.state import Row, load_checkpoint, read_history, save_model, write_history
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SUM = "sum_of_sources"
+OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; its last checkpoint is good."""
+
+
+class Trainer:
+    """Trains a model by a recipe into a folder.
+
+    Args:
+        model: A model of `keras_mmdense.build`.
+        recipe: How to train it.
+        run: Folder of `best.keras`, `last.keras` and `history.csv`.
+        make_data: Called with epoch and first step; returns that part of the training set.
+        held_out: The validation set.
+        on_epoch: Called with the row of the history after each epoch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        recipe: Recipe,
+        run: Path,
+        make_data: Callable[[int, int], tf.data.Dataset],
+        held_out: tf.data.Dataset,
+        on_epoch: Callable[[Row], None] = lambda row: None,
+    ) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.history: list[Row] = []
+        self._run, self._make_data, self._on_epoch = run, make_data, on_epoch
+        self._trainee = _with_sum(model) if recipe.sum_weight else model
+        self._held_out = _add_sum(held_out) if recipe.sum_weight else held_out
+        self._epoch = self._step = 0
+        self._raw: list[Any] | None = None
+        self._plain = _in_float32(model)
+        self._compile()
+
+    def resume(self) -> None:
+        """Go on where `last.keras` was saved: weights, optimizer, average, schedule and data."""
+        state = load_checkpoint(self._trainee, self._run / "last.keras")
+        self._epoch, self._step = state["epoch"], state["step"]
+        self.history = read_history(self._run / "history.csv")[: self._epoch]
+
+    def fit(self, epochs: int) -> None:
+        """Train until that many epochs are done, or the recipe's early stop.
+
+        Raises:
+            TrainingError: The loss is no number any more.
+            KeyboardInterrupt: The run was interrupted; the checkpoint is of the step reached.
+        """
+        while self._epoch < epochs and not self.plan.stop:
+            self._trainee.optimizer.learning_rate = self.plan.learning_rate
+            row = self._one_epoch(epochs)
+            self.history.append(row)
+            self._epoch, self._step = self._epoch + 1, 0
+            if self.plan.best_epoch == self._epoch - 1:
+                copy_weights(self.model, self._plain)
+                save_model(self._plain, self._run / "best.keras")
+            if self._raw is not None:
+                self._trainee.set_weights(self._raw)
+            # the history first: a checkpoint never names an epoch that the history lacks
+            write_history(self._run / "history.csv", self.history)
+            self._save()
+            self._on_epoch(row)
+
+    @property
+    def plan(self) -> Plan:
+        """What the next epoch should do."""
+        r = self.recipe
+        losses = [row["val_loss"] for row in self.history]
+        return plan(
+            losses,
+            learning_rate=r.learning_rate,
+            patience=r.patience,
+            factor=r.drop,
+            lowest=r.lowest_rate,
+            stop_after=r.stop_after,
+        )
+
+    def _one_epoch(self, epochs: int) -> Row:
+        data, waited = measure_waiting(self._make_data(self._epoch, self._step))
+        data = _add_sum(data) if self.recipe.sum_weight else data
+        watch = _Watch(self._step)
+        learning_rate, start = self.plan.learning_rate, time.monotonic()
+        print(f"Epoch {self._epoch + 1}/{epochs}")
+        try:
+            logs = self._trainee.fit(
+                data, callbacks=[watch, keras.callbacks.TerminateOnNaN()], shuffle=False
+            ).history
+        except KeyboardInterrupt:
+            self._step = watch.step
+            self._save()
+            raise
+        seconds = time.monotonic() - start
+        self._raw = watch.weights if self.recipe.ema else None  # fit() ends with the average
+        scores = {name: values[-1] for name, values in logs.items()}
+        if not math.isfinite(scores["loss"]):
+            raise TrainingError(
+                f"the loss must be a number; received {scores['loss']} in epoch {self._epoch + 1}. "
+                "last.keras holds the epoch before; lower learning_rate or set clipnorm."
+            )
+        checked = self._trainee.evaluate(self._held_out, verbose=0, return_dict=True)
+        steps = watch.step - watch.first
+        settings = settings_of(self.model)
+        hop, rate = settings.transform.hop_length, settings.transform.sample_rate
+        audio = steps * self.recipe.batch_size * self.recipe.frames * hop / rate
+        return {
+            "epoch": self._epoch + 1,
+            **scores,
+            **{f"val_{name}": value for name, value in checked.items()},
+            "learning_rate": learning_rate,
+            "seconds": round(seconds, 2),
+            "audio_seconds_per_second": round(audio / seconds, 2),
+            "waiting_share": round(min(1.0, float(waited.numpy()) / seconds), 4),
+        }
+
+    def _save(self) -> None:
+        state = {"epoch": self._epoch, "step": self._step}
+        save_model(self._trainee, self._run / "last.keras", state)
+
+    def _compile(self) -> None:
+        r = self.recipe
+        optimizer = OPTIMIZERS[r.optimizer](
+            r.learning_rate,
+            clipnorm=r.clipnorm,
+            use_ema=r.ema is not None,
+            ema_momentum=r.ema or 0.99,
+            gradient_accumulation_steps=r.accumulate if r.accumulate > 1 else None,
+        )
+        weights = {name: r.loss_weights.get(name, 1.0) for name in settings_of(self.model).sources}
+        if r.sum_weight:
+            weights[SUM] = r.sum_weight
+        self._trainee.compile(
+            optimizer,
+            loss={name: LOSSES[r.loss] for name in weights},
+            loss_weights=weights,
+            jit_compile="auto" if r.jit is None else r.jit,
+        )
+
+
+class _Watch(keras.callbacks.Callback):
+    """Counts the steps and keeps the weights as the last step left them."""
+
+    def __init__(self, first: int) -> None:
+        super().__init__()
+        self.first = self.step = first
+        self.weights: list[Any] = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step += 1
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.model.optimizer.use_ema:
+            self.weights = self.model.get_weights()
+
+
+def _in_float32(model: keras.Model) -> keras.Model:
+    """A second model to save as the best one: no optimizer, float32 whatever this one has."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build_from_settings(settings_of(model))
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _with_sum(model: keras.Model) -> keras.Model:
+    """Add the sum of all estimates as an output."""
+    total = keras.layers.Add(name=SUM, dtype="float32")(list(model.output.values()))
+    return keras.Model(model.input, {**model.output, SUM: total}, name=model.name)
+
+
+def _add_sum(data: tf.data.Dataset) -> tf.data.Dataset:
+    import tensorflow as tf
+
+    return data.map(lambda x, y: (x, {**y, SUM: tf.add_n(list(y.values()))}))
