@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge lint types check env env-demo clean
+.PHONY: demo test test-edge test-tfio lint types check env env-demo env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -13,6 +13,9 @@ test: env  ## all tests
 
 test-edge: env  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge
+
+test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with TensorFlow 2.17
+	.venv-tfio/bin/python -m pytest tests/tfio
 
 check: lint types  ## what CI checks besides the tests
 
@@ -38,5 +41,14 @@ env-demo: .venv-demo/ready
 	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
 	touch $@
 
+env-tfio: .venv-tfio/ready
+.venv-tfio/ready: setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
+		f"tensorflow-io needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv-tfio
+	.venv-tfio/bin/python -m pip install --quiet --upgrade pip
+	.venv-tfio/bin/python -m pip install --quiet -e ".[tfio]" "pytest>=8.2"
+	touch $@
+
 clean:
-	rm -rf .venv .venv-demo $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info
+	rm -rf .venv .venv-demo .venv-tfio $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info

@@ -153,23 +153,6 @@ def test_wrong_commands_end_in_one_line(run, tree, tmp_path, capsys):
     assert not (tmp_path / "a").exists()
 
 
-def test_ctrl_c_keeps_what_there_is(tree, tmp_path, monkeypatch):
-    class Interrupt(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 1:
-                raise KeyboardInterrupt
-
-    import training.train as module
-
-    callbacks = module._callbacks
-    monkeypatch.setattr(module, "_callbacks", lambda *a: [*callbacks(*a), Interrupt()])
-    (tmp_path / "mini.toml").write_text(RECIPE)
-    out = tmp_path / "out"
-    assert main([str(tmp_path / "mini.toml"), "--data", str(tree), "--out", str(out)]) == 130
-    assert keras.saving.load_model(out / "last.keras")
-    assert (out / "loss.png").exists()
-
-
 def test_a_recipe_s_bands_are_bands():
     recipe = load_recipe("tiny")
     assert isinstance(recipe, Recipe)

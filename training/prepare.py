@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise DatasetError("tensorflow-io cannot read .stem.mp4: use --decoder soundfile")
         plan = make_plan(dataset, Path(args.out).absolute())
         print(plan.describe())
-        faults = [*plan.faults, *write_tracks(plan, decoder, args.clip, _progress())]
+        failed = write_tracks(plan, decoder, args.clip, _progress())
     except DatasetError as error:
         print(f"prepare: {error}", file=sys.stderr)
         return 2
@@ -100,10 +100,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; finished tracks are kept, the same command goes on", file=sys.stderr)
         return 130
+    faults = [*plan.faults, *failed]
     for fault in faults:
         print(f"fault: {fault.describe(dataset.root)}", file=sys.stderr)
+    done = len(plan.finished) + len(plan.pending) - len(failed)
     left_out = len({fault.track for fault in faults})
-    print(f"{printable(plan.out)} is complete, but for {left_out} tracks left out")
+    print(f"{printable(plan.out)}: {done} tracks prepared, {left_out} left out")
     return 1 if faults else 0
 
 

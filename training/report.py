@@ -25,7 +25,7 @@ def plot_history(history: Path, picture: Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    epochs = [int(row["epoch"]) + 1 for row in rows]
+    epochs = [int(row["epoch"]) for row in rows]
     for column, label in (("loss", "training"), ("val_loss", "validation")):
         axes.plot(epochs, [float(row[column]) for row in rows], label=label, marker=".")
     axes.set(xlabel="epoch", ylabel="loss", yscale="log", title=history.parent.name)

@@ -74,7 +74,11 @@ def read_history(path: Path) -> list[Row]:
     if not path.exists():
         return []
     rows = csv.DictReader(path.read_text("utf-8").splitlines())
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    return [{name: _number(value) for name, value in row.items() if value} for row in rows]
+
+
+def _number(text: str) -> float:
+    return int(text) if text.isdigit() else float(text)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,326 @@
+"""Preparing a data set: the same tracks and samples come back; what fails leaves nothing behind."""
+
+import itertools
+import os
+import runpy
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile as sf
+import trees
+
+from keras_mmdense.data import DatasetError, open_dataset
+from keras_mmdense.data import tfio_decoder as tfio
+from training import prepare
+
+
+def run(root, out, *options):
+    return prepare.main([str(root), "--out", str(out), *options])
+
+
+def files(folder):
+    """Every file in a tree, hidden ones too, with its bytes."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    "make", [trees.make_dsd100, trees.make_musdb18, trees.make_musdb18hq, trees.make_folder]
+)
+def test_the_prepared_tree_reads_as_the_original(make, tmp_path):
+    original = open_dataset(make(tmp_path / "set", seconds=0.5))
+    assert run(tmp_path / "set", tmp_path / "out") == 0
+    prepared = open_dataset(tmp_path / "out", kind="folder")
+    assert prepared.sources == original.sources
+    assert not prepared.faults
+    for old, new in zip(original, prepared, strict=True):
+        assert (old.name, old.subset, old.num_samples) == (new.name, new.subset, new.num_samples)
+        assert old.has_mixture == new.has_mixture
+        assert new.pcm16
+        for source in (*original.sources, "mixture"):
+            np.testing.assert_array_equal(old.read(source), new.read(source))
+    assert all(name.endswith(".wav") for name in files(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT", "DOUBLE"])
+def test_samples_are_rounded_by_half_a_step(tmp_path, rng, subtype):
+    (tmp_path / "set" / "song").mkdir(parents=True)
+    audio = rng.uniform(-1, 1, (3000, 2))
+    audio[0] = 1.0, -1.0
+    sf.write(tmp_path / "set" / "song" / "bass.wav", audio, 44100, subtype=subtype)
+    assert run(tmp_path / "set", tmp_path / "out") == 0
+    (track,) = open_dataset(tmp_path / "out")
+    steps = track.read("bass", dtype="int16").astype(float)
+    assert np.abs(steps - audio * 32768)[1:].max() <= 0.51
+    assert steps[0].tolist() == [32767, -32768]
+
+
+def test_ogg_in_blocks_is_ogg_in_one_piece(tmp_path, monkeypatch):
+    trees.make_folder(tmp_path / "set", 1, 1.0, suffix="ogg", mixture=False)
+    (original,) = open_dataset(tmp_path / "set")
+    whole = {s: original.read(s) for s in original.sources}
+    monkeypatch.setattr(prepare, "BLOCK", 4099)
+    assert run(tmp_path / "set", tmp_path / "out") == 0
+    (track,) = open_dataset(tmp_path / "out")
+    assert not track.has_mixture
+    for source, audio in whole.items():
+        expected, beyond = prepare.to_int16(audio)
+        assert not beyond
+        np.testing.assert_array_equal(track.read(source, dtype="int16"), expected)
+
+
+def test_memory_is_bounded_by_blocks(tmp_path, monkeypatch):
+    trees.make_folder(tmp_path / "set", 1, 0.5)
+    (track,) = open_dataset(tmp_path / "set")
+    monkeypatch.setattr(prepare, "BLOCK", 1000)
+    blocks = list(prepare.soundfile_blocks(track.streams["bass"]))
+    assert {len(block) for block in blocks[:-1]} == {1000}
+    np.testing.assert_array_equal(np.concatenate(blocks), track.read("bass", dtype="int16"))
+
+
+def test_mono_stays_mono_and_a_longer_source_whole(tmp_path):
+    folder = trees.make_folder(tmp_path / "set", 1, 0.5) / "Song 0"
+    voice, rate = sf.read(folder / "vocals.wav", dtype="int16")
+    sf.write(folder / "vocals.wav", np.concatenate([voice[:, 0], voice[:50, 1]]), rate)
+    assert run(tmp_path / "set", tmp_path / "out") == 0
+    old, new = open_dataset(tmp_path / "set"), open_dataset(tmp_path / "out")
+    assert [note.reason for note in new.notes] == [note.reason for note in old.notes]
+    assert len(new.notes) == 2
+    assert new[0].streams["vocals"].channels == 1
+
+
+def test_samples_beyond_full_scale_are_refused_or_counted(tmp_path, capsys):
+    folder = trees.make_folder(tmp_path / "set", 2, 0.2, mixture=False) / "Song 1"
+    loud = sf.read(folder / "bass.wav")[0]
+    loud[[5, 70], 1] = 1.5, -1.0001
+    sf.write(folder / "bass.wav", loud, 44100, subtype="FLOAT")
+    assert run(tmp_path / "set", tmp_path / "out") == 1
+    assert "Song 1: has samples beyond full scale (2 of bass): --clip" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "out") == ["Song 0"]
+    assert run(tmp_path / "set", tmp_path / "out", "--clip") == 0
+    assert "Song 1; 2 samples of bass limited" in capsys.readouterr().err
+    stem = open_dataset(tmp_path / "out")[1].read("bass", dtype="int16")
+    assert stem[[5, 70], 1].tolist() == [32767, -32768]
+
+
+def test_a_damaged_track_is_named_and_the_others_are_done(tmp_path, capsys):
+    root = trees.make_folder(tmp_path / "set", 4, 0.5, suffix="flac")
+    (root / "Song 0" / "drums.flac").write_bytes(b"no audio")
+    whole = (root / "Song 2" / "drums.flac").read_bytes()
+    broken = bytearray(whole)
+    broken[len(whole) // 2 : len(whole) // 2 + 2000] = bytes(2000)
+    (root / "Song 2" / "drums.flac").write_bytes(broken)
+    assert run(root, tmp_path / "out") == 1
+    out, err = capsys.readouterr()
+    for name in ("Song 0", "Song 2"):
+        (line,) = [x for x in err.splitlines() if x.startswith("fault") and name in x]
+        assert "drums.flac" in line
+    assert "2 tracks prepared, 2 left out" in out
+    assert sorted(os.listdir(tmp_path / "out")) == ["Song 1", "Song 3"]
+    (root / "Song 2" / "drums.flac").write_bytes(whole)
+    assert run(root, tmp_path / "out") == 1
+    assert "1 tracks, 0.0 min, 2 finished before" in capsys.readouterr().out
+    assert len(open_dataset(tmp_path / "out")) == 3
+
+
+def test_finished_tracks_are_left_alone(tmp_path, capsys):
+    root = trees.make_folder(tmp_path / "set", 3, 0.2, subsets=("train", "test"), suffix="flac")
+    assert run(root, tmp_path / "out") == 0
+    announced, done = capsys.readouterr().out.splitlines()
+    assert "6 tracks" in announced
+    assert "30 files" in announced
+    assert done.endswith("6 tracks prepared, 0 left out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    leftover = tmp_path / "out" / ".partial-1" / "bass.wav"
+    leftover.parent.mkdir()
+    leftover.write_bytes(b"of a run that was killed")
+    assert run(root, tmp_path / "out") == 0
+    assert "0 tracks, 0.0 min, 6 finished before" in capsys.readouterr().out
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
+    assert {p: t for p, t in after.items() if p in before and p != tmp_path / "out"} == {
+        p: t for p, t in before.items() if p != tmp_path / "out"
+    }
+    assert set(after) == set(before)
+
+
+@pytest.mark.parametrize("damage", ["shorter", "other file", "missing", "24 bits", "a file"])
+def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, damage):
+    trees.make_folder(tmp_path / "set", 2, 0.2)
+    place = trees.make_folder(tmp_path / "out", 1, 0.2) / "Song 0"
+    audio = sf.read(place / "bass.wav")[0]
+    if damage == "shorter":
+        sf.write(place / "bass.wav", audio[:-1], 44100)
+    elif damage == "24 bits":
+        sf.write(place / "bass.wav", audio, 44100, subtype="PCM_24")
+    elif damage == "other file":
+        (place / "lyrics.txt").write_text("la")
+    elif damage == "missing":
+        (place / "bass.wav").unlink()
+    else:
+        place.rename(tmp_path / "elsewhere")
+        place.write_text("mine")
+    before = files(tmp_path / "out")
+    assert run(tmp_path / "set", tmp_path / "out") == 1
+    assert "is no prepared copy of it: move it away" in capsys.readouterr().err
+    after = files(tmp_path / "out")
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 5
+
+
+def test_size_is_announced_and_exact(tmp_path):
+    root = trees.make_folder(tmp_path / "set", 2, 0.3)
+    plan = prepare.make_plan(open_dataset(root), tmp_path / "deep" / "out")
+    assert not (tmp_path / "deep").exists()
+    prepare.write_tracks(plan, prepare.soundfile_blocks)
+    sizes = [-(-len(data) // 4096) * 4096 for data in files(tmp_path / "deep" / "out").values()]
+    assert plan.num_bytes == sum(sizes)
+    assert f"10 files, {plan.num_bytes / 1e6:.1f} MB" in plan.describe()
+
+
+def test_too_little_room_is_told_before_the_first_byte(tmp_path, capsys, monkeypatch):
+    root = trees.make_folder(tmp_path / "set", 2, 0.3)
+    need = prepare.make_plan(open_dataset(root), tmp_path / "out").num_bytes
+    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: SimpleNamespace(free=need - 1))
+    assert run(root, tmp_path / "out") == 2
+    assert "not enough room" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: SimpleNamespace(free=need))
+    assert run(root, tmp_path / "out") == 0
+
+
+def test_a_write_that_fails_ends_in_one_line_without_half_a_track(tmp_path):
+    """The limit on a file's size stands in for a full disk: the system refuses a write."""
+    trees.make_folder(tmp_path / "set", 1, 0.2)
+    trees.make_folder(tmp_path / "set2", 2, 0.2)
+    (tmp_path / "set2" / "Song 1").rename(tmp_path / "set" / "Song 1")
+    long = trees.make_folder(tmp_path / "long", 1, 1.0, suffix="flac") / "Song 0"
+    long.rename(tmp_path / "set" / "Song 2")
+    code = (
+        "import resource, sys; from training.prepare import main;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "set"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("prepare: ")
+    assert "cannot be written: File too large; finished tracks are kept" in last
+    assert "Traceback" not in done.stderr
+    assert sorted(os.listdir(tmp_path / "out")) == ["Song 0", "Song 1"]
+
+
+def test_ctrl_c_leaves_whole_tracks_and_the_next_run_goes_on(tmp_path, monkeypatch, capsys):
+    root = trees.make_folder(tmp_path / "set", 3, 0.2)
+    read = prepare.soundfile_blocks
+    calls = itertools.count()
+
+    def interrupted(stream):
+        for block in read(stream):
+            yield block
+            if next(calls) == 7:  # in the second track of five files each
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare, "soundfile_blocks", interrupted)
+    assert run(root, tmp_path / "out") == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert os.listdir(tmp_path / "out") == ["Song 0"]
+    monkeypatch.setattr(prepare, "soundfile_blocks", read)
+    assert run(root, tmp_path / "out") == 0
+    assert len(open_dataset(tmp_path / "out")) == 3
+
+
+def test_progress_tells_the_time_left(capsys):
+    seconds = iter([0.0, 30.0, 60.0])
+    show = prepare._progress(lambda: next(seconds))
+    show(25, 100, "train/Song")
+    show(100, 100, "train/Other")
+    assert capsys.readouterr().err.splitlines() == [
+        " 25.0 %, 90 s left: train/Song",
+        "100.0 %, 0 s left: train/Other",
+    ]
+
+
+def test_wrong_commands_end_in_one_line(tmp_path, capsys):
+    root = trees.make_folder(tmp_path / "set", 1, 0.1)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(root)
+    for data, out in (
+        (tmp_path / "empty", tmp_path / "out"),
+        (root, root / "prepared"),
+        (root, root),
+        (root, tmp_path / "link" / "prepared"),
+        (root, tmp_path / "file" / "out"),
+    ):
+        before = files(tmp_path)
+        assert run(data, out) == 2
+        message = capsys.readouterr().err
+        assert message.startswith("prepare: ")
+        assert message.count("\n") == 1
+        assert files(tmp_path) == before
+
+
+def test_a_track_too_long_for_wav_is_refused(tmp_path, monkeypatch):
+    root = trees.make_folder(tmp_path / "set", 1, 0.1)
+    dataset = open_dataset(root)
+    monkeypatch.setattr(prepare, "MAX_WAV_BYTES", dataset[0].num_samples * 4 - 1)
+    plan = prepare.make_plan(dataset, tmp_path / "out")
+    assert not plan.pending
+    assert "4 GiB" in plan.faults[0].reason
+
+
+def test_the_command_runs_as_a_module(tmp_path, monkeypatch):
+    root = trees.make_folder(tmp_path / "set", 1, 0.1)
+    monkeypatch.setattr(sys, "argv", ["prepare", str(root), "--out", str(tmp_path / "out")])
+    monkeypatch.delitem(sys.modules, "training.prepare")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("training.prepare", run_name="__main__")
+    assert caught.value.code == 0
+
+
+def broken_tfio(operation):
+    return SimpleNamespace(audio=SimpleNamespace(decode_wav=operation))
+
+
+def fails(data, dtype):
+    raise NotImplementedError("undefined symbol\nand more lines")
+
+
+def wrong(data, dtype):
+    return SimpleNamespace(numpy=lambda: np.zeros((3, 1), np.int16))
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        (None, "do not work here"),
+        (broken_tfio(fails), "undefined symbol"),
+        (broken_tfio(wrong), "decodes wrongly"),
+    ],
+)
+def test_without_a_working_tensorflow_io_the_way_out_is_told(
+    tmp_path, monkeypatch, capsys, module, words
+):
+    monkeypatch.setitem(sys.modules, "tensorflow_io", module)
+    with pytest.raises(DatasetError, match=words):
+        tfio.check_tfio()
+    root = trees.make_folder(tmp_path / "set", 1, 0.1)
+    assert run(root, tmp_path / "out", "--decoder", "tfio") == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    for part in (words, "TensorFlow 2.17", "pip install 'keras-mmdense[tfio]'", "use soundfile"):
+        assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_working_tensorflow_io_passes_and_stem_files_are_refused(tmp_path, monkeypatch, capsys):
+    right = SimpleNamespace(numpy=lambda: tfio.PROBE)
+    module = broken_tfio(lambda data, dtype: right)
+    monkeypatch.setitem(sys.modules, "tensorflow_io", module)
+    tfio.check_tfio()
+    trees.make_musdb18(tmp_path / "set", 1, 0, 0.2)
+    assert run(tmp_path / "set", tmp_path / "out", "--decoder", "tfio") == 2
+    assert "cannot read .stem.mp4: use --decoder soundfile" in capsys.readouterr().err
