@@ -150,11 +150,14 @@ def _with_phase(estimate: FloatArray, mixture: ComplexArray) -> ComplexArray:
         estimate: Magnitude (frames, bins, channels).
         mixture: Spectrum (frames, n_fft // 2 + 1, channels).
     """
-    bins = estimate.shape[1]
-    magnitude = np.abs(mixture[:, :bins])
-    gain = np.divide(estimate, magnitude, out=np.zeros_like(estimate), where=magnitude > 0)
-    top = np.repeat(np.clip(gain[:, -1:], 0, 1), mixture.shape[1] - bins, axis=1)
-    result: ComplexArray = np.concatenate([gain, top], axis=1) * mixture
+    bins, magnitude = estimate.shape[1], np.abs(mixture)
+    last = magnitude[:, bins - 1 : bins]
+    # Divided last, and by parts: a tiny magnitude would overflow a mask or a complex quotient.
+    mask = np.divide(np.clip(estimate[:, -1:], 0, last), last, np.zeros_like(last), where=last > 0)
+    result = np.zeros_like(mixture)
+    np.divide(mixture.real, magnitude, result.real, where=magnitude > 0)
+    np.divide(mixture.imag, magnitude, result.imag, where=magnitude > 0)
+    result *= np.concatenate([estimate, mask * magnitude[:, bins:]], axis=1)
     return result
 
 

@@ -60,6 +60,15 @@ def test_silence_stays_silent_and_finite(small_model):
     assert all((stem == 0).all() for stem in stems.values())
 
 
+@pytest.mark.parametrize("level", [1e-44, 1e-38, 1e-20, 1e20])
+def test_any_level_gives_finite_stems(level):
+    model = keras_mmdense.build(**SMALL)
+    disturb(model)
+    audio = (music(3000).astype(np.float64) * level).astype(np.float32)
+    stem = keras_mmdense.separate(model, audio, 44100)["vocals"]
+    assert np.isfinite(stem).all()
+
+
 def test_a_mask_of_one_gives_the_mixture_back():
     model = keras_mmdense.build(head="mask", **SMALL)
     kernel, bias = model.get_layer("final_conv").weights
