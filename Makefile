@@ -9,7 +9,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 		--picture --overwrite -o $(DEMO_OUT)
 
 test: env  ## all tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto
 
 test-edge: env  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge

@@ -14,7 +14,7 @@ TENSORFLOW = ["tensorflow>=2.17,<2.22; python_version < '3.13'",
               "tensorflow>=2.20,<2.22; python_version >= '3.13'"]  # fmt: skip
 EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3"]
 MUSDB18 = ["av>=14"]
-TRAIN = [*TENSORFLOW, "matplotlib>=3.8"]
+TRAIN = [*TENSORFLOW, "matplotlib>=3.8", "tensorboard>=2.17"]
 # tensorflow-io's native ops fail with any other TensorFlow, and its metadata does not say so.
 TFIO = ["tensorflow>=2.17,<2.18", "tensorflow-io==0.37.1"]
 
@@ -40,7 +40,7 @@ setup(
         "tfio": TFIO,
         "dev": [
             *EXPORT, *MUSDB18, *TRAIN, "jax>=0.4", "hypothesis>=6", "mypy==2.4.1",
-            "pre-commit>=4", "pytest>=8.2", "ruff==0.17.6", "scipy>=1.11",
+            "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11",
         ],
     },
     classifiers=[

@@ -57,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
+    )
     return parser
 
 
@@ -113,6 +116,7 @@ def _train(
 
     from keras_mmdense.data import pipeline
     from training.report import plot_history
+    from training.samples import Samples
     from training.trainer import Trainer, TrainingError
 
     keras.utils.set_random_seed(recipe.seed)
@@ -125,10 +129,17 @@ def _train(
             epoch=epoch, first_step=first_step, **shape,
         )  # fmt: skip
 
+    samples = Samples(model, valid[0], run / "tb") if args.tensorboard else None
+
+    def on_epoch(row: Row) -> None:
+        _tell(row, recipe.epochs, time.monotonic() - started, len(done))
+        if samples:
+            samples(row)
+
     started = time.monotonic()
     trainer = Trainer(
         model, recipe, run, make_data, pipeline.validation(valid, model, **shape),
-        on_epoch=lambda row: _tell(row, recipe.epochs, time.monotonic() - started, len(done)),
+        on_epoch=on_epoch,
     )  # fmt: skip
     done = trainer.history
     print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
@@ -162,7 +173,10 @@ def _build(recipe: Recipe, args: argparse.Namespace) -> Any:
 
     policy = {"float32": "float32"}.get(recipe.precision, f"mixed_{recipe.precision}")
     keras.config.set_dtype_policy(policy)
-    model = keras_mmdense.build(**recipe.model)
+    try:
+        model = keras_mmdense.build(**recipe.model)
+    finally:
+        keras.config.set_dtype_policy("float32")
     keras_mmdense.annotate(model, training_data=recipe.training_data, licence=recipe.licence)
     if args.init:
         copy_weights(keras.saving.load_model(args.init, compile=False), model)
