@@ -137,7 +137,9 @@ def test_finished_tracks_are_left_alone(tmp_path, capsys):
     leftover.parent.mkdir()
     leftover.write_bytes(b"of a run that was killed")
     assert run(root, tmp_path / "out") == 0
-    assert "0 tracks, 0.0 min, 6 finished before" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "0 tracks, 0.0 min, 6 finished before" in out
+    assert "6 tracks prepared, 0 left out" in out
     after = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
     assert {p: t for p, t in after.items() if p in before and p != tmp_path / "out"} == {
         p: t for p, t in before.items() if p != tmp_path / "out"
@@ -145,7 +147,9 @@ def test_finished_tracks_are_left_alone(tmp_path, capsys):
     assert set(after) == set(before)
 
 
-@pytest.mark.parametrize("damage", ["shorter", "other file", "missing", "24 bits", "a file"])
+@pytest.mark.parametrize(
+    "damage", ["shorter", "other file", "missing", "24 bits", "no audio", "a file"]
+)
 def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, damage):
     trees.make_folder(tmp_path / "set", 2, 0.2)
     place = trees.make_folder(tmp_path / "out", 1, 0.2) / "Song 0"
@@ -158,6 +162,8 @@ def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, da
         (place / "lyrics.txt").write_text("la")
     elif damage == "missing":
         (place / "bass.wav").unlink()
+    elif damage == "no audio":
+        (place / "bass.wav").write_text("la")
     else:
         place.rename(tmp_path / "elsewhere")
         place.write_text("mine")
@@ -171,6 +177,10 @@ def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, da
 
 def test_size_is_announced_and_exact(tmp_path):
     root = trees.make_folder(tmp_path / "set", 2, 0.3)
+    trees.write(root / "Song 0" / "bass.wav", np.zeros((13243, 1), np.int16))
+    # its samples fill whole blocks of the disk, its header takes one more
+    for source in (*trees.SOURCES, "mixture"):
+        trees.write(root / "Song 1" / f"{source}.wav", np.zeros((4096, 2), np.int16))
     plan = prepare.make_plan(open_dataset(root), tmp_path / "deep" / "out")
     assert not (tmp_path / "deep").exists()
     prepare.write_tracks(plan, prepare.soundfile_blocks)
@@ -253,6 +263,7 @@ def test_wrong_commands_end_in_one_line(tmp_path, capsys):
         (root, root / "prepared"),
         (root, root),
         (root, tmp_path / "link" / "prepared"),
+        (tmp_path / "link", root / "prepared"),
         (root, tmp_path / "file" / "out"),
     ):
         before = files(tmp_path)
@@ -289,6 +300,10 @@ def fails(data, dtype):
     raise NotImplementedError("undefined symbol\nand more lines")
 
 
+def fails_otherwise(data, dtype):
+    raise RuntimeError("library not loaded")
+
+
 def wrong(data, dtype):
     return SimpleNamespace(numpy=lambda: np.zeros((3, 1), np.int16))
 
@@ -298,6 +313,7 @@ def wrong(data, dtype):
     [
         (None, "do not work here"),
         (broken_tfio(fails), "undefined symbol"),
+        (broken_tfio(fails_otherwise), "library not loaded"),
         (broken_tfio(wrong), "decodes wrongly"),
     ],
 )

@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_mmdense.data import KINDS, Dataset, DatasetError, Track, TrackError, open_dataset
+from keras_mmdense.data.candidates import entries
 from keras_mmdense.data.faults import Fault, printable
 from keras_mmdense.data.streams import Audio, Stream, open_audio_file
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
@@ -269,15 +270,14 @@ def _unfit(track: Track, out: Path) -> str:
 
 def _is_prepared(track: Track, place: Path) -> bool:
     """Tell by the headers whether a folder holds the prepared track and no other files."""
-    if not place.is_dir() or {p.name for p in place.iterdir()} != {
-        f"{n}.wav" for n in track.streams
-    }:
+    names = {f"{name}.wav" for name in track.streams}
+    if not place.is_dir() or {path.name for path in entries(place)} != names:
         return False
     try:
         files = {name: open_audio_file(place / f"{name}.wav") for name in track.streams}
     except TrackError:
         return False
-    return all(file.pcm16 and _facts(file) == _facts(track.streams[n]) for n, file in files.items())
+    return all(f.pcm16 and _facts(f) == _facts(track.streams[name]) for name, f in files.items())
 
 
 def _facts(stream: Stream) -> tuple[int, int, int]:

@@ -28,6 +28,11 @@ def plot_history(history: Path, picture: Path) -> None:
     epochs = [int(row["epoch"]) for row in rows]
     for column, label in (("loss", "training"), ("val_loss", "validation")):
         axes.plot(epochs, [float(row[column]) for row in rows], label=label, marker=".")
-    axes.set(xlabel="epoch", ylabel="loss", yscale="log", title=history.parent.name)
+    axes.set(
+        xlabel="epoch",
+        ylabel="loss",
+        yscale="log" if min(float(row["loss"]) for row in rows) > 0 else "linear",
+        title=history.parent.name,
+    )
     axes.legend()
     figure.savefig(picture, dpi=120)

@@ -11,6 +11,7 @@ import argparse
 import fnmatch
 import json
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def _train(
     recipe: Recipe, tracks: list[Track], valid: list[Track], run: Path, args: argparse.Namespace
 ) -> int:
     import keras
+    import tensorflow as tf
 
     from keras_mmdense.data import pipeline
     from training.report import plot_history
@@ -155,8 +157,8 @@ def _train(
         code = 0
     except KeyboardInterrupt:
         code = 130
-    except (TrainingError, TrackError, OSError) as error:
-        print(f"train: {error}", file=sys.stderr)
+    except (TrainingError, TrackError, OSError, tf.errors.OpError) as error:
+        print(f"train: {_in_one_line(error)}", file=sys.stderr)
         code = 1
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -205,6 +207,12 @@ def _tell(row: Row, epochs: int, seconds: float, resumed: int) -> None:
         f"per second, {row['waiting_share']:.0%} of the time waiting for data, "
         f"{time.strftime('%H:%M:%S', time.gmtime(left))} left at most"
     )
+
+
+def _in_one_line(error: Exception) -> str:
+    """Return the message; of TensorFlow's long ones the line of the reader that failed inside."""
+    told = re.search(r"TrackError: (.+)", str(error))
+    return told.group(1) if told else str(error).strip().splitlines()[0]
 
 
 def _interrupt(*_: object) -> None:

@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_mmdense import build_from_settings, settings_of
 from keras_mmdense.data.waiting import measure_waiting
@@ -17,9 +18,6 @@ from training.losses import LOSSES
 from training.recipe import Recipe
 from training.schedule import Plan, plan
 from training.state import Row, load_checkpoint, read_history, save_model, write_history
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 SUM = "sum_of_sources"
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
@@ -197,6 +195,4 @@ def _with_sum(model: keras.Model) -> keras.Model:
 
 
 def _add_sum(data: tf.data.Dataset) -> tf.data.Dataset:
-    import tensorflow as tf
-
     return data.map(lambda x, y: (x, {**y, SUM: tf.add_n(list(y.values()))}))

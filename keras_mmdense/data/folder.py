@@ -9,6 +9,7 @@ Hidden files and folders are ignored.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def known_names(tracks: Sequence[AudioFiles], asked: Sequence[str]) -> tuple[str
 def _candidate(subset: str, folder: Path, found: AudioFiles, known: Sequence[str]) -> Candidate:
     label = f"{subset}/{folder.name}" if subset else folder.name
     faults, notes = [], []
-    if not found:
+    if not os.access(folder, os.R_OK | os.X_OK):
+        faults.append(Fault(folder, "cannot be listed: permission denied", label))
+    elif not found:
         faults.append(Fault(folder, f"holds no audio file ({', '.join(SUFFIXES)})", label))
     for name in known if found else ():
         paths = found.get(name, ())
@@ -102,9 +105,12 @@ def _subset_folders(root: Path) -> list[Path]:
 
 
 def _audio_files(folder: Path) -> dict[str, list[Path]]:
-    """Whatever is named like an audio file, by source name; folders too, which is a fault later."""
+    """Whatever is named like an audio file, by source name; folders too, which is a fault later.
+
+    Nothing of a folder that may not be listed: that is a fault of the track, not of the tree.
+    """
     found: dict[str, list[Path]] = {}
-    for path in entries(folder):
+    for path in entries(folder) if os.access(folder, os.R_OK | os.X_OK) else ():
         if path.suffix.lower() in SUFFIXES:
             found.setdefault(path.stem, []).append(path)
     return found
