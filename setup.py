@@ -40,7 +40,7 @@ setup(
         "tfio": TFIO,
         "dev": [
             *EXPORT, *MUSDB18, *TRAIN, "jax>=0.4", "hypothesis>=6", "mypy==2.4.1",
-            "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11",
+            "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11", "ipykernel>=6", "nbclient>=0.10",
         ],
     },
     classifiers=[

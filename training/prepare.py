@@ -271,7 +271,7 @@ def _unfit(track: Track, out: Path) -> str:
 def _is_prepared(track: Track, place: Path) -> bool:
     """Tell by the headers whether a folder holds the prepared track and no other files."""
     names = {f"{name}.wav" for name in track.streams}
-    if not place.is_dir() or {path.name for path in entries(place)} != names:
+    if {path.name for path in entries(place)} != names:
         return False
     try:
         files = {name: open_audio_file(place / f"{name}.wav") for name in track.streams}

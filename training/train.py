@@ -20,13 +20,19 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_mmdense.data import DatasetError, Track, TrackError
 from keras_mmdense.errors import SettingsError
+from training.cluster import STRATEGIES
 from training.recipe import Recipe, RecipeError, load_recipe
 from training.state import Row, write_text
 from training.tracks import fingerprint, open_tracks
+
+if TYPE_CHECKING:
+    from training.distribution import Distribution
+
+EXCERPTS_PER_TRACK = 8  # for validation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             recipe = replace(recipe, epochs=args.epochs)
         run = Path(args.out)
         tracks, valid = open_tracks(args.data, args.valid, recipe.model.get("sample_rate", 44100))
-        record = _record(recipe, tracks, valid)
-        _prepare_folder(run, record, args.resume)
-        return _train(recipe, tracks, valid, run, args)
+        from training.distribution import open_distribution
+
+        distribution = open_distribution(args.strategy)
+        distribution.check(recipe)
+        if distribution.is_chief or args.resume:
+            _prepare_folder(run, _record(recipe, tracks, valid), args.resume)
+        return _train(recipe, tracks, valid, run, args, distribution)
     except (RecipeError, DatasetError, SettingsError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
@@ -57,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", help="a .keras file of the same architecture to start from")
     parser.add_argument(
         "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
+    )
+    parser.add_argument(
+        "--strategy", choices=STRATEGIES, default="none", help="devices: see docs/scaling.md"
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
@@ -111,47 +124,59 @@ def _prepare_folder(run: Path, record: dict[str, Any], resume: bool) -> None:
 
 
 def _train(
-    recipe: Recipe, tracks: list[Track], valid: list[Track], run: Path, args: argparse.Namespace
-) -> int:
+    recipe: Recipe, tracks: list[Track], valid: list[Track], run: Path, args: argparse.Namespace,
+    distribution: Distribution,
+) -> int:  # fmt: skip
     import keras
     import tensorflow as tf
 
     from keras_mmdense.data import pipeline
+    from keras_mmdense.normalization import adapt, copy_weights
     from training.report import plot_history
     from training.samples import Samples
-    from training.trainer import Trainer, TrainingError
+    from training.trainer import Trainer, TrainingError, in_float32
 
     keras.utils.set_random_seed(recipe.seed)
-    model = _build(recipe, args)
-    shape: dict[str, int] = {"frames": recipe.frames, "batch_size": recipe.batch_size}
+    with distribution.scope():
+        model = _build(recipe, args)
+    shape: dict[str, Any] = {"frames": recipe.frames, "batch_size": recipe.batch_size}
 
-    def make_data(epoch: int, first_step: int = 0) -> Any:
+    def make_data(epoch: int, first_step: int = 0, shard: tuple[int, int] | None = None) -> Any:
         return pipeline.train(
             tracks, model, examples=recipe.examples, mixing=recipe.mixing, seed=recipe.seed,
-            epoch=epoch, first_step=first_step, **shape,
+            epoch=epoch, first_step=first_step, shard=shard or distribution.shard, **shape,
         )  # fmt: skip
 
-    samples = Samples(model, valid[0], run / "tb") if args.tensorboard else None
+    # a copy: the model itself answers only when all workers ask it
+    shown = in_float32(model) if args.tensorboard and distribution.is_chief else None
+    samples = Samples(shown, valid[0], run / "tb") if shown else None
 
     def on_epoch(row: Row) -> None:
         _tell(row, recipe.epochs, time.monotonic() - started, len(done))
         if samples:
+            copy_weights(model, shown)
             samples(row)
 
     started = time.monotonic()
-    trainer = Trainer(
-        model, recipe, run, make_data, pipeline.validation(valid, model, **shape),
-        on_epoch=on_epoch,
+    held_out = pipeline.validation(
+        valid, model, shard=distribution.shard,
+        excerpts_per_track=distribution.round_up(EXCERPTS_PER_TRACK), **shape,
     )  # fmt: skip
+    trainer = Trainer(
+        model, recipe, run, make_data, held_out, on_epoch=on_epoch, distribution=distribution
+    )
     done = trainer.history
-    print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-          f"{len(make_data(0))} steps an epoch, {model.count_params():,} weights")  # fmt: skip
+    if distribution.is_chief:
+        print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
+              f"{len(make_data(0))} steps an epoch, {model.count_params():,} weights, "
+              f"{distribution.replicas} replicas")  # fmt: skip
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if args.resume and (run / "last.keras").exists():
             trainer.resume()
         elif not args.init:
-            _adapt(model, make_data)
+            # on each worker with the whole batches: the same statistics everywhere
+            adapt(model, make_data(0, shard=(0, 1)), max_batches=50)
         done = list(trainer.history)
         trainer.fit(recipe.epochs)
         code = 0
@@ -162,8 +187,9 @@ def _train(
         code = 1
     finally:
         signal.signal(signal.SIGTERM, before)
-    plot_history(run / "history.csv", run / "loss.png")
-    print(f"{'interrupted; ' if code == 130 else ''}results in {run}")
+    if distribution.is_chief:
+        plot_history(run / "history.csv", run / "loss.png")
+        print(f"{'interrupted; ' if code == 130 else ''}results in {run}")
     return code
 
 
@@ -191,12 +217,6 @@ def _build(recipe: Recipe, args: argparse.Namespace) -> Any:
     for layer in frozen:
         layer.trainable = False
     return model
-
-
-def _adapt(model: Any, make_data: Any) -> None:
-    import keras_mmdense
-
-    keras_mmdense.adapt(model, make_data(0), max_batches=50)
 
 
 def _tell(row: Row, epochs: int, seconds: float, resumed: int) -> None:

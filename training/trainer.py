@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import tensorflow as tf
 from keras_mmdense import build_from_settings, settings_of
 from keras_mmdense.data.waiting import measure_waiting
 from keras_mmdense.normalization import copy_weights
+from training.distribution import Distribution
 from training.losses import LOSSES
 from training.recipe import Recipe
 from training.schedule import Plan, plan
@@ -37,6 +40,8 @@ class Trainer:
         make_data: Called with epoch and first step; returns that part of the training set.
         held_out: The validation set.
         on_epoch: Called with the row of the history after each epoch.
+        distribution: The devices. The model must be made in its scope, and the two data sets be
+            this worker's part. Workers other than the chief write nothing.
     """
 
     def __init__(
@@ -47,21 +52,27 @@ class Trainer:
         make_data: Callable[[int, int], tf.data.Dataset],
         held_out: tf.data.Dataset,
         on_epoch: Callable[[Row], None] = lambda row: None,
+        distribution: Distribution | None = None,
     ) -> None:
         self.model = model
         self.recipe = recipe
         self.history: list[Row] = []
         self._run, self._make_data, self._on_epoch = run, make_data, on_epoch
-        self._trainee = _with_sum(model) if recipe.sum_weight else model
-        self._held_out = _add_sum(held_out) if recipe.sum_weight else held_out
+        self._distribution = distribution or Distribution()
+        self._distribution.check(recipe)
+        self._held_out = self._spread(held_out)
         self._epoch = self._step = 0
         self._raw: list[Any] | None = None
-        self._plain = _in_float32(model)
-        self._compile()
+        self._plain = in_float32(model)
+        with self._distribution.scope():
+            self._trainee = _with_sum(model) if recipe.sum_weight else model
+            self._compile()
+        self._distribution.prepare(self._trainee)
 
     def resume(self) -> None:
         """Go on where `last.keras` was saved: weights, optimizer, average, schedule and data."""
-        state = load_checkpoint(self._trainee, self._run / "last.keras")
+        with self._distribution.scope():
+            state = load_checkpoint(self._trainee, self._run / "last.keras")
         self._epoch, self._step = state["epoch"], state["step"]
         self.history = read_history(self._run / "history.csv")[: self._epoch]
 
@@ -74,18 +85,10 @@ class Trainer:
         """
         while self._epoch < epochs and not self.plan.stop:
             self._trainee.optimizer.learning_rate = self.plan.learning_rate
-            row = self._one_epoch(epochs)
-            self.history.append(row)
-            self._epoch, self._step = self._epoch + 1, 0
-            if self.plan.best_epoch == self._epoch - 1:
-                copy_weights(self.model, self._plain)
-                save_model(self._plain, self._run / "best.keras")
-            if self._raw is not None:
-                self._trainee.set_weights(self._raw)
-            # the history first: a checkpoint never names an epoch that the history lacks
-            write_history(self._run / "history.csv", self.history)
-            self._save()
-            self._on_epoch(row)
+            data = self._make_data(self._epoch, self._step)
+            watch = _Watch(self._step, self._step + int(data.cardinality()))
+            with watch.interrupted_between_steps():
+                self._finish_epoch(self._one_epoch(epochs, data, watch))
 
     @property
     def plan(self) -> Plan:
@@ -101,22 +104,41 @@ class Trainer:
             stop_after=r.stop_after,
         )
 
-    def _one_epoch(self, epochs: int) -> Row:
-        data, waited = measure_waiting(self._make_data(self._epoch, self._step))
-        data = _add_sum(data) if self.recipe.sum_weight else data
-        watch = _Watch(self._step)
+    def _finish_epoch(self, row: Row) -> None:
+        self.history.append(row)
+        self._epoch, self._step = self._epoch + 1, 0
+        if self.plan.best_epoch == self._epoch - 1 and self._distribution.is_chief:
+            copy_weights(self.model, self._plain)
+            save_model(self._plain, self._run / "best.keras")
+        if self._raw is not None:
+            self._trainee.set_weights(self._raw)
+        self._save()
+        if self._distribution.is_chief:
+            self._on_epoch(row)
+
+    def _one_epoch(self, epochs: int, data: tf.data.Dataset, watch: _Watch) -> Row:
+        data, waited = measure_waiting(data)
         learning_rate, start = self.plan.learning_rate, time.monotonic()
-        print(f"Epoch {self._epoch + 1}/{epochs}")
+        if self._distribution.is_chief:
+            print(f"Epoch {self._epoch + 1}/{epochs}")
         try:
             logs = self._trainee.fit(
-                data, callbacks=[watch, keras.callbacks.TerminateOnNaN()], shuffle=False
+                self._spread(data),
+                steps_per_epoch=watch.last - watch.first,
+                callbacks=[watch, keras.callbacks.TerminateOnNaN()],
+                shuffle=False,
+                verbose="auto" if self._distribution.is_chief else 0,
             ).history
         except KeyboardInterrupt:
+            if watch.weights:  # JAX leaves the average in the model
+                self._trainee.set_weights(watch.weights)
             self._step = watch.step
             self._save()
             raise
         seconds = time.monotonic() - start
         self._raw = watch.weights if self.recipe.ema else None  # fit() ends with the average
+        if self._raw is not None:  # JAX: or model and optimizer share arrays, which a step frees
+            self._trainee.set_weights(self._trainee.get_weights())
         scores = {name: values[-1] for name, values in logs.items()}
         if not math.isfinite(scores["loss"]):
             raise TrainingError(
@@ -138,7 +160,15 @@ class Trainer:
             "waiting_share": round(min(1.0, float(waited.numpy()) / seconds), 4),
         }
 
+    def _spread(self, data: tf.data.Dataset) -> Any:
+        data = _add_sum(data) if self.recipe.sum_weight else data
+        return self._distribution.spread(data, self.recipe.batch_size)
+
     def _save(self) -> None:
+        if not self._distribution.is_chief:
+            return
+        # the history first: a checkpoint never names an epoch that the history lacks
+        write_history(self._run / "history.csv", self.history)
         state = {"epoch": self._epoch, "step": self._step}
         save_model(self._trainee, self._run / "last.keras", state)
 
@@ -165,20 +195,47 @@ class Trainer:
 class _Watch(keras.callbacks.Callback):
     """Counts the steps and keeps the weights as the last step left them."""
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, last: int) -> None:
         super().__init__()
         self.first = self.step = first
+        self.last = last
         self.weights: list[Any] = []
+        self._asked_to_stop = False
+
+    @contextmanager
+    def interrupted_between_steps(self) -> Iterator[None]:
+        """Hold Ctrl-C and SIGTERM back to the end of the step, and the last step's to the end.
+
+        Half a step cannot be saved, nor an epoch that lacks its validation.
+        """
+
+        def ask(*_: object) -> None:
+            self._asked_to_stop = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self._asked_to_stop:
+            raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.step += 1
+        if self._asked_to_stop and self.step < self.last:
+            self._keep_weights()
+            raise KeyboardInterrupt
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._keep_weights()
+
+    def _keep_weights(self) -> None:
         if self.model.optimizer.use_ema:
             self.weights = self.model.get_weights()
 
 
-def _in_float32(model: keras.Model) -> keras.Model:
+def in_float32(model: keras.Model) -> keras.Model:
     """A second model to save as the best one: no optimizer, float32 whatever this one has."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def train(
     seed: int = 0,
     epoch: int | None = None,
     first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return a training set: random excerpts, augmented, mixed, as magnitudes.
 
@@ -48,12 +50,15 @@ def train(
         seed: Seed of all random choices.
         epoch: Number of the epoch to hold, from 0; None for a new one at each iteration.
         first_step: Batches of the epoch to leave out.
+        shard: (index, count): the part of each batch to make, for one of several workers. The
+            others' examples are not read.
 
     Returns:
-        Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32.
+        Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32;
+        batch is batch_size / count.
 
     Raises:
-        DatasetError: Tracks that do not fit together or lack a source, wrong frames.
+        DatasetError: Tracks that do not fit together or lack a source, wrong frames or shard.
 
     Example:
         >>> import keras_mmdense
@@ -65,6 +70,7 @@ def train(
     import tensorflow as tf
 
     s = _checked_settings(model, tracks, frames, batch_size)
+    part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
     reader = ExcerptReader(tracks, num_samples, s.channels, seed, mixing)
     if examples is None:
@@ -75,13 +81,13 @@ def train(
 
     def indices() -> Iterator[int]:
         start = next(epochs) * steps * batch_size
-        yield from range(start + left_out, start + steps * batch_size)
+        yield from part.of(range(start + left_out, start + steps * batch_size))
 
     # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
     numbers = tf.data.Dataset.from_generator(
         indices, output_signature=tf.TensorSpec((), tf.int64)
-    ).apply(tf.data.experimental.assert_cardinality(steps * batch_size - left_out))
-    return _spectrograms(numbers, reader, reader.sources, s, batch_size, num_samples)
+    ).apply(tf.data.experimental.assert_cardinality((steps * batch_size - left_out) // part.count))
+    return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples)
 
 
 def validation(
@@ -91,6 +97,7 @@ def validation(
     frames: int = 128,
     batch_size: int = 8,
     excerpts_per_track: int = 8,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Return a validation set: fixed excerpts, evenly spaced over each track, never augmented.
 
@@ -100,6 +107,7 @@ def validation(
         frames: Frames of an excerpt, a multiple of 2**scales.
         batch_size: Examples in a batch; the last batch may be smaller.
         excerpts_per_track: Excerpts of each track.
+        shard: As `train`; of a smaller last batch a worker may get less or nothing.
 
     Returns:
         Batches as of `train`, the same in every epoch.
@@ -110,6 +118,7 @@ def validation(
     import tensorflow as tf
 
     s = _checked_settings(model, tracks, frames, batch_size)
+    part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
     reader = ExcerptReader(tracks, num_samples, s.channels)
     places = [
@@ -122,8 +131,32 @@ def validation(
         track, start = places[int(index)]
         return np.stack([reader.read(track, source, start) for source in reader.sources])
 
-    numbers = tf.data.Dataset.range(len(places))
-    return _spectrograms(numbers, read, reader.sources, s, batch_size, num_samples)
+    own = np.array(list(part.of(range(len(places)))), np.int64)
+    numbers = tf.data.Dataset.from_tensor_slices(own)
+    return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One worker's part of each batch: the examples from index to index + 1 of count equal ones."""
+
+    batch_size: int
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count or self.batch_size % self.count:
+            raise DatasetError(
+                "shard must be (index, count), 0 <= index < count, and count must divide "
+                f"batch_size; received {(self.index, self.count)} and {self.batch_size}."
+            )
+
+    @property
+    def size(self) -> int:
+        return self.batch_size // self.count
+
+    def of(self, positions: Iterable[int]) -> Iterator[int]:
+        return (p for p in positions if p % self.batch_size // self.size == self.index)
 
 
 def _spectrograms(
