@@ -30,8 +30,11 @@ from keras_mmdense.settings import Settings
 from training.recipe import Recipe, RecipeError, load_recipe
 
 ENDLESS = 1 << 40  # examples in an epoch that no measurement comes to the end of
-READING_HINT = "reading: `python -m training.prepare` makes files that are faster to read"
-TRANSFORM_HINT = "the transform: it takes more cores, or fewer sources in one model"
+HINTS = {
+    "reading": "`python -m training.prepare` makes the files that are fastest to read",
+    "transform": "it takes more cores, or fewer sources in one model",
+    "rest": "copies and threads of tf.data take more than reading or the transform",
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def profile(
 
     Returns:
         "reading", "transform" and "pipeline": a `Speed` each; "shares": of the pipeline's CPU
-        time by part, with the "rest"; "bottleneck": "reading" or "transform".
+        time by part, with the "rest"; "bottleneck": the part with the largest share.
 
     Raises:
         DatasetError: tracks that do not fit the settings, wrong frames, a negative time.
@@ -131,7 +134,8 @@ def profile(
         "transform": measure(_transform(settings, batch_size, num_samples), seconds / 4),
         "pipeline": measure(lambda: pipeline() * example, seconds / 2),
     }
-    return {**speeds, "shares": shares(speeds), "bottleneck": bottleneck(speeds)}
+    parts = shares(speeds)
+    return {**speeds, "shares": parts, "bottleneck": max(parts, key=parts.__getitem__)}
 
 
 def measure(work: Callable[[], float], seconds: float) -> Speed:
@@ -169,8 +173,14 @@ def pipeline_batches(
     """
     from keras_mmdense.data import pipeline
 
-    shape = {"frames": frames, "batch_size": batch_size}
-    data = pipeline.train(tracks, settings, examples=ENDLESS, mixing=mixing, **shape)
+    data = pipeline.train(
+        tracks,
+        settings,
+        frames=frames,
+        batch_size=batch_size,
+        examples=ENDLESS,
+        mixing=mixing,
+    )
     batches: Any = None
 
     def take() -> int:
@@ -197,11 +207,6 @@ def shares(speeds: dict[str, Speed]) -> dict[str, float]:
     return {**parts, "rest": 1 - sum(parts.values())}
 
 
-def bottleneck(speeds: dict[str, Speed]) -> str:
-    """Return the part that makes less audio in a second of CPU time."""
-    return min(("reading", "transform"), key=lambda name: speeds[name].per_cpu_second)
-
-
 def table(result: dict[str, Any]) -> str:
     """Return what `profile` measured as a text table and a line on the bottleneck."""
     lines = [f"{'part':<10} {'audio s/s':>10} {'audio s/CPU s':>14} {'cores':>6} {'share':>6}"]
@@ -212,8 +217,8 @@ def table(result: dict[str, Any]) -> str:
             f"{speed.cores:>6.2f} {share:>6.0%}"
         )
     lines.append(f"{'rest':<43} {result['shares']['rest']:>6.0%}")
-    hint = READING_HINT if result["bottleneck"] == "reading" else TRANSFORM_HINT
-    return "\n".join([*lines, f"the bottleneck is {hint}"])
+    name = result["bottleneck"]
+    return "\n".join([*lines, f"largest share: {name}; {HINTS[name]}"])
 
 
 def _settings(recipe: Recipe) -> Settings:
