@@ -39,8 +39,9 @@ setup(
         "train": TRAIN,
         "tfio": TFIO,
         "dev": [
-            *EXPORT, *MUSDB18, *TRAIN, "jax>=0.4", "hypothesis>=6", "mypy==2.4.1",
-            "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11", "ipykernel>=6", "nbclient>=0.10",
+            *EXPORT, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "jax>=0.4", "mypy==2.4.1",
+            "nbclient>=0.10", "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6",
+            "scipy>=1.11",
         ],
     },
     classifiers=[
