@@ -9,7 +9,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 		--picture --overwrite -o $(DEMO_OUT)
 
 test: env  ## all tests
-	.venv/bin/python -m pytest -n auto
+	.venv/bin/python -m pytest -n auto --maxprocesses 4
 
 test-edge: env  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge
@@ -37,6 +37,7 @@ env: .venv/ready
 env-demo: .venv-demo/ready
 .venv-demo/ready: edge/pyproject.toml $(wildcard edge/mmdense_edge/*.py edge/mmdense_edge/models/*)
 	$(PYTHON) -m venv .venv-demo
+	rm -rf edge/build
 	.venv-demo/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps ./edge
 	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
 	touch $@

@@ -43,6 +43,12 @@ class Band:
             object.__setattr__(
                 self, label, int_tuple(f"{self.name}: {label}", getattr(self, label))
             )
+        require(
+            isinstance(self.kernels, list | tuple),
+            f"{self.name}: kernels must be pairs",
+            self.kernels,
+            "Pass ((3, 3),).",
+        )
         kernels = self.kernels * len(self.growth) if len(self.kernels) == 1 else self.kernels
         kernels = tuple(int_tuple(f"{self.name}: kernels", kernel) for kernel in kernels)  # type: ignore[misc]
         object.__setattr__(self, "kernels", kernels)

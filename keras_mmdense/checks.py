@@ -8,6 +8,10 @@ from keras_mmdense.errors import SettingsError
 
 RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+# How the names of the layers inside the networks end: no output may be called so.
+_LAYER = re.compile(
+    r"(.*_)?(bands|concat|conv|crop|denormalization|joined|mask|norm|output|pool\d+|relu|skip\d+)"
+)
 
 
 def require(holds: bool, rule: str, received: object, way_out: str) -> None:
@@ -23,11 +27,11 @@ def is_int(value: object) -> bool:
 
 def check_name(what: str, name: object) -> None:
     """Refuse a name that could not stand in a layer's name or would be taken for another."""
-    valid = isinstance(name, str) and _NAME.fullmatch(name) and name not in RESERVED_NAMES
+    folded = name.lower() if isinstance(name, str) and _NAME.fullmatch(name) else ""
     require(
-        bool(valid),
-        f"{what} must be a letter followed by letters, digits, _ or -, and not "
-        f"{', '.join(sorted(RESERVED_NAMES))}",
+        bool(folded) and folded not in RESERVED_NAMES and not _LAYER.fullmatch(folded),
+        f"{what} must be a letter followed by letters, digits, _ or -, at most 64 in all, and not "
+        f"{', '.join(sorted(RESERVED_NAMES))} nor end like a layer's (conv, mask, norm, ...)",
         name,
         "Choose another name.",
     )

@@ -9,9 +9,10 @@ import keras
 from keras import layers
 
 from keras_mmdense.band import Band
+from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
-from keras_mmdense.presets import PerBand, resolve_bands
+from keras_mmdense.presets import PerBand, resolve_bands, sequence
 from keras_mmdense.settings import Settings
 from keras_mmdense.transform import Transform
 
@@ -84,10 +85,12 @@ def build(
             f"build() takes the fields of Settings as options; received {unknown}. "
             f"Known: {', '.join(sorted(known))}."
         )
+    require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
     n_fft = 2 * bins if n_fft is None else n_fft
+    require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
     settings = Settings(
         preset=preset if bands is None else "custom",
-        sources=(sources,) if isinstance(sources, str) else tuple(sources),
+        sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
         bands=resolve_bands(preset, bands, scales, growth, layers, kernel),
         shared=shared,
         head=head,

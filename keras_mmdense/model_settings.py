@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 LAYER_NAME = "settings"
 MAX_CONFIG_BYTES = 64 << 20
+# What zipfile, zlib and json raise on files that are none of ours.
+READ_ERRORS = (
+    zipfile.BadZipFile, zlib.error, OSError, KeyError, TypeError, ValueError, RecursionError,
+    NotImplementedError, RuntimeError, EOFError,
+)  # fmt: skip
 
 
 def settings_layer(settings: Settings) -> keras.layers.Layer:
@@ -107,11 +113,13 @@ def _settings_of_file(path: Path) -> Settings:
         for layer in config["config"]["layers"]:
             if layer["name"] == LAYER_NAME:
                 return Settings.from_json(layer["config"]["bias_initializer"]["config"]["value"])
+    except SettingsError:
+        raise
     except FileNotFoundError:
         raise SettingsError(
             f"the model file must exist; received {path}. Check the path."
         ) from None
-    except (zipfile.BadZipFile, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except READ_ERRORS as error:
         raise SettingsError(
             f"a .keras file must be a ZIP archive with a functional model; received {path} "
             f"({error}). Save it with model.save('NAME.keras')."

@@ -60,15 +60,12 @@ def resolve_bands(
     Raises:
         SettingsError: Unknown preset or band, wrong numbers.
     """
-    if bands is None and preset not in PRESETS:
+    if bands is None and (not isinstance(preset, str) or preset not in PRESETS):
         raise SettingsError(
             f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
             "Or pass bands=(Band(...), ...)."
         )
-    resolved = PRESETS[preset] if bands is None else tuple(bands)
-    wrong = [band for band in resolved if not isinstance(band, Band)]
-    if wrong:
-        raise SettingsError(f"bands must be Band objects; received {wrong[0]!r}. See Band's help.")
+    resolved = PRESETS[preset] if bands is None else sequence("bands", bands, Band)
     names = {band.name for band in resolved}
     for label, value in (("growth", growth), ("layers", num_layers), ("kernel", kernel)):
         if isinstance(value, Mapping) and set(value) - names:
@@ -87,6 +84,15 @@ def resolve_bands(
         )
         for band in resolved
     )
+
+
+def sequence(label: str, value: Any, kind: type) -> tuple[Any, ...]:
+    """Return a sequence of things of one kind as a tuple, or refuse it."""
+    if not isinstance(value, Sequence) or not all(isinstance(one, kind) for one in value):
+        raise SettingsError(
+            f"{label} must be a sequence of {kind.__name__}; received {value!r}. Pass a tuple."
+        )
+    return tuple(value)
 
 
 def _with_scales(band: Band, scales: int) -> Band:
@@ -118,4 +124,4 @@ def _per_block(value: PerBand | None, name: str, default: tuple[Any, ...]) -> tu
         value = value.get(name)
     if value is None:
         return default
-    return (value,) * len(default) if isinstance(value, int) else tuple(value)
+    return tuple(value) if isinstance(value, Sequence) else (value,) * len(default)

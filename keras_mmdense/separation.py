@@ -78,7 +78,9 @@ def separate(
         raise SettingsError(
             f"window_frames must be 1 or more, or None; received {window_frames}. Try 256."
         )
-    mixture = np.atleast_2d(audio.T).T.astype(np.float32)  # (num_samples, channels), a copy
+    with np.errstate(over="ignore"):  # told below
+        mixture = np.atleast_2d(audio.T).T.astype(np.float32)  # (num_samples, channels), a copy
+    _check_finite(mixture)
     if settings.channels < mixture.shape[1]:
         return _each_channel(model, mixture, sample_rate, residual, window_frames, progress)
     network_input = _resample(_to_channels(mixture, settings.channels), sample_rate, settings)
@@ -198,15 +200,19 @@ def _check_audio(audio: np.ndarray[Any, Any], sample_rate: int) -> None:
             "audio must be (num_samples,) or (num_samples, channels) with 1 or 2 channels and at "
             f"least one sample; received shape {audio.shape}. Transpose it or pick two channels."
         )
-    if not np.isfinite(audio).all():
-        raise AudioError(
-            f"audio must be finite; received {int((~np.isfinite(audio)).sum())} NaN or infinite "
-            "values. Repair the file."
-        )
     if not 1000 <= sample_rate <= 384000:
         raise AudioError(
             f"sample_rate must be 1000 to 384000 Hz; received {sample_rate!r}. "
             "Pass the file's rate."
+        )
+
+
+def _check_finite(mixture: FloatArray) -> None:
+    wrong = np.count_nonzero(~np.isfinite(mixture))
+    if wrong:
+        raise AudioError(
+            f"audio must be finite in float32; received {wrong} NaN or infinite values. "
+            "Repair the file."
         )
 
 

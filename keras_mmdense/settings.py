@@ -97,8 +97,8 @@ class Settings:
         for name in self.sources:
             check_name("a source's name", name)
         require(
-            len(set(self.sources)) == len(self.sources),
-            "sources must differ",
+            len({name.lower() for name in self.sources}) == len(self.sources),
+            "sources must differ, and not only in case: they become file names",
             self.sources,
             "Name each source once.",
         )
@@ -118,8 +118,8 @@ class Settings:
         for name in ("preset", "training_data", "licence"):
             value = getattr(self, name)
             require(
-                isinstance(value, str) and len(value) <= 65536,
-                f"{name} must be text of at most 65536 characters",
+                isinstance(value, str) and len(value) <= 10000,
+                f"{name} must be text of at most 10000 characters",
                 value,
                 "Pass a str.",
             )
@@ -210,7 +210,7 @@ class Settings:
         try:
             data: dict[str, Any] = json.loads(text)
             data["bands"] = tuple(Band(**band) for band in data["bands"])
-            data["sources"] = tuple(data["sources"])
+            data["sources"] = _names(data["sources"])
             data["transform"] = Transform(**data["transform"])
             return cls(**data)
         except SettingsError:
@@ -220,6 +220,14 @@ class Settings:
                 f"model settings must be JSON with the fields of Settings; received {text[:80]!r} "
                 f"({error}). The file is damaged or of another version."
             ) from error
+
+
+def _names(value: object) -> tuple[Any, ...]:
+    """Return the list of a JSON text as a tuple; text is no list of names."""
+    require(
+        isinstance(value, list), "sources must be a list of names", value, "The file is damaged."
+    )
+    return tuple(value)  # type: ignore[arg-type]
 
 
 CHOICES = {

@@ -56,8 +56,8 @@ def export(
         overwrite: Replace an existing file.
 
     Returns:
-        The contract, with `parity`: the largest difference to Keras and the signal-to-noise
-        ratio in dB, on noise shaped like music.
+        The contract, with `parity`: the largest difference to Keras as a share of the largest
+        value (or of 1), and the signal-to-noise ratio in dB, on noise shaped like music.
 
     Raises:
         ExportError: The file exists, its folder does not, the conversion failed, or the file
@@ -84,13 +84,13 @@ def export(
         model.save(source)
         parity = _convert(source, flatbuffer, frames)
         content = flatbuffer.read_bytes()
-    if parity["max_error"] > MAX_ERROR:
+    if not parity["max_error"] <= MAX_ERROR:  # NaN is not
         raise ExportError(
             f"the file must agree with Keras to {MAX_ERROR:g}; received a largest error of "
             f"{parity['max_error']:g}. Nothing was written; try another TensorFlow release."
         )
     contract = _contract(settings, content, frames, name or target.stem, parity)
-    _write(target, content + _archive(contract))
+    _write(target, _with_contract(content, contract))
     return contract
 
 
@@ -106,15 +106,19 @@ def _check_target(target: Path, overwrite: bool) -> None:
 def _convert(source: Path, flatbuffer: Path, frames: int) -> dict[str, float]:
     """Run the conversion in a process of its own; return its comparison with Keras."""
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-    package_parent = str(Path(__file__).resolve().parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
+    parent = str(Path(__file__).resolve().parents[1])
+    if parent in sys.path and "site-packages" not in parent:  # a checkout that is not installed
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [*filter(None, [os.environ.get("PYTHONPATH")]), parent]
+        )
     command = [
         *(sys.executable, "-m", "keras_mmdense.tflite_conversion"),
         *(str(source), str(flatbuffer), str(frames)),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    # in the temporary folder: nothing that lies in the user's folder can be imported by mistake
+    done = subprocess.run(
+        command, env=environment, cwd=source.parent, capture_output=True, text=True
+    )
     found = re.search(r"^PARITY (\{.*\})$", done.stdout, re.MULTILINE)
     if done.returncode or not found:
         lines = [line for line in done.stderr.splitlines() if "Error" in line] or ["no message"]
@@ -157,12 +161,12 @@ def _contract(
     }
 
 
-def _archive(contract: dict[str, Any]) -> bytes:
-    """Return a ZIP archive with the contract; a fixed date keeps equal models equal files."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+def _with_contract(content: bytes, contract: dict[str, Any]) -> bytes:
+    """Append a ZIP archive with the contract; a fixed date keeps equal models equal files."""
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         info = zipfile.ZipInfo("contract.json", date_time=(1980, 1, 1, 0, 0, 0))
-        archive.writestr(info, json.dumps(contract, indent=1, ensure_ascii=False))
+        archive.writestr(info, json.dumps(contract, indent=1, ensure_ascii=False, allow_nan=False))
     return buffer.getvalue()
 
 
@@ -172,9 +176,7 @@ def _write(target: Path, content: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+        os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -22,7 +22,7 @@ def main(source: str, flatbuffer: str, frames: str) -> None:
 
     from keras_mmdense.model_settings import settings_of
 
-    loaded = keras.saving.load_model(source)
+    loaded = keras.saving.load_model(source, compile=False)
     settings = replace(settings_of(loaded), frames=int(frames))
     network = _network_to_export(loaded, settings)
     content = _convert(network, settings)

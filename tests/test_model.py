@@ -173,6 +173,18 @@ def test_norm_after_has_no_normalisation_before_a_convolution():
             assert isinstance(layer._inbound_nodes[0].parent_nodes[0].operation, CONV)
 
 
+def test_no_layer_can_have_the_name_of_an_output():
+    """Every layer of every form ends in what sources must not end in."""
+    from keras_mmdense.checks import _LAYER, RESERVED_NAMES
+
+    forms = [{"head": "mask"}, {"head": "magnitude", "growth": {"high": 5}, "bottleneck": True},
+             {"block_output": "all", "norm": "after", "pooling": "max"}]  # fmt: skip
+    for form in forms:
+        for layer in keras_mmdense.build(sources=("a", "b"), **SMALL | form).layers:
+            taken = _LAYER.fullmatch(layer.name) or layer.name in RESERVED_NAMES
+            assert taken or layer.name in ("a", "b")
+
+
 def test_silence_gives_finite_values(small_model):
     x = np.zeros((1, 16, 64, 2), np.float32)
     assert all(np.isfinite(y).all() for y in small_model.predict(x, verbose=0).values())

@@ -82,7 +82,9 @@ def test_damaged_files_are_refused(tmp_path, content):
         keras_mmdense.settings_of(path)
 
 
-@pytest.mark.parametrize("config", ["", "[]", '{"config": {"layers": [3]}}', '{"config": {}}'])
+@pytest.mark.parametrize(
+    "config", ["", "[]", '{"config": {"layers": [3]}}', '{"config": {}}', "[" * 100000, b"\xff"]
+)
 def test_strange_archives_are_refused(tmp_path, config):
     path = tmp_path / "m.keras"
     with zipfile.ZipFile(path, "w") as archive:

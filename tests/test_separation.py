@@ -151,6 +151,7 @@ def test_the_upper_bins_take_the_last_bin_s_mask():
         (np.full((10, 2), np.nan), 44100, "20 NaN"),
         (np.array([1.0, np.inf]), 44100, "1 NaN or infinite"),
         (np.zeros((10, 2)), 0, "sample_rate"),
+        (np.full(10, 1e300), 44100, "finite in float32"),
         (np.zeros((1, 1, 1)), 44100, "shape"),
     ],
 )

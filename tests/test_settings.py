@@ -10,6 +10,10 @@ from keras_mmdense import Band, Settings, SettingsError, Transform
 LOW, HIGH, FULL = Band("low", 0, 0.5), Band("high", 0.5, 1), Band("full")
 
 
+# names of layers inside: an output of the same name would be refused by Keras, after the fact
+INNER_NAMES = ("mask", "joined", "bands", "final_conv", "denormalization", "low_pool2", "a_norm")
+
+
 def make(**changes):
     return Settings(**{"sources": ("vocals",), "bands": (LOW, HIGH, FULL)} | changes)
 
@@ -35,7 +39,9 @@ def test_json_round_trip_keeps_everything():
         ({"sources": ()}, ["1 to 64 names"]),
         ({"sources": ("a", "a")}, ["must differ"]),
         ({"sources": ("lead vocals",)}, ["letter", "lead vocals"]),
-        ({"sources": ("mixture",)}, ["mixture", "another name"]),
+        ({"sources": ("Mixture",)}, ["mixture", "another name"]),
+        ({"sources": ("a", "A")}, ["case"]),
+        *[({"sources": (name,)}, ["another name"]) for name in INNER_NAMES],
         ({"bands": (LOW, FULL)}, ["tile", "low"]),
         ({"bands": (HIGH, LOW)}, ["tile"]),
         ({"bands": (LOW, Band("high", 0.25, 1))}, ["tile"]),
@@ -70,6 +76,7 @@ def test_wrong_settings_say_rule_value_and_way_out(changes, words):
         ({"growth": (4,) * 5}, "odd number"),
         ({"layers": (0,) * 7}, "whole numbers"),
         ({"kernels": ((3, 3, 3),)}, "frames, bins"),
+        ({"kernels": 3}, "pairs"),
         ({"first_filters": 0}, "first_filters"),
         ({"name": "2low"}, "letter"),
     ],
@@ -129,6 +136,17 @@ def test_wrong_arguments_are_refused_before_the_first_layer(monkeypatch):
         {"bins": 100},
         {"layers": (1, 2)},
         {"kernel": (3,)},
+        {"kernel": 3},
+        {"growth": 2.5},
+        {"layers": "two"},
+        {"sources": None},
+        {"sources": 3},
+        {"sources": ["a", 1]},
+        {"bins": "1024"},
+        {"bins": 0},
+        {"n_fft": "2048"},
+        {"preset": ["mmdensenet"]},
+        {"bands": Band("low")},
     ]
     for arguments in wrong:
         with pytest.raises(SettingsError, match="received"):

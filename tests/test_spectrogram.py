@@ -39,6 +39,17 @@ def test_equals_scipy(rng):
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("length", [1, 1000, 2048, 44100])
+def test_the_runner_has_the_same_transform(length, rng):
+    import mmdense_edge.contract
+    import mmdense_edge.transform as runner
+
+    audio = rng.uniform(-1, 1, (length, 2)).astype(np.float32)
+    expected = stft(audio)
+    found = runner.stft(audio, mmdense_edge.contract.Transform())
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+
+
 def test_window_is_scipy_s():
     np.testing.assert_allclose(hann(2048), scipy.signal.get_window("hann", 2048), atol=1e-7)
 

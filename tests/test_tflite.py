@@ -125,6 +125,29 @@ def test_a_file_that_disagrees_is_not_written(models, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_are_no_numbers_are_not_exported(tmp_path):
+    model = keras_mmdense.build(scales=1, **SMALL)
+    model.get_layer("final_conv").bias.assign([np.nan, 0])
+    with pytest.raises(ExportError, match="largest error of nan"):
+        keras_mmdense.export(model, tmp_path / "m.tflite", window_frames=16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_compiled_with_a_loss_of_its_own_is_exported(tmp_path):
+    model = keras_mmdense.build(scales=1, **SMALL)
+
+    def own_loss(target, estimate):
+        return (target - estimate) ** 2
+
+    model.compile("sgd", own_loss)
+    path = tmp_path / "m.tflite"
+    contract = keras_mmdense.export(model, path, window_frames=16)
+    assert contract["licence"] == ""
+    from mmdense_edge.contract import read_contract
+
+    assert read_contract(path).sources == ("vocals",)
+
+
 def test_a_failing_conversion_ends_in_one_line(models, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ExportError, match="ended with 1") as caught:

@@ -8,6 +8,7 @@ are those of one device with the whole batch, to rounding. With the JAX backend 
 from __future__ import annotations
 
 import os
+import signal
 import types
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -51,8 +52,8 @@ class Distribution:
         return self.strategy.scope() if self.strategy else nullcontext()
 
     def round_up(self, examples: int) -> int:
-        """Return a number of examples that can be divided: JAX takes no uneven batches."""
-        return examples if self.strategy else -(-examples // self.replicas) * self.replicas
+        """Return the next number of examples that all replicas can share evenly."""
+        return -(-examples // self.replicas) * self.replicas
 
     def check(self, recipe: Recipe) -> None:
         """Refuse a recipe that cannot be spread.
@@ -86,21 +87,17 @@ class Distribution:
                 layer.synchronized = True
         _clip_after_adding(model.optimizer)
 
-    def spread(self, data: tf.data.Dataset, batch_size: int) -> Any:
-        """Return what `fit` and `evaluate` take.
-
-        Args:
-            data: This worker's part of each batch.
-            batch_size: Examples in a whole batch.
-        """
-        if self.workers == 1:
-            return data  # Keras divides each batch among the devices
-        # without Keras' own division, which would cut each worker's part once more
-        data = data.rebatch(batch_size // self.replicas)
-        return self.strategy.distribute_datasets_from_function(lambda _: data)
+    def spread(self, data: tf.data.Dataset) -> Any:
+        """Return what `fit` and `evaluate` take, from this worker's part of the batches."""
+        if self.strategy is None:
+            return data
+        # Keras' own division would cut each worker's part once more, and give some devices
+        # nothing of a smaller last batch
+        local = self.replicas // self.workers
+        return self.strategy.distribute_datasets_from_function(lambda _: _divided(data, local))
 
 
-class _Workers(tf.distribute.MultiWorkerMirroredStrategy):  # type: ignore[misc]
+class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
     """A strategy that Keras 3 can train with.
 
     Keras reduces whole structures at once, and scalars over axis 0; TensorFlow takes one tensor.
@@ -151,6 +148,8 @@ def open_distribution(name: str) -> Distribution:
 
 
 def _open_workers(worker: int, workers: int) -> Distribution:
+    # TensorFlow waits for the others, up to an hour; Python's own Ctrl-C would wait with it
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         strategy = _Workers()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
@@ -159,6 +158,8 @@ def _open_workers(worker: int, workers: int) -> Distribution:
             f"all {workers} workers must be started and reach each other; received {line}. Check "
             "the addresses in TF_CONFIG and the ports."
         ) from error
+    finally:
+        signal.signal(signal.SIGINT, before)
     replicas = strategy.num_replicas_in_sync
     if replicas % workers:
         raise DistributionError(
@@ -166,6 +167,18 @@ def _open_workers(worker: int, workers: int) -> Distribution:
             "workers. Set CUDA_VISIBLE_DEVICES."
         )
     return Distribution(strategy, replicas, worker, workers)
+
+
+def _divided(data: tf.data.Dataset, parts: int) -> tf.data.Dataset:
+    """Turn each batch into that many equal ones."""
+
+    def divide(*batch: Any) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(cut, batch))
+
+    def cut(tensor: Any) -> Any:
+        return tf.reshape(tensor, (parts, -1, *tensor.shape[1:]))
+
+    return data.flat_map(divide)
 
 
 def _clip_after_adding(optimizer: Any) -> None:

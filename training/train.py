@@ -44,10 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             recipe = replace(recipe, epochs=args.epochs)
         run = Path(args.out)
         tracks, valid = open_tracks(args.data, args.valid, recipe.model.get("sample_rate", 44100))
+        from keras_mmdense.data.served import check_service
         from training.distribution import open_distribution
 
+        if args.strategy == "multiworker":
+            print("waiting for all workers of TF_CONFIG to be started", file=sys.stderr)
         distribution = open_distribution(args.strategy)
         distribution.check(recipe)
+        if args.data_service:
+            check_service(args.data_service)
         if distribution.is_chief or args.resume:
             _prepare_folder(run, _record(recipe, tracks, valid), args.resume)
         return _train(recipe, tracks, valid, run, args, distribution)
@@ -70,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--strategy", choices=STRATEGIES, default="none", help="devices: see docs/scaling.md"
+    )
+    parser.add_argument(
+        "--data-service", metavar="grpc://HOST:PORT", help="have the batches made elsewhere"
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
@@ -141,12 +149,15 @@ def _train(
         model = _build(recipe, args)
     shape: dict[str, Any] = {"frames": recipe.frames, "batch_size": recipe.batch_size}
 
-    def make_data(epoch: int, first_step: int = 0, shard: tuple[int, int] | None = None) -> Any:
+    def make_data(epoch: int, first_step: int = 0, **options: Any) -> Any:
+        options = {"shard": distribution.shard, "service": args.data_service, **options}
         return pipeline.train(
             tracks, model, examples=recipe.examples, mixing=recipe.mixing, seed=recipe.seed,
-            epoch=epoch, first_step=first_step, shard=shard or distribution.shard, **shape,
+            epoch=epoch, first_step=first_step, **options, **shape,
         )  # fmt: skip
 
+    # whole batches, made here: each worker adapts to the same statistics
+    first_data = make_data(0, shard=(0, 1), service=None)
     # a copy: the model itself answers only when all workers ask it
     shown = in_float32(model) if args.tensorboard and distribution.is_chief else None
     samples = Samples(shown, valid[0], run / "tb") if shown else None
@@ -168,22 +179,21 @@ def _train(
     done = trainer.history
     if distribution.is_chief:
         print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-              f"{len(make_data(0))} steps an epoch, {model.count_params():,} weights, "
+              f"{len(first_data)} steps an epoch, {model.count_params():,} weights, "
               f"{distribution.replicas} replicas")  # fmt: skip
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         if args.resume and (run / "last.keras").exists():
             trainer.resume()
         elif not args.init:
-            # on each worker with the whole batches: the same statistics everywhere
-            adapt(model, make_data(0, shard=(0, 1)), max_batches=50)
+            adapt(model, first_data, max_batches=50)
         done = list(trainer.history)
         trainer.fit(recipe.epochs)
         code = 0
     except KeyboardInterrupt:
         code = 130
     except (TrainingError, TrackError, OSError, tf.errors.OpError) as error:
-        print(f"train: {_in_one_line(error)}", file=sys.stderr)
+        print(f"train: {_in_one_line(error, distribution.workers)}", file=sys.stderr)
         code = 1
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -229,10 +239,17 @@ def _tell(row: Row, epochs: int, seconds: float, resumed: int) -> None:
     )
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: Exception, workers: int) -> str:
     """Return the message; of TensorFlow's long ones the line of the reader that failed inside."""
     told = re.search(r"TrackError: (.+)", str(error))
-    return told.group(1) if told else str(error).strip().splitlines()[0]
+    if told:
+        return told.group(1)
+    if workers > 1 and hasattr(error, "error_code"):  # TensorFlow's
+        return (
+            f"all {workers} workers must run to the end; received {type(error).__name__} when one "
+            "of them was waited for. Start them again with --resume"
+        )
+    return str(error).strip().splitlines()[0]
 
 
 def _interrupt(*_: object) -> None:

@@ -60,7 +60,7 @@ class Trainer:
         self._run, self._make_data, self._on_epoch = run, make_data, on_epoch
         self._distribution = distribution or Distribution()
         self._distribution.check(recipe)
-        self._held_out = self._spread(held_out)
+        self._held_out, self._checks = self._spread(held_out), int(held_out.cardinality())
         self._epoch = self._step = 0
         self._raw: list[Any] | None = None
         self._plain = in_float32(model)
@@ -145,7 +145,9 @@ class Trainer:
                 f"the loss must be a number; received {scores['loss']} in epoch {self._epoch + 1}. "
                 "last.keras holds the epoch before; lower learning_rate or set clipnorm."
             )
-        checked = self._trainee.evaluate(self._held_out, verbose=0, return_dict=True)
+        checked = self._trainee.evaluate(
+            self._held_out, steps=self._checks, verbose=0, return_dict=True
+        )
         steps = watch.step - watch.first
         settings = settings_of(self.model)
         hop, rate = settings.transform.hop_length, settings.transform.sample_rate
@@ -162,7 +164,7 @@ class Trainer:
 
     def _spread(self, data: tf.data.Dataset) -> Any:
         data = _add_sum(data) if self.recipe.sum_weight else data
-        return self._distribution.spread(data, self.recipe.batch_size)
+        return self._distribution.spread(data)
 
     def _save(self) -> None:
         if not self._distribution.is_chief:

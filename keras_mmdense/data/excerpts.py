@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_mmdense.data.faults import DatasetError
-from keras_mmdense.data.streams import Audio, DType
+from keras_mmdense.data.faults import DatasetError, TrackError
+from keras_mmdense.data.streams import Audio
 from keras_mmdense.data.tracks import Track
 
 ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
 ATTEMPTS = 8
+Place = tuple[Track, int]
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,26 @@ class Mixing:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
 
 
+@dataclass(frozen=True)
+class Example:
+    """What a training example is made of, without its samples.
+
+    Args:
+        places: Track and first sample of each source's excerpt.
+        gains: Factor of each source, float32.
+        swaps: Whether left and right of each source are swapped, bool.
+    """
+
+    places: tuple[Place, ...]
+    gains: Audio
+    swaps: Audio
+
+
 class ExcerptReader:
     """Makes example number i: the excerpts of all sources, gains and swaps applied.
 
-    The same seed and number give the same example, in any order, thread or process.
+    The same seed and number give the same example, in any order, thread or process. A file that
+    cannot be read where it is drawn is named once in the log, and another place is drawn.
 
     Args:
         tracks: Tracks with the same sources and sample rate; longer ones are drawn more often.
@@ -63,6 +82,7 @@ class ExcerptReader:
 
     Raises:
         DatasetError: No tracks, or tracks that do not fit together.
+        TrackError: When an example is made: eight places in turn could not be read.
     """
 
     def __init__(
@@ -80,53 +100,76 @@ class ExcerptReader:
         self._channels = channels
         self._seed = seed
         self._mixing = mixing or Mixing()
+        self._told: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
         self._weights = lengths / lengths.sum()
 
     def __call__(self, index: int) -> Audio:
         """Return example number `index`: (sources, num_samples, channels), float32."""
+        example, stems = self._make(index)
+        stems[example.swaps] = stems[example.swaps, :, ::-1]
+        return stems * example.gains[:, None, None]
+
+    def example(self, index: int) -> Example:
+        """Return what example number `index` is made of. Reads it, to know what is silent."""
+        return self._make(index)[0]
+
+    def _make(self, index: int) -> tuple[Example, Audio]:
         rng = np.random.default_rng((self._seed, int(index)))
         as_drawn = rng.random() < self._mixing.silent_share
         one_place = rng.random() < self._mixing.real_share
         attempts = 1 if as_drawn else ATTEMPTS
-        stems = self._from_one_song(rng, attempts) if one_place else self._mixed(rng, attempts)
+        places, stems = (self._from_one_song if one_place else self._mixed)(rng, attempts)
         low, high = self._mixing.gain
         gains = rng.uniform(low, high, len(stems)).astype(np.float32)
-        swaps = rng.random(len(stems)) < 0.5
-        if self._mixing.swap:
-            stems[swaps] = stems[swaps, :, ::-1]
-        return stems * gains[:, None, None]
+        swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
+        return Example(tuple(places), gains, swaps), stems
 
-    def _from_one_song(self, rng: np.random.Generator, attempts: int) -> Audio:
+    def _from_one_song(
+        self, rng: np.random.Generator, attempts: int
+    ) -> tuple[Sequence[Place], Audio]:
         for _ in range(attempts):
-            track, start = self._draw(rng)
-            stems = np.stack([self.read(track, source, start) for source in self.sources])
+            place, stems = self._readable(rng, self.sources)
             if (np.abs(stems).max((1, 2)) > SILENCE).all():
                 break
-        return stems
+        return [place] * len(stems), stems
 
-    def _mixed(self, rng: np.random.Generator, attempts: int) -> Audio:
-        return np.stack([self._one_source(rng, source, attempts) for source in self.sources])
+    def _mixed(self, rng: np.random.Generator, attempts: int) -> tuple[Sequence[Place], Audio]:
+        drawn = [self._one_source(rng, source, attempts) for source in self.sources]
+        return [place for place, _ in drawn], np.stack([stem for _, stem in drawn])
 
-    def _one_source(self, rng: np.random.Generator, source: str, attempts: int) -> Audio:
+    def _one_source(
+        self, rng: np.random.Generator, source: str, attempts: int
+    ) -> tuple[Place, Audio]:
         for _ in range(attempts):
-            track, start = self._draw(rng)
-            stem = self.read(track, source, start)
+            place, (stem,) = self._readable(rng, (source,))
             if np.abs(stem).max() > SILENCE:
                 break
-        return stem
+        return place, stem
 
-    def _draw(self, rng: np.random.Generator) -> tuple[Track, int]:
+    def _readable(self, rng: np.random.Generator, sources: Sequence[str]) -> tuple[Place, Audio]:
+        """Draw a place and read it; draw again where it cannot be read, at most 8 times."""
+        for attempt in range(1, ATTEMPTS + 1):
+            track, start = self._draw(rng)
+            try:
+                stems = np.stack([self.read(track, source, start) for source in sources])
+                break
+            except TrackError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                if error.path not in self._told:
+                    self._told.add(error.path)
+                    _LOGGER.warning("%s; another place is drawn", error)
+        return (track, start), stems
+
+    def _draw(self, rng: np.random.Generator) -> Place:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
         return track, int(rng.integers(max(1, track.num_samples - self._num_samples + 1)))
 
     def read(self, track: Track, source: str, start: int) -> Audio:
         """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
         count = min(self._num_samples, track.num_samples - start)
-        dtype: DType = "int16" if track.pcm16 else "float32"
-        audio = track.read(source, start, count, dtype, channels=track.channels)
-        if dtype == "int16":  # a sixth of the cost of reading float32
-            audio = audio.astype(np.float32) / 32768
+        audio = track.read(source, start, count, channels=track.channels)
         if audio.shape[1] > self._channels:
             audio = audio.mean(axis=1, keepdims=True)
         audio = np.broadcast_to(audio, (count, self._channels))

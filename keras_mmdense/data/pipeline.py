@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ def train(
     epoch: int | None = None,
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
+    service: str | None = None,
 ) -> tf.data.Dataset:
     """Return a training set: random excerpts, augmented, mixed, as magnitudes.
 
@@ -52,6 +53,9 @@ def train(
         first_step: Batches of the epoch to leave out.
         shard: (index, count): the part of each batch to make, for one of several workers. The
             others' examples are not read.
+        service: Address of a tf.data service, "grpc://host:port", whose workers make the batches.
+            They are the same, in any order. Needs `epoch`, and tracks of 16-bit WAV files that
+            the workers find under the same paths.
 
     Returns:
         Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32;
@@ -69,6 +73,8 @@ def train(
     """
     import tensorflow as tf
 
+    from keras_mmdense.data.served import served
+
     s = _checked_settings(model, tracks, frames, batch_size)
     part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
@@ -77,11 +83,17 @@ def train(
         examples = int(sum(track.num_samples for track in tracks) / num_samples)
     steps = max(1, -(-examples // batch_size))
     left_out = min(first_step, steps) * batch_size
+    if service is not None:
+        if epoch is None:
+            raise DatasetError("a tf.data service needs epoch; received None. Name the epoch.")
+        start = epoch * steps * batch_size
+        own = part.of(start + left_out, start + steps * batch_size)
+        return served(reader, own, part.size, s, num_samples, service)
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
     def indices() -> Iterator[int]:
         start = next(epochs) * steps * batch_size
-        yield from part.of(range(start + left_out, start + steps * batch_size))
+        yield from part.of(start + left_out, start + steps * batch_size)
 
     # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
     numbers = tf.data.Dataset.from_generator(
@@ -107,7 +119,7 @@ def validation(
         frames: Frames of an excerpt, a multiple of 2**scales.
         batch_size: Examples in a batch; the last batch may be smaller.
         excerpts_per_track: Excerpts of each track.
-        shard: As `train`; of a smaller last batch a worker may get less or nothing.
+        shard: As `train`; of a smaller last batch a worker may get one example less than others.
 
     Returns:
         Batches as of `train`, the same in every epoch.
@@ -131,14 +143,14 @@ def validation(
         track, start = places[int(index)]
         return np.stack([reader.read(track, source, start) for source in reader.sources])
 
-    own = np.array(list(part.of(range(len(places)))), np.int64)
-    numbers = tf.data.Dataset.from_tensor_slices(own)
+    own = part.of(0, len(places))
+    numbers = tf.data.Dataset.range(own.start, own.stop, own.step)
     return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One worker's part of each batch: the examples from index to index + 1 of count equal ones."""
+    """One worker's part of each batch: every count-th example, from index."""
 
     batch_size: int
     index: int
@@ -155,8 +167,8 @@ class _Part:
     def size(self) -> int:
         return self.batch_size // self.count
 
-    def of(self, positions: Iterable[int]) -> Iterator[int]:
-        return (p for p in positions if p % self.batch_size // self.size == self.index)
+    def of(self, start: int, stop: int) -> range:
+        return range(start + self.index, stop, self.count)
 
 
 def _spectrograms(
@@ -170,23 +182,36 @@ def _spectrograms(
     """Read, batch, then transform whole batches: one call of the FFT for all."""
     import tensorflow as tf
 
-    from keras_mmdense.spectrogram import magnitude_tf
-
     def load(index: Any) -> Any:
         stems = tf.numpy_function(read, [index], tf.float32, stateful=False)
         return tf.ensure_shape(stems, (len(names), num_samples, s.channels))
 
-    def transform(stems: Any) -> Any:  # (batch, sources, num_samples, channels)
-        stack = [tf.reduce_sum(stems, axis=1)]
-        stack += [_target(stems, names, source) for source in s.sources]
-        # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
-        magnitudes = magnitude_tf(tf.stack(stack), s.transform, s.bins)
-        return magnitudes[0], {name: magnitudes[i + 1] for i, name in enumerate(s.sources)}
+    def transform(stems: Any) -> Any:
+        return magnitudes_of(stems, names, s)
 
     # deterministic: the same batches in the same order, whatever thread reads first
     data = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     data = data.batch(batch_size).map(transform, num_parallel_calls=1)
     return data.prefetch(2)
+
+
+def magnitudes_of(stems: Any, names: Sequence[str], s: Settings) -> Any:
+    """Return (mixture, {source: magnitude}) of waveforms, with TensorFlow's operations.
+
+    Args:
+        stems: (batch, sources, num_samples, channels), float32.
+        names: The sources, in that order.
+        s: The model's settings.
+    """
+    import tensorflow as tf
+
+    from keras_mmdense.spectrogram import magnitude_tf
+
+    stack = [tf.reduce_sum(stems, axis=1)]
+    stack += [_target(stems, names, source) for source in s.sources]
+    # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+    magnitudes = magnitude_tf(tf.stack(stack), s.transform, s.bins)
+    return magnitudes[0], {name: magnitudes[i + 1] for i, name in enumerate(s.sources)}
 
 
 def _target(stems: Any, names: Sequence[str], source: str) -> Any:

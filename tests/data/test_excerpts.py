@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from keras_mmdense.data import DatasetError, open_dataset
+from keras_mmdense.data import DatasetError, TrackError, open_dataset
 from keras_mmdense.data.excerpts import ExcerptReader, Mixing
 
 PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}
@@ -103,6 +103,20 @@ def test_a_short_track_is_followed_by_silence(tracks):
     assert stems.shape == (2, 2500, 2)
     assert stems[:, :2000].all()
     assert not stems[:, 2000:].any()
+
+
+def test_a_file_that_breaks_later_is_named_once_and_left_out(tracks, caplog):
+    broken = tracks[0].path / "bass.wav"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    for share in (0.0, 1.0):
+        reader = ExcerptReader(tracks, 500, mixing=Mixing(real_share=share, **PLAIN))
+        caplog.clear()
+        assert all(np.isfinite(reader(index)).all() for index in range(30))
+        (record,) = caplog.records
+        assert "bass.wav" in record.getMessage()
+    (tracks[1].path / "bass.wav").unlink()
+    with pytest.raises(TrackError, match=r"bass\.wav"):
+        [reader(index) for index in range(30)]
 
 
 def test_one_channel_is_the_mean(tracks):
