@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import SMALL, disturb
+from small import SMALL, disturb
 
 import keras_mmdense
 

@@ -9,6 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import zipfile
+from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -21,7 +24,7 @@ from keras_mmdense.data.excerpts import ExcerptReader
 from training.cluster import DistributionError, parse_cluster
 from training.distribution import Distribution, open_distribution
 from training.recipe import Recipe
-from training.state import read_history
+from training.state import STATE, read_history
 
 RECIPE = """
 frames = 8
@@ -75,25 +78,39 @@ def tree(tmp_path_factory):
     return make_dsd100(folder / "DSD100", 3, 1, seconds=1.0)
 
 
-def train(tree, out, *more, script=None, environments=({},)):
-    """Run the command in one process per environment; return what they wrote to stderr."""
+@contextmanager
+def started(tree, out, *more, script=None, environments=({},)):
+    """Start the command in one process per environment; none of them outlives the block."""
     head = ["-c", script] if script else ["-m", "training.train"]
     recipe = str(tree.parent / "mini.toml")
     command = [sys.executable, *head, recipe, "--data", str(tree), "--out", str(out), *more]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
     processes = [
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | extra, start_new_session=True,
+            env=os.environ | quiet | extra, start_new_session=True,
         )
         for extra in environments
     ]  # fmt: skip
+    timer = threading.Timer(TIMEOUT, kill, [processes])
+    timer.start()
     try:
-        told = [process.communicate(timeout=TIMEOUT) for process in processes]
+        yield processes
     finally:
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        timer.cancel()
+        kill(processes)
+
+
+def kill(processes):
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def train(*arguments, **options):
+    """Run the command to its end; return what each process wrote."""
+    with started(*arguments, **options) as processes:
+        told = [process.communicate(timeout=TIMEOUT) for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), told
     return told
 
@@ -146,6 +163,22 @@ def test_two_workers_reach_the_weights_of_one_and_resume(tree, one_device, tmp_p
     train(tree, out, *options, "2", "--resume", environments=cluster(2))
     assert_same_weights(one_device, out, TOLERANCE)
     assert {path.name for path in out.iterdir()} == {path.name for path in one_device.iterdir()}
+
+
+def test_a_stopped_chief_saves_and_the_others_end(tree, tmp_path):
+    out = tmp_path / "run"
+    options = ("--strategy", "multiworker", "--epochs", "9999")
+    with started(tree, out, *options, environments=cluster(2)) as (chief, worker):
+        for line in chief.stdout:
+            if line.startswith("Epoch 3/"):
+                chief.send_signal(signal.SIGTERM)
+                break
+        told = [process.communicate(timeout=TIMEOUT) for process in (chief, worker)]
+    assert (chief.returncode, worker.returncode) == (130, 1), told
+    with zipfile.ZipFile(out / "last.keras") as archive:
+        assert json.loads(archive.read(STATE))["epoch"] == len(read_history(out / "history.csv"))
+    (line,) = [line for line in told[1][1].splitlines() if line.startswith("train: ")]
+    assert "all 2 workers must run to the end" in line
 
 
 def test_two_devices_reach_the_weights_of_one(tree, one_device, tmp_path):

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import SMALL
+from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import Band

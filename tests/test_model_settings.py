@@ -8,7 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
-from conftest import SMALL
+from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import SettingsError

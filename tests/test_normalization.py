@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import SettingsError

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import SMALL, disturb
+from small import SMALL, disturb
 
 import keras_mmdense
 from keras_mmdense.receptive_field import context_frames, receptive_field

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy_reference
 import pytest
-from conftest import disturb
+from small import disturb
 
 import keras_mmdense
 from keras_mmdense.receptive_field import context_frames

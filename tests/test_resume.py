@@ -40,11 +40,14 @@ BASE = Recipe(
     patience=1,
 )
 VARIANTS = {
-    "plain": {},
-    "average": {"ema": 0.9, "clipnorm": 1.0},
-    "accumulate": {"accumulate": 2, "optimizer": "rmsprop"},
-    "sum": {"sum_weight": 0.5, "loss": "l1", "loss_weights": {"bass": 2.0}},
-    "bfloat16": {"precision": "bfloat16"},
+    "average": {"ema": 0.9, "clipnorm": 1.0, "precision": "bfloat16"},
+    "accumulate": {
+        "accumulate": 2,
+        "optimizer": "rmsprop",
+        "sum_weight": 0.5,
+        "loss": "l1",
+        "loss_weights": {"bass": 2.0},
+    },
 }
 
 
@@ -237,5 +240,13 @@ def test_fine_tuning_keeps_what_is_frozen(tmp_path, capsys):
     ]
     assert np.array_equal(*kernels[0])
     assert not np.array_equal(*kernels[1])
-    assert main([*second, "--out", str(tmp_path / "third"), "--freeze", "middle_*"]) == 2
-    assert "--freeze must match layers" in capsys.readouterr().err
+    third = tmp_path / "third"
+    assert main([*second, "--out", str(third), "--freeze", "low_*", "middle_*"]) == 2
+    assert "--freeze must match layers; received 'middle_*'" in capsys.readouterr().err
+    (tmp_path / "mini.toml").write_text(RECIPE.format(epochs=1).replace("growth = 2", "growth = 3"))
+    assert main([*second, "--out", str(third)]) == 2
+    assert "recipe's architecture" in capsys.readouterr().err
+    (tmp_path / "mini.toml").write_text("loss_weights = { vocal = 9 }\n" + RECIPE.format(epochs=1))
+    assert main([*second, "--out", str(third)]) == 2
+    assert "loss_weights must name" in capsys.readouterr().err
+    assert not third.exists()  # what is refused leaves nothing

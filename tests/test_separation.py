@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import SMALL, disturb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small import SMALL, disturb
 
 import keras_mmdense
 from keras_mmdense import AudioError, SettingsError

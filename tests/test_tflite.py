@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from conftest import SMALL, disturb
+from small import SMALL, disturb
 
 import keras_mmdense
 from keras_mmdense import ExportError

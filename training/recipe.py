@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_mmdense.band import Band
-from keras_mmdense.data.excerpts import Mixing
+from keras_mmdense.data import DatasetError, Mixing
 from training.losses import LOSSES
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -80,16 +80,24 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the values that the library does not check itself."""
+        whole = [self.frames, self.batch_size, self.epochs, self.patience, self.accumulate]
+        whole += [n for n in (self.examples, self.stop_after) if n is not None]
+        rates = [self.learning_rate, self.lowest_rate, self.drop, self.sum_weight]
+        rates += [n for n in (self.clipnorm, self.ema) if n is not None]
         checks = (
+            (
+                all(type(n) is int and n >= 1 for n in whole),
+                "frames, batch_size, examples, epochs, patience, stop_after and accumulate are "
+                "whole numbers of 1 or more",
+                whole,
+            ),
+            (all(isinstance(n, int | float) and n >= 0 for n in rates), "rates are >= 0", rates),
             (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
             (
                 self.optimizer in OPTIMIZERS,
                 f"optimizer must be one of {OPTIMIZERS}",
                 self.optimizer,
             ),
-            (self.epochs >= 1, "epochs must be 1 or more", self.epochs),
-            (self.patience >= 1, "patience must be 1 or more", self.patience),
-            (self.accumulate >= 1, "accumulate must be 1 or more", self.accumulate),
             (0 < self.drop <= 1, "drop must be in (0, 1]", self.drop),
             (self.ema is None or 0 < self.ema < 1, "ema must be in (0, 1)", self.ema),
             (
@@ -130,6 +138,8 @@ def load_recipe(name: str) -> Recipe:
         if "bands" in table.get("model", {}):
             table["model"]["bands"] = [Band(**band) for band in table["model"]["bands"]]
         return Recipe(name=path.stem, mixing=Mixing(**mixing), **table)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
+    except RecipeError:
+        raise
+    except (DatasetError, ValueError, TypeError, AttributeError) as error:
         fit = ", ".join(f.name for f in fields(Recipe) if f.name != "name")
         raise RecipeError(f"recipe {path}: {error}. Its keys are {fit}.") from error

@@ -48,7 +48,7 @@ class Mixing:
         for name in ("real_share", "silent_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DatasetError(f"{name} must be 0 to 1; received {getattr(self, name)!r}.")
-        if not 0 < self.gain[0] <= self.gain[1]:
+        if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
 
 

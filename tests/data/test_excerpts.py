@@ -133,6 +133,14 @@ def test_wrong_tracks_and_mixing_are_refused(tracks, tmp_path):
     sf.write(other / "piano.wav", np.ones((2000, 2)) * 0.1, 44100)
     with pytest.raises(DatasetError, match="same sources"):
         ExcerptReader([*tracks, *open_dataset(other.parent)], 100)
-    for wrong in ({"real_share": 1.5}, {"silent_share": -1}, {"gain": (0, 1)}, {"gain": (2, 1)}):
+    for wrong in (
+        {"real_share": 1.5},
+        {"silent_share": -1},
+        {"gain": (0, 1)},
+        {"gain": (2, 1)},
+        {"gain": (1,)},
+    ):
         with pytest.raises(DatasetError, match="received"):
             Mixing(**wrong)
+    with pytest.raises(DatasetError, match="received"):
+        Mixing(gain=(1,))
