@@ -12,6 +12,7 @@ import keras_mmdense
 from keras_mmdense.data import open_dataset, pipeline
 from keras_mmdense.data.excerpts import Mixing
 from training.recipe import RECIPES, Recipe, RecipeError, load_recipe
+from training.tracks import open_tracks
 from training.train import main
 
 RECIPE = """
@@ -158,6 +159,20 @@ def test_wrong_commands_end_in_one_line(run, tree, tmp_path, capsys):
         assert message.startswith("train: ")
         assert message.count("\n") == 1
     assert not (tmp_path / "a").exists()
+
+
+def test_any_list_of_tracks_can_validate(tree, tmp_path):
+    names = [track.name for track in open_dataset(tree)]
+    listed = tmp_path / "valid.txt"
+    listed.write_text(f"{names[1]}\n\n{names[2]}\n")
+    tracks, valid = open_tracks([str(tree)], valid_names=str(listed))
+    assert [track.name for track in valid] == names[1:3]
+    assert not set(tracks) & set(valid)
+    assert {track.subset for track in tracks} <= {"train", "valid"}
+    for text in ("nobody\n", "", None):
+        listed.unlink() if text is None else listed.write_text(text)
+        with pytest.raises(RecipeError, match="--valid-tracks"):
+            open_tracks([str(tree)], valid_names=str(listed))
 
 
 def test_a_recipe_s_bands_are_bands():

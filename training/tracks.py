@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from keras_mmdense.data import Track, open_dataset
 from training.recipe import RecipeError
@@ -13,7 +14,10 @@ VALID_EVERY = 10  # without a validation subset, every tenth track in order of n
 
 
 def open_tracks(
-    data: Sequence[str], valid: Sequence[str] = (), sample_rate: int = 44100
+    data: Sequence[str],
+    valid: Sequence[str] = (),
+    sample_rate: int = 44100,
+    valid_names: str | None = None,
 ) -> tuple[list[Track], list[Track]]:
     """Open trees to train on and to validate on.
 
@@ -23,6 +27,8 @@ def open_tracks(
         valid: Further trees, all of whose tracks are for validation. Without any, every tenth
             training track is.
         sample_rate: Rate in Hz that the tracks must have.
+        valid_names: A text file that names, one a line, the tracks of `data` that are for
+            validation instead of those of the subset "valid".
 
     Returns:
         Training and validation tracks.
@@ -33,8 +39,13 @@ def open_tracks(
     """
     tracks = [track for root in data for track in _usable(root, sample_rate)]
     fixed = [track for root in valid for track in _usable(root, sample_rate)]
-    fixed += [track for track in tracks if track.subset == "valid"]
-    tracks = [track for track in tracks if track.subset in ("", "train")]
+    if valid_names is None:
+        fixed += [track for track in tracks if track.subset == "valid"]
+        tracks = [track for track in tracks if track.subset in ("", "train")]
+    else:
+        named = _named(valid_names, tracks)
+        tracks = [t for t in tracks if t.subset != "test" and t not in named]
+        fixed += named
     if not fixed:
         fixed = tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:]
         tracks = [track for track in tracks if track not in fixed]
@@ -47,6 +58,23 @@ def fingerprint(tracks: Sequence[Track]) -> str:
     """Return a checksum of names, sources and lengths: the same data, the same value."""
     text = "\n".join(f"{t.name}|{t.subset}|{t.sources}|{t.num_samples}" for t in tracks)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
+    """Return the tracks whose names stand in a text file, one a line."""
+    try:
+        names = {line.strip() for line in Path(path).read_text("utf-8").splitlines()} - {""}
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"--valid-tracks must be a text file; received {path} ({error})."
+        ) from error
+    missing = sorted(names - {track.name for track in tracks})
+    if missing or not names:
+        raise RecipeError(
+            f"--valid-tracks must name tracks of the data, one a line; received {missing or path}. "
+            "python -m keras_mmdense.data lists them."
+        )
+    return [track for track in tracks if track.name in names]
 
 
 def _usable(root: str, sample_rate: int) -> list[Track]:

@@ -49,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", help="a name in training/recipes, or a .toml file")
     parser.add_argument("--data", nargs="+", required=True, help="trees of tracks to train on")
     parser.add_argument("--valid", nargs="+", default=[], help="trees to validate on")
+    parser.add_argument(
+        "--valid-tracks",
+        metavar="FILE",
+        help="a text file with names of tracks to validate on",
+    )
     parser.add_argument("--out", required=True, help="new folder for the results")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
@@ -73,7 +78,8 @@ def _train(args: argparse.Namespace) -> int:
     if args.epochs is not None:
         recipe = replace(recipe, epochs=args.epochs)
     run = Path(args.out)
-    tracks, valid = open_tracks(args.data, args.valid, recipe.model.get("sample_rate", 44100))
+    sample_rate = recipe.model.get("sample_rate", 44100)
+    tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks)
     from keras_mmdense.data.served import check_service
     from training.distribution import open_distribution
     from training.session import Session
