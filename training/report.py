@@ -21,6 +21,7 @@ def plot_history(history: Path, picture: Path) -> None:
         return
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     FigureCanvasAgg(figure)
@@ -34,5 +35,6 @@ def plot_history(history: Path, picture: Path) -> None:
         yscale="log" if min(float(row["loss"]) for row in rows) > 0 else "linear",
         title=history.parent.name,
     )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     figure.savefig(picture, dpi=120)
