@@ -10,7 +10,8 @@ RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # How the names of the layers inside the networks end: no output may be called so.
 _LAYER = re.compile(
-    r"(.*_)?(bands|concat|conv|crop|denormalization|joined|mask|norm|output|pool\d+|relu|skip\d+)"
+    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|joined|mask|norm|output|pool\d+|relu|"
+    r"skip\d+|unfold)"
 )
 
 

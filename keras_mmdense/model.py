@@ -49,7 +49,7 @@ def build(
         shared: One network with a named output per source.
         head: "magnitude" (the paper) or "mask" (sigmoid times the mixture).
         frames: Fixed number of frames, a multiple of 2**scales, or None for any such number.
-        bins: Frequency bins, from bin 0; every band needs a multiple of 2**scales of them.
+        bins: Frequency bins, from bin 0; every band needs a multiple of 2**scales * fold of them.
         channels: 1 or 2.
         scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
             repeat the lowest one.
@@ -63,7 +63,7 @@ def build(
         n_fft: Window length in samples; default 2 * bins.
         hop_length: Hop in samples; default n_fft // 2.
         **options: Further fields of `keras_mmdense.Settings`: final_growth, final_layers,
-            final_kernel, block_output, bottleneck, pooling, norm, training_data, licence.
+            final_kernel, block_output, bottleneck, pooling, norm, fold, training_data, licence.
 
     Returns:
         An uncompiled `keras.Model` with input `mixture` and one output per source.
@@ -115,6 +115,8 @@ def build_from_settings(settings: Settings) -> keras.Model:
     mixture = keras.Input((s.frames, s.bins, s.channels), name="mixture", dtype="float32")
     x = layers.Normalization(axis=2, name="normalization", dtype="float32")(mixture)
     x = settings_layer(s)(x)
+    if s.fold > 1:  # (batch, frames, positions, fold * channels): neighbouring bins as channels
+        x = layers.Reshape((s.frames or -1, s.positions, s.fold * s.channels), name="fold")(x)
     outputs = {}
     features = _network(x, s, "") if s.shared else None
     for source in s.sources:
@@ -145,9 +147,9 @@ def _network(x: Any, s: Settings, prefix: str) -> Any:
 def _band(x: Any, band: Band, s: Settings, prefix: str) -> Any:
     """One multi-scale DenseNet on one range of bins."""
     name = f"{prefix}{band.name}"
-    first, after = band.edges(s.bins)
+    first, after = band.edges(s.positions)
     if not band.is_full:  # (batch, frames, after - first, channels)
-        x = layers.Cropping2D(((0, 0), (first, s.bins - after)), name=f"{name}_crop")(x)
+        x = layers.Cropping2D(((0, 0), (first, s.positions - after)), name=f"{name}_crop")(x)
     x = _conv(x, f"{name}_first", band.first_filters, band.first_kernel, s)
     skips: list[Any] = []
     blocks = zip(band.growth, band.layers, band.kernels, strict=True)
@@ -212,11 +214,14 @@ def _concatenate(tensors: list[Any], axis: int, name: str) -> Any:
 
 def _head(x: Any, mixture: Any, source: str, prefix: str, s: Settings) -> Any:
     """Last convolution, and the estimate in the mixture's scale, in float32 under any policy."""
-    conv = layers.Conv2D(s.channels, s.final_kernel, padding="same", name=f"{prefix}final_conv")
+    filters = s.fold * s.channels
+    x = layers.Conv2D(filters, s.final_kernel, padding="same", name=f"{prefix}final_conv")(x)
+    if s.fold > 1:
+        x = layers.Reshape((s.frames or -1, s.bins, s.channels), name=f"{prefix}unfold")(x)
     if s.head == "mask":
-        mask = layers.Activation("sigmoid", name=f"{prefix}mask", dtype="float32")(conv(x))
+        mask = layers.Activation("sigmoid", name=f"{prefix}mask", dtype="float32")(x)
         return layers.Multiply(name=source, dtype="float32")([mask, mixture])
     undo = layers.Normalization(
         axis=2, invert=True, name=f"{prefix}denormalization", dtype="float32"
     )
-    return layers.ReLU(name=source, dtype="float32")(undo(conv(x)))
+    return layers.ReLU(name=source, dtype="float32")(undo(x))

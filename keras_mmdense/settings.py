@@ -36,6 +36,8 @@ class Settings:
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
+        fold: Neighbouring bins that one position of the network holds as channels: the network
+            works on bins // fold positions.
         frames: Fixed number of frames, or None for any multiple of 2**scales.
         transform: The short-time Fourier transform.
         training_data: What the weights were trained on, in words.
@@ -64,6 +66,7 @@ class Settings:
     head: str = "magnitude"
     bins: int = 1024
     channels: int = 2
+    fold: int = 1
     frames: int | None = None
     transform: Transform = field(default_factory=Transform)
     training_data: str = ""
@@ -81,6 +84,11 @@ class Settings:
     def scales(self) -> int:
         """Largest number of 2x2 poolings of any band."""
         return max(band.scales for band in self.bands)
+
+    @property
+    def positions(self) -> int:
+        """Positions on the network's frequency axis: bins // fold."""
+        return self.bins // self.fold
 
     @property
     def frame_multiple(self) -> int:
@@ -137,6 +145,7 @@ class Settings:
             ("final_layers", 1, 64),
             ("bins", 1, 32768),
             ("channels", 1, 2),
+            ("fold", 1, 64),
         ):
             value = getattr(self, name)
             require(
@@ -151,6 +160,12 @@ class Settings:
             self.bins,
             "Pass a longer n_fft or fewer bins.",
         )
+        require(
+            self.bins % self.fold == 0,
+            f"bins must be a multiple of fold = {self.fold}",
+            self.bins,
+            "Choose another fold.",
+        )
 
     def _check_bands(self) -> None:
         require(
@@ -162,21 +177,23 @@ class Settings:
         names = [band.name for band in self.bands]
         require(len(set(names)) == len(names), "band names must differ", names, "Rename one.")
         parts = [band for band in self.bands if not band.is_full]
-        edges = [band.edges(self.bins) for band in parts]
+        width = self.positions
+        edges = [band.edges(width) for band in parts]
         starts, stops = [e[0] for e in edges], [e[1] for e in edges]
         require(
-            not parts or [*starts, self.bins] == [0, *stops],
-            f"bands below full width must tile the bins 0..{self.bins} in order",
+            not parts or [*starts, width] == [0, *stops],
+            f"bands below full width must tile the positions 0..{width} (bins // fold) in order",
             dict(zip([band.name for band in parts], edges, strict=True)),
             "Let each start where the one before stops.",
         )
         for band in self.bands:
-            first, after = band.edges(self.bins)
-            whole = abs(band.start * self.bins - first) + abs(band.stop * self.bins - after) < 1e-6
+            first, after = band.edges(width)
+            whole = abs(band.start * width - first) + abs(band.stop * width - after) < 1e-6
             require(
                 whole and (after - first) % 2**band.scales == 0,
-                f"band {band.name!r} must have a multiple of 2**{band.scales} bins",
-                (band.start * self.bins, band.stop * self.bins),
+                f"band {band.name!r} must have a multiple of 2**{band.scales} positions "
+                "(bins // fold)",
+                (band.start * width, band.stop * width),
                 "Choose other edges, bins or scales.",
             )
 

@@ -198,3 +198,28 @@ def test_float16_policy_keeps_the_head_in_float32():
         keras.config.set_dtype_policy("float32")
     assert model.output["vocals"].dtype == "float32"
     assert model.get_layer("final_conv").compute_dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frames", [None, 8])
+def test_folded_bins_are_neighbours_and_unfold_in_their_places(channels, frames):
+    options = {**SMALL, "channels": channels, "frames": frames, "shared": True, "norm": "after"}
+    model = keras_mmdense.build(sources=("a", "b"), head="mask", fold=4, **options)
+    first = model.get_layer("full_first_conv")
+    assert first.input.shape[2:] == (16, 4 * channels)
+    assert first.output.shape[2] == 16
+    biases = np.linspace(-2, 2, 4 * channels, dtype="float32")
+    last = model.get_layer("b_final_conv")
+    last.set_weights([np.zeros_like(last.kernel), biases])
+    mixture = np.random.default_rng(0).random((1, 8, 64, channels), dtype="float32")
+    found = np.asarray(model(mixture)["b"]) / mixture
+    expected = np.tile(1 / (1 + np.exp(-biases.reshape(4, channels))), (16, 1))
+    np.testing.assert_allclose(found[0], np.tile(expected, (8, 1, 1)), atol=1e-5)
+
+
+def test_a_folded_position_reads_its_own_bins():
+    model = keras_mmdense.build("mdensenet", fold=4, **SMALL)
+    mixture = np.zeros((1, 8, 64, 2), "float32")
+    mixture[0, :, 20:24] = np.arange(8, dtype="float32").reshape(4, 2)
+    folded = keras.Model(model.input, model.get_layer("fold").output)(mixture)
+    np.testing.assert_array_equal(np.asarray(folded)[0, 0, 5], np.arange(8))

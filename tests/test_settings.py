@@ -11,7 +11,17 @@ LOW, HIGH, FULL = Band("low", 0, 0.5), Band("high", 0.5, 1), Band("full")
 
 
 # names of layers inside: an output of the same name would be refused by Keras, after the fact
-INNER_NAMES = ("mask", "joined", "bands", "final_conv", "denormalization", "low_pool2", "a_norm")
+INNER_NAMES = (
+    "mask",
+    "joined",
+    "bands",
+    "final_conv",
+    "denormalization",
+    "low_pool2",
+    "a_norm",
+    "fold",
+    "unfold",
+)
 
 
 def make(**changes):
@@ -46,7 +56,9 @@ def test_json_round_trip_keeps_everything():
         ({"bands": (HIGH, LOW)}, ["tile"]),
         ({"bands": (LOW, Band("high", 0.25, 1))}, ["tile"]),
         ({"bands": (LOW, Band("low", 0.5, 1))}, ["differ"]),
-        ({"bins": 1000}, ["multiple of 2**3 bins", "500"]),
+        ({"bins": 1000}, ["multiple of 2**3 positions", "500"]),
+        ({"bins": 1022, "fold": 4}, ["multiple of fold = 4", "1022"]),
+        ({"fold": 0}, ["fold must be 1 to 64", "0"]),
         ({"bins": 2048}, ["n_fft", "1025"]),
         ({"channels": 3}, ["1 to 2", "3"]),
         ({"head": "complex"}, ["magnitude, mask", "complex"]),
