@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_mmdense.data.effects import POINTS, equalize, respeed, widen
 from keras_mmdense.data.faults import DatasetError, TrackError
 from keras_mmdense.data.streams import Audio
 from keras_mmdense.data.tracks import Track
@@ -30,6 +31,11 @@ class Mixing:
             that is silent is drawn again, at most 8 times.
         gain: Range of the random gain of each source; (1, 1) for none.
         swap: Swap left and right of each source at random.
+        equalizer: Largest gain in dB, up or down, of a random curve per source, 0 to 24; 0 for
+            none.
+        speed: Largest change of speed, tempo and pitch together, 0 to 0.3: 0.1 plays between
+            0.9 and 1.1 times as fast. Sources of one place change together. 0 for none.
+        width: Largest change of the stereo width of each source, 0 to 1; 0 for none.
 
     Example:
         >>> Mixing(real_share=1.0).gain
@@ -42,12 +48,25 @@ class Mixing:
     silent_share: float = 0.1
     gain: tuple[float, float] = (0.25, 1.25)
     swap: bool = True
+    equalizer: float = 0.0
+    speed: float = 0.0
+    width: float = 0.0
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether samples are changed in other ways than by gain and swap."""
+        return bool(self.equalizer or self.speed or self.width)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("real_share", "silent_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise DatasetError(f"{name} must be 0 to 1; received {getattr(self, name)!r}.")
+        for name, largest in (("equalizer", 24), ("speed", 0.3), ("width", 1)):
+            if not 0 <= getattr(self, name) <= largest:
+                raise DatasetError(
+                    f"{name} must be 0 to {largest}; received {getattr(self, name)!r}."
+                )
         if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
 
@@ -97,9 +116,14 @@ class ExcerptReader:
         self.sources = tracks[0].sources
         self._tracks = list(tracks)
         self._num_samples = num_samples
+        self._sample_rate = tracks[0].sample_rate
         self._channels = channels
         self._seed = seed
         self._mixing = mixing or Mixing()
+        # faster playing needs more of the track
+        self._num_read = int(np.ceil(num_samples * (1 + self._mixing.speed))) + bool(
+            self._mixing.speed
+        )
         self._told: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
         self._weights = lengths / lengths.sum()
@@ -107,8 +131,36 @@ class ExcerptReader:
     def __call__(self, index: int) -> Audio:
         """Return example number `index`: (sources, num_samples, channels), float32."""
         example, stems = self._make(index)
+        stems = self._with_effects(stems, example, index)
         stems[example.swaps] = stems[example.swaps, :, ::-1]
         return stems * example.gains[:, None, None]
+
+    def _with_effects(self, stems: Audio, example: Example, index: int) -> Audio:
+        """Apply equaliser, speed and width.
+
+        They are drawn apart, so that what an example is made of does not depend on them.
+        """
+        m = self._mixing
+        if not m.has_effects:
+            return stems
+        rng = np.random.default_rng((self._seed, int(index), 1))
+        one_place = len(set(example.places)) == 1
+        factors = 1 + m.speed * rng.uniform(-1, 1, 1 if one_place else len(stems))
+        made = []
+        for stem, factor in zip(stems, np.broadcast_to(factors, len(stems)), strict=True):
+            curve = m.equalizer * rng.uniform(-1, 1, POINTS)
+            width = 1 + m.width * rng.uniform(-1, 1)
+            if m.speed:
+                stem = respeed(stem, float(factor), self._num_samples)
+            if m.equalizer:
+                stem = equalize(stem, curve, self._sample_rate)
+            made.append(widen(stem, width) if m.width else stem)
+        return np.stack(made)
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether the mixing changes samples in other ways than by gain and swap."""
+        return self._mixing.has_effects
 
     def example(self, index: int) -> Example:
         """Return what example number `index` is made of. Reads it, to know what is silent."""
@@ -164,16 +216,16 @@ class ExcerptReader:
 
     def _draw(self, rng: np.random.Generator) -> Place:
         track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
-        return track, int(rng.integers(max(1, track.num_samples - self._num_samples + 1)))
+        return track, int(rng.integers(max(1, track.num_samples - self._num_read + 1)))
 
     def read(self, track: Track, source: str, start: int) -> Audio:
         """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
-        count = min(self._num_samples, track.num_samples - start)
+        count = min(self._num_read, track.num_samples - start)
         audio = track.read(source, start, count, channels=track.channels)
         if audio.shape[1] > self._channels:
             audio = audio.mean(axis=1, keepdims=True)
         audio = np.broadcast_to(audio, (count, self._channels))
-        return np.pad(audio, ((0, self._num_samples - count), (0, 0)))
+        return np.pad(audio, ((0, self._num_read - count), (0, 0)))
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:

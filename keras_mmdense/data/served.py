@@ -117,6 +117,11 @@ def served(
 
     from keras_mmdense.data.pipeline import magnitudes_of
 
+    if reader.has_effects:
+        raise DatasetError(
+            "a tf.data service knows gain and swap only; received a mixing with equalizer, speed "
+            "or width. Set them to 0, or train without the service."
+        )
     check_service(service)
     table, paths = _table(reader, numbers, num_samples)
     steps = len(numbers) // batch_size
