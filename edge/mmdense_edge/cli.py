@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmdense_edge import __version__
+from mmdense_edge import __version__, live_cli
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("models", help="list the bundled models")
     info = commands.add_parser("info", help="show what a model file says about itself")
     info.add_argument("model", metavar="FILE", help="a model file, or a bundled model's name")
+    live_cli.add_parser(commands, _EPILOG)
     return top
 
 

@@ -139,3 +139,10 @@ def info(arguments: argparse.Namespace) -> int:
     for key, value in lines.items():
         print(f"{key + ':':15}{printable(value)}")
     return OK
+
+
+def live(arguments: argparse.Namespace) -> int:
+    """Separates and remixes while it plays; see `mmdense live --help`."""
+    from mmdense_edge import live_command
+
+    return live_command.run(arguments)

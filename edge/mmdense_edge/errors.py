@@ -31,6 +31,10 @@ class InterpreterError(MMDenseError, RuntimeError):
     """No usable TFLite interpreter is installed."""
 
 
+class Cancelled(MMDenseError, RuntimeError):
+    """The caller's `cancel` ended the work."""
+
+
 class UsageError(MMDenseError, ValueError):
     """A request that cannot be carried out as it was put."""
 

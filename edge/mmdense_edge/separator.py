@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.bundled import find
+from mmdense_edge.channels import MAX_CHANNELS, Groups
 from mmdense_edge.contract import Contract, Model, load_model
-from mmdense_edge.errors import SampleError, UsageError
+from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.pipeline import Pipeline, Stems
 from mmdense_edge.runtime import Network
 from mmdense_edge.transform import Samples
 
 MIN_RATE, MAX_RATE = 1000, 768000
-MAX_CHANNELS = 2
 
 # Samples that go through the chain at a time: bounds memory whatever blocks the caller has.
 PIECE = 1 << 15
 
 OnProgress = Callable[[int], None]
+Cancel = Callable[[], bool]
 
 
 class Separator:
@@ -94,24 +95,28 @@ class Separator:
         sources: Sequence[str] | None = None,
         residual: bool = False,
         progress: OnProgress | None = None,
+        cancel: Cancel | None = None,
     ) -> Stems:
         """Separates a whole signal.
 
         Args:
             audio: the mixture, floats, full scale 1.0, shape (num_samples,) or (num_samples,
-                channels) with 1 or 2 channels. It is not changed.
+                channels) with 1 to 64 channels; for more than 2 see `channels.groups`. It is not
+                changed.
             sample_rate: in Hz, 1000 to 768000.
             sources: the sources wanted; default all.
             residual: add "residual", the mixture less the sources wanted: all results then add up
                 to the mixture, to the rounding of float32.
             progress: called with the number of samples done; an exception from it ends the work.
+            cancel: asked before each piece of work; True ends it.
 
         Returns:
             For each source an array of the same shape as `audio`, float32.
 
         Raises:
-            SampleError: no samples, NaN or infinity, more than 2 channels, not floats.
+            SampleError: no samples, NaN or infinity, more than 64 channels, not floats.
             UsageError: an unknown source.
+            Cancelled: `cancel` returned True.
         """
         audio = np.asarray(audio)
         if audio.ndim not in (1, 2):
@@ -122,7 +127,13 @@ class Separator:
         stems: Stems = {}
         done = 0
         for block in self.stream(
-            [audio], sample_rate, channels, sources=sources, residual=residual, progress=progress
+            [audio],
+            sample_rate,
+            channels,
+            sources=sources,
+            residual=residual,
+            progress=progress,
+            cancel=cancel,
         ):
             for name, part in block.items():
                 if name not in stems:
@@ -140,6 +151,7 @@ class Separator:
         sources: Sequence[str] | None = None,
         residual: bool = False,
         progress: OnProgress | None = None,
+        cancel: Cancel | None = None,
     ) -> Iterator[Stems]:
         """Separates a signal block by block, in memory that does not depend on its length.
 
@@ -147,41 +159,38 @@ class Separator:
             blocks: the mixture in blocks of any length, floats, full scale 1.0, each of shape
                 (samples, channels), or (samples,) if `channels` is 1.
             sample_rate: in Hz, 1000 to 768000.
-            channels: 1 or 2.
+            channels: 1 to 64.
             sources: the sources wanted; default all.
             residual: add "residual", as in `separate`.
             progress: called with the number of samples done; an exception from it ends the work.
+            cancel: asked before each piece of work; True ends it.
 
         Yields:
             For each source its next samples, shape (samples, channels), float32. Their lengths
             are equal within a result and add up to the mixture's length.
 
         Raises:
-            SampleError, UsageError: as `separate`, before the first block where it can be known.
+            SampleError, UsageError, Cancelled: as `separate`, the first two before the first block
+                where they can be known.
         """
         wanted = self.select(sources)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
             raise SampleError(
-                f"audio must have 1 or {MAX_CHANNELS} channels, got {channels}: "
-                "mix it down to stereo first"
+                f"audio must have 1 to {MAX_CHANNELS} channels, got {channels}: "
+                "take the channels apart first"
             )
         if not MIN_RATE <= sample_rate <= MAX_RATE or sample_rate != int(sample_rate):
             raise SampleError(
                 f"the sample rate must be whole, {MIN_RATE} to {MAX_RATE} Hz, got {sample_rate}"
             )
-        pipeline = Pipeline(self.network, int(sample_rate), channels, wanted, residual)
-        return _run(pipeline, blocks, int(sample_rate), channels, progress)
+        rate = int(sample_rate)
+        chain = Groups(channels, lambda size: Pipeline(self.network, rate, size, wanted, residual))
+        return _run(_stems(chain, _pieces(blocks, rate, channels), cancel), progress)
 
 
-def _run(
-    pipeline: Pipeline,
-    blocks: Iterable[npt.NDArray[np.floating]],
-    sample_rate: int,
-    channels: int,
-    progress: OnProgress | None,
-) -> Iterator[Stems]:
+def _run(ready: Iterator[Stems], progress: OnProgress | None) -> Iterator[Stems]:
     done = 0
-    for stems in _stems(pipeline, blocks, sample_rate, channels):
+    for stems in ready:
         length = len(next(iter(stems.values())))
         done += length
         if progress is not None:
@@ -190,21 +199,26 @@ def _run(
             yield stems
 
 
-def _stems(
-    pipeline: Pipeline,
-    blocks: Iterable[npt.NDArray[np.floating]],
-    sample_rate: int,
-    channels: int,
-) -> Iterator[Stems]:
+def _stems(chain: Groups, pieces: Iterator[Samples], cancel: Cancel | None) -> Iterator[Stems]:
+    for piece in pieces:
+        if cancel is not None and cancel():
+            raise Cancelled("cancelled by the caller")
+        yield from chain.push(piece)
+    yield from chain.finish()
+
+
+def _pieces(
+    blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int, channels: int
+) -> Iterator[Samples]:
+    """Yields the mixture, checked, in pieces that are not too long."""
     received = 0
     for block in blocks:
         for first in range(0, len(block), PIECE):
             piece = _checked(block[first : first + PIECE], received, sample_rate, channels)
             received += len(piece)
-            yield from pipeline.push(piece)
+            yield piece
     if received == 0:
         raise SampleError("audio must have at least 1 sample, got 0")
-    yield from pipeline.finish()
 
 
 def _checked(

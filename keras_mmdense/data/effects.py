@@ -50,7 +50,8 @@ def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
 
     played: Audio = soxr.resample(stem[: int(np.ceil(num_samples * factor)) + 1], factor, 1.0, "MQ")
     missing = num_samples - len(played)
-    return np.pad(played, ((0, max(0, missing)), (0, 0)))[:num_samples]
+    padded: Audio = np.pad(played, ((0, max(0, missing)), (0, 0)))
+    return padded[:num_samples]
 
 
 def widen(stem: Audio, factor: float) -> Audio:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdense_edge import Separator
-from mmdense_edge.errors import ModelError, SampleError, UsageError
+from mmdense_edge.errors import Cancelled, ModelError, SampleError, UsageError
 from mmdense_edge.resampling import Resampler, resampled_length
 from mmdense_edge.separator import PIECE
 
@@ -138,8 +138,8 @@ def test_bad_samples_are_refused_with_their_position(separators, noise, value):
     ("audio", "rate", "message"),
     [
         (np.zeros((0, 2), np.float32), 44100, "at least 1 sample, got 0"),
-        (np.zeros((10, 8), np.float32), 44100, "1 or 2 channels, got 8"),
-        (np.zeros((10, 0), np.float32), 44100, "1 or 2 channels, got 0"),
+        (np.zeros((10, 65), np.float32), 44100, "1 to 64 channels, got 65"),
+        (np.zeros((10, 0), np.float32), 44100, "1 to 64 channels, got 0"),
         (np.zeros((2, 10, 2), np.float32), 44100, "shape .*got"),
         (np.float32(1), 44100, "shape .*got"),
         (np.zeros((10, 2), np.int16), 44100, "floats.*got int16"),
@@ -221,3 +221,14 @@ def test_a_resampler_ends_where_it_is_told(noise, in_rate, out_rate, num_samples
         resampler = Resampler(in_rate, out_rate, 2)
         parts = [resampler.push(block) for block in np.array_split(noise(num_samples), 3)]
         assert sum(map(len, [*parts, resampler.finish(wanted)])) == wanted
+
+
+@pytest.mark.parametrize("asked", [0, 2])
+def test_cancel_ends_the_work_between_pieces(separators, noise, asked):
+    answers = iter([False] * asked + [True])
+    seen: list[int] = []
+    with pytest.raises(Cancelled, match="cancelled by the caller"):
+        separators["identity"].separate(
+            noise(10 * PIECE), 44100, progress=seen.append, cancel=lambda: next(answers)
+        )
+    assert (seen[-1] if seen else 0) <= asked * PIECE
