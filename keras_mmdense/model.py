@@ -63,7 +63,8 @@ def build(
         n_fft: Window length in samples; default 2 * bins.
         hop_length: Hop in samples; default n_fft // 2.
         **options: Further fields of `keras_mmdense.Settings`: final_growth, final_layers,
-            final_kernel, block_output, bottleneck, pooling, norm, fold, training_data, licence.
+            final_kernel, block_output, bottleneck, pooling, norm, compression, fold,
+            training_data, licence.
 
     Returns:
         An uncompiled `keras.Model` with input `mixture` and one output per source.
@@ -113,7 +114,8 @@ def build_from_settings(settings: Settings) -> keras.Model:
     """
     s = settings
     mixture = keras.Input((s.frames, s.bins, s.channels), name="mixture", dtype="float32")
-    x = layers.Normalization(axis=2, name="normalization", dtype="float32")(mixture)
+    x = compress(mixture, s.compression)
+    x = layers.Normalization(axis=2, name="normalization", dtype="float32")(x)
     x = settings_layer(s)(x)
     if s.fold > 1:  # (batch, frames, positions, fold * channels): neighbouring bins as channels
         x = layers.Reshape((s.frames or -1, s.positions, s.fold * s.channels), name="fold")(x)
@@ -124,6 +126,12 @@ def build_from_settings(settings: Settings) -> keras.Model:
         joined = _network(x, s, prefix) if features is None else features
         outputs[source] = _head(joined, mixture, source, prefix, s)
     return keras.Model(mixture, outputs, name=s.preset)
+
+
+def compress(magnitude: Any, compression: str) -> Any:
+    """Return the magnitude as the normalisation reads it."""
+    known = {"none": lambda x: x, "sqrt": keras.ops.sqrt, "log": keras.ops.log1p}
+    return known[compression](magnitude)
 
 
 def _network(x: Any, s: Settings, prefix: str) -> Any:

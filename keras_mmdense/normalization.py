@@ -20,6 +20,8 @@ STD_FLOOR = 1e-3
 def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> None:
     """Set the per-bin offset and scale of the input to the data's mean and standard deviation.
 
+    With a compression they are those of the compressed magnitude.
+
     A magnitude head undoes the same scale, so both are set. Standard deviations below a
     thousandth of the largest bin's are raised to it. Call it before `fit`.
 
@@ -39,6 +41,8 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
 
     Source: offset and scale from the data set as in the authors' later code (D3Net).
     """
+    from keras_mmdense.model import compress
+
     settings = settings_of(model)
     count, total, squares = 0, np.zeros(settings.bins), np.zeros(settings.bins)
     for index, batch in enumerate(data):
@@ -50,6 +54,7 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
                 f"adapt() needs magnitudes of shape (batch, frames, {settings.bins}, "
                 f"{settings.channels}); received {mixture.shape}. Use the model's own pipeline."
             )
+        mixture = np.asarray(compress(mixture, settings.compression), np.float64)
         count += mixture[:, :, 0].size
         total += mixture.sum((0, 1, 3))
         squares += (mixture**2).sum((0, 1, 3))

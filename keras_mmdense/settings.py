@@ -33,6 +33,8 @@ class Settings:
         norm: Batch normalisation and ReLU "before" each convolution (the paper) or "after" it
             (then they fold into the convolution).
         head: "magnitude" (convolution, ReLU) or "mask" (sigmoid times the mixture).
+        compression: What is done to the mixture's magnitude before its normalisation: "none" (the
+            paper), "sqrt" or "log" (log(1 + magnitude)). The last two need a mask head.
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
@@ -64,6 +66,7 @@ class Settings:
     pooling: str = "average"
     norm: str = "before"
     head: str = "magnitude"
+    compression: str = "none"
     bins: int = 1024
     channels: int = 2
     fold: int = 1
@@ -120,6 +123,12 @@ class Settings:
                 value,
                 f"The default is {allowed[0]!r}.",
             )
+        require(
+            self.compression == "none" or self.head == "mask",
+            "compression needs head='mask': a magnitude head undoes the scale of the input",
+            self.compression,
+            "Pass head='mask'.",
+        )
         for name in ("shared", "bottleneck"):
             value = getattr(self, name)
             require(isinstance(value, bool), f"{name} must be True or False", value, "Pass a bool.")
@@ -252,4 +261,5 @@ CHOICES = {
     "pooling": ("average", "max"),
     "norm": ("before", "after"),
     "head": ("magnitude", "mask"),
+    "compression": ("none", "sqrt", "log"),
 }

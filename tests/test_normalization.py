@@ -22,6 +22,25 @@ def test_mean_and_deviation_are_the_data_s(rng):
     np.testing.assert_allclose(normal.std((0, 1, 3)), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize(("compression", "plain"), [("sqrt", np.sqrt), ("log", np.log1p)])
+def test_compression_comes_before_it_and_survives_saving(compression, plain, rng, tmp_path):
+    import keras
+
+    data = batches(rng)
+    model = keras_mmdense.build(head="mask", compression=compression, **SMALL)
+    keras_mmdense.adapt(model, data)
+    model.save(tmp_path / "m.keras")
+    for made in (model, keras.saving.load_model(tmp_path / "m.keras")):
+        read = keras.Model(made.input, made.get_layer("normalization").output)
+        normal = np.asarray(read(np.concatenate(data)))
+        np.testing.assert_allclose(normal.mean((0, 1, 3)), 0, atol=1e-4)
+        np.testing.assert_allclose(normal.std((0, 1, 3)), 1, atol=1e-3)
+        values = plain(data[0][..., 5, :])
+        found = normal[:2][..., 5, :]
+        expected = (values - values.mean()) / values.std()  # another mean than that of all data
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+
+
 def test_the_magnitude_head_undoes_it(rng):
     data = batches(rng)
     model = keras_mmdense.build(**SMALL)

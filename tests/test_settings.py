@@ -63,6 +63,8 @@ def test_json_round_trip_keeps_everything():
         ({"channels": 3}, ["1 to 2", "3"]),
         ({"head": "complex"}, ["magnitude, mask", "complex"]),
         ({"pooling": "min"}, ["average, max"]),
+        ({"compression": "log"}, ["needs head='mask'", "log"]),
+        ({"compression": "cube", "head": "mask"}, ["none, sqrt, log", "cube"]),
         ({"norm": "none"}, ["before, after"]),
         ({"block_output": "first"}, ["last, new, all"]),
         ({"shared": 1}, ["True or False"]),

@@ -57,4 +57,5 @@ def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
 def widen(stem: Audio, factor: float) -> Audio:
     """Scale the difference of left and right: 0 is mono, 1 changes nothing; mono stays mono."""
     middle = stem.mean(axis=1, keepdims=True)
-    return (middle + factor * (stem - middle)).astype(np.float32)
+    widened: Audio = (middle + factor * (stem - middle)).astype(np.float32)
+    return widened
