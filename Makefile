@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio lint types check env env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 lint types check env env-demo env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -16,6 +16,9 @@ test-edge: env  ## the runner's tests alone; they import no TensorFlow
 
 test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with TensorFlow 2.17
 	.venv-tfio/bin/python -m pytest tests/tfio
+
+test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
+	.venv-demo/bin/python edge/arm64/run.py
 
 check: lint types  ## what CI checks besides the tests
 

@@ -12,9 +12,11 @@ VERSION = re.search(
 
 TENSORFLOW = ["tensorflow>=2.17,<2.22; python_version < '3.13'",
               "tensorflow>=2.20,<2.22; python_version >= '3.13'"]  # fmt: skip
-EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3"]
+EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3", "ai-edge-quantizer>=0.10", "matplotlib>=3.8"]
 MUSDB18 = ["av>=14"]
-TRAIN = [*TENSORFLOW, "matplotlib>=3.8", "tensorboard>=2.17"]
+TRAIN = [*TENSORFLOW, "matplotlib>=3.10", "tensorboard>=2.17"]
+# pyworld imports pkg_resources, which setuptools 81 no longer has
+CORPUS = ["mido>=1.3", "pyworld>=0.3.4", "scipy>=1.11", "setuptools<81"]
 # tensorflow-io's native ops fail with any other TensorFlow, and its metadata does not say so.
 TFIO = ["tensorflow>=2.17,<2.18", "tensorflow-io==0.37.1"]
 
@@ -37,11 +39,12 @@ setup(
         "export": EXPORT,
         "musdb18": MUSDB18,
         "train": TRAIN,
+        "corpus": CORPUS,
         "tfio": TFIO,
         "dev": [
-            *EXPORT, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "jax>=0.4", "mypy==2.4.1",
-            "nbclient>=0.10", "pre-commit>=4", "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6",
-            "scipy>=1.11",
+            *EXPORT, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "jax>=0.4", "mido>=1.3",
+            "museval==0.4.1", "mypy==2.4.1", "nbclient>=0.10", "norbert==0.2.1", "pre-commit>=4",
+            "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11",
         ],
     },
     classifiers=[

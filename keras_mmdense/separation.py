@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,13 @@ from keras_mmdense.spectrogram import (
     window_power,
 )
 from keras_mmdense.transform import Transform
+from keras_mmdense.wiener import MAX_ITERATIONS, WienerFilter
 
 if TYPE_CHECKING:
     import keras
 
 Progress = Callable[[float], None]
+Window = tuple[ComplexArray, dict[str, ComplexArray]]  # the mixture, and its sources
 
 
 def separate(
@@ -35,6 +38,7 @@ def separate(
     sample_rate: int,
     *,
     residual: bool = False,
+    wiener: int = 0,
     window_frames: int | None = 256,
     progress: Progress | None = None,
 ) -> dict[str, FloatArray]:
@@ -43,6 +47,8 @@ def separate(
     Each window of the network carries as many further frames on both sides as can reach into it;
     they are discarded. So the result does not depend on `window_frames`, and there are no seams.
     Before and after the song the network reads silence. The estimates have the mixture's phase.
+    A stereo song goes through a network of one channel side by side; mono goes into a stereo
+    network twice, and its estimates are averaged.
 
     Args:
         model: A model of `keras_mmdense.build`, or several with different sources.
@@ -52,6 +58,8 @@ def separate(
             sources are resampled back.
         residual: Add "residual", the mixture less the sum of all sources: with it the stems add
             up to the mixture.
+        wiener: Iterations of the multichannel Wiener filter over the estimates of all models,
+            0 (none) to 10; see `keras_mmdense.wiener`.
         window_frames: Frames per window that are kept; None for the whole song at once.
         progress: Called with the share done, 0 to 1. What it raises ends the separation.
 
@@ -74,24 +82,14 @@ def separate(
     models = list(model) if isinstance(model, Sequence) else [model]
     settings = _common_settings(models)
     _check_audio(audio, sample_rate)
-    if window_frames is not None and window_frames < 1:
-        raise SettingsError(
-            f"window_frames must be 1 or more, or None; received {window_frames}. Try 256."
-        )
+    _check_options(window_frames, wiener)
     with np.errstate(over="ignore"):  # told below
         mixture = np.atleast_2d(audio.T).T.astype(np.float32)  # (num_samples, channels), a copy
     _check_finite(mixture)
-    if settings.channels < mixture.shape[1]:
-        return _each_channel(model, mixture, sample_rate, residual, window_frames, progress)
-    network_input = _resample(_to_channels(mixture, settings.channels), sample_rate, settings)
-    estimates: dict[str, FloatArray] = {}
-    for index, (one, own) in enumerate(zip(models, map(settings_of, models), strict=True)):
-        part = (lambda share, i=index: progress((i + share) / len(models))) if progress else None
-        estimates |= _separate_padded(
-            _any_length(one, own), own, network_input, window_frames, part
-        )
+    network_input = _resample(mixture, sample_rate, settings)
+    estimates = _separate_padded(models, network_input, window_frames, wiener, progress)
     stems = {
-        source: _from_channels(_resample_back(x, sample_rate, settings, len(mixture)), mixture)
+        source: _resample_back(x, sample_rate, settings, len(mixture))
         for source, x in estimates.items()
     }
     if residual:
@@ -100,49 +98,86 @@ def separate(
 
 
 def _separate_padded(
-    model: keras.Model,
-    s: Settings,
+    models: Sequence[keras.Model],
     audio: FloatArray,
     window: int | None,
+    wiener: int,
     progress: Progress | None,
 ) -> dict[str, FloatArray]:
-    """Separate audio that has the model's rate and channels already, window by window."""
-    transform, half = s.transform, s.transform.n_fft // 2
+    """Separate audio that has the models' rate already, window by window."""
+    transform = settings_of(models[0]).transform
+    hop, half = transform.hop_length, transform.n_fft // 2
     padded, total = pad(audio, transform), num_frames(len(audio), transform)
-    outputs = {source: np.zeros_like(padded) for source in s.sources}
-    for start, count, spectrum in _windows(padded, total, s, window):
-        context = context_frames(s)
-        kept = spectrum[context : context + count]
-        magnitude = np.abs(spectrum[None, :, : s.bins]).astype(np.float32)
-        estimates = model.predict_on_batch(magnitude)
-        samples = slice(
-            start * transform.hop_length,
-            (start + count - 1) * transform.hop_length + transform.n_fft,
-        )
-        for source in s.sources:
-            estimate = np.asarray(estimates[source])[0, context : context + count]
-            outputs[source][samples] += overlap_add(_with_phase(estimate, kept), transform)
+    sources = [source for model in models for source in settings_of(model).sources]
+    outputs = {source: np.zeros_like(padded) for source in sources}
+    done = 0
+    for spectra in _filtered(_windows(models, padded, total, window), wiener):
+        count = len(spectra[sources[0]])
+        samples = slice(done * hop, (done + count - 1) * hop + transform.n_fft)
+        for source, spectrum in spectra.items():
+            outputs[source][samples] += overlap_add(spectrum, transform)
+        done += count
         if progress:
-            progress((start + count) / total)
+            progress(done / total)
     power = window_power(total, transform)
     inner = slice(half, half + len(audio))
     return {source: out[inner] / power[inner] for source, out in outputs.items()}
 
 
+def _filtered(windows: Iterator[Window], iterations: int) -> Iterator[dict[str, ComplexArray]]:
+    """Yield the estimates, with the Wiener filter after them where it is wanted."""
+    stage = WienerFilter(iterations) if iterations else None
+    for mixture, estimates in windows:
+        if stage is None:
+            yield estimates
+        else:
+            yield from stage.push(mixture, estimates)
+    if stage is not None:
+        yield from stage.finish()
+
+
 def _windows(
-    padded: FloatArray, total: int, s: Settings, window: int | None
-) -> Iterator[tuple[int, int, ComplexArray]]:
-    """Yield first frame, number of frames, and the spectrum with context and silence around."""
-    context, step = context_frames(s), s.frame_multiple
+    models: Sequence[keras.Model], padded: FloatArray, total: int, window: int | None
+) -> Iterator[Window]:
+    """Yield the mixture's spectrum and all models' estimates, window after window."""
+    networks = [(any_length(model, settings_of(model)), settings_of(model)) for model in models]
+    step = math.lcm(*(s.frame_multiple for _, s in networks))
     window = -(-min(window or total, total) // step) * step
-    hop, n_fft = s.transform.hop_length, s.transform.n_fft
     for start in range(0, total, window):
         count = min(window, total - start)
-        first, after = max(0, start - context), min(total, start + window + context)
-        spectrum = analyse(padded[first * hop : (after - 1) * hop + n_fft], s.transform)
-        before = first - (start - context)
-        behind = window + 2 * context - before - len(spectrum)
-        yield start, count, np.pad(spectrum, ((before, behind), (0, 0), (0, 0)))
+        mixture = _spectrum(padded, total, start, start + count, networks[0][1].transform)
+        estimates: dict[str, ComplexArray] = {}
+        for network, s in networks:
+            context = context_frames(s)
+            seen = _spectrum(padded, total, start - context, start + window + context, s.transform)
+            for source, estimate in _estimate(network, s, seen).items():
+                estimates[source] = _as_spectrum(estimate[context : context + count], mixture)
+        yield mixture, estimates
+
+
+def _spectrum(
+    padded: FloatArray, total: int, start: int, stop: int, transform: Transform
+) -> ComplexArray:
+    """Return the frames from `start` to `stop`: silence before the song and after it."""
+    first, after, hop = max(0, start), min(total, stop), transform.hop_length
+    spectrum = analyse(padded[first * hop : (after - 1) * hop + transform.n_fft], transform)
+    return np.pad(spectrum, ((first - start, stop - after), (0, 0), (0, 0)))
+
+
+def _estimate(network: keras.Model, s: Settings, spectrum: ComplexArray) -> dict[str, FloatArray]:
+    """Estimate the magnitudes of frames, in groups of as many channels as the network takes."""
+    copies = max(1, s.channels // spectrum.shape[2])
+    magnitude = np.abs(spectrum[:, : s.bins]).astype(np.float32).repeat(copies, axis=2)
+    groups = np.stack(np.split(magnitude, magnitude.shape[2] // s.channels, axis=2))
+    estimates = network.predict_on_batch(groups)
+    return {x: np.concatenate(list(np.asarray(estimates[x])), axis=2) for x in s.sources}
+
+
+def _as_spectrum(estimate: FloatArray, mixture: ComplexArray) -> ComplexArray:
+    """Give an estimate the mixture's phase and, where it has more of them, its channels."""
+    copies = estimate.shape[2] // mixture.shape[2]
+    spectrum = _with_phase(estimate, np.repeat(mixture, copies, axis=2))
+    return spectrum if copies == 1 else spectrum.mean(axis=2, keepdims=True)
 
 
 def _with_phase(estimate: FloatArray, mixture: ComplexArray) -> ComplexArray:
@@ -163,7 +198,7 @@ def _with_phase(estimate: FloatArray, mixture: ComplexArray) -> ComplexArray:
     return result
 
 
-def _any_length(model: keras.Model, settings: Settings) -> keras.Model:
+def any_length(model: keras.Model, settings: Settings) -> keras.Model:
     """Return the model itself, or one with the same weights that takes any number of frames."""
     if settings.frames is None:
         return model
@@ -207,6 +242,17 @@ def _check_audio(audio: np.ndarray[Any, Any], sample_rate: int) -> None:
         )
 
 
+def _check_options(window_frames: int | None, wiener: int) -> None:
+    if window_frames is not None and window_frames < 1:
+        raise SettingsError(
+            f"window_frames must be 1 or more, or None; received {window_frames}. Try 256."
+        )
+    if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
+        raise SettingsError(
+            f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener!r}. Try 1."
+        )
+
+
 def _check_finite(mixture: FloatArray) -> None:
     wrong = np.count_nonzero(~np.isfinite(mixture))
     if wrong:
@@ -214,43 +260,6 @@ def _check_finite(mixture: FloatArray) -> None:
             f"audio must be finite in float32; received {wrong} NaN or infinite values. "
             "Repair the file."
         )
-
-
-def _each_channel(
-    model: keras.Model | Sequence[keras.Model],
-    mixture: FloatArray,
-    sample_rate: int,
-    residual: bool,
-    window_frames: int | None,
-    progress: Progress | None,
-) -> dict[str, FloatArray]:
-    """Separate stereo with a network of one channel: left, then right."""
-    sides = []
-    for index in range(2):
-        part = (lambda share, i=index: progress((i + share) / 2)) if progress else None
-        sides.append(
-            separate(
-                model,
-                mixture[:, index],
-                sample_rate,
-                residual=residual,
-                window_frames=window_frames,
-                progress=part,
-            )
-        )
-    return {source: np.stack([side[source] for side in sides], axis=1) for source in sides[0]}
-
-
-def _to_channels(audio: FloatArray, channels: int) -> FloatArray:
-    """Duplicate mono for a stereo network."""
-    return np.repeat(audio, 2, axis=1) if channels > audio.shape[1] else audio
-
-
-def _from_channels(estimate: FloatArray, mixture: FloatArray) -> FloatArray:
-    if estimate.shape[1] == mixture.shape[1]:
-        return estimate
-    mono: FloatArray = estimate.mean(axis=1, keepdims=True, dtype=np.float32)
-    return mono
 
 
 def _resample(audio: FloatArray, sample_rate: int, s: Settings) -> FloatArray:

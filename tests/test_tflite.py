@@ -11,19 +11,24 @@ from ai_edge_litert.interpreter import Interpreter
 from small import SMALL, disturb
 
 import keras_mmdense
+import keras_mmdense.contract as contract_module
 from keras_mmdense import ExportError
 
 # no select (Flex) and no custom operators
 BUILT_IN = {
     "ADD",
-    "AVERAGE_POOL_2D",
     "CONCATENATION",
     "CONV_2D",
     "DELEGATE",
     "DEPTHWISE_CONV_2D",
+    "DEPTH_TO_SPACE",
+    "DEQUANTIZE",
     "LOGISTIC",
+    "LOG",
     "MUL",
+    "QUANTIZE",
     "RELU",
+    "RESHAPE",
     "STRIDED_SLICE",
     "SUB",
     "TRANSPOSE_CONV",
@@ -52,7 +57,7 @@ def files(models, tmp_path_factory):
     return {
         head: (
             folder / f"{head}.tflite",
-            keras_mmdense.export(model, folder / f"{head}.tflite", window_frames=16),
+            keras_mmdense.export(model, folder / f"{head}.tflite", window_frames=16)["float32"],
         )
         for head, model in models.items()
     }
@@ -112,23 +117,23 @@ def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_file_that_disagrees_is_not_written(models, tmp_path, monkeypatch):
-    import keras_mmdense.tflite as module
-
-    def spoiled(source, flatbuffer, frames):
-        flatbuffer.write_bytes(b"TFL3")
-        return {"max_error": 0.1, "snr_db": 3.0}
-
-    monkeypatch.setattr(module, "_convert", spoiled)
-    with pytest.raises(ExportError, match=r"largest error of 0\.1"):
-        keras_mmdense.export(models["mask"], tmp_path / "m.tflite")
+def test_a_precision_under_its_threshold_is_refused_by_name(models, tmp_path):
+    with pytest.raises(ExportError, match=r"float16: snr_db must be at least 200; received \d"):
+        keras_mmdense.export(
+            models["mask"],
+            tmp_path / "m-{precision}.tflite",
+            precision=["float32", "float16"],
+            window_frames=16,
+            thresholds={"float16": {"snr_db": 200}},
+            report=True,
+        )
     assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_are_no_numbers_are_not_exported(tmp_path):
     model = keras_mmdense.build(scales=1, **SMALL)
     model.get_layer("final_conv").bias.assign([np.nan, 0])
-    with pytest.raises(ExportError, match="largest error of nan"):
+    with pytest.raises(ExportError, match="float32: snr_db must be at least 80; received nan"):
         keras_mmdense.export(model, tmp_path / "m.tflite", window_frames=16)
     assert not list(tmp_path.iterdir())
 
@@ -141,8 +146,8 @@ def test_a_model_compiled_with_a_loss_of_its_own_is_exported(tmp_path):
 
     model.compile("sgd", own_loss)
     path = tmp_path / "m.tflite"
-    contract = keras_mmdense.export(model, path, window_frames=16)
-    assert contract["licence"] == ""
+    contracts = keras_mmdense.export(model, path, window_frames=16)
+    assert contracts["float32"]["licence"] == ""
     from mmdense_edge.contract import read_contract
 
     assert read_contract(path).sources == ("vocals",)
@@ -156,20 +161,26 @@ def test_a_failing_conversion_ends_in_one_line(models, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupted_write_leaves_nothing(models, tmp_path, monkeypatch):
-    import keras_mmdense.tflite as module
+@pytest.mark.parametrize("step", ["1/2 Keras", "2/2 float32"])
+def test_an_interrupted_export_leaves_nothing(step, models, tmp_path):
+    def interrupt(text):
+        if text == step:
+            raise KeyboardInterrupt
 
-    def quick(source, flatbuffer, frames):
-        flatbuffer.write_bytes(b"TFL3")
-        return {"max_error": 0.0, "snr_db": 99.0}
+    with pytest.raises(KeyboardInterrupt):
+        keras_mmdense.export(
+            models["mask"], tmp_path / "m.tflite", window_frames=16, progress=interrupt
+        )
+    assert not list(tmp_path.iterdir())
 
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_convert", quick)
-    monkeypatch.setattr(module.os, "replace", interrupt)
+    monkeypatch.setattr(contract_module.os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        keras_mmdense.export(models["mask"], tmp_path / "m.tflite")
+        contract_module.write_whole(tmp_path / "m.tflite", b"TFL3")
     assert not list(tmp_path.iterdir())
 
 

@@ -222,9 +222,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _settings(recipe: Recipe) -> Settings:
-    import keras_mmdense
+    from keras_mmdense.model_settings import settings_of
+    from training.networks import build_model
 
-    return keras_mmdense.settings_of(keras_mmdense.build(**recipe.model))
+    return settings_of(build_model(recipe.model))
 
 
 def _transform(settings: Settings, batch_size: int, num_samples: int) -> Callable[[], float]:

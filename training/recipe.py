@@ -27,7 +27,8 @@ class Recipe:
 
     Args:
         name: The file's name without its ending.
-        model: Arguments of `keras_mmdense.build`.
+        model: Arguments of `keras_mmdense.build`; with "network", of
+            `training.networks.build_network`.
         mixing: How examples are mixed.
         frames: Frames of an excerpt.
         batch_size: Examples in a batch.

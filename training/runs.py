@@ -24,7 +24,7 @@ def record(recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]) -> d
     """Return all that is needed to run it again: recipe, commit, versions, data."""
     return {
         "recipe": json.loads(json.dumps(asdict(recipe))),
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
         "data": fingerprint([*tracks, *valid]),
@@ -70,7 +70,7 @@ def make_folder(run: Path, now: dict[str, Any]) -> None:
         write_text(run / RECORD, json.dumps(now, indent=1))
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit of the checkout; empty without git or outside a checkout."""
     if not shutil.which("git"):
         return ""

@@ -15,6 +15,7 @@ import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.normalization import adapt, copy_weights
 from training.distribution import Distribution
+from training.networks import build_model
 from training.recipe import Recipe, RecipeError
 from training.samples import Samples
 from training.state import Row
@@ -113,10 +114,14 @@ class Session:
 
 
 def _build(recipe: Recipe, args: argparse.Namespace) -> keras.Model:
+    if "network" in recipe.model and recipe.precision != "float32":
+        raise RecipeError(
+            f"a model with a network trains in float32; received precision {recipe.precision!r}."
+        )
     policy = {"float32": "float32"}.get(recipe.precision, f"mixed_{recipe.precision}")
     keras.config.set_dtype_policy(policy)
     try:
-        model = keras_mmdense.build(**recipe.model)
+        model = build_model(recipe.model)
     finally:
         keras.config.set_dtype_policy("float32")
     keras_mmdense.annotate(model, training_data=recipe.training_data, licence=recipe.licence)

@@ -13,11 +13,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_mmdense import build_from_settings, settings_of
+from keras_mmdense import settings_of
 from keras_mmdense.data.waiting import measure_waiting
 from keras_mmdense.normalization import copy_weights
 from training.distribution import Distribution
 from training.losses import LOSSES
+from training.networks import rebuild
 from training.recipe import Recipe
 from training.schedule import Plan, plan
 from training.state import Row, load_checkpoint, read_history, save_model, write_history
@@ -34,7 +35,7 @@ class Trainer:
     """Trains a model by a recipe into a folder.
 
     Args:
-        model: A model of `keras_mmdense.build`.
+        model: A model of `keras_mmdense.build` or `training.networks`.
         recipe: How to train it.
         run: Folder of `best.keras`, `last.keras` and `history.csv`.
         make_data: Called with epoch and first step; returns that part of the training set.
@@ -242,7 +243,7 @@ def in_float32(model: keras.Model) -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        return build_from_settings(settings_of(model))
+        return rebuild(model)
     finally:
         keras.config.set_dtype_policy(policy)
 

@@ -19,6 +19,7 @@ from mmdense_edge.form import TAGS, AudioInfo, OnDamage, refuse
 __all__ = ["BLOCK", "AudioInfo", "OnDamage", "audio_info", "read_blocks", "refuse"]
 
 BLOCK = 1 << 16
+_FLAC_BLOCK = 1 << 12
 
 _UNRECOGNISED = 1  # libsndfile's number of this error
 _UNKNOWN_LENGTH = (1 << 63) - 1
@@ -59,27 +60,31 @@ def read_blocks(
         if sound is None:
             yield from ffmpeg.decode(path, ffmpeg.probe(path), dtype, damaged)
             return
-        cut = integrity.cut_short(path, sound)
-        if cut is not None:
-            damaged(f"{path}: {cut}")
+        told: list[str] = []
+
+        def tell(message: str | None) -> None:
+            # One damage often shows in several ways.
+            if message is not None and not told:
+                told.append(message)
+                damaged(f"{path}: {message}")
+
+        tell(integrity.cut_short(path, sound))
         count = 0
-        for block in _blocks(path, sound, dtype, damaged):
+        for block in _blocks(sound, dtype, tell):
             count += len(block)
             yield block
-        missing = integrity.missing(path, file, sound, count)
-        if missing is not None and cut is None:
-            damaged(f"{path}: {missing}")
+        tell(integrity.missing(path, file, sound, count))
 
 
-def _blocks(
-    path: Path, sound: sf.SoundFile, dtype: str, damaged: OnDamage
-) -> Iterator[npt.NDArray[Any]]:
+def _blocks(sound: sf.SoundFile, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[Any]]:
+    # libsndfile gives nothing of a block in which it meets damage.
+    size = _FLAC_BLOCK if sound.format == "FLAC" else BLOCK
     count = 0
     while True:
         try:
-            block = sound.read(BLOCK, dtype=dtype, always_2d=True)
+            block = sound.read(size, dtype=dtype, always_2d=True)
         except sf.LibsndfileError:
-            damaged(f"{path}: damaged after {count} of {sound.frames} samples")
+            damaged(f"damaged after {count} of {sound.frames} samples")
             return
         if not len(block):
             return

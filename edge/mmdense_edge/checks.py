@@ -86,6 +86,14 @@ def numbers(value: Any) -> dict[str, float]:
     return {key: float(number) for key, number in value.items()}
 
 
+def positive(value: Any) -> float:
+    """Checks a finite number above 0."""
+    (number,) = numbers({"": value}).values()
+    if number <= 0:
+        raise ValueError("a number above 0")
+    return number
+
+
 def sources(value: Any) -> tuple[str, ...]:
     """Checks the list of sources, whose names become file names."""
     rule = "a list of 1 to 64 names, each once, of letters, digits, spaces and _+-"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmdense_edge import __version__, live_cli
+from mmdense_edge import __version__, bench_cli, live_cli, separate_cli
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
@@ -28,36 +29,13 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"mmdense-edge {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_separate(commands)
+    separate_cli.add_parser(commands, _EPILOG)
     commands.add_parser("models", help="list the bundled models")
     info = commands.add_parser("info", help="show what a model file says about itself")
     info.add_argument("model", metavar="FILE", help="a model file, or a bundled model's name")
     live_cli.add_parser(commands, _EPILOG)
+    bench_cli.add_parser(commands, _EPILOG)
     return top
-
-
-def _add_separate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    separate = commands.add_parser(
-        "separate",
-        help="separate songs into files",
-        description="Writes OUT/<song>/<source>.wav for each song. Stems have the song's sample "
-        "rate, channels, length and bit depth (16 bits for mp3, ogg and 8-bit files); samples "
-        "beyond full scale are set to full scale and counted. Memory does not depend on length.",
-        epilog=_EPILOG,
-    )
-    add = separate.add_argument
-    add("songs", nargs="+", metavar="SONG", help="wav, flac, ogg, mp3 or aiff; mono or stereo")
-    add("-o", "--out", required=True, metavar="OUT", help="the folder for the results")
-    add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
-    add("--sources", metavar="A,B", help="only these sources (default: all of the model's)")
-    add("--residual", action="store_true", help="also write the mixture less these sources")
-    add("--format", choices=("wav", "flac"), default="wav", help="of the stems (default: wav)")
-    add("--picture", action="store_true", help="also draw spectrogram.png (needs matplotlib)")
-    add("--reference", metavar="DIR", help="score against DIR/<source>.wav, .flac or .ogg (SDR)")
-    add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
-    add("--overwrite", action="store_true", help="replace results that exist")
-    add("--quiet", action="store_true", help="print errors only")
-    add("--json", action="store_true", help="print one JSON object instead of tables")
 
 
 def _terminate(number: int, _: object) -> NoReturn:
@@ -84,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         return int(getattr(commands, arguments.command)(arguments))
+    except BrokenPipeError:
+        # Nobody reads any more; without this Python would say so once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message, code = "what reads the standard output has ended", commands.FAILED
     except UsageError as error:
         message, code = str(error), commands.USAGE
     except (MMDenseError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +18,11 @@ FORMAT = "mmdense-model"
 VERSION = 1
 MAX_DEPTH = 32
 MAX_WINDOW_VALUES = 1 << 26
-PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+PRECISIONS = ("float32", "float16", "dynamic", "int8-weights", "int8", "int16x8")
 OUTPUTS = ("magnitude", "mask")
+
+# Up to how many multiplications and additions for a second of audio: an old board, a Raspberry Pi.
+SPEED_CLASSES = {"fast": 0.6e9, "medium": 2e9, "slow": math.inf}
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,21 @@ class Contract:
     training_data: str
     parity: Mapping[str, float]
     settings: Mapping[str, Any]
+    scores: Mapping[str, float] = field(default_factory=dict)
+    macs_per_second: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def step_frames(self) -> int:
         """New frames that one window yields."""
         return self.frames - 2 * self.context_frames
+
+    @property
+    def speed_class(self) -> str:
+        """How much work the model is: "fast", "medium", "slow"; "unstated" without its figure."""
+        if self.macs_per_second is None:
+            return "unstated"
+        return next(name for name, limit in SPEED_CLASSES.items() if self.macs_per_second <= limit)
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,8 @@ def parse(text: bytes) -> Contract:
         raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
     _check_version(values.get("version"))
     known = {name: _entry(values, name, check) for name, check in _CHECKS.items()}
+    optional = {name: check for name, check in _OPTIONAL.items() if name in values}
+    known.update({name: _entry(values, name, check) for name, check in optional.items()})
     known["transform"] = _transform(_entry(values, "transform", checks.mapping))
     taken = {"format", "version", *known}
     extra = {key: value for key, value in values.items() if key not in taken}
@@ -262,4 +277,10 @@ _CHECKS: dict[str, checks.Check] = {
     "training_data": checks.text(10000),
     "parity": checks.numbers,
     "settings": checks.mapping,
+}
+
+# Figures that an export may add: SDR in dB, and the work for a second of audio.
+_OPTIONAL: dict[str, checks.Check] = {
+    "scores": checks.numbers,
+    "macs_per_second": checks.positive,
 }

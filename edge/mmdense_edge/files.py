@@ -2,115 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mmdense_edge import picture as pictures
-from mmdense_edge.audio import FORMATS, AudioInfo, StemFiles, audio_info, read_blocks
-from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.pipeline import RESIDUAL
+from mmdense_edge import staging
+from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.form import AudioInfo, OnDamage, refuse
+from mmdense_edge.jobs import Job
 from mmdense_edge.report import SongReport, StemReport
 from mmdense_edge.score import Score, score_files
-from mmdense_edge.separator import OnProgress, Separator
+from mmdense_edge.separator import Cancel, OnProgress, Separator
+from mmdense_edge.stems import StemFiles, StemForm, stem_form
+from mmdense_edge.sums import Exact, Kept, Shares, even, mixed, null_test
 
-PICTURE = "spectrogram.png"
+# How much smaller a format may be than a WAV file of the same depth: what is surely needed.
+_LEAST = {"wav": 1.0, "flac": 0.1, "ogg": 0.01}
+_FLOATS = StemForm("wav", "FLOAT")
+_NULL_TEST_BITS = 24  # of files that have no steps of their own
 
-
-@dataclass(frozen=True)
-class Job:
-    """One song and where its results go.
-
-    Args:
-        song: the audio file.
-        folder: the folder for the results, named after the song.
-        stems: for each stem the name of its file.
-        picture: True draws a spectrogram beside the stems.
-        references: for some sources the file to score against.
-    """
-
-    song: Path
-    folder: Path
-    stems: Mapping[str, str]
-    picture: bool = False
-    references: Mapping[str, Path] = field(default_factory=dict)
-
-    @property
-    def targets(self) -> list[Path]:
-        """All files that the job writes."""
-        names = [*self.stems.values(), *([PICTURE] if self.picture else [])]
-        return [self.folder / name for name in names]
-
-
-def plan(
-    songs: Sequence[Path],
-    out: Path,
-    sources: Sequence[str],
-    *,
-    residual: bool = False,
-    file_format: str = "wav",
-    picture: bool = False,
-    references: Mapping[str, Path] | None = None,
-) -> list[Job]:
-    """Returns a job for each song: OUT/<song's name>/<source>.<format>.
-
-    Args:
-        songs: audio files.
-        out: the folder for all results; made when the first song is done.
-        sources: the sources wanted.
-        residual: also write the residual.
-        file_format: "wav" or "flac".
-        picture: also draw spectrograms.
-        references: for some sources the file to score against; for one song only.
-
-    Raises:
-        UsageError: two songs would write to the same folder, a result would replace a file that
-            is read, a song's name names no folder, several songs with references.
-    """
-    if file_format not in FORMATS:
-        raise UsageError(f"the format must be one of {', '.join(FORMATS)}, got {file_format!r}")
-    if references and len(songs) > 1:
-        raise UsageError(f"references belong to one song, got {len(songs)} songs")
-    names = [*sources, *([RESIDUAL] if residual else [])]
-    stems = {name: f"{name}.{file_format}" for name in names}
-    jobs = [Job(song, _folder(song, out), stems, picture, references or {}) for song in songs]
-    _check_apart(jobs)
-    return jobs
-
-
-def _folder(song: Path, out: Path) -> Path:
-    if song.stem in ("", ".", ".."):
-        raise UsageError(f"{song}: rename the song, {song.stem!r} cannot name a folder")
-    return out / song.stem
-
-
-def _check_apart(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Path] = {}
-    for job in jobs:
-        # Some file systems do not tell upper from lower case.
-        key = job.folder.name.casefold()
-        if key in seen:
-            raise UsageError(
-                f"{seen[key]} and {job.song} would both write to {job.folder}: "
-                "rename one, or separate them into different folders"
-            )
-        seen[key] = job.song
-    read = {path.resolve() for job in jobs for path in (job.song, *job.references.values())}
-    for target in (target for job in jobs for target in job.targets):
-        if target.resolve() in read:
-            raise UsageError(f"{target} is read and would be replaced: choose another folder (-o)")
+Blocks = Iterator[tuple[dict[str, Exact], Exact]]
 
 
 def separate_file(
     separator: Separator,
     job: Job,
     *,
-    overwrite: bool = False,
     progress: Callable[[AudioInfo], OnProgress] | None = None,
+    cancel: Cancel | None = None,
 ) -> SongReport:
     """Separates one song, in memory that does not depend on its length.
 
@@ -120,8 +41,8 @@ def separate_file(
     Args:
         separator: the model.
         job: from `plan`.
-        overwrite: replace results that exist.
         progress: called with the song's form, returns what is called with the samples done.
+        cancel: asked now and then; True ends the work.
 
     Returns:
         What was written.
@@ -129,113 +50,154 @@ def separate_file(
     Raises:
         AudioError: the song cannot be read, or a result exists or cannot be written.
         ModelError: the model fails on this song.
-        OSError: a folder cannot be made or written.
+        Cancelled: `cancel` returned True.
     """
-    _check_targets(job, overwrite)
-    info = audio_info(job.song)
-    with _staging(job.folder.parent) as staging:
-        start = time.perf_counter()
-        files = _write_stems(separator, job, info, staging, progress)
-        seconds = time.perf_counter() - start
-        report = _report(job, info, files, seconds, _score(job, staging))
-        if job.picture:
-            rows = {"mixture": job.song, **_paths(job, staging)}
-            pictures.draw(rows, files.num_samples, staging / PICTURE)
-        _publish(job, staging, overwrite)
-    return report
+    staging.check_targets(job.targets, job.options.overwrite)
+    return _Work(separator, job, progress, cancel).run()
 
 
-def _paths(job: Job, folder: Path) -> dict[str, Path]:
-    return {name: folder / file for name, file in job.stems.items()}
+class _Work:
+    """One song on its way."""
 
+    def __init__(
+        self,
+        separator: Separator,
+        job: Job,
+        progress: Callable[[AudioInfo], OnProgress] | None,
+        cancel: Cancel | None,
+    ) -> None:
+        self._separator, self._job = separator, job
+        self._progress, self._cancel = progress, cancel
+        self._warnings: list[str] = []
+        self._damaged: OnDamage = self._warn if job.options.allow_truncated else refuse
+        self._info = audio_info(job.song.path)
+        self._form = stem_form(self._info, job.options.file_format, job.options.bit_depth)
+        self._scaled = job.options.clip == "scale" and self._form.bits is not None
+        self._gain = 1.0
 
-def _check_targets(job: Job, overwrite: bool) -> None:
-    if os.path.lexists(job.folder) and not job.folder.is_dir():
-        raise AudioError(f"{job.folder} is not a folder: choose another folder (-o)")
-    for target in job.targets:
-        if target.is_dir():
-            raise AudioError(f"{target} is a folder: choose another folder (-o)")
-        if os.path.lexists(target) and not overwrite:
-            raise AudioError(f"{target} exists: choose another folder (-o) or pass --overwrite")
+    def run(self) -> SongReport:
+        """Does all of it."""
+        job = self._job
+        staging.check_space(job.out, self._least_bytes())
+        with staging.staging(job.out) as aside:
+            start = time.perf_counter()
+            paths = {
+                name: aside / f"{number}.{job.options.file_format}"
+                for number, name in enumerate(job.stems)
+            }
+            files = self._write_scaled(paths, aside) if self._scaled else self._write(paths)
+            report = self._report(files, paths, time.perf_counter() - start)
+            moves = {path: job.stems[name] for name, path in paths.items()}
+            if job.picture:
+                drawn = aside / "picture.png"
+                rows = {"mixture": job.song.path, **paths}
+                pictures.draw(rows, files.num_samples, drawn, self._ignore)
+                moves[drawn] = job.picture
+            staging.publish(moves, aside, job.options.overwrite)
+        return report
 
+    def _warn(self, message: str) -> None:
+        name = f"{self._job.song.path}: "
+        self._warnings.append(message[len(name) :] if message.startswith(name) else message)
 
-@contextmanager
-def _staging(out: Path) -> Iterator[Path]:
-    """Makes a temporary folder in `out`; takes it away again, and after an error `out` too."""
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".mmdense-", dir=out) as staging:
-            yield Path(staging)
-    except BaseException:
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
-        raise
+    def _ignore(self, _: str) -> None:
+        """Takes damage that was told when the song was separated, or refused then."""
 
+    def _least_bytes(self) -> int:
+        each = self._form.num_bytes(self._info) * _LEAST[self._form.file_format]
+        aside = _FLOATS.num_bytes(self._info) if self._scaled else 0
+        return int(len(self._job.stems) * (each + aside))
 
-def _write_stems(
-    separator: Separator,
-    job: Job,
-    info: AudioInfo,
-    staging: Path,
-    progress: Callable[[AudioInfo], OnProgress] | None,
-) -> StemFiles:
-    sources = [name for name in job.stems if name != RESIDUAL]
-    file_format = next(iter(job.stems.values())).rpartition(".")[2]
-    blocks = separator.stream(
-        read_blocks(job.song),
-        info.sample_rate,
-        info.channels,
-        sources=sources,
-        residual=RESIDUAL in job.stems,
-        progress=progress(info) if progress else None,
-    )
-    with StemFiles(_paths(job, staging), info, file_format) as files:
-        for stems in blocks:
-            files.write(stems)
-    return files
+    def _write(self, paths: Mapping[str, Path]) -> StemFiles:
+        return self._fill(paths, self._form, self._separated())
 
+    def _write_scaled(self, paths: Mapping[str, Path], aside: Path) -> StemFiles:
+        """Writes floats first: the gain is known when the loudest sample is."""
+        floats = {name: aside / f"{path.stem}-float.wav" for name, path in paths.items()}
+        peak = self._fill(floats, _FLOATS, self._separated()).peak
+        full = 1 << ((self._form.bits or _NULL_TEST_BITS) - 1)
+        # Rounding moves each stem by half a step at most, and the rest by the others' sum.
+        self._gain = min(1.0, (full - 1 - len(floats)) / (full * peak)) if peak else 1.0
+        files = self._fill(paths, self._form, self._again(floats))
+        for path in floats.values():
+            path.unlink()
+        return files
 
-def _score(job: Job, staging: Path) -> dict[str, Score]:
-    return {
-        name: score_files(job.references[name], path, job.song)
-        for name, path in _paths(job, staging).items()
-        if name in job.references
-    }
+    def _fill(self, paths: Mapping[str, Path], form: StemForm, blocks: Blocks) -> StemFiles:
+        job = self._job
+        with StemFiles(
+            paths,
+            self._info,
+            form,
+            rest=job.rest,
+            exact=job.options.sum_to_mixture,
+            gain=self._gain,
+        ) as files:
+            for stems, mixture in blocks:
+                files.write(stems, mixture)
+        return files
 
-
-def _report(
-    job: Job, info: AudioInfo, files: StemFiles, seconds: float, scores: Mapping[str, Score]
-) -> SongReport:
-    stems = []
-    for name, path in _paths(job, job.folder).items():
-        score = scores.get(name, Score(None, None))
-        stems.append(
-            StemReport(
-                source=name,
-                file=str(path),
-                level_dbfs=files.level_dbfs(name),
-                clipped=files.clipped[name],
-                scored=name in scores,
-                sdr_db=score.sdr_db,
-                mixture_sdr_db=score.mixture_sdr_db,
-            )
+    def _separated(self) -> Blocks:
+        """Yields what is to be written of each block, and the mixture."""
+        kept, info, job = Kept(), self._info, self._job
+        stems = self._separator.stream(
+            kept.passing(self._song(self._damaged)),
+            info.sample_rate,
+            info.channels,
+            sources=job.sources,
+            wiener=job.options.wiener,
+            progress=self._progress(info) if self._progress else None,
+            cancel=self._cancel,
         )
-    return SongReport(
-        song=str(job.song),
-        sample_rate=info.sample_rate,
-        channels=info.channels,
-        num_samples=files.num_samples,
-        seconds=seconds,
-        stems=tuple(stems),
-        picture=str(job.folder / PICTURE) if job.picture else None,
-    )
+        blocks = mixed(stems, kept, job.parts)
+        return Shares().correct(blocks) if job.options.sum_to_mixture else blocks
 
+    def _again(self, floats: Mapping[str, Path]) -> Blocks:
+        """Yields the same as `_separated`, from files."""
+        stems = [even(read_blocks(path, dtype="float64")) for path in floats.values()]
+        for mixture, *block in zip(even(self._song(self._ignore)), *stems):
+            yield dict(zip(floats, block)), mixture
 
-def _publish(job: Job, staging: Path, overwrite: bool) -> None:
-    """Moves the results to their places."""
-    _check_targets(job, overwrite)
-    job.folder.mkdir(exist_ok=True)
-    for target in job.targets:
-        os.replace(staging / target.name, target)
+    def _song(self, damaged: OnDamage) -> Iterable[Exact]:
+        return read_blocks(self._job.song.path, dtype="float64", damaged=damaged)
+
+    def _report(self, files: StemFiles, paths: Mapping[str, Path], seconds: float) -> SongReport:
+        job, info = self._job, self._info
+        if files.lost_tags:
+            self._warnings.append(f"tags too long for the format: {', '.join(files.lost_tags)}")
+        return SongReport(
+            song=job.song.label,
+            sample_rate=info.sample_rate,
+            channels=info.channels,
+            num_samples=files.num_samples,
+            seconds=seconds,
+            stems=tuple(self._stem(files, name, path) for name, path in paths.items()),
+            picture=str(job.picture) if job.picture else None,
+            warnings=tuple(self._warnings),
+            gain_db=20 * math.log10(self._gain),
+            null_test=self._null_test(list(paths.values())),
+            null_test_bits=self._form.bits or _NULL_TEST_BITS,
+        )
+
+    def _stem(self, files: StemFiles, name: str, path: Path) -> StemReport:
+        job = self._job
+        score = Score(None, None)
+        if name in job.references:
+            score = score_files(job.references[name], path, job.song.path, self._ignore)
+        return StemReport(
+            source=name,
+            file=str(job.stems[name]),
+            level_dbfs=files.level_dbfs(name),
+            clipped=files.clipped[name],
+            scored=name in job.references,
+            sdr_db=score.sdr_db,
+            mixture_sdr_db=score.mixture_sdr_db,
+        )
+
+    def _null_test(self, paths: list[Path]) -> float | None:
+        if not self._job.options.sum_to_mixture:
+            return None
+        bits = self._form.bits or _NULL_TEST_BITS
+        return null_test(
+            paths, self._job.song.path, gain=self._gain, bits=bits, damaged=self._ignore
+        )

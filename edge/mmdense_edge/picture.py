@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mmdense_edge.audio import audio_info, read_blocks
 from mmdense_edge.contract import Transform
 from mmdense_edge.errors import UsageError
+from mmdense_edge.form import OnDamage, refuse
 from mmdense_edge.transform import Analysis, Spectra
 
 MAX_COLUMNS = 1000
@@ -93,30 +94,36 @@ def _band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
     return weights
 
 
-def spectrogram_of(path: Path, num_samples: int) -> npt.NDArray[np.float64]:
+def spectrogram_of(
+    path: Path, num_samples: int, damaged: OnDamage = refuse
+) -> npt.NDArray[np.float64]:
     """Returns the power of an audio file's mean channel, shape (bands, columns).
 
     Args:
         path: the file.
         num_samples: its length.
+        damaged: as for `read_blocks`.
     """
     spectrogram = Spectrogram(audio_info(path).sample_rate, num_samples)
     # Full scale is 0 dB: a sine of amplitude 1 gives n_fft / 4 in its bin.
     scale = np.float32(4 / _TRANSFORM.n_fft)
     analysis = Analysis(_TRANSFORM, channels=1)
-    for block in read_blocks(path):
+    for block in read_blocks(path, damaged=damaged):
         spectrogram.add(analysis.push(block.mean(axis=1, keepdims=True) * scale))
     spectrogram.add(analysis.finish())
     return spectrogram.power()
 
 
-def draw(rows: Mapping[str, Path], num_samples: int, picture: Path) -> None:
+def draw(
+    rows: Mapping[str, Path], num_samples: int, picture: Path, damaged: OnDamage = refuse
+) -> None:
     """Writes a PNG with one spectrogram for each file, on one colour scale.
 
     Args:
         rows: for each title an audio file; all of the same sample rate and length.
         num_samples: their length.
         picture: the file to write.
+        damaged: as for `read_blocks`.
 
     Raises:
         UsageError: matplotlib is missing.
@@ -128,7 +135,8 @@ def draw(rows: Mapping[str, Path], num_samples: int, picture: Path) -> None:
 
     sample_rate = audio_info(next(iter(rows.values()))).sample_rate
     levels = {
-        title: 10 * np.log10(np.maximum(spectrogram_of(path, num_samples), _SMALLEST_POWER))
+        title: 10
+        * np.log10(np.maximum(spectrogram_of(path, num_samples, damaged), _SMALLEST_POWER))
         for title, path in rows.items()
     }
     top = max(float(level.max()) for level in levels.values())

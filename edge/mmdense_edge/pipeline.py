@@ -9,7 +9,8 @@ import numpy as np
 from mmdense_edge.resampling import Resampler, resampled_length
 from mmdense_edge.runtime import Network
 from mmdense_edge.transform import Analysis, Samples, Spectra, Synthesis
-from mmdense_edge.windows import Windows
+from mmdense_edge.wiener import WienerFilter
+from mmdense_edge.windows import Window, Windows
 
 RESIDUAL = "residual"
 
@@ -17,7 +18,7 @@ Stems = dict[str, Samples]
 
 
 class Pipeline:
-    """Resampling, analysis, windows, synthesis and resampling back, for one signal.
+    """Resampling, analysis, windows, Wiener filter, synthesis, resampling back, for one signal.
 
     All stems come out of equal chains, so their blocks always have the same length. The mixture
     is kept back only where the residual is wanted, and only until its stems are out.
@@ -28,6 +29,8 @@ class Pipeline:
         channels: of the signal, 1 or 2.
         sources: the sources wanted.
         residual: also give the mixture less these sources.
+        wiener: iterations of the Wiener filter, 0 to 10; with 0 there is none. All of the model's
+            sources enter it.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Pipeline:
         channels: int,
         sources: Sequence[str],
         residual: bool,
+        wiener: int = 0,
     ) -> None:
         """Starts at the first sample of a signal."""
         contract = network.contract
@@ -44,7 +48,8 @@ class Pipeline:
         self._received = 0
         self._into = Resampler(*self._rates, channels)
         self._analysis = Analysis(contract.transform, channels)
-        self._windows = Windows(network, channels, sources)
+        self._windows = Windows(network, channels, contract.sources if wiener else sources)
+        self._wiener = WienerFilter(wiener) if wiener else None
         self._synthesis = {name: Synthesis(contract.transform, channels) for name in sources}
         self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
         self._mixture = np.zeros((0, channels), np.float32) if residual else None
@@ -64,6 +69,8 @@ class Pipeline:
         for spectra in (rest, self._analysis.finish()):
             yield from self._stems(self._windows.push(spectra))
         yield from self._stems(self._windows.finish())
+        if self._wiener is not None:
+            yield from map(self._synthesised, self._wiener.finish())
         yield self._complete({name: self._end(name, inside) for name in self._synthesis})
 
     def _end(self, name: str, inside: int) -> Samples:
@@ -71,14 +78,20 @@ class Pipeline:
         ready = back.push(self._synthesis[name].finish(inside))
         return np.concatenate([ready, back.finish(self._received)])
 
-    def _stems(self, windows: Iterable[dict[str, Spectra]]) -> Iterator[Stems]:
-        for window in windows:
-            yield self._complete(
-                {
-                    name: self._back[name].push(self._synthesis[name].push(spectra))
-                    for name, spectra in window.items()
-                }
-            )
+    def _stems(self, windows: Iterable[Window]) -> Iterator[Stems]:
+        for mixture, estimates in windows:
+            if self._wiener is None:
+                yield self._synthesised(estimates)
+            else:
+                yield from map(self._synthesised, self._wiener.push(mixture, estimates))
+
+    def _synthesised(self, spectra: dict[str, Spectra]) -> Stems:
+        return self._complete(
+            {
+                name: self._back[name].push(synthesis.push(spectra[name]))
+                for name, synthesis in self._synthesis.items()
+            }
+        )
 
     def _complete(self, stems: Stems) -> Stems:
         """Adds the residual, where wanted."""

@@ -17,8 +17,8 @@ class Progress:
     """A line that is rewritten on a terminal, and a plain line now and then elsewhere.
 
     Args:
-        label: what is being worked on.
-        num_samples: its length.
+        label: what is being worked on; may change.
+        num_samples: its length, 0 if unknown; may change, as `total`.
         sample_rate: in Hz.
         stream: where to write.
         now: the clock, in seconds.
@@ -33,8 +33,8 @@ class Progress:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Starts the clock."""
-        self._label = printable(label)
-        self._total = max(1, num_samples)
+        self.label = label
+        self.total = num_samples
         self._sample_rate = sample_rate
         self._stream = stream
         self._now = now
@@ -48,11 +48,13 @@ class Progress:
             return
         self._last = now
         taken = now - self._start
-        line = (
-            f"{self._label}: {min(1.0, done / self._total):4.0%}, "
-            f"real-time factor {taken * self._sample_rate / done:.3f}, "
-            f"{clock(max(0.0, taken * (self._total - done) / done))} left"
-        )
+        factor = f"real-time factor {taken * self._sample_rate / done:.3f}"
+        if self.total:
+            left = max(0.0, taken * (self.total - done) / done)
+            line = f"{min(1.0, done / self.total):4.0%}, {factor}, {clock(left)} left"
+        else:
+            line = f"{clock(done / self._sample_rate)} done, {factor}"
+        line = f"{printable(self.label)}: {line}"
         self._stream.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
         self._stream.flush()
 

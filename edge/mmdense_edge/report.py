@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,11 +40,16 @@ class SongReport:
         song: its path.
         error: what went wrong; None if nothing did.
         sample_rate: in Hz.
-        channels: 1 or 2.
+        channels: 1 to 64.
         num_samples: length of the song and of each stem.
         seconds: taken from opening the song to closing its stems.
         stems: what was written.
         picture: path of the spectrogram, if one was asked for.
+        warnings: what the user should know.
+        gain_db: of the stems against the song; below 0 where they were made quieter.
+        null_test: how far the written stems are from adding up to the song at most, in steps of
+            `null_test_bits` bits; None if they were not asked to.
+        null_test_bits: the bit depth of the stems; 24 for floats.
     """
 
     song: str
@@ -54,6 +60,10 @@ class SongReport:
     seconds: float = 0.0
     stems: tuple[StemReport, ...] = ()
     picture: str | None = None
+    warnings: tuple[str, ...] = ()
+    gain_db: float = 0.0
+    null_test: float | None = None
+    null_test_bits: int = 0
 
     @property
     def duration_seconds(self) -> float:
@@ -86,6 +96,19 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns rows of texts as lines with columns.
+
+    Example:
+        >>> aligned([("a", "bcd"), ("ef", "g")])
+        ['a   bcd', 'ef  g']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    ]
+
+
 def table(report: SongReport) -> str:
     """Returns a report as lines for a terminal."""
     if report.error is not None:
@@ -101,8 +124,16 @@ def table(report: SongReport) -> str:
     for name, *cells, file in rows:
         numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:]))
         lines.append("  ".join(["", name.ljust(widths[0]), *numbers, file]))
+    if report.null_test is not None:
+        lines.append(
+            f"  null test: the stems add up to the song within {report.null_test:.2f} steps of "
+            f"{report.null_test_bits} bits"
+        )
+    if report.gain_db < 0:
+        lines.append(f"  stems made quieter by {-report.gain_db:.2f} dB, so that none is clipped")
     if report.picture is not None:
         lines.append(f"  spectrogram: {printable(report.picture)}")
+    lines += [f"  warning: {printable(warning)}" for warning in report.warnings]
     return "\n".join(lines)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
+import os
+import platform
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +26,17 @@ _RUNTIMES = (
     ("tflite_runtime", "tflite_runtime.interpreter"),
     ("tensorflow", "tensorflow.lite"),
 )
+
+# Where the interpreters have wheels. tflite-runtime stopped at Python 3.11; 32-bit Linux calls an
+# Arm processor armv7l or armv8l.
+_LITERT_SYSTEMS = {
+    *(("linux", "x86_64"), ("linux", "arm64"), ("darwin", "arm64"), ("win32", "amd64")),
+}
+_TENSORFLOW_SYSTEMS = {*_LITERT_SYSTEMS, ("darwin", "x86_64")}
+_TFLITE_MACHINES = {"x86_64", "aarch64", "armv7l", "armv8l"}
+
+# What a package raises that was built for another NumPy, C library or processor.
+_LOAD_ERRORS = (ImportError, AttributeError, OSError, SystemError)
 
 Magnitude = npt.NDArray[np.float32]
 
@@ -42,23 +57,77 @@ def interpreter_class() -> tuple[str, Any]:
             _check_numpy()
         try:
             loaded = importlib.import_module(module)
-        except ImportError as error:
-            raise InterpreterError(
-                f"{package} is installed but does not load ({error}): install it again"
-            ) from error
+        except _LOAD_ERRORS as error:
+            raise _unusable(package, error) from error
         return package, loaded.Interpreter
-    raise InterpreterError(
-        "no TFLite interpreter is installed: pip install ai-edge-litert (Python 3.10 and later), "
-        "or pip install 'mmdense-edge[tflite]' (Python 3.9 to 3.11, also armv7l)"
+    raise InterpreterError(f"no TFLite interpreter is installed: {what_to_install()}")
+
+
+def describe(package: str) -> str:
+    """Returns an interpreter's name with its version, as pip knows it.
+
+    Args:
+        package: a name that `interpreter_class` returns.
+    """
+    name = package.replace("_", "-")
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return name
+
+
+def what_to_install() -> str:
+    """Returns the command that installs an interpreter for this Python and this machine.
+
+    Where no interpreter has wheels, it says so and what to use instead.
+    """
+    machine, version = platform.machine().lower(), sys.version_info[:2]
+    # A 32-bit system with a 64-bit kernel gives the kernel's name; the size of pointers tells.
+    wide = sys.maxsize > 1 << 32
+    system = (sys.platform, "arm64" if machine == "aarch64" else machine)
+    if wide and version >= (3, 10) and system in _LITERT_SYSTEMS:
+        return "pip install ai-edge-litert"
+    if sys.platform == "linux" and version < (3, 12) and machine in _TFLITE_MACHINES:
+        return "pip install tflite-runtime 'numpy<2'"
+    if wide and system in _TENSORFLOW_SYSTEMS:
+        return "pip install tensorflow (the small interpreters have no wheels here)"
+    return (
+        f"none has wheels for Python {version[0]}.{version[1]} on {sys.platform} {machine}"
+        f"{'' if wide else ' with 32 bits'}: use a 64-bit system with Python 3.10 or later"
     )
 
 
 def _check_numpy() -> None:
     # With NumPy 2 tflite_runtime imports, and its constructor then dies with a SystemError.
     if int(np.__version__.split(".")[0]) >= 2:
+        other = what_to_install()
         raise InterpreterError(
-            f"tflite-runtime needs NumPy 1, found NumPy {np.__version__}: "
-            "pip install 'numpy<2', or pip install ai-edge-litert"
+            f"tflite-runtime needs NumPy 1, found NumPy {np.__version__}: pip install 'numpy<2'"
+            + ("" if "tflite" in other else f", or {other}")
+        )
+
+
+def _unusable(package: str, error: Exception) -> InterpreterError:
+    return InterpreterError(
+        f"{package} is installed but does not work with NumPy {np.__version__} ({error}): "
+        f"install it again, or {what_to_install()}"
+    )
+
+
+def free_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _check_threads(package: str, num_threads: int) -> None:
+    # Its threads spin while they wait: with more of them than cores a window takes 50 times as
+    # long.
+    if package == "tflite_runtime" and num_threads > free_cores():
+        raise UsageError(
+            f"with tflite-runtime threads may be {free_cores()} at most, the cores of this "
+            f"process, got {num_threads}"
         )
 
 
@@ -67,7 +136,8 @@ class Network:
 
     Args:
         model: the model, from `load_model`.
-        num_threads: threads of the interpreter, 1 to 256, default 1; no more than free cores.
+        num_threads: threads of the interpreter, 1 to 256, default 1. More than there are cores
+            gain nothing; tflite-runtime is refused them.
 
     Raises:
         InterpreterError: no usable interpreter is installed.
@@ -82,6 +152,7 @@ class Network:
         self.contract: Contract = model.contract
         self.num_threads = num_threads
         self.runtime, interpreter = interpreter_class()
+        _check_threads(self.runtime, num_threads)
         try:
             self._interpreter = interpreter(model_content=model.content, num_threads=num_threads)
             self._interpreter.allocate_tensors()
@@ -91,6 +162,8 @@ class Network:
             )
         except ModelError:
             raise
+        except SystemError as error:
+            raise _unusable(self.runtime, error) from error
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{model.path}: {self.runtime} cannot load it ({error})") from error
         shape = (self.contract.frames, self.contract.bins, self.contract.channels)

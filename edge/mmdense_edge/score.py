@@ -10,6 +10,8 @@ import numpy as np
 
 from mmdense_edge.audio import audio_info, read_blocks
 from mmdense_edge.errors import AudioError
+from mmdense_edge.form import OnDamage, refuse
+from mmdense_edge.sums import even
 from mmdense_edge.transform import Samples
 
 MAX_SDR_DB = 200.0
@@ -82,13 +84,16 @@ def find_references(folder: Path, sources: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def score_files(reference: Path, estimate: Path, mixture: Path) -> Score:
+def score_files(
+    reference: Path, estimate: Path, mixture: Path, damaged: OnDamage = refuse
+) -> Score:
     """Scores one stem, in fixed memory.
 
     Args:
         reference: the true source, an audio file.
         estimate: the stem, of the same sample rate, channels and length.
         mixture: the song, of the same sample rate, channels and length.
+        damaged: as for `read_blocks`, for the song.
 
     Raises:
         AudioError: a file cannot be read, or they differ in rate, channels or length.
@@ -102,7 +107,9 @@ def score_files(reference: Path, estimate: Path, mixture: Path) -> Score:
         )
     done, nothing = SDR(), SDR()
     empty = np.zeros((0, forms[0][1]), np.float32)
-    for blocks in itertools.zip_longest(*map(read_blocks, paths), fillvalue=empty):
+    files = even(read_blocks(reference)), even(read_blocks(estimate))
+    song = even(read_blocks(mixture, damaged=damaged))
+    for blocks in itertools.zip_longest(*files, song, fillvalue=empty):
         if len({len(block) for block in blocks}) > 1:
             raise AudioError(f"{reference}: a reference needs the mixture's length")
         done.add(blocks[0], blocks[1])

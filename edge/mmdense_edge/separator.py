@@ -13,8 +13,9 @@ from mmdense_edge.channels import MAX_CHANNELS, Groups
 from mmdense_edge.contract import Contract, Model, load_model
 from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.pipeline import Pipeline, Stems
-from mmdense_edge.runtime import Network
+from mmdense_edge.runtime import Network, describe
 from mmdense_edge.transform import Samples
+from mmdense_edge.wiener import MAX_ITERATIONS
 
 MIN_RATE, MAX_RATE = 1000, 768000
 
@@ -70,6 +71,11 @@ class Separator:
         """The interpreter in use: ai_edge_litert, tflite_runtime or tensorflow."""
         return self.network.runtime
 
+    @property
+    def engine(self) -> str:
+        """The interpreter in words: its name, version and threads."""
+        return f"{describe(self.runtime)}, {self.network.num_threads} thread(s)"
+
     def select(self, sources: Sequence[str] | None) -> tuple[str, ...]:
         """Returns the sources asked for, in the model's order.
 
@@ -94,6 +100,7 @@ class Separator:
         *,
         sources: Sequence[str] | None = None,
         residual: bool = False,
+        wiener: int = 0,
         progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> Stems:
@@ -107,6 +114,8 @@ class Separator:
             sources: the sources wanted; default all.
             residual: add "residual", the mixture less the sources wanted: all results then add up
                 to the mixture, to the rounding of float32.
+            wiener: iterations of the multichannel Wiener filter, 0 (none) to 10; see `wiener`.
+                All of the model's sources enter it, whichever are wanted.
             progress: called with the number of samples done; an exception from it ends the work.
             cancel: asked before each piece of work; True ends it.
 
@@ -115,7 +124,7 @@ class Separator:
 
         Raises:
             SampleError: no samples, NaN or infinity, more than 64 channels, not floats.
-            UsageError: an unknown source.
+            UsageError: an unknown source, or `wiener` out of range.
             Cancelled: `cancel` returned True.
         """
         audio = np.asarray(audio)
@@ -132,6 +141,7 @@ class Separator:
             channels,
             sources=sources,
             residual=residual,
+            wiener=wiener,
             progress=progress,
             cancel=cancel,
         ):
@@ -150,6 +160,7 @@ class Separator:
         *,
         sources: Sequence[str] | None = None,
         residual: bool = False,
+        wiener: int = 0,
         progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> Iterator[Stems]:
@@ -162,6 +173,7 @@ class Separator:
             channels: 1 to 64.
             sources: the sources wanted; default all.
             residual: add "residual", as in `separate`.
+            wiener: iterations of the Wiener filter, as in `separate`.
             progress: called with the number of samples done; an exception from it ends the work.
             cancel: asked before each piece of work; True ends it.
 
@@ -183,8 +195,12 @@ class Separator:
             raise SampleError(
                 f"the sample rate must be whole, {MIN_RATE} to {MAX_RATE} Hz, got {sample_rate}"
             )
+        if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
+            raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations, got {wiener}")
         rate = int(sample_rate)
-        chain = Groups(channels, lambda size: Pipeline(self.network, rate, size, wanted, residual))
+        chain = Groups(
+            channels, lambda size: Pipeline(self.network, rate, size, wanted, residual, wiener)
+        )
         return _run(_stems(chain, _pieces(blocks, rate, channels), cancel), progress)
 
 

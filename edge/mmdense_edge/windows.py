@@ -9,6 +9,9 @@ import numpy as np
 from mmdense_edge.runtime import Magnitude, Network
 from mmdense_edge.transform import Spectra
 
+# Spectra of the mixture, and of each source in the same frames.
+Window = tuple[Spectra, dict[str, Spectra]]
+
 
 class Windows:
     """Slides the network over a stream of spectra and keeps the middle of each window.
@@ -33,20 +36,21 @@ class Windows:
         self._sources = tuple(sources)
         self._buffer = self._silence(self._contract.context_frames)
 
-    def push(self, spectra: Spectra) -> Iterator[dict[str, Spectra]]:
+    def push(self, spectra: Spectra) -> Iterator[Window]:
         """Takes the next frames and yields the estimates of each window that they complete.
 
         Args:
             spectra: of the mixture, shape (any number of frames, n_fft // 2 + 1, channels).
 
         Yields:
-            For each source its spectra, shape (new frames, n_fft // 2 + 1, channels).
+            The mixture's spectra and for each source its own, shape (new frames, n_fft // 2 + 1,
+            channels).
         """
         self._buffer = np.concatenate([self._buffer, spectra])
         while len(self._buffer) >= self._contract.frames:
             yield self._window(self._contract.step_frames)
 
-    def finish(self) -> Iterator[dict[str, Spectra]]:
+    def finish(self) -> Iterator[Window]:
         """Ends the signal and yields the estimates of its remaining frames."""
         left = len(self._buffer) - self._contract.context_frames
         while left > 0:
@@ -59,7 +63,7 @@ class Windows:
         shape = (frames, self._contract.transform.num_bins, self._channels)
         return np.zeros(shape, np.complex64)
 
-    def _window(self, keep: int) -> dict[str, Spectra]:
+    def _window(self, keep: int) -> Window:
         """Estimates the window at the buffer's start, of which `keep` frames are new."""
         contract = self._contract
         copies = max(1, contract.channels // self._channels)
@@ -73,9 +77,11 @@ class Windows:
             source: _all_bins(estimates[source][middle], magnitude[middle]) * phase
             for source in self._sources
         }
+        mixture = window[middle, :, : self._channels]
         if copies == 1:
-            return spectra
-        return {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
+            return mixture, spectra
+        mono = {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
+        return mixture, mono
 
     def _estimate(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Runs the network on groups of as many channels as it takes."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import __version__, bundled, commands, picture
+from mmdense_edge import __version__, picture
 from mmdense_edge.cli import main
 from mmdense_edge.progress import Progress
 from mmdense_edge.report import SongReport, StemReport, clock, table
@@ -47,7 +47,7 @@ def test_a_song_becomes_its_stems(separate, song, tmp_path):
     stems = [f"song/{source}.wav" for source in ("bass", "drums", "vocals")]
     assert everything(tmp_path / "out") == ["song", *stems]
     assert out.startswith(f"{tmp_path}/song.wav: 0:00 long, ")
-    assert "real-time factor 0." in out or "real-time factor 1" in out
+    assert float(out.partition("real-time factor ")[2].split()[0]) > 0
     for stem in stems:
         assert f"{tmp_path}/out/{stem}" in out
     assert "SDR" not in out
@@ -77,7 +77,8 @@ def test_all_options_together(separate, song, tmp_path, noise):
     sdr = 10 * np.log10((expected**2).sum() / ((expected - vocals) ** 2).sum())
     assert rows["vocals"][3:5] == [f"{sdr:.2f}", "0.00"]
     assert len(rows["residual"]) == 4
-    assert out.splitlines()[-1].endswith("out/mixture/spectrogram.png")
+    assert out.splitlines()[-2].endswith("out/mixture/spectrogram.png")
+    assert re.fullmatch(r"model shares, [a-z-]+ [\d.]+, 2 thread\(s\)", out.splitlines()[-1])
 
 
 def test_json_is_one_object(separate, song, tmp_path):
@@ -98,11 +99,12 @@ def test_json_is_one_object(separate, song, tmp_path):
 
 def test_one_failing_song_does_not_stop_the_others(separate, song, tmp_path):
     first, last = song("first.wav"), song("last.wav")
-    code, out, err = separate(first, tmp_path / "none.wav", tmp_path, last)
+    os.mkfifo(tmp_path / "fifo.wav")
+    code, out, err = separate(first, tmp_path / "none.wav", tmp_path / "fifo.wav", last)
     assert code == 1
     assert err.splitlines() == [
         f"mmdense: {tmp_path}/none.wav: no such file",
-        f"mmdense: {tmp_path}: not a regular file",
+        f"mmdense: {tmp_path}/fifo.wav: not a regular file",
         "mmdense: 2 of 4 songs failed",
     ]
     assert f"{tmp_path}/none.wav: FAILED" in out
@@ -119,7 +121,7 @@ def nan_audio() -> np.ndarray:
     ("name", "audio", "match"),
     [
         ("nan.wav", nan_audio(), "nan.wav: sample 441 (0.010 s) of channel 1 is nan"),
-        ("eight.wav", np.zeros((100, 8)), "eight.wav: audio must have 1 or 2 channels, got 8"),
+        ("many.wav", np.zeros((100, 65)), "many.wav: audio must have 1 to 64 channels, got 65"),
         ("none.wav", np.zeros((0, 2)), "none.wav: audio must have at least 1 sample, got 0"),
     ],
 )
@@ -148,7 +150,7 @@ def test_an_output_folder_that_cannot_be(separate, song, tmp_path):
         code, _, err = separate(song(), out=out)
         assert code == 1
         assert len(err.splitlines()) == 1
-        assert "song.wav: [Errno" in err
+        assert f"song.wav: cannot write to {out} (" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -249,7 +251,7 @@ def test_odd_names(separate, song, tmp_path, name):
     code, out, err = separate(path)
     assert (code, err) == (0, "")
     assert (tmp_path / "out" / path.stem / "vocals.wav").is_file()
-    assert len(out.splitlines()) == 5
+    assert len(out.splitlines()) == 6
 
 
 def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
@@ -262,63 +264,12 @@ def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
     assert everything(tmp_path) == ["song.wav"]
 
 
-def test_models_and_info(model_path, capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
-    assert main(["models"]) == 0
-    assert "no models are bundled" in capsys.readouterr().out
-    monkeypatch.setattr(bundled, "FOLDER", model_path("mono").parent)
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert "mono: speech, noise; float32, 0.00 MB, licence MIT" in lines
-    assert main(["info", "mono"]) == 0
-    shown = capsys.readouterr().out
-    assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
-    assert "12 frames, 2 of them context on each side; 0.05 s new in each window" in shown
-    assert main(["info", "nothing"]) == 2
-
-
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["separate", "--help"]])
 def test_help_ends_with_0(argv, capsys):
     with pytest.raises(SystemExit) as caught:
         main(argv)
     assert caught.value.code == 0
     assert capsys.readouterr().out
-
-
-class Terminal(io.StringIO):
-    """A stream that calls itself a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_on_a_terminal_rewrites_its_line():
-    times = iter([0.0, 0.1, 1.0, 1.1, 2.0])
-    stream = Terminal()
-    progress = Progress("a\nb.wav", 441000, 44100, stream, lambda: next(times))
-    for done in (1, 44100, 50000, 88200):
-        progress(done)
-    progress.close()
-    lines = stream.getvalue().split("\r\x1b[K")
-    assert lines == [
-        "",
-        "a\\nb.wav:  10%, real-time factor 1.000, 0:09 left",
-        "a\\nb.wav:  20%, real-time factor 1.000, 0:08 left",
-        "",
-    ]
-
-
-def test_progress_elsewhere_is_plain_and_sparse():
-    times = iter([0.0, 5.0, 12.0, 13.0, 30.0])
-    stream = io.StringIO()
-    progress = Progress("a.wav", 100, 10, stream, lambda: next(times))
-    for done in (10, 20, 30, 200):
-        progress(done)
-    progress.close()
-    assert stream.getvalue().splitlines() == [
-        "a.wav:  20%, real-time factor 6.000, 0:48 left",
-        "a.wav: 100%, real-time factor 1.500, 0:00 left",
-    ]
 
 
 def test_the_table_is_aligned():
@@ -337,8 +288,13 @@ def test_the_table_is_aligned():
     assert clock(3599.6) == "1:00:00"
 
 
-def test_a_song_is_named_once_in_its_error(capsys, song, tmp_path):
-    (job,) = commands.plan([Path("a.wav")], tmp_path, ["vocals"])
-    for text in ("a.wav: broken", "broken"):
-        assert commands._failure(job, ValueError(text)).error == "a.wav: broken"
-        assert capsys.readouterr().err == "mmdense: a.wav: broken\n"
+def test_the_table_tells_what_else_there_is():
+    stems = (StemReport("vocals", "o/vocals.wav", -20.0, 0),)
+    report = SongReport(
+        "a.wav", None, 44100, 2, 441000, 0.5, stems, None, ("cut\nshort",), -1.5, 0.25, 16
+    )
+    assert table(report).splitlines()[3:] == [
+        "  null test: the stems add up to the song within 0.25 steps of 16 bits",
+        "  stems made quieter by 1.50 dB, so that none is clipped",
+        "  warning: cut\\nshort",
+    ]

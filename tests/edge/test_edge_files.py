@@ -10,18 +10,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import audio
-from mmdense_edge.audio import AudioInfo, StemFiles, audio_info, read_blocks, stem_subtype
-from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.files import plan, separate_file
+from mmdense_edge import staging
+from mmdense_edge.audio import read_blocks
+from mmdense_edge.errors import AudioError, Cancelled
+from mmdense_edge.files import separate_file
+from mmdense_edge.form import AudioInfo
+from mmdense_edge.inputs import Song
+from mmdense_edge.jobs import Options, plan
+from mmdense_edge.sums import choose
 
 
 def run(separator, song: Path, out: Path, **options):
-    overwrite = options.pop("overwrite", False)
-    progress = options.pop("progress", None)
+    """Separates a song; what is no option of `Options` chooses the stems or is a callback."""
+    callbacks = {name: options.pop(name, None) for name in ("progress", "cancel")}
+    chosen = {
+        name: options.pop(name) for name in ("residual", "two_stems", "other") if name in options
+    }
     sources = options.pop("sources", separator.sources)
-    (job,) = plan([song], out, sources, **options)
-    return separate_file(separator, job, overwrite=overwrite, progress=progress)
+    whole = options.get("sum_to_mixture", False)
+    parts = choose(separator.sources, sources, sum_to_mixture=whole, **chosen)
+    (job,) = plan([Song(song)], out, parts, Options(**options))
+    return separate_file(separator, job, **callbacks)
 
 
 def everything(folder: Path) -> list[str]:
@@ -105,33 +114,6 @@ def test_levels_are_those_of_the_files(separators, song, tmp_path):
     assert [stem.level_dbfs for stem in report.stems] == [None] * 3
 
 
-def test_songs_that_would_collide_are_refused(tmp_path):
-    songs = [tmp_path / "a" / "Song.wav", tmp_path / "b" / "song.mp3"]
-    with pytest.raises(UsageError, match=r"a/Song.wav and .*b/song.mp3 would both write to"):
-        plan(songs, tmp_path / "out", ["vocals"])
-    with pytest.raises(UsageError, match="would both write"):
-        plan([songs[0], songs[0]], tmp_path / "out", ["vocals"])
-
-
-@pytest.mark.parametrize("name", ["..wav", "...wav"])
-def test_a_song_that_names_no_folder_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match="rename the song"):
-        plan([tmp_path / name], tmp_path / "out", ["vocals"])
-
-
-def test_results_never_replace_what_is_read(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="is read and would be replaced"):
-        plan([tmp_path / "vocals" / "vocals.wav"], Path("."), ["vocals"])
-    references = {"vocals": tmp_path / "out" / "song" / "vocals.wav"}
-    with pytest.raises(UsageError, match="is read and would be replaced"):
-        plan([Path("song.wav")], Path("out"), ["vocals"], references=references)
-    with pytest.raises(UsageError, match="references belong to one song, got 2 songs"):
-        plan([Path("a.wav"), Path("b.wav")], Path("out"), ["vocals"], references=references)
-    with pytest.raises(UsageError, match="one of wav, flac, got 'mp3'"):
-        plan([Path("a.wav")], Path("out"), ["vocals"], file_format="mp3")
-
-
 def test_nothing_is_overwritten_unless_asked(separators, song, tmp_path):
     path, out = song(), tmp_path / "out"
     target = out / "song" / "vocals.wav"
@@ -180,7 +162,7 @@ def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, m
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
         run(separators["shares"], path, out, progress=progress)
-    assert any(name.endswith("vocals.wav") for name in seen)
+    assert any(name.endswith("/2.wav") for name in seen)
     assert everything(tmp_path) == (["deep", "deep/out", "song.wav"] if made else ["song.wav"])
 
 
@@ -190,73 +172,12 @@ def test_a_full_disk_is_one_clear_error(separators, song, tmp_path):
     path = song(audio=np.full((200000, 2), 0.1))
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100000, before[1]))
-        with pytest.raises(AudioError, match=r"cannot write stems below .*space left"):
+        with pytest.raises(AudioError, match=r"cannot write the stems .*is there space left"):
             run(separators["identity"], path, tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert everything(tmp_path) == ["song.wav"]
-
-
-def test_a_rate_that_the_format_lacks_is_one_clear_error(separators, song, tmp_path):
-    path = song(rate=700000)
-    with pytest.raises(AudioError, match="does the format have this sample rate"):
-        run(separators["identity"], path, tmp_path / "out", file_format="flac")
-    assert everything(tmp_path) == ["song.wav"]
-
-
-def test_files_beyond_4_gib_become_rf64(tmp_path, monkeypatch, noise):
-    monkeypatch.setattr(audio, "_RIFF_LIMIT", 1000)
-    info = AudioInfo(44100, 2, 500, "PCM_16")
-    with StemFiles({"vocals": tmp_path / "vocals.wav"}, info, "wav") as files:
-        files.write({"vocals": noise(500)})
-    assert sf.info(tmp_path / "vocals.wav").format == "RF64"
-    assert sf.info(tmp_path / "vocals.wav").frames == 500
-
-
-@pytest.mark.parametrize("content", [b"", b"hello, this is text\n" * 50, b"RIFF\0\0\0\0WAVE"])
-@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.raw", "a"])
-def test_a_file_without_audio_is_refused(tmp_path, content, name):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
-        audio_info(path)
-
-
-def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(AudioError, match="not a regular file"):
-        audio_info(tmp_path)
-    with pytest.raises(AudioError, match="no such file"):
-        audio_info(tmp_path / "none.wav")
-    os.mkfifo(tmp_path / "fifo.wav")
-    with pytest.raises(AudioError, match="not a regular file"):
-        audio_info(tmp_path / "fifo.wav")
-
-
-def test_a_damaged_flac_file_is_refused(separators, song, tmp_path):
-    path = song("a.flac", audio=np.random.default_rng(0).uniform(-0.5, 0.5, (200000, 2)))
-    path.write_bytes(path.read_bytes()[:100000])
-    with pytest.raises(AudioError, match=r"a.flac: "):
-        run(separators["identity"], path, tmp_path / "out")
-    assert everything(tmp_path) == ["a.flac"]
-
-
-def test_an_mp3_file_of_which_the_decoder_reads_a_part_is_refused(tmp_path):
-    """Two bit rates and no length header: the decoder stops at the length it estimated."""
-    generator = np.random.default_rng(0)
-    parts = []
-    for level in (0.0, 0.9):
-        with sf.SoundFile(
-            tmp_path / "a.mp3", "w", 44100, 1, compression_level=level, bitrate_mode="CONSTANT"
-        ) as file:
-            file.write(generator.uniform(-0.5, 0.5, 100000))
-        data = (tmp_path / "a.mp3").read_bytes()
-        # Without its first frame a file has no header that gives the length.
-        parts.append(data[data.index(b"\xff\xfb", 4 + data.index(b"\xff\xfb")) :])
-    path = tmp_path / "joined.mp3"
-    path.write_bytes(parts[0] + parts[1] * 4)
-    with pytest.raises(AudioError, match=r"joined.mp3: the MP3 file gives no length and"):
-        list(read_blocks(path))
 
 
 @pytest.mark.parametrize("name", ["with space.wav", "two\nlines.wav", "ä 音楽 🎵.wav", b"\xff.wav"])
@@ -269,5 +190,130 @@ def test_odd_names_work(separators, song, tmp_path, name):
     assert report.stems[0].file == str(written)
 
 
-def test_subtypes_fall_back_to_16_bits():
-    assert [stem_subtype(s, "flac") for s in ("VORBIS", "MPEG_LAYER_III", "ULAW")] == ["PCM_16"] * 3
+def test_two_stems_and_their_sums(separators, song, tmp_path):
+    path = song()
+    for other in ("sum", "residual"):
+        report = run(separators["shares"], path, tmp_path / other, two_stems="bass", other=other)
+        names = [f"song/{name}.wav" for name in ("bass", "no_bass")]
+        assert everything(tmp_path / other) == ["song", *names]
+        stems = [sf.read(stem.file, dtype="int32")[0] >> 16 for stem in report.stems]
+        difference = sum(stems) - (sf.read(path, dtype="int32")[0] >> 16)
+        # The network's masks add up to one: the sum is the rest but for two roundings.
+        assert np.abs(difference).max() <= (1 if other == "sum" else 0)
+    run(separators["shares"], path, tmp_path / "all")
+    alone = sf.read(tmp_path / "all" / "song" / "bass.wav")[0]
+    np.testing.assert_array_equal(sf.read(tmp_path / "sum" / "song" / "bass.wav")[0], alone)
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+@pytest.mark.parametrize("bit_depth", ["16", "24"])
+def test_stems_made_to_add_up_do(separators, song, tmp_path, file_format, bit_depth):
+    path = song(subtype="PCM_24")
+    report = run(
+        separators["magnitudes"], path, tmp_path / "out",
+        file_format=file_format, bit_depth=bit_depth, sum_to_mixture=True,
+    )  # fmt: skip
+    total = sum(sf.read(stem.file)[0] for stem in report.stems)
+    steps = np.abs(total - sf.read(path)[0]).max() * 2 ** (int(bit_depth) - 1)
+    assert report.null_test == pytest.approx(steps)
+    assert report.null_test_bits == int(bit_depth)
+    assert steps <= (0.5 if bit_depth == "16" else 0)
+
+
+def test_floats_made_to_add_up_do(separators, song, tmp_path):
+    path = song(subtype="DOUBLE")
+    report = run(separators["magnitudes"], path, tmp_path / "out", sum_to_mixture=True)
+    total = sum(sf.read(stem.file)[0] for stem in report.stems)
+    assert np.abs(total - sf.read(path)[0]).max() * 2**23 == pytest.approx(report.null_test)
+    assert report.null_test < 2
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_scaled_stems_are_not_clipped_and_keep_their_balance(
+    separators, song, tmp_path, noise, residual
+):
+    loud = noise(20000, 2) * 4
+    path = song(audio=loud, subtype="FLOAT")
+    run(separators["shares"], path, tmp_path / "float", residual=residual)
+    report = run(
+        separators["shares"], path, tmp_path / "scaled",
+        bit_depth="24", clip="scale", residual=residual,
+    )  # fmt: skip
+    assert [stem.clipped for stem in report.stems] == [0] * len(report.stems)
+    gain = 10 ** (report.gain_db / 20)
+    assert gain < 0.7
+    total, peak = 0, 0.0
+    for stem in report.stems:
+        written = sf.read(stem.file)[0]
+        floats = sf.read(tmp_path / "float" / "song" / Path(stem.file).name)[0]
+        np.testing.assert_allclose(written, gain * floats, atol=2**-22)
+        total, peak = total + written, max(peak, np.abs(written).max())
+    assert 0.999 < peak < 1
+    if residual:
+        assert np.abs(total - gain * sf.read(path)[0]).max() <= 0.51 * 2**-23
+    quiet = run(separators["shares"], song("b.wav"), tmp_path / "quiet", clip="scale")
+    assert quiet.gain_db == 0
+    plain = run(separators["shares"], song("b.wav"), tmp_path / "plain")
+    for scaled, stem in zip(quiet.stems, plain.stems, strict=True):
+        assert Path(scaled.file).read_bytes() == Path(stem.file).read_bytes()
+    assert not [path for path in tmp_path.rglob("*float.wav")]
+
+
+def test_tags_go_along(separators, song, tmp_path):
+    path = song()
+    tags = {"title": "Für Elise", "artist": "B", "album": "C", "date": "1810", "tracknumber": "25"}
+    with sf.SoundFile(path, "w", 44100, 2, format="WAV") as file:
+        for name, text in tags.items():
+            setattr(file, name, text)
+        file.comment = "x" * 2500
+        file.write(np.zeros((2000, 2)))
+    # libsndfile does not write tags of that length into WAV files, so the song is a FLAC file.
+    flac = tmp_path / "tagged.flac"
+    with sf.SoundFile(flac, "w", 44100, 2) as file:
+        for name, text in {**tags, "comment": "x" * 2500, "software": "theirs"}.items():
+            setattr(file, name, text)
+        file.write(np.full((2000, 2), 0.1))
+    for file_format in ("wav", "flac", "ogg"):
+        report = run(separators["identity"], flac, tmp_path / "out", file_format=file_format)
+        with sf.SoundFile(report.stems[0].file) as file:
+            kept = file.copy_metadata()
+        assert {name: kept[name] for name in tags} == tags
+        assert kept.get("comment", "") == ("" if file_format == "wav" else "x" * 2500)
+        lost = ("tags too long for the format: comment",) if file_format == "wav" else ()
+        assert report.warnings == lost
+
+
+def test_too_little_space_is_told_before_the_work(separators, song, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 3 * 80000 - 1})
+    monkeypatch.setattr(staging.shutil, "disk_usage", lambda place: usage)
+    with pytest.raises(AudioError, match=r"the stems need 0 MB, .*out has 0 MB free: make space"):
+        run(separators["shares"], song(), tmp_path / "out")
+    assert everything(tmp_path) == ["song.wav"]
+    usage.free += 1
+    run(separators["shares"], song(), tmp_path / "out")
+    with pytest.raises(AudioError, match="the stems need 1 MB"):
+        run(separators["shares"], song(), tmp_path / "scaled", clip="scale")
+
+
+def test_cancel_leaves_nothing(separators, song, tmp_path):
+    answers = iter([False, False, True])
+    path = song(audio=np.full((200000, 2), 0.1))
+    with pytest.raises(Cancelled):
+        run(separators["shares"], path, tmp_path / "out", cancel=lambda: next(answers))
+    assert everything(tmp_path) == ["song.wav"]
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac", "ogg"])
+@pytest.mark.parametrize("limit", [0, 40, 5000, 50000])
+def test_a_full_disk_at_any_point_leaves_nothing(separators, song, tmp_path, file_format, limit):
+    path = song(audio=np.random.default_rng(0).uniform(-0.5, 0.5, (200000, 2)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        with pytest.raises(AudioError, match="is there space left"):
+            run(separators["identity"], path, tmp_path / "out", file_format=file_format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert everything(tmp_path) == ["song.wav"]

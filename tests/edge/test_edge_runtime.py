@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import ModuleType, SimpleNamespace
@@ -10,20 +11,24 @@ import numpy as np
 import pytest
 from mmdense_edge import runtime
 from mmdense_edge.contract import load_model
-from mmdense_edge.errors import InterpreterError, ModelError
-from mmdense_edge.runtime import Network, interpreter_class
+from mmdense_edge.errors import InterpreterError, ModelError, UsageError
+from mmdense_edge.runtime import Network, free_cores, interpreter_class, what_to_install
 
 
 @pytest.fixture
 def installed(monkeypatch):
     """Pretends that only the given packages are installed."""
 
-    def pretend(*packages: str, broken: str | None = None) -> None:
+    def pretend(
+        *packages: str,
+        broken: str | None = None,
+        error: Exception | None = None,
+    ) -> None:
         def import_module(name: str) -> ModuleType:
             package = name.partition(".")[0]
             assert package in packages, "imported what is not installed"
             if package == broken:
-                raise ImportError("libfoo.so: cannot open")
+                raise error or ImportError(package)
             return SimpleNamespace(Interpreter=f"{package}'s")
 
         monkeypatch.setattr(
@@ -55,16 +60,80 @@ def test_tflite_runtime_with_numpy_2_is_refused_before_it_is_imported(installed,
         interpreter_class()
 
 
-def test_a_broken_interpreter_is_no_reason_to_try_the_next(installed):
-    installed("ai_edge_litert", "tensorflow", broken="ai_edge_litert")
-    with pytest.raises(InterpreterError, match="ai_edge_litert is installed but does not load"):
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("libfoo.so: cannot open"),
+        AttributeError("_ARRAY_API not found"),
+        OSError("[WinError 126] The specified module could not be found"),
+        SystemError("initialization of _multiarray failed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_broken_interpreter_is_no_reason_to_try_the_next(installed, error):
+    installed("ai_edge_litert", "tensorflow", broken="ai_edge_litert", error=error)
+    with pytest.raises(InterpreterError) as caught:
         interpreter_class()
+    rule = "ai_edge_litert is installed but does not work with NumPy"
+    assert str(caught.value).startswith(f"{rule} {np.__version__} ({error}): install it again, or ")
 
 
 def test_no_interpreter_says_what_to_install(installed):
     installed()
-    with pytest.raises(InterpreterError, match="pip install ai-edge-litert"):
+    with pytest.raises(InterpreterError) as caught:
         interpreter_class()
+    assert str(caught.value) == f"no TFLite interpreter is installed: {what_to_install()}"
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version", "wide", "expected"),
+    [
+        ("linux", "x86_64", (3, 14), True, "pip install ai-edge-litert"),
+        ("linux", "aarch64", (3, 10), True, "pip install ai-edge-litert"),
+        ("darwin", "arm64", (3, 13), True, "pip install ai-edge-litert"),
+        ("win32", "AMD64", (3, 12), True, "pip install ai-edge-litert"),
+        ("linux", "x86_64", (3, 9), True, "pip install tflite-runtime 'numpy<2'"),
+        ("linux", "aarch64", (3, 9), True, "pip install tflite-runtime 'numpy<2'"),
+        ("linux", "armv7l", (3, 11), False, "pip install tflite-runtime 'numpy<2'"),
+        ("linux", "aarch64", (3, 11), False, "pip install tflite-runtime 'numpy<2'"),
+        ("darwin", "x86_64", (3, 12), True, "pip install tensorflow"),
+        ("win32", "AMD64", (3, 9), True, "pip install tensorflow"),
+        ("linux", "armv7l", (3, 13), False, "none has wheels for Python 3.13 on linux armv7l"),
+        ("linux", "riscv64", (3, 13), True, "none has wheels for Python 3.13 on linux riscv64"),
+    ],
+)
+def test_what_to_install_has_wheels_there(monkeypatch, system, machine, version, wide, expected):
+    described = SimpleNamespace(
+        platform=system, version_info=(*version, 1), maxsize=(1 << (63 if wide else 31)) - 1
+    )
+    monkeypatch.setattr(runtime, "sys", described)
+    monkeypatch.setattr(runtime, "platform", SimpleNamespace(machine=lambda: machine))
+    assert what_to_install().startswith(expected)
+
+
+def test_a_clash_that_shows_in_the_constructor_says_what_to_install(monkeypatch, model_path):
+    def interpreter(**_):
+        raise SystemError("_ARRAY_API is not PyCapsule object")
+
+    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
+    with pytest.raises(InterpreterError, match=r"does not work with NumPy .*_ARRAY_API.*install"):
+        Network(load_model(model_path("identity")))
+
+
+def test_tflite_runtime_is_refused_more_threads_than_cores(monkeypatch, model_path):
+    _, interpreter = interpreter_class()
+    model = load_model(model_path("identity"))
+    monkeypatch.setattr(runtime, "free_cores", lambda: 2)
+    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
+    assert Network(model, num_threads=2).num_threads == 2
+    with pytest.raises(UsageError, match=r"threads may be 2 at most, .* got 3"):
+        Network(model, num_threads=3)
+    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("ai_edge_litert", interpreter))
+    assert Network(model, num_threads=3).num_threads == 3
+
+
+def test_the_cores_of_this_process_are_counted():
+    assert 1 <= free_cores() <= os.cpu_count()
 
 
 def test_masks_are_multiplied_with_the_mixture(model_path, noise):

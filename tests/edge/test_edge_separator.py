@@ -186,6 +186,7 @@ def test_an_answer_of_nan_is_refused(separators, noise):
         separators["identity"].separate(noise(20000).astype(np.float64) * 6e38, 44100)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("rate", [44100, 48000])
 def test_memory_does_not_grow_with_length(separators, noise, rate):
     block = noise(10000)

@@ -88,7 +88,9 @@ def test_analysis_in_blocks_equals_analysis_at_once(transform, num_samples, cuts
     analysis = Analysis(transform, 1)
     parts = [analysis.push(audio[part]) for part in split(num_samples, cuts)]
     spectra = np.concatenate([*parts, analysis.finish()])
-    np.testing.assert_array_equal(spectra, stft(audio, transform))
+    assert spectra.shape == (transform.num_frames(num_samples), transform.num_bins, 1)
+    # NumPy transforms several frames at once, and on Arm one frame rounds otherwise than several.
+    np.testing.assert_allclose(spectra, stft(audio, transform), atol=2e-6, rtol=0)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,7 +105,7 @@ def test_synthesis_in_blocks_equals_synthesis_at_once(transform, num_samples, cu
     parts = [synthesis.push(spectra[part]) for part in split(len(spectra), cuts)]
     assert sum(map(len, parts)) <= num_samples
     result = np.concatenate([*parts, synthesis.finish(num_samples)])
-    np.testing.assert_array_equal(result, istft(spectra, transform, num_samples))
+    np.testing.assert_allclose(result, istft(spectra, transform, num_samples), atol=1e-6, rtol=0)
 
 
 def test_streams_hold_less_than_three_frames():

@@ -1,0 +1,100 @@
+"""Writes the reference vector beside this file: what an app's own implementation is checked with.
+
+Run: python docs/apps/make_vector.py
+
+Needs the runner (`pip install ./edge`), no TensorFlow. docs/apps.md explains the files.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from mmdense_edge import Separator
+from mmdense_edge.contract import Contract
+from mmdense_edge.runtime import SIGNATURE, interpreter_class
+from mmdense_edge.transform import stft
+
+HERE = Path(__file__).parent
+MODEL = HERE.parents[1] / "tests" / "edge" / "data" / "apps.tflite"
+NUM_SAMPLES = 5000
+
+
+def mixture(sample_rate: int) -> np.ndarray:
+    """Returns two decaying tones with noise; the right channel starts in silence.
+
+    Shape (num_samples, 2), float32, multiples of 1 / 32768, so that 16 bits hold them exactly.
+    """
+    time = np.arange(NUM_SAMPLES) / sample_rate
+    noise = np.random.default_rng(2017).uniform(-0.05, 0.05, (NUM_SAMPLES, 2))
+    left = 0.5 * np.exp(-12 * time) * np.sin(2 * np.pi * 220 * time)
+    right = 0.4 * np.exp(-5 * time) * np.sin(2 * np.pi * 3520 * time)
+    audio = np.stack([left, right], axis=1) + noise
+    audio[: NUM_SAMPLES // 2, 1] = 0
+    return (np.round(audio * 32768) / 32768).astype(np.float32)
+
+
+def windows(contract: Contract, num_frames: int) -> list[dict[str, int]]:
+    """Returns where the network's windows start, and which frames each of them decides."""
+    return [
+        {
+            "first_frame": first - contract.context_frames,
+            "decides_from": first,
+            "decides_to": min(first + contract.step_frames, num_frames),
+        }
+        for first in range(0, num_frames, contract.step_frames)
+    ]
+
+
+def main(folder: Path = HERE) -> None:
+    """Writes the files.
+
+    Args:
+        folder: where to; it must exist.
+    """
+    separator = Separator(MODEL)
+    contract = separator.contract
+    audio = mixture(contract.sample_rate)
+    magnitude = np.abs(stft(audio, contract.transform))
+    silence = np.zeros((contract.context_frames, *magnitude.shape[1:]), np.float32)
+    first = np.concatenate([silence, magnitude])[: contract.frames, : contract.bins]
+    source = contract.sources[0]
+    arrays = {"magnitude": magnitude, "input": first, f"mask_{source}": answer(first, source)}
+    shutil.copyfile(MODEL, folder / "model.tflite")
+    sf.write(folder / "mixture.wav", audio, contract.sample_rate, subtype="PCM_16")
+    for name, stem in separator.separate(audio, contract.sample_rate).items():
+        sf.write(folder / f"{name}.wav", stem, contract.sample_rate, subtype="FLOAT")
+    for name, array in arrays.items():
+        array.astype("<f4").tofile(folder / f"{name}.f32")
+    _write_json(folder, contract, arrays)
+
+
+def answer(window: np.ndarray, source: str) -> np.ndarray:
+    """Returns the bare network's answer for one source, shape (frames, bins, channels)."""
+    _, interpreter = interpreter_class()
+    # The whole file, contract and all: what an app would load.
+    network = interpreter(model_path=str(MODEL))
+    network.allocate_tensors()
+    answers: dict[str, np.ndarray] = network.get_signature_runner(SIGNATURE)(mixture=window[None])
+    return answers[source][0]
+
+
+def _write_json(folder: Path, contract: Contract, arrays: dict[str, np.ndarray]) -> None:
+    shapes: dict[str, Any] = {f"{name}.f32": array.shape for name, array in arrays.items()}
+    described = {
+        "num_samples": NUM_SAMPLES,
+        "num_frames": len(arrays["magnitude"]),
+        "float32_little_endian": shapes,
+        "windows": windows(contract, len(arrays["magnitude"])),
+        "largest_difference": {"magnitude": 1e-3, "mask": 1e-4, "stems": 1e-4},
+    }
+    text = json.dumps(described, indent=1) + "\n"
+    (folder / "vector.json").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Separates an excerpt with several models; run natively and emulated, to compare both.
+
+Run: python separate.py OUT SONG MODEL...
+
+Writes OUT/MODEL/SONG/SOURCE.wav with the command `mmdense separate`, and for a quantized model
+OUT/MODEL.npz with the masks or magnitudes that its network answers to one window.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmdense_edge.cli import main as mmdense
+from mmdense_edge.contract import Contract, load_model
+from mmdense_edge.runtime import Network
+
+
+def probe(contract: Contract) -> np.ndarray:
+    """Returns a window's magnitude, all of it powers of two, falling off as music does.
+
+    Multiplying a mask by a power of two, and dividing by it again, rounds nothing.
+    """
+    generator = np.random.default_rng(0)
+    slope = 300 / (1 + np.arange(contract.bins)) ** 0.9
+    shape = (contract.frames, contract.bins, contract.channels)
+    magnitude = generator.rayleigh(size=shape) * slope[:, None]
+    return np.exp2(np.round(np.log2(magnitude))).astype(np.float32)
+
+
+def answers(path: Path) -> dict[str, Any]:
+    """Returns for each source what a model's network answers to `probe`, before any product."""
+    model = load_model(path)
+    magnitude = probe(model.contract)
+    factor = magnitude if model.contract.output == "mask" else np.float32(1)
+    return {
+        source: estimate / factor for source, estimate in Network(model)(magnitude.copy()).items()
+    }
+
+
+def main(out: str, song: str, *models: str) -> int:
+    """Separates with each model; returns the first exit code that is not 0."""
+    for model in map(Path, models):
+        folder = Path(out) / model.stem
+        command = ["separate", song, "-o", str(folder), "--model", str(model), "--quiet"]
+        code = mmdense([*command, "--overwrite"])
+        if code:
+            return code
+        if load_model(model).contract.precision != "float32":
+            np.savez(folder.with_suffix(".npz"), **answers(model))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,133 @@
+"""All files of a song, or none: they are written aside and moved to their places together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmdense_edge.errors import AudioError
+
+PREFIX = ".mmdense-"
+
+
+def check_targets(targets: Sequence[Path], overwrite: bool) -> None:
+    """Checks that results can take their places.
+
+    Args:
+        targets: the files to be.
+        overwrite: files may be replaced.
+
+    Raises:
+        AudioError: a result exists, is a folder, or its name is too long.
+    """
+    for target in targets:
+        try:
+            target.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise AudioError(
+                f"{target} cannot be written ({error.strerror}): choose another folder (-o) or name"
+            ) from error
+        if target.is_dir():
+            raise AudioError(f"{target} is a folder: choose another folder (-o)")
+        if not overwrite:
+            raise AudioError(f"{target} exists: choose another folder (-o) or pass --overwrite")
+
+
+def check_space(out: Path, num_bytes: int) -> None:
+    """Checks before the work that the results will find space.
+
+    Args:
+        out: the output folder, which may not exist yet.
+        num_bytes: needed at least.
+
+    Raises:
+        AudioError: less is free.
+    """
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if free < num_bytes:
+        raise AudioError(
+            f"the stems need {num_bytes / 1e6:.0f} MB, {out} has {free / 1e6:.0f} MB free: "
+            "make space, choose another folder (-o), fewer sources or --format flac"
+        )
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """Makes a temporary folder in `out`; takes it away again, and after an error `out` too.
+
+    Args:
+        out: the output folder; made where it does not exist.
+
+    Raises:
+        AudioError: nothing can be written there.
+    """
+    made = missing_folders(out)
+    try:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            aside = tempfile.TemporaryDirectory(prefix=PREFIX, dir=out)
+        except OSError as error:
+            raise AudioError(
+                f"cannot write to {out} ({error.strerror}): choose another folder (-o)"
+            ) from error
+        with aside as folder:
+            yield Path(folder)
+    except BaseException:
+        remove_empty(made)
+        raise
+
+
+def missing_folders(out: Path) -> list[Path]:
+    """Returns a folder and those above it that do not exist, the lowest first."""
+    return [folder for folder in (out, *out.parents) if not folder.exists()]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Removes folders that are empty, in this order."""
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
+    """Moves files to their places: all, or after an error none.
+
+    Args:
+        moves: for each finished file its place.
+        aside: a folder on the same disk, for what is replaced, until all is done.
+        overwrite: files may be replaced.
+
+    Raises:
+        AudioError: a file exists meanwhile, or cannot be moved.
+    """
+    check_targets(list(moves.values()), overwrite)
+    undo: list[tuple[Path, Path | None]] = []
+    made: list[Path] = []
+    try:
+        for number, (source, target) in enumerate(moves.items()):
+            made[:0] = missing_folders(target.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            kept = aside / f"kept-{number}" if os.path.lexists(target) else None
+            if kept is not None:
+                os.replace(target, kept)
+            undo.append((target, kept))
+            os.replace(source, target)
+    except BaseException as error:
+        for target, kept in undo:
+            target.unlink(missing_ok=True)
+            if kept is not None:
+                os.replace(kept, target)
+        remove_empty(sorted(made, reverse=True))
+        if isinstance(error, OSError):
+            raise AudioError(
+                f"cannot write {error.filename2 or error.filename} ({error.strerror}): "
+                "choose another folder (-o)"
+            ) from error
+        raise

@@ -1,0 +1,93 @@
+"""The number formats of an exported model, and what each must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keras_mmdense.errors import ExportError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """One number format.
+
+    Args:
+        name: As in the contract.
+        weight_bytes: Bytes of a stored weight.
+        music: Whether it needs music to measure the ranges of the inner values.
+        depth_to_space: Whether up-sampling is a 1x1 convolution and depth-to-space; else a
+            transposed convolution, which the quantizer of whole graphs knows.
+        depthwise_norms: Whether batch normalisation before ReLU becomes a depthwise convolution;
+            with float values and 8-bit weights that would leave the fast path.
+        thresholds: Least `snr_db` against Keras per source, largest `max_error` as a share of the
+            largest value, largest `sdr_loss_db` against float32 on real music.
+    """
+
+    name: str
+    weight_bytes: int
+    music: bool
+    depth_to_space: bool
+    depthwise_norms: bool
+    thresholds: Mapping[str, float]
+
+
+PRECISIONS = {
+    p.name: p
+    for p in (
+        Precision("float32", 4, False, True, True, {"snr_db": 80, "max_error": 1e-4}),
+        Precision("float16", 2, False, True, True, {"snr_db": 45, "sdr_loss_db": 0.01}),
+        Precision("dynamic", 1, False, True, False, {"snr_db": 25, "sdr_loss_db": 0.1}),
+        Precision("int8-weights", 1, False, True, True, {"snr_db": 25, "sdr_loss_db": 0.1}),
+        Precision("int8", 1, True, False, True, {"snr_db": 18, "sdr_loss_db": 0.1}),
+        Precision("int16x8", 1, True, False, True, {"snr_db": 20, "sdr_loss_db": 0.1}),
+    )
+}
+FIGURES = ("snr_db", "max_error", "sdr_loss_db")
+
+
+def choose(precision: str | Sequence[str]) -> list[Precision]:
+    """Return the precisions asked for.
+
+    Raises:
+        ExportError: None, an unknown one, or one twice.
+    """
+    names = [precision] if isinstance(precision, str) else list(precision)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(PRECISIONS):
+        raise ExportError(
+            f"precision must be one or several of {', '.join(PRECISIONS)}; received {names}."
+        )
+    return [PRECISIONS[name] for name in names]
+
+
+def thresholds_of(
+    precision: Precision, given: Mapping[str, Mapping[str, float]] | None
+) -> dict[str, float]:
+    """Return the thresholds of a precision, with those given in place of the defaults.
+
+    Raises:
+        ExportError: Unknown precisions or figures.
+    """
+    given = given or {}
+    unknown = set(given) - set(PRECISIONS) | {
+        f for t in given.values() for f in set(t) - {*FIGURES}
+    }
+    if unknown:
+        raise ExportError(
+            f"thresholds are given as {{precision: {{figure: number}}}} with the figures "
+            f"{', '.join(FIGURES)}; received {sorted(unknown)}."
+        )
+    return {**precision.thresholds, **given.get(precision.name, {})}
+
+
+def failures(figures: Mapping[str, float], thresholds: Mapping[str, float]) -> list[str]:
+    """Name the figures that miss their thresholds; NaN always does."""
+    missed = []
+    for name, limit in thresholds.items():
+        if name not in figures:
+            continue
+        holds = figures[name] >= limit if name == "snr_db" else figures[name] <= limit
+        if not holds:
+            word = "at least" if name == "snr_db" else "at most"
+            missed.append(f"{name} must be {word} {limit:g}; received {figures[name]:.4g}")
+    return missed

@@ -1,0 +1,198 @@
+"""Reading: every format to its end, what is cut short is told, what is no audio is refused."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.errors import AudioError
+
+SAMPLES = 50000
+TAGS = {"title": "Tä", "artist": "A", "comment": "C"}
+
+
+@pytest.fixture
+def write(tmp_path, noise):
+    """Writes seeded noise in a format, with tags where it has them."""
+
+    def make(name: str, file_format: str | None = None, subtype: str | None = None) -> Path:
+        path = tmp_path / name
+        rate = 48000 if subtype == "OPUS" else 44100
+        with sf.SoundFile(path, "w", rate, 2, format=file_format, subtype=subtype) as file:
+            if file_format not in ("W64", "AU"):
+                for tag, text in TAGS.items():
+                    setattr(file, tag, text)
+            file.write(noise(SAMPLES))
+        return path
+
+    return make
+
+
+FORMATS = [
+    ("a.wav", "WAV", "PCM_16"),
+    ("f.wav", "WAV", "FLOAT"),
+    ("x.wav", "WAVEX", "PCM_24"),
+    ("a.rf64", "RF64", "PCM_16"),
+    ("a.w64", "W64", "PCM_16"),
+    ("a.aiff", "AIFF", "PCM_16"),
+    ("a.au", "AU", "PCM_16"),
+    ("a.caf", "CAF", "PCM_24"),
+    ("a.flac", "FLAC", "PCM_16"),
+    ("a.ogg", "OGG", "VORBIS"),
+    ("a.opus", "OGG", "OPUS"),
+    ("a.mp3", "MP3", "MPEG_LAYER_III"),
+]
+
+
+def read(path: Path, **options) -> np.ndarray:
+    return np.concatenate(list(read_blocks(path, **options)))
+
+
+@pytest.mark.parametrize(("name", "file_format", "subtype"), FORMATS)
+def test_a_whole_file_is_read_whole(write, name, file_format, subtype):
+    path = write(name, file_format, subtype)
+    info = audio_info(path)
+    assert (info.channels, info.num_samples, info.subtype) == (2, SAMPLES, subtype)
+    audio = read(path)
+    assert audio.shape == (SAMPLES, 2)
+    assert audio.dtype == np.float32
+    np.testing.assert_array_equal(read(path, dtype="float64"), sf.read(path)[0])
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.ogg", "a.rf64", "a.caf"])
+def test_tags_are_read(write, name):
+    file_format = next(row[1] for row in FORMATS if row[0] == name)
+    assert audio_info(write(name, file_format)).tags == TAGS
+
+
+@pytest.mark.parametrize(("name", "file_format", "subtype"), FORMATS)
+@pytest.mark.parametrize("part", [0.5, 0.9])
+def test_a_file_cut_short_is_refused_or_told(write, name, file_format, subtype, part):
+    path = write(name, file_format, subtype)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    if file_format == "CAF" or subtype == "OPUS":
+        # libsndfile itself refuses these.
+        with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
+            read(path)
+        return
+    with pytest.raises(AudioError, match=f"{name}: .*--allow-truncated to take what is there"):
+        read(path)
+    told: list[str] = []
+    audio = read(path, damaged=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"{path}: ")
+    assert 0.2 * SAMPLES < len(audio) < SAMPLES
+
+
+@pytest.mark.parametrize("missing", [1, 3, 4, 5, 400])
+@pytest.mark.parametrize(("name", "file_format", "subtype"), FORMATS[:8])
+def test_one_missing_sample_is_noticed(write, name, file_format, subtype, missing):
+    path = write(name, file_format, subtype)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with pytest.raises(AudioError, match=f"{name}: (cut short|cannot be read)"):
+        read(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFF80, 0x80000000])
+def test_a_wav_file_that_was_piped_is_whole(write, size):
+    path = write("a.wav")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", size)
+    data[4:8] = struct.pack("<I", size)
+    path.write_bytes(data)
+    assert len(read(path)) == SAMPLES
+
+
+def test_a_promise_near_no_limit_is_a_promise(write):
+    path = write("a.wav")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", 3_000_000_000)
+    path.write_bytes(data)
+    with pytest.raises(AudioError, match="promises 3000000000 bytes, the file holds 200000"):
+        read(path)
+
+
+def test_what_follows_the_audio_is_no_damage(write):
+    for name, file_format, subtype in FORMATS[:2]:
+        path = write(name, file_format, subtype)
+        path.write_bytes(path.read_bytes() + b"junk" * 100)
+        assert len(read(path)) == SAMPLES
+    path = write("riff.wav")
+    data = bytearray(path.read_bytes())
+    data[4:8] = struct.pack("<I", len(data) + 1000)  # some programs count wrongly
+    path.write_bytes(data)
+    assert len(read(path)) == SAMPLES
+
+
+def test_an_ogg_file_needs_its_end(write):
+    path = write("a.ogg", "OGG", "VORBIS")
+    assert len(read(path)) == SAMPLES
+    data = path.read_bytes()
+    # The mark of the last page taken away.
+    at = data.rindex(b"OggS") + 5
+    path.write_bytes(data[:at] + bytes([data[at] & ~4]) + data[at + 1 :])
+    with pytest.raises(AudioError, match=r"a.ogg: (cut short: the Ogg stream has no end|damaged)"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"hello, this is text\n" * 50, b"RIFF\0\0\0\0WAVE"])
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.raw", "a"])
+def test_a_file_without_audio_is_refused(tmp_path, content, name):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
+        audio_info(path)
+    path.write_bytes(b"")
+    with pytest.raises(AudioError, match=f"{name}: cannot be read as audio: the file is empty"):
+        audio_info(path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(AudioError, match="not a regular file"):
+        audio_info(tmp_path)
+    with pytest.raises(AudioError, match="no such file"):
+        audio_info(tmp_path / "none.wav")
+    os.mkfifo(tmp_path / "fifo.wav")
+    with pytest.raises(AudioError, match="not a regular file"):
+        audio_info(tmp_path / "fifo.wav")
+
+
+def test_an_mp3_file_of_which_the_decoder_reads_a_part_is_refused(tmp_path):
+    """Two bit rates and no length header: the decoder stops at the length it estimated."""
+    generator = np.random.default_rng(0)
+    parts = []
+    for level in (0.0, 0.9):
+        with sf.SoundFile(
+            tmp_path / "a.mp3", "w", 44100, 1, compression_level=level, bitrate_mode="CONSTANT"
+        ) as file:
+            file.write(generator.uniform(-0.5, 0.5, 100000))
+        data = (tmp_path / "a.mp3").read_bytes()
+        # Without its first frame a file has no header that gives the length.
+        parts.append(data[data.index(b"\xff\xfb", 4 + data.index(b"\xff\xfb")) :])
+    path = tmp_path / "joined.mp3"
+    path.write_bytes(parts[0] + parts[1] * 4)
+    with pytest.raises(AudioError, match=r"joined.mp3: the MP3 file gives no length and"):
+        read(path)
+    path.write_bytes(parts[0])
+    assert len(read(path)) > 99000
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_length_header_behind_a_long_tag_is_found(write, tagged):
+    path = write("a.mp3", "MP3", "MPEG_LAYER_III")
+    data = path.read_bytes()
+    if tagged:
+        tag = b"ID3\x04\0\0" + bytes([0, 2, 0, 0])  # 32768 bytes
+        data = tag + bytes(32768) + data[data.index(b"\xff\xfb") :]
+    path.write_bytes(data)
+    assert len(read(path)) == SAMPLES
+    path.write_bytes(data[: len(data) * 3 // 4])
+    with pytest.raises(AudioError, match=rf"ends after \d+ of {SAMPLES} samples"):
+        read(path)

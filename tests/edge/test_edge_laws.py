@@ -1,0 +1,146 @@
+"""The laws of file-to-file separation, over lengths, rates, channels, depths and block sizes.
+
+The length is exact; stems and residual are the mixture to one step of the output depth; a stream
+in any blocks is the whole track; a file is what the Python call gives, rounded.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge import audio
+from mmdense_edge.files import separate_file
+from mmdense_edge.inputs import Song
+from mmdense_edge.jobs import Options, plan
+from mmdense_edge.sums import choose
+
+LENGTHS = st.one_of(
+    st.integers(1, 400),
+    st.integers(1, 30000),
+    st.sampled_from([1, 2, 95, 96, 97, 767, 768, 769, 1023, 1024, 1025, 8192, 16384, 16385]),
+)
+RATES = st.sampled_from([1000, 8000, 11025, 16000, 22050, 44099, 44100, 48000, 96000, 192000])
+CHANNELS = st.sampled_from([1, 1, 2, 2, 2, 3, 5, 6, 8])
+BITS = {"16": 16, "24": 24}
+
+examples = settings(max_examples=40, deadline=None)
+
+
+def generated(seed: int, num_samples: int, channels: int, level: float) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return np.clip(generator.normal(0, level, (num_samples, channels)), -1, 1 - 2**-23)
+
+
+def run(separator, folder: Path, song: Path, parts, options: Options) -> dict[str, Path]:
+    (job,) = plan([Song(song)], folder / "out", parts, options)
+    report = separate_file(separator, job)
+    return {stem.source: Path(stem.file) for stem in report.stems}
+
+
+def steps(path: Path, bits: int) -> np.ndarray:
+    """Returns a file's samples as whole steps."""
+    return sf.read(path, dtype="int32", always_2d=True)[0].astype(np.int64) >> (32 - bits)
+
+
+@examples
+@given(
+    model=st.sampled_from(["mono", "mono", "magnitudes"]),
+    num_samples=LENGTHS,
+    rate=RATES,
+    channels=CHANNELS,
+    bit_depth=st.sampled_from(list(BITS)),
+    file_format=st.sampled_from(["wav", "flac"]),
+    way=st.sampled_from(["residual", "sum_to_mixture", "two_stems"]),
+    level=st.sampled_from([1e-3, 0.1, 0.4]),
+    block=st.sampled_from([7, 333, 4096, 65536]),
+    seed=st.integers(0, 999),
+)
+def test_stems_are_as_long_as_the_song_and_add_up_to_it(
+    separators, model, num_samples, rate, channels, bit_depth, file_format, way, level, block, seed
+):
+    separator, bits = separators[model], BITS[bit_depth]
+    options = Options(
+        file_format=file_format, bit_depth=bit_depth, sum_to_mixture=way == "sum_to_mixture"
+    )
+    parts = choose(
+        separator.sources,
+        separator.sources,
+        residual=way == "residual",
+        two_stems=separator.sources[0] if way == "two_stems" else None,
+        sum_to_mixture=way == "sum_to_mixture",
+    )
+    whole, audio.BLOCK = audio.BLOCK, max(block, num_samples // 500)
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            song = Path(name) / "song.wav"
+            samples = generated(seed, num_samples, channels, level)
+            sf.write(song, samples, rate, subtype=f"PCM_{bit_depth}")
+            stems = run(separator, Path(name), song, parts, options)
+            total = np.zeros((num_samples, channels), np.int64)
+            for path in stems.values():
+                info = sf.info(path)
+                assert (info.samplerate, info.channels, info.frames) == (
+                    rate,
+                    channels,
+                    num_samples,
+                )
+                total += steps(path, bits)
+            assert np.abs(total - steps(song, bits)).max() <= 1
+    finally:
+        audio.BLOCK = whole
+
+
+@examples
+@given(
+    model=st.sampled_from(["mono", "shares"]),
+    num_samples=LENGTHS,
+    rate=RATES,
+    channels=CHANNELS,
+    sizes=st.lists(st.integers(0, 9000), max_size=8),
+    residual=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_a_stream_in_any_blocks_is_the_whole_track(
+    separators, model, num_samples, rate, channels, sizes, residual, seed
+):
+    samples = generated(seed, num_samples, channels, 0.2).astype(np.float32)
+    blocks = np.split(samples, np.minimum(np.cumsum(sizes, dtype=int), num_samples))
+    separator = separators[model]
+    parts = list(separator.stream(blocks, rate, channels, residual=residual))
+    whole = separator.separate(samples, rate, residual=residual)
+    for name, stem in whole.items():
+        joined = np.concatenate([part[name] for part in parts])
+        assert joined.shape == stem.shape == (num_samples, channels)
+        np.testing.assert_allclose(joined, stem, atol=1e-4, rtol=0)
+    if residual:
+        total = sum(stem.astype(np.float64) for stem in whole.values())
+        np.testing.assert_allclose(total, samples, atol=2**-23, rtol=0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    num_samples=LENGTHS,
+    rate=RATES,
+    channels=CHANNELS,
+    bit_depth=st.sampled_from(["16", "24", "32f"]),
+    seed=st.integers(0, 99),
+)
+def test_a_file_is_the_python_call_rounded(
+    separators, num_samples, rate, channels, bit_depth, seed
+):
+    separator = separators["mono"]
+    with tempfile.TemporaryDirectory() as name:
+        song = Path(name) / "song.wav"
+        sf.write(song, generated(seed, num_samples, channels, 0.1), rate, subtype="PCM_24")
+        samples = sf.read(song, dtype="float32", always_2d=True)[0]
+        parts = choose(separator.sources, separator.sources)
+        stems = run(separator, Path(name), song, parts, Options(bit_depth=bit_depth))
+        for source, expected in separator.separate(samples, rate).items():
+            written = sf.read(stems[source], always_2d=True)[0]
+            step = 2.0 ** (1 - BITS.get(bit_depth, 24))
+            assert np.abs(written - np.clip(expected, -1, 1)).max() <= 0.5 * step + 1e-6

@@ -1,0 +1,276 @@
+"""Sound cards: a stand-in for the module sounddevice, whose callbacks the tests call."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import types
+
+import numpy as np
+import pytest
+from mmdense_edge import devices
+from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.live_drivers import Clock, run_card
+from mmdense_edge.live_engine import LiveEngine
+from mmdense_edge.live_input import reblock
+from mmdense_edge.live_plan import make_plan
+from mmdense_edge.mixer import Mixer
+
+BLOCK = 512
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class FakeStream:
+    """What the card was opened with; `fire` is one callback."""
+
+    def __init__(self, sides: str, latency: object, **form: object) -> None:
+        self.sides, self.form, self.latency = sides, form, latency
+        self.started = self.closed = False
+        self.position = 0
+        self.played: list[np.ndarray] = []
+
+    def start(self) -> None:
+        self.started = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def fire(self, recorded: np.ndarray, status: object = None) -> None:
+        assert (self.started, self.closed) == (True, False)
+        buffers = []
+        if "input" in self.sides:
+            block = recorded[self.position :][:BLOCK].copy()
+            buffers.append(np.pad(block, ((0, BLOCK - len(block)), (0, 0))))
+        if "output" in self.sides:
+            buffers.append(np.full((BLOCK, self.form["channels"]), np.nan, np.float32))
+            self.played.append(buffers[-1])
+        self.position += BLOCK
+        self.form["callback"](*buffers, BLOCK, None, status)
+        if "input" in self.sides:
+            buffers[0].fill(np.nan)  # PortAudio takes its buffer back
+
+
+class FakeSoundDevice(types.ModuleType):
+    """One card with two channels at 44100 and 48000 Hz, its own rate 48000; one mono microphone."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self, rates: tuple[int, ...] = (44100, 48000)) -> None:
+        super().__init__("sounddevice")
+        self.rates = rates
+        self.streams: list[FakeStream] = []
+        self.cards = [("USB card", 2, 2), ("microphone", 1, 0)]
+
+    def query_devices(self, device=None, kind=None):
+        if kind is None:
+            return Listing(self.cards)
+        if isinstance(device, str):
+            matches = [n for n, card in enumerate(self.cards) if device in card[0]]
+            if not matches:
+                raise ValueError(f"No {kind} device matching {device!r}")
+            device = matches[0]
+        if device is None:
+            device = 0
+        if device >= len(self.cards):
+            raise PortAudioError(f"Error querying device {device}")
+        name, inputs, outputs = self.cards[device]
+        return {"name": name, "index": device, "default_samplerate": 48000.0,
+                "max_input_channels": inputs, "max_output_channels": outputs}  # fmt: skip
+
+    def check_input_settings(self, device, channels, dtype, samplerate):
+        self._check(self.cards[device][1], channels, samplerate)
+
+    def check_output_settings(self, device, channels, dtype, samplerate):
+        self._check(self.cards[device][2], channels, samplerate)
+
+    def _check(self, most, channels, rate):
+        if channels > most:
+            raise PortAudioError("Invalid number of channels [PaErrorCode -9998]")
+        if rate not in self.rates:
+            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+
+    def _open(self, sides, latency, form):
+        self.streams.append(FakeStream(sides, latency, **form))
+        return self.streams[-1]
+
+    def Stream(self, **form):
+        return self._open("input output", (0.01, 0.02), form)
+
+    def InputStream(self, **form):
+        return self._open("input", 0.01, form)
+
+    def OutputStream(self, **form):
+        return self._open("output", 0.02, form)
+
+
+class Listing(list):
+    def __str__(self) -> str:
+        return "\n".join(f"> {n} {card[0]}" for n, card in enumerate(self))
+
+
+@pytest.fixture
+def module(monkeypatch):
+    fake = FakeSoundDevice()
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    return fake
+
+
+def open_card(records="", plays="", **options):
+    form = {"model_rate": 44100, "rate": None, "channels": None, "block": BLOCK, **options}
+    return devices.Card(records, plays, **form)
+
+
+@pytest.fixture
+def through(module, separators):
+    """Runs audio through a card; all gains are 1, so that the output is the mixture."""
+
+    def run(card, audio, blocks=None, write=None, stop_after=None, per_poll=3, **options):
+        separator = separators["shares"]
+        plan = make_plan(
+            separator.contract, card.sample_rate, card.channels, block=BLOCK, step_frames=4
+        )
+        gains = dict.fromkeys((*separator.sources, "residual"), 1.0)
+        engine = LiveEngine(separator.network, plan, Mixer(gains, card.sample_rate), True)
+        polls = iter(range(stop_after) if stop_after is not None else range(10**6))
+
+        def sleep(_: float) -> None:
+            for _ in range(per_poll):
+                module.streams[-1].fire(audio)
+            engine.work()
+
+        run_card(
+            engine, card, blocks, write, lambda: next(polls, None) is not None,
+            clock=Clock(sleep=sleep), **options,
+        )  # fmt: skip
+        return engine
+
+    return run
+
+
+def test_from_card_to_card(through, module, noise):
+    audio = noise(40000)
+    card = open_card()
+    engine = through(card, audio, limit=30000)
+    (stream,) = module.streams
+    assert stream.form["device"] == (0, 0)
+    assert (stream.form["samplerate"], stream.form["channels"]) == (44100, 2)
+    assert (stream.form["blocksize"], stream.form["dtype"]) == (BLOCK, "float32")
+    assert stream.closed
+    assert card.delay_seconds == pytest.approx(0.03)
+    played = np.concatenate(stream.played)
+    latency = engine.plan.latency
+    assert not played[:latency].any()
+    assert np.abs(played[latency:][:30000] - audio[:30000]).max() < 1e-5
+    assert not played[latency + 30000 :].any()
+    assert engine.player.counts.dropouts == 0
+
+
+def test_from_a_file_to_the_card(through, module, noise):
+    audio = noise(20001)
+    card = open_card(records=None, rate=48000, channels=2)
+    engine = through(card, None, blocks=reblock([audio], BLOCK))
+    played = np.concatenate(module.streams[0].played)
+    assert np.abs(played[engine.plan.latency :][:20001] - audio).max() < 1e-5
+    assert (module.streams[0].sides, engine.player.counts.captured) == ("output", 20001)
+    assert card.faults == 0
+
+
+def test_from_the_card_to_a_file(through, module, noise):
+    audio, written = noise(30000, 1), []
+    card = open_card(records="microphone", plays=None)
+    assert card.channels == 1
+    engine = through(card, audio, write=written.append, limit=20001)
+    assert module.streams[0].form["device"] == 1
+    assert np.concatenate(written).shape == (20001, 1)
+    assert np.abs(np.concatenate(written) - audio[:20001]).max() < 1e-5
+    assert engine.player.finished
+
+
+def test_the_run_ends_when_it_is_asked_to(through, module, noise):
+    engine = through(open_card(), noise(90000), stop_after=5)
+    assert engine.player.counts.captured == 5 * 3 * BLOCK
+    assert module.streams[0].closed
+
+
+def test_a_file_that_is_read_too_slowly_is_counted(through, module, noise):
+    """More callbacks between two polls than blocks are fetched in advance."""
+    audio = noise(100 * BLOCK)
+    card = open_card(records=None, rate=44100, channels=2)
+    engine = through(card, None, blocks=reblock([audio], BLOCK), per_poll=70)
+    assert card.faults == 6
+    played = np.concatenate(module.streams[0].played)
+    assert engine.player.counts.captured == len(audio)
+    assert len(played) >= len(audio) + 6 * BLOCK
+
+
+def test_faults_that_the_card_reports_are_counted(module, noise):
+    card = open_card()
+    with card.running(lambda recorded: np.zeros((BLOCK, 2))):
+        for status in (None, "input overflow", None, "output underflow"):
+            module.streams[0].fire(noise(BLOCK * 9), status)
+    assert card.faults == 2
+
+
+def test_the_rate_is_the_models_or_the_cards_own(module):
+    assert open_card().sample_rate == 44100
+    assert open_card(model_rate=16000).sample_rate == 48000
+    assert open_card(rate=48000).sample_rate == 48000
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"rate": 96000}, "Invalid sample rate"),
+        ({"records": "9"}, "Error querying device 9"),
+        ({"plays": "no such"}, "No output device matching 'no such'"),
+        ({"records": "microphone", "channels": 2, "plays": None}, "Invalid number of channels"),
+    ],
+)
+def test_cards_that_cannot_be(module, options, match):
+    with pytest.raises(AudioError, match=match) as caught:
+        open_card(**options)
+    assert str(caught.value).startswith("the sound card cannot be used (")
+    assert "--devices lists what there is" in str(caught.value)
+
+
+def test_a_card_that_breaks_while_it_opens(module, monkeypatch):
+    def broken(self: FakeStream) -> None:
+        raise PortAudioError("Device unavailable")
+
+    monkeypatch.setattr(FakeStream, "start", broken)
+    with pytest.raises(AudioError, match="Device unavailable"), open_card().running(print):
+        pass
+    assert module.streams[0].closed
+
+
+def test_what_goes_wrong_elsewhere_is_not_the_cards_fault(module):
+    with pytest.raises(ValueError, match=r"^mine$"), open_card().running(print):
+        raise ValueError("mine")
+    assert module.streams[0].closed
+
+
+def test_a_list_of_cards(module):
+    assert devices.listing() == "> 0 USB card\n> 1 microphone"
+    module.cards.clear()
+    with pytest.raises(AudioError, match="no sound card was found"):
+        devices.listing()
+
+
+def test_without_sounddevice_or_portaudio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(UsageError, match=r"pip install 'mmdense-edge\[live\]'"):
+        devices.load()
+    monkeypatch.delitem(sys.modules, "sounddevice")
+    imported = builtins.__import__
+
+    def without_library(name, *rest):
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")
+        return imported(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_library)
+    with pytest.raises(UsageError, match=r"PortAudio library not found.*libportaudio2"):
+        devices.load()

@@ -1,0 +1,388 @@
+"""`mmdense live`: what it plays, what it prints, how it ends. The clock is simulated."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import soundfile as sf
+from live_simulation import Simulation
+from mmdense_edge import live_command, live_controls, live_drivers
+from mmdense_edge.cli import main
+from mmdense_edge.errors import ModelError
+from mmdense_edge.live_controls import Controls, help_line
+from mmdense_edge.live_drivers import run_paced
+from mmdense_edge.live_engine import LiveEngine
+from mmdense_edge.live_plan import make_plan
+from mmdense_edge.mixer import Mixer
+from mmdense_edge.runtime import Network
+from test_edge_live_card import FakeSoundDevice
+
+
+class FastClock:
+    """A clock that waiting sets forward."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@contextmanager
+def inline_worker(engine):
+    """The worker's part, done whenever its health is asked for."""
+    yield engine.work
+
+
+@pytest.fixture
+def live(model_path, capfd, monkeypatch):
+    """Runs `mmdense live` with a test model; returns (code, stdout, stderr)."""
+    monkeypatch.setattr(live_drivers, "Clock", FastClock)
+    monkeypatch.setattr(live_drivers, "worker", inline_worker)
+
+    def run(*arguments: object, model: str = "shares") -> tuple[int, str, str]:
+        argv = ["live", *map(str, arguments), "--model", str(model_path(model))]
+        try:
+            code = main(argv)
+        except SystemExit as error:
+            code = error.code
+        printed = capfd.readouterr()
+        errors = [line for line in printed.err.splitlines() if not line.startswith("INFO: ")]
+        return code, printed.out, "\n".join(errors)
+
+    return run
+
+
+@pytest.mark.parametrize("model", ["shares", "magnitudes"])
+@pytest.mark.parametrize("steps", [[], ["--step-frames", "4"]])
+def test_a_file_live_equals_the_file_separated(live, separators, song, tmp_path, model, steps):
+    path = song(subtype="FLOAT")
+    code, _, err = live(
+        path, "--pace", "fast", "--output", tmp_path / "o.wav", "--mix", "karaoke", *steps,
+        "--quiet", model=model,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    audio = sf.read(path, dtype="float32")[0]
+    stems = separators[model].separate(audio, 44100, residual=True)
+    expected = sum(stem for name, stem in stems.items() if name != "vocals")
+    live_audio, rate = sf.read(tmp_path / "o.wav")
+    assert (live_audio.shape, rate) == (audio.shape, 44100)
+    assert np.abs(live_audio - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(("rate", "channels", "length"), [(44100, 2, 20000), (48000, 1, 300)])
+def test_real_pace_gives_every_sample_in_its_place(
+    live, song, noise, tmp_path, rate, channels, length
+):
+    audio = noise(length, channels)
+    path = song(audio=audio, rate=rate, subtype="FLOAT")
+    code, out, err = live(path, "--output", tmp_path / "o.wav", "--mix", "all")
+    assert code == 0
+    written, found = sf.read(tmp_path / "o.wav", always_2d=True)
+    assert (written.shape, found) == (audio.shape, rate)
+    assert np.abs(written - audio).max() < 1e-5
+    lines = out.splitlines()
+    seconds = length / rate
+    assert lines[0].startswith(f"{seconds:.1f} s in, {seconds:.1f} s out, real-time factor ")
+    assert lines[1].startswith("block time: p50 ")
+    assert lines[2].startswith("latency: ")
+    assert lines[3].startswith("drop-outs: ")
+    assert f"mmdense: {path}: drums=1,bass=1,vocals=1,residual=1" in err
+    assert "mmdense: latency " in err
+
+
+def test_the_report_as_json(live, song):
+    code, out, _ = live(
+        song(), "--output", "null", "--json", "--buffer", "0.5", "--lookahead", "0",
+        "--step-frames", "8", "--block", "256",
+    )  # fmt: skip
+    assert code == 0
+    report = json.loads(out)
+    assert report["captured"] == report["played"] == 20000
+    assert (report["step_frames"], report["lookahead_frames"], report["block"]) == (8, 0, 256)
+    latency = report["latency"]
+    assert (latency["algorithmic"], latency["buffer"], latency["fade"]) == (10 * 1024, 22050, 441)
+    assert latency["total"] == 10 * 1024 + 22050 + 441
+    assert [*report["block_seconds"]] == ["p50", "p95", "p99", "max"]
+    assert (report["windows"], report["skipped_windows"], report["dropouts"]) == (3, 0, 0)
+    assert report["rule"] == "pass"
+
+
+def test_seconds_end_the_input(live, song, tmp_path):
+    code, _, _ = live(song(), "--seconds", "0.25", "--output", tmp_path / "o.flac")
+    assert code == 0
+    assert sf.info(tmp_path / "o.flac").frames == 11025
+
+
+def test_from_stdin_to_stdout(song, model_path, noise):
+    audio = noise(15000)
+    data = np.rint(audio * 32767).astype("<i2")
+    program = "import sys; from mmdense_edge.cli import main; sys.exit(main())"
+    options = ["--output", "-", "--pace", "fast", "--mix", "all", "--json"]
+    options += ["--model", str(model_path("shares"))]
+    raw = ["--sample-format", "s16le", "--rate", "44100", "--channels", "2"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "live", "-", *options, *raw],
+        input=data.tobytes(), capture_output=True, check=True,
+    )  # fmt: skip
+    assert np.array_equal(np.frombuffer(done.stdout, "<i2").reshape(-1, 2), data)
+    assert json.loads(done.stderr.decode().splitlines()[-1])["captured"] == 15000
+
+
+@pytest.mark.parametrize("pace", ["real", "fast"])
+def test_keys_change_the_mix_and_end_the_run(live, song, noise, tmp_path, monkeypatch, pace):
+    pressed = iter([""] * 3 + ["v", "", "1", "", "\x1b", "5", "", " ", *[""] * 40, "q", ""])
+    monkeypatch.setattr(live_command, "keys", lambda stream: _Keys(pressed))
+    mixes = []
+    toggled = live_command.Mixer.set
+
+    def noted(self, gains):
+        toggled(self, gains)
+        mixes.append({name for name, gain in self.gains.items() if gain})
+
+    monkeypatch.setattr(live_command.Mixer, "set", noted)
+    path = song(audio=noise(200 * 1024))
+    code, out, _ = live(path, "--output", tmp_path / "o.wav", "--mix", "all", "--pace", pace)
+    assert code == 0
+    everything = {"drums", "bass", "vocals", "residual"}
+    assert mixes == [everything - {"vocals"}, everything, {"vocals"}]
+    assert out.count("real-time factor") == 2  # one on demand, one at the end
+    assert sf.info(tmp_path / "o.wav").frames < 60 * 1024
+
+
+class _Keys:
+    def __init__(self, pressed):
+        self._pressed = pressed
+
+    def __enter__(self):
+        return lambda: next(self._pressed, "")
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+def test_an_end_from_outside_keeps_what_was_played(
+    live, song, noise, tmp_path, monkeypatch, raised, code
+):
+    counted = iter(range(60))
+
+    def stop(self):
+        if next(counted, None) is None:
+            raise raised
+        return True
+
+    monkeypatch.setattr(Controls, "poll", stop)
+    found, out, err = live(
+        song(audio=noise(200 * 1024)), "--output", tmp_path / "o.wav", "--mix", "all"
+    )
+    assert found == code
+    assert "real-time factor" in out
+    assert ("interrupted: what was played until then is kept" in err) == (code == 130)
+    assert 0 < sf.info(tmp_path / "o.wav").frames <= 61 * 1024
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.wav", "song.wav"]
+
+
+@pytest.mark.parametrize("pace", ["real", "fast"])
+def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
+    path = song(audio=np.zeros((60000, 2)))
+    network = Network.__call__
+    calls = iter(range(6))
+
+    def breaks(self, magnitude):
+        if next(calls, None) is None:
+            raise ModelError("the model is broken")
+        return network(self, magnitude)
+
+    monkeypatch.setattr(Network, "__call__", breaks)
+    options = ["--output", tmp_path / "o.wav", "--pace", pace, "--step-frames", "4"]
+    code, _, err = live(path, *options, "--quiet")
+    assert (code, err) == (1, "mmdense: the model is broken")
+    assert [file.name for file in tmp_path.iterdir()] == ["song.wav"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "match"),
+    [
+        (["none.wav"], 1, "none.wav: no such file"),
+        (["empty.wav"], 1, "audio must have at least 1 sample, got 0"),
+        (["song.wav", "--mix", "party"], 2, "--mix must be one of all, karaoke"),
+        (["song.wav", "--block", "10"], 2, "--block must be from 64 to 16384 samples, got 10"),
+        (["song.wav", "--seconds", "0"], 2, "--seconds must be more than 0, got 0"),
+        (["song.wav", "--seconds", "nan"], 2, "--seconds must be more than 0, got nan"),
+        (["song.wav", "--rate", "44100"], 2, "a file has its own"),
+        (["song.wav", "--lookahead", "3"], 2, "--lookahead must be a multiple of 4 from 0 to 4"),
+        (["song.wav", "--step-frames", "0"], 2, "--step-frames must be a multiple of 4"),
+        (["song.wav", "--buffer", "-1"], 2, "--buffer must be from 0 to 30 seconds, got -1"),
+        (["song.wav", "--threads", "0"], 2, "threads must be from 1 to 256, got 0"),
+        (["song.wav", "--output", "o.mp3"], 2, "--output must be card, null, -, or a .wav or"),
+        (["song.wav", "--output", "song.wav"], 2, "is read and would be replaced"),
+        (["song.wav", "--output", "song.wav", "--overwrite"], 2, "is read and would be replaced"),
+        (["song.wav", "--output", "empty.wav"], 1, "empty.wav exists"),
+        (["song.wav", "--output", "card"], 2, "a sound card needs sounddevice"),
+        (["--output", "null"], 2, "a sound card needs sounddevice"),
+        (["--output", "null", "--pace", "fast"], 2, "no use for a sound card"),
+        (["-", "--output", "card"], 2, "stdin cannot be played to a sound card"),
+        (["-", "--rate", "10"], 2, "--rate must be from 1000 to 768000 Hz, got 10"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, arguments, code, match):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    song()
+    song("empty.wav", np.zeros((0, 2)))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    arguments = arguments if "--output" in arguments else [*arguments, "--output", "null"]
+    found, out, err = live(*arguments, "--quiet")
+    assert (found, out) == (code, "")
+    assert len(err.splitlines()) == 1
+    assert match in err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
+    module = FakeSoundDevice()
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    code, out, _ = live("--devices")
+    assert (code, out) == (0, "> 0 USB card\n> 1 microphone\n")
+    audio = noise(20000)
+
+    class CardClock(FastClock):
+        def sleep(self, seconds: float) -> None:
+            module.streams[-1].fire(audio)
+
+    monkeypatch.setattr(live_drivers, "Clock", CardClock)
+    options = ["--block", "512", "--mix", "all"]
+    for arguments in (
+        [song(audio=audio, subtype="FLOAT"), *options],
+        ["--seconds", "0.3", *options],
+    ):
+        code, out, _ = live(*arguments)
+        assert code == 0
+        assert "0 faults of the sound card" in out
+        played = np.concatenate(module.streams[-1].played)
+        first = int(np.flatnonzero(np.abs(played).max(axis=1) > 1e-3)[0])
+        length = 13230 if "--seconds" in arguments else 20000
+        assert np.abs(played[first:][:length] - audio[:length]).max() < 1e-5
+        assert not played[first + length :].any()
+        added = 0.03 if "--seconds" in arguments else 0.02
+        assert f"the sound card adds {added:.3f} s" in out
+    recorded = ["card", "--output", tmp_path / "o.wav", "--seconds", "0.3", *options]
+    assert live(*recorded)[0] == 0
+    assert np.abs(sf.read(tmp_path / "o.wav")[0] - audio[:13230]).max() < 1e-5
+
+
+@pytest.mark.parametrize(("waits", "speed"), [(False, 1.0), (True, 1.0), (True, 1.01)])
+def test_a_late_input_is_made_up_for_unless_it_takes_its_own_time(separators, noise, waits, speed):
+    """The fifth block comes three blocks late."""
+    clock, block = FastClock(), 1024 / 44100
+    separator = separators["identity"]
+    plan = make_plan(separator.contract, 44100, 2, block=1024, step_frames=4)
+    engine = LiveEngine(separator.network, plan, Mixer({"everything": 1.0}, 44100), True)
+    times = []
+
+    def blocks():
+        for number in range(12):
+            clock.time += 3.5 * block if number == 4 else 0
+            yield noise(1024)
+
+    def poll():
+        times.append(clock.time / block)
+        engine.work()
+        return True
+
+    written = []
+    run_paced(engine, blocks(), written.append, poll, clock=clock, speed=speed, waits=waits)
+    expected = np.arange(1, 13) / speed
+    if waits:
+        expected[4:] += expected[3] + 3.5 - expected[4]
+    else:
+        expected[4:7] = 7.5
+    assert times[:12] == pytest.approx(expected.tolist())
+    assert sum(map(len, written)) == 12 * 1024
+
+
+@pytest.fixture
+def controls(separators, noise):
+    """Controls over an engine that is far too slow; the second value advances it."""
+    separator = separators["shares"]
+    plan = make_plan(separator.contract, 44100, 2, block=1024, step_frames=4)
+    gains = dict.fromkeys((*separator.sources, "residual"), 1.0)
+    simulation = Simulation(separator.network, plan, gains, noise(1200 * 1024), lambda _: 1.0)
+    times = FastClock()
+
+    def make(stream, **options):
+        engine = simulation.engine
+        return Controls(
+            engine, lambda: "", stream, report=engine.report, show_report=print,
+            check=lambda: None, now=times.now, **options,
+        )  # fmt: skip
+
+    def advance(seconds):
+        times.time += seconds
+        simulation.advance(simulation.now + seconds)
+
+    return make, advance
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_line_on_a_terminal_and_the_warning(controls):
+    make, advance = controls
+    stream = Terminal()
+    shown = make(stream)
+    assert shown.poll()
+    advance(0.1)
+    assert shown.poll()
+    advance(1.0)
+    assert shown.poll()
+    shown.clear()
+    first, second, *rest = stream.getvalue().split("\r\x1b[K")[1:]
+    assert first == "0:00 drums=1,bass=1,vocals=1,residual=1 RTF 0.00 drop-outs 0"
+    assert second == "0:01 drums=1,bass=1,vocals=1,residual=1 RTF 0.00 drop-outs 1"
+    warning, *cleared = rest
+    assert warning.startswith("mmdense: behind: drop-outs so far: 1, 0.")
+    assert warning.endswith("a longer --buffer or a smaller model\n")
+    assert cleared == [""]
+
+
+def test_warnings_are_few_and_come_without_a_terminal(controls):
+    make, advance = controls
+    stream = io.StringIO()
+    shown = make(stream, quiet=True)
+    counts = []
+    for _ in range(25):  # one stretch of 25 s
+        advance(1.0)
+        shown.poll()
+        counts.append(stream.getvalue().count("behind"))
+    assert counts == [1] * 10 + [2] * 10 + [3] * 5
+    assert "drop-outs so far: 1, 20." in stream.getvalue()
+
+
+def test_the_help_names_the_keys(separators):
+    mixer = live_command.Mixer(dict.fromkeys(("drums", "vocals", "residual"), 1.0), 44100)
+    line = help_line(mixer)
+    assert line.startswith("keys: d drums, v vocals, r residual; 1 all, 2 karaoke, ")
+    assert line.endswith("; space report; q quit")
+    assert live_controls.available_presets(("speech",)) == ["all"]
+
+
+def test_the_help_loads_no_numpy():
+    program = (
+        "import sys\nfrom mmdense_edge.cli import parser\nparser()\n"
+        "assert 'numpy' not in sys.modules, 'NumPy was loaded'\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})

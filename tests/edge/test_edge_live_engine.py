@@ -1,0 +1,243 @@
+"""The live engine on a simulated clock: latency, drop-outs, recovery."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from live_simulation import Simulation
+from mmdense_edge.live_drivers import worker
+from mmdense_edge.live_engine import LiveEngine
+from mmdense_edge.live_plan import make_plan
+from mmdense_edge.mixer import Mixer
+
+BLOCK = 1024
+STEP_SECONDS = 4 * 1024 / 44100
+
+
+def plan_for(separator, rate=44100, channels=2, block=BLOCK, **options):
+    sizes = {"step_frames": separator.contract.frame_multiple, **options}
+    return make_plan(separator.contract, rate, channels, block=block, **sizes)
+
+
+def tone(num_samples, channels=2):
+    """A sine of 200 Hz: it changes by 0.015 a sample at most."""
+    wave = 0.5 * np.sin(2 * np.pi * 200 * np.arange(num_samples) / 44100)
+    return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+
+
+def silenced(separator, audio, cost, **options):
+    """Runs the identity model at gain 0: the output is the mixture's share, and nothing else."""
+    plan = plan_for(separator, **options)
+    simulation = Simulation(
+        separator.network, plan, {"everything": 0.0, "residual": 0.0}, audio, cost
+    )
+    played = simulation.run()
+    assert not played[: plan.latency].any()
+    return simulation, played[plan.latency : plan.latency + len(audio)]
+
+
+@pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
+@pytest.mark.parametrize(
+    ("rate", "channels", "block", "length"),
+    [(44100, 2, 1024, 50000), (16000, 1, 160, 20001), (48000, 2, 500, 40000), (44100, 1, 333, 7)],
+)
+def test_live_equals_separate(separators, noise, model, rate, channels, block, length):
+    separator, audio = separators[model], noise(length, channels)
+    gains = {source: 0.3 * n for n, source in enumerate((*separator.sources, "residual"))}
+    plan = plan_for(separator, rate, channels, block)
+    simulation = Simulation(separator.network, plan, gains, audio)
+    played = simulation.run()
+    stems = separator.separate(audio, rate, residual=True)
+    expected = sum(gains[name] * stem.astype(np.float64) for name, stem in stems.items())
+    assert not played[: plan.latency].any()
+    assert np.abs(played[plan.latency :][:length] - expected).max() < 1e-4
+    assert not played[plan.latency + length :].any()
+    counts = simulation.engine.player.counts
+    assert (counts.dropouts, counts.unprocessed) == (0, 0)
+    assert counts.captured == counts.played == length
+
+
+@pytest.mark.parametrize("block", [64, 1024, 768])
+def test_the_latency_is_enough_and_none_to_spare(separators, block):
+    """Without any cost the buffer may be 0; a block less is too little."""
+    separator, audio = separators["identity"], tone(60000)
+    simulation, played = silenced(separator, audio, lambda _: 0.0, buffer_seconds=0, block=block)
+    assert not played.any()
+    report = simulation.engine.report()
+    assert report.as_json()["latency"]["worst_needed"] == report.plan.latency
+    plan = replace(simulation.plan, algorithmic=simulation.plan.algorithmic - block)
+    tight = Simulation(separator.network, plan, {"everything": 0.0, "residual": 0.0}, audio)
+    assert tight.run().any()
+    assert tight.engine.player.counts.dropouts > 0
+
+
+@pytest.mark.parametrize("model", ["identity", "mono_identity"])
+@pytest.mark.parametrize(("rate", "block"), [(48000, 500), (22050, 64), (32000, 1024)])
+def test_the_latency_is_enough_where_the_rate_differs(separators, model, rate, block):
+    """The resampler gives its samples unevenly."""
+    simulation, played = silenced(
+        separators[model], tone(3 * rate), lambda _: 0.0, rate=rate, buffer_seconds=0, block=block
+    )
+    assert not played.any()
+    assert simulation.engine.player.counts.dropouts == 0
+
+
+def test_an_impulse_comes_out_at_the_latency(separators):
+    separator = separators["identity"]
+    audio = np.zeros((40000, 2), np.float32)
+    audio[12345] = 0.5
+    plan = plan_for(separator)
+    played = Simulation(separator.network, plan, {"everything": 1.0, "residual": 0.0}, audio).run()
+    assert np.abs(played).max(axis=1).argmax() == 12345 + plan.latency
+    assert played[12345 + plan.latency] == pytest.approx([0.5, 0.5], abs=1e-5)
+
+
+def test_what_the_buffer_holds_is_no_drop_out(separators):
+    """Every window takes as long as its step: the default buffer is made for that."""
+    cost = 0.98 * STEP_SECONDS
+    simulation, played = silenced(separators["identity"], tone(100000), lambda _: cost)
+    assert not played.any()
+    counts = simulation.engine.counts
+    assert (counts.skipped, simulation.engine.player.counts.dropouts) == (0, 0)
+    report = simulation.engine.report().as_json()
+    assert report["block_seconds"]["p50"] == pytest.approx(cost)
+    assert report["real_time_factor"] == pytest.approx(
+        cost * counts.windows / (100000 / 44100), rel=1e-6
+    )
+
+
+def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
+    """One window comes 2.5 steps late: once the mixture is heard, from its own place."""
+    audio = tone(120000)
+    cost = {6: 3.5 * STEP_SECONDS}
+    simulation, played = silenced(
+        separators["identity"], audio, lambda window: cost.get(window, 0.0)
+    )
+    report = simulation.engine.report().as_json()
+    assert report["dropouts"] == 1
+    assert report["skipped_windows"] == 2  # they would have come too late
+    assert 3 * 4096 < report["unprocessed"] < 4 * 4096
+    heard = np.flatnonzero(np.abs(played).max(axis=1) > 0)
+    assert heard[-1] - heard[0] < 4 * 4096
+    assert len(heard) <= report["unprocessed"]
+    share = np.zeros(len(audio))
+    np.divide(played[:, 0], audio[:, 0], out=share, where=np.abs(audio[:, 0]) > 0.1)
+    full = share > 0.999
+    assert np.array_equal(played[full], audio[full])
+    assert full.sum() > 2 * 4096 * 0.5
+    # As steep as the sine and a fade of 10 ms, no steeper: no click.
+    assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
+
+
+@pytest.mark.parametrize("factor", [1.2, 1.7, 2.5, 40.0])
+def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
+    audio = tone(300000)
+    simulation, played = silenced(separators["identity"], audio, lambda _: factor * STEP_SECONDS)
+    counts, player = simulation.engine.counts, simulation.engine.player.counts
+    assert player.dropouts > 0
+    assert counts.skipped > 0
+    assert simulation.engine.report().worst_needed > simulation.plan.latency
+    assert player.played == len(audio) == player.captured
+    assert np.isfinite(played).all()
+    assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
+    # The worker is behind by what it works on, and never by more and more.
+    assert simulation.backlog < simulation.plan.latency + (factor + 2) * 4096
+    if factor > 20:
+        assert np.abs(played).mean() > 0.9 * np.abs(audio).mean(), "next to nothing is in time"
+    if factor < 2:
+        share = 1 - np.abs(played).mean() / np.abs(audio).mean()
+        assert share > 0.25, "most windows are in time for a part of their stretch"
+
+
+def test_after_a_stall_the_stems_come_back(separators):
+    audio = tone(400000)
+    simulation, played = silenced(
+        separators["identity"], audio, lambda window: 20 * STEP_SECONDS if window == 3 else 0.0
+    )
+    heard = np.flatnonzero(np.abs(played).max(axis=1) > 0)
+    assert heard[-1] < 40 * 4096
+    assert simulation.engine.player.counts.dropouts == 1
+
+
+def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
+    separator, audio = separators["shares"], noise(30000)
+    broken = audio.copy()
+    broken[100, 0], broken[2000, 1], broken[2001] = np.nan, -np.inf, 1e30
+    clean = np.where(np.abs(broken) <= 1e4, broken, 0)
+    gains = {source: 1.0 for source in (*separator.sources, "residual")}
+    plan = plan_for(separator)
+    simulation = Simulation(separator.network, plan, gains, broken)
+    played = simulation.run()
+    assert simulation.engine.counts.repaired == 4
+    assert np.abs(played[plan.latency :][:30000] - clean).max() < 1e-4
+
+
+def test_all_gains_at_one_are_the_mixture(separators, noise):
+    separator, audio = separators["magnitudes"], noise(40000)
+    plan = plan_for(separator)
+    gains = dict.fromkeys((*separator.sources, "residual"), 1.0)
+    played = Simulation(separator.network, plan, gains, audio, lambda _: 0.3).run()
+    assert np.abs(played[plan.latency :][:40000] - audio).max() < 1e-5
+
+
+def test_without_pace_nothing_is_left_out(separators, noise):
+    """The network takes ten times as long as the signal lasts, and no matter."""
+    separator, audio = separators["shares"], noise(60000)
+    plan, times = plan_for(separator), [0.0]
+
+    class Slow:
+        contract = separator.contract
+
+        def __call__(self, magnitude):
+            times[0] += 10 * STEP_SECONDS
+            return separator.network(magnitude)
+
+    gains = dict.fromkeys((*separator.sources, "residual"), 0.5)
+    engine = LiveEngine(Slow(), plan, Mixer({**gains, "bass": 0.0}, 44100), False, lambda: times[0])
+    output = []
+    for first in range(0, len(audio), BLOCK):
+        engine.capture(audio[first : first + BLOCK])
+        engine.work()
+        output.append(engine.play(engine.player.ready))
+    engine.end()
+    engine.work()
+    output.append(engine.play(engine.player.ready))
+    stems = separator.separate(audio, 44100)
+    expected = 0.5 * (audio - stems["bass"])
+    assert np.abs(np.concatenate(output) - expected).max() < 1e-4
+    assert (engine.counts.skipped, engine.counts.windows) == (0, 15)
+
+
+def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
+    separator, audio = separators["identity"], noise(20000)
+    engine = LiveEngine(
+        separator.network, plan_for(separator), Mixer({"everything": 1.0}, 44100), False
+    )
+    names = set()
+    process = engine._process
+    engine._process = lambda stems: (names.add(threading.current_thread().name), process(stems))
+    for first in range(0, len(audio), BLOCK):
+        engine.capture(audio[first : first + BLOCK])
+    engine.end()
+    with worker(engine) as check:
+        while engine.player.delivered < len(audio):
+            check()
+    assert np.abs(engine.play(engine.player.ready) - audio).max() < 1e-5
+    assert all(name.startswith("mmdense-worker") for name in names)
+
+    engine = LiveEngine(
+        separator.network, plan_for(separator), Mixer({"everything": 1.0}, 44100), True
+    )
+    engine._pipeline = None  # any failure will do
+    engine.capture(audio[:BLOCK])
+    with pytest.raises(AttributeError):
+        until_it_fails(engine)
+
+
+def until_it_fails(engine):
+    with worker(engine) as check:
+        while True:
+            check()

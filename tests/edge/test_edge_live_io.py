@@ -1,0 +1,269 @@
+"""Inputs, outputs and keys of a live run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import termios
+import types
+
+import numpy as np
+import pytest
+import soundfile as sf
+from mmdense_edge import live_keys
+from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.live_input import LiveInput, limited, open_file, open_stdin, reblock
+from mmdense_edge.live_keys import keys
+from mmdense_edge.live_output import FileSink, NullSink, StreamSink
+
+
+@contextlib.contextmanager
+def piped(data: bytes):
+    """Gives the reading end of a pipe that holds `data` and is closed for writing."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, data)
+        os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def wav(audio, rate=22050, subtype="PCM_16") -> bytes:
+    stream = io.BytesIO()
+    sf.write(stream, audio, rate, subtype, format="WAV")
+    return stream.getvalue()
+
+
+def everything(source: LiveInput) -> np.ndarray:
+    return np.concatenate([*source.blocks])
+
+
+@pytest.mark.parametrize("endless", [False, True])
+@pytest.mark.parametrize(("channels", "subtype"), [(1, "PCM_16"), (2, "PCM_24"), (2, "FLOAT")])
+def test_wav_on_stdin(noise, channels, subtype, endless):
+    audio = noise(2500, channels)
+    data = wav(audio, subtype=subtype)
+    if endless:  # as a recorder writes it that does not know its length
+        at = data.index(b"data") + 4
+        data = data[:4] + b"\xff" * 4 + data[8:at] + b"\xff" * 4 + data[at + 4 :]
+    with piped(data) as fileno:
+        source = open_stdin(1000, None, 2, "s16le", fileno)
+        assert (source.name, source.sample_rate, source.channels) == ("stdin", 22050, channels)
+        blocks = [*source.blocks]
+    assert [len(block) for block in blocks] == [1000, 1000, 500]
+    assert np.abs(np.concatenate(blocks) - audio).max() < 2**-15
+
+
+def test_raw_samples_on_stdin(noise):
+    audio = noise(3000, 2)
+    for sample_format, data, error in (
+        ("s16le", np.rint(audio * 32768).astype("<i2").tobytes(), 2**-16),
+        ("f32le", audio.astype("<f4").tobytes(), 0),
+    ):
+        with piped(data) as fileno:
+            source = open_stdin(700, 48000, 2, sample_format, fileno)
+            assert (source.sample_rate, source.channels) == (48000, 2)
+            assert np.abs(everything(source) - audio).max() <= error
+
+
+def test_stdin_that_cannot_be_read(noise, monkeypatch):
+    with piped(b"not audio" * 100) as fileno, pytest.raises(AudioError, match="no WAV header"):
+        open_stdin(100, None, 2, "s16le", fileno)
+    with piped(b"") as fileno, pytest.raises(AudioError, match="no WAV header"):
+        open_stdin(100, None, 2, "s16le", fileno)
+    with piped(wav(noise(10, 3))) as fileno, pytest.raises(AudioError, match=r"1 or 2 .* got 3"):
+        open_stdin(100, None, 2, "s16le", fileno)
+    for rate in (10, 768001):
+        with pytest.raises(UsageError, match=f"--rate must be from 1000 to 768000 Hz, got {rate}"):
+            open_stdin(100, rate, 2, "s16le")
+    monkeypatch.setattr(os, "name", "nt")
+    with pytest.raises(UsageError, match="needs Linux or macOS"):
+        open_stdin(100, None, 2, "s16le")
+
+
+def test_a_file_comes_in_blocks(song, noise):
+    audio = noise(70000, 1)
+    source = open_file(song(audio=audio, subtype="FLOAT", rate=8000), 1024)
+    assert (source.sample_rate, source.channels, source.num_samples) == (8000, 1, 70000)
+    blocks = [*source.blocks]
+    assert {len(block) for block in blocks[:-1]} == {1024}
+    assert np.array_equal(np.concatenate(blocks), audio)
+    with pytest.raises(AudioError, match="1 or 2 channels, got 3"):
+        open_file(song(audio=noise(10, 3)), 64)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reblocking_keeps_every_sample(noise, seed):
+    generator = np.random.default_rng(seed)
+    audio, size = noise(500, 1), int(generator.integers(1, 60))
+    cuts = np.sort(generator.integers(0, 501, 9))
+    blocks = [*reblock(np.split(audio, cuts), size)]
+    assert np.array_equal(np.concatenate(blocks), audio)
+    assert all(len(block) == size for block in blocks[:-1])
+    assert [*reblock([], 5)] == []
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 250), (1000, 250), (250, 250), (130, 130)])
+def test_a_limited_input(noise, limit, expected):
+    audio = noise(250, 1)
+    source = limited(LiveInput("a", 8000, 1, reblock([audio], 100), 250), limit)
+    assert source.num_samples == expected
+    assert np.array_equal(everything(source), audio[:expected])
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "form"),
+    [
+        ("a.wav", 3000, ("WAV", "FLOAT", 0)),
+        ("a.wav", None, ("RF64", "FLOAT", 0)),
+        ("a.WAV", 1 << 29, ("RF64", "FLOAT", 0)),
+        ("a.flac", None, ("FLAC", "PCM_24", 2)),
+    ],
+)
+def test_an_output_file_appears_when_it_is_complete(tmp_path, noise, name, length, form):
+    audio = noise(3000) * 1.5
+    audio[:2, 0] = 1.25
+    path = tmp_path / name
+    sink = FileSink(path, 44100, 2, length, overwrite=False)
+    sink.write(audio[:1000])
+    sink.write(audio[1000:])
+    assert not path.exists()
+    sink.close(keep=True)
+    assert [*tmp_path.iterdir()] == [path]
+    assert (sf.info(path).format, sf.info(path).subtype, sink.clipped) == form
+    read = sf.read(path)[0]
+    expected = audio if form[1] == "FLOAT" else np.clip(audio, -1, 1 - 2**-23)
+    assert np.abs(read - expected).max() <= (0 if form[1] == "FLOAT" else 2**-23)
+
+
+def test_an_output_file_that_is_not_kept_leaves_nothing(tmp_path, noise):
+    sink = FileSink(tmp_path / "a.wav", 44100, 2, None, overwrite=False)
+    sink.write(noise(100))
+    sink.close(keep=False)
+    assert not [*tmp_path.iterdir()]
+    empty = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=False)
+    empty.write(noise(0))
+    empty.close(keep=True)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_output_files_that_cannot_be(tmp_path, noise):
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"mine")
+    with pytest.raises(AudioError, match="exists: choose another file or pass --overwrite"):
+        FileSink(path, 44100, 2, None, overwrite=False)
+    with pytest.raises(UsageError, match=r"card, null, -, or a .wav or .flac file, got a.mp3"):
+        FileSink(path.with_name("a.mp3").relative_to(tmp_path), 44100, 2, None, False)
+    with pytest.raises(AudioError, match="cannot be written"):
+        FileSink(tmp_path / "b.flac", 700000, 2, None, False)
+    with pytest.raises(FileNotFoundError):
+        FileSink(tmp_path / "none" / "a.wav", 44100, 2, None, False)
+    assert path.read_bytes() == b"mine"
+    sink = FileSink(path, 44100, 2, None, overwrite=True)
+    sink.write(noise(10))
+    sink.close(keep=True)
+    assert sf.info(path).frames == 10
+    late = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=False)
+    late.write(noise(10))
+    (tmp_path / "b.wav").write_bytes(b"mine")
+    with pytest.raises(AudioError, match="exists"):
+        late.close(keep=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.wav", "b.wav"]
+
+
+def test_a_full_disk_is_one_line(tmp_path, noise):
+    sink = FileSink(tmp_path / "a.wav", 44100, 2, None, overwrite=False)
+    sink._file.close()
+    sink._file = sf.SoundFile("/dev/full", "w", 44100, 2, "PCM_16", "LITTLE", "RAW")
+    with pytest.raises(AudioError, match=r"a.wav: cannot be written .* is there space left"):
+        sink.write(noise(1 << 20))
+    with contextlib.suppress(sf.LibsndfileError):
+        sink.close(keep=False)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(("sample_format", "clipped"), [("s16le", 3), ("f32le", 0)])
+def test_stdout_takes_raw_samples(noise, sample_format, clipped):
+    audio = noise(1000) * 0.5
+    audio[:3, 1] = [1.0, -1.5, 2]
+    reading, writing = os.pipe()
+    sink = StreamSink(writing, sample_format)
+    sink.write(audio[:400])
+    sink.write(audio[400:])
+    sink.close(keep=True)
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        data = stream.read()
+    kind = {"s16le": "<i2", "f32le": "<f4"}[sample_format]
+    read = np.frombuffer(data, kind).reshape(-1, 2)
+    if sample_format == "f32le":
+        assert np.array_equal(read, audio)
+    else:
+        assert np.abs(read / 32768 - np.clip(audio, -1, 1)).max() <= 2**-15
+    assert sink.clipped == clipped
+
+
+def test_a_reader_that_went_away(noise):
+    reading, writing = os.pipe()
+    os.close(reading)
+    sink = StreamSink(writing, "s16le")
+    with pytest.raises(AudioError, match="stdout was closed by the program that reads it"):
+        sink.write(noise(100))
+    sink.close(keep=False)
+    os.close(writing)
+
+
+def test_writes_that_take_a_part_only_go_on(noise, monkeypatch):
+    class Slow:
+        taken = b""
+
+        def write(self, data):
+            self.taken += bytes(data[:7])
+            return min(7, len(data))
+
+    sink = StreamSink(os.dup(1), "f32le")
+    sink.close(keep=True)
+    sink._stream = Slow()
+    audio = noise(20)
+    sink.write(audio)
+    assert sink._stream.taken == audio.tobytes()
+
+
+def test_null_takes_everything(noise):
+    sink = NullSink()
+    sink.write(noise(10))
+    sink.close(keep=True)
+    assert sink.clipped == 0
+
+
+def test_keys_of_a_terminal_come_one_by_one():
+    master, slave = os.openpty()
+    before = termios.tcgetattr(slave)
+    with open(slave, encoding="utf-8") as stream:
+        with keys(stream) as read:
+            assert not termios.tcgetattr(slave)[3] & termios.ICANON
+            assert not termios.tcgetattr(slave)[3] & termios.ECHO
+            assert termios.tcgetattr(slave)[3] & termios.ISIG
+            assert read() == ""
+            os.write(master, b"vq")
+            assert (read(), read(), read()) == ("v", "q", "")
+        assert termios.tcgetattr(slave) == before
+        with pytest.raises(KeyError), keys(stream):
+            raise KeyError
+        assert termios.tcgetattr(slave) == before
+    os.close(master)
+
+
+def test_no_terminal_no_keys():
+    with keys(io.StringIO("v")) as read:
+        assert read() == ""
+
+
+def test_keys_on_windows(monkeypatch):
+    pressed = ["q"]
+    fake = types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
+    monkeypatch.setitem(sys.modules, "msvcrt", fake)
+    assert (live_keys._windows_key(), live_keys._windows_key()) == ("q", "")

@@ -1,0 +1,193 @@
+"""Windows that move by fewer frames, and the latency that follows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from mmdense_edge.errors import UsageError
+from mmdense_edge.live_network import SlidingNetwork, check_steps, longest_step
+from mmdense_edge.live_plan import (
+    _probe,
+    algorithmic_latency,
+    make_plan,
+    shortest_step,
+    time_window,
+)
+from mmdense_edge.pipeline import Pipeline
+
+
+def separate(network, audio, rate=44100):
+    """Stems of a signal through a pipeline, block by block."""
+    sources = network.contract.sources
+    pipeline = Pipeline(network, rate, audio.shape[1], sources, False)
+    parts = [part for first in range(0, len(audio), 1000)
+             for part in pipeline.push(audio[first : first + 1000])]  # fmt: skip
+    parts += pipeline.finish()
+    return {source: np.concatenate([part[source] for part in parts]) for source in sources}
+
+
+@pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("steps", "lookaheads"), [(1, 1), (2, 1), ("most", 1)])
+def test_full_lookahead_equals_file_processing(
+    separators, noise, model, channels, steps, lookaheads
+):
+    separator = separators[model]
+    contract = separator.contract
+    most = longest_step(contract, contract.context_frames)
+    step = most if steps == "most" else steps * contract.frame_multiple
+    groups = max(1, channels // contract.channels)
+    audio = noise(30000, channels)
+    sliding = SlidingNetwork(separator.network, step, contract.context_frames, groups)
+    stems = separate(sliding, audio, contract.sample_rate)
+    whole = separator.separate(audio, contract.sample_rate)
+    for source, stem in whole.items():
+        assert stems[source].shape == stem.shape
+        assert np.abs(stems[source] - stem).max() < 1e-4
+
+
+def test_a_shorter_lookahead_is_another_result_of_the_same_length(separators, noise):
+    network, audio = separators["shares"].network, noise(40000)
+    whole = separators["shares"].separate(audio, 44100)
+    stems = separate(SlidingNetwork(network, 4, 0), audio)
+    for source in whole:
+        assert stems[source].shape == audio.shape
+        assert 1e-3 < np.abs(stems[source] - whole[source]).max() < 1
+
+
+def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
+    """What comes after a gap is as if there had been none: the past is kept."""
+    separator, audio = separators["shares"], noise(60000)
+    answers = iter([True, True, False] + [True] * 100)
+    sliding = SlidingNetwork(separator.network, 4, 4, admit=lambda: next(answers))
+    stems = separate(sliding, audio)
+    whole = separator.separate(audio, 44100)
+    gap = slice((2 * 4 - 1) * 1024, 3 * 4 * 1024)  # frames 8 to 11, and what they reach
+    silent = slice(8 * 1024, 11 * 1024)
+    for source in whole:
+        assert not stems[source][silent].any()
+        kept = np.delete(np.arange(len(audio)), np.r_[gap])
+        assert np.abs(stems[source][kept] - whole[source][kept]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("step", "lookahead", "match"),
+    [
+        (4, 3, "--lookahead must be a multiple of 4 from 0 to 4 frames, got 3"),
+        (4, 8, "from 0 to 4 frames, got 8"),
+        (4, -4, "from 0 to 4 frames, got -4"),
+        (0, 4, "--step-frames must be a multiple of 4 from 4 to 8 with a look-ahead of 4, got 0"),
+        (6, 4, "got 6"),
+        (12, 4, "got 12"),
+        (16, 0, "from 4 to 12 with a look-ahead of 0, got 16"),
+    ],
+)
+def test_steps_that_cannot_be(separators, step, lookahead, match):
+    network = separators["shares"].network
+    for call in (check_steps, SlidingNetwork):
+        with pytest.raises(UsageError, match=match):
+            call(network.contract if call is check_steps else network, step, lookahead)
+
+
+class Recorder:
+    """A network that keeps what it is given and returns it."""
+
+    def __init__(self, contract):
+        self.contract = contract
+        self.windows = []
+
+    def __call__(self, magnitude):
+        self.windows.append(magnitude)
+        return {source: magnitude for source in self.contract.sources}
+
+
+@pytest.mark.parametrize(("step", "lookahead"), [(4, 0), (4, 4), (8, 0), (8, 4), (12, 0)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_networks_windows_are_filled_with_the_past(separators, step, lookahead, groups):
+    contract = separators["shares"].contract
+    signals = np.random.default_rng(0).random((groups, 80, 1024, 2), np.float32)
+    recorder, asked = Recorder(contract), []
+    sliding = SlidingNetwork(
+        recorder, step, lookahead, groups, lambda: asked.append(len(recorder.windows)) or True
+    )
+    length = step + 2 * lookahead
+    for start in range(0, 80 - length + 1, step):
+        for signal in signals:
+            answer = sliding(signal[start : start + length])
+            assert np.array_equal(answer["bass"], signal[start : start + length])
+            past = np.concatenate([np.zeros((16, 1024, 2)), signal])
+            assert np.array_equal(recorder.windows[-1], past[start + length :][:16])
+    assert asked == list(range(0, len(recorder.windows), groups))
+
+
+LATENCIES = [
+    ("shares", 4, 0),
+    ("shares", 4, 4),
+    ("shares", 8, 4),
+    ("shares", 12, 0),
+    ("mono", 2, 2),
+    ("mono", 4, 0),
+]
+
+
+@pytest.mark.parametrize(("model", "step", "lookahead"), LATENCIES)
+@pytest.mark.parametrize("block", [1, 64, 100, 1024])
+def test_the_latency_formula_is_what_is_counted(separators, model, step, lookahead, block):
+    """The most that the input is ahead of the stems, just before they come, over a second."""
+    contract = separators[model].network.contract
+    rate = contract.sample_rate
+    if block == 1:
+        counted = _probe(contract, rate, 1, 1, (step, lookahead)) - 1
+        assert algorithmic_latency(contract, step, lookahead) == counted
+        if model == "shares":
+            assert counted == (step + lookahead + 2) * 1024
+    else:
+        sizes = {"step_frames": step, "lookahead_frames": lookahead, "block": block}
+        counted = _probe(contract, rate, 1, block, (step, lookahead)) - block
+        planned = make_plan(contract, rate, 1, **sizes).algorithmic
+        windows = rate // (step * contract.transform.hop_length)
+        periodic = block // math.gcd(block, step * contract.transform.hop_length)
+        assert counted <= planned < counted + block
+        assert planned == counted or periodic > windows
+
+
+def test_whole_blocks_add_to_the_latency(separators):
+    contract = separators["shares"].contract
+    sizes = {"step_frames": 4, "lookahead_frames": 4}
+    exact = algorithmic_latency(contract, 4, 4)
+    for block in (64, 1024, 1000, 1500):
+        plan = make_plan(contract, 44100, 2, block=block, **sizes)
+        assert exact <= plan.algorithmic < exact + block
+    resampled = make_plan(contract, 48000, 2, block=1024, **sizes)
+    assert exact * 48000 / 44100 < resampled.algorithmic < exact * 48000 / 44100 + 6000
+
+
+def test_a_plan_by_default(separators):
+    contract = separators["shares"].contract
+    plan = make_plan(contract, 44100, 2, block=1024, window_seconds=0.05)
+    assert (plan.step_frames, plan.lookahead_frames) == (8, 4)  # 0.1 s are 4.3 frames
+    assert plan.buffer == plan.step == 8 * 1024
+    assert plan.latency == (8 + 4 + 2 + 8) * 1024 + 441
+    assert plan.describe().startswith(
+        "latency 0.521 s (22969 samples): step 8 + look-ahead 4 frames + transform 0.325 s, "
+        "buffer 0.186 s, fade 0.010 s"
+    )
+    assert make_plan(contract, 44100, 2, block=64, buffer_seconds=0.5).buffer == 22050
+    for seconds in (-0.1, 30.1, float("nan")):
+        with pytest.raises(UsageError, match="--buffer must be from 0 to 30 seconds, got"):
+            make_plan(contract, 44100, 2, block=64, buffer_seconds=seconds)
+
+
+def test_the_shortest_step_lasts_twice_as_long_as_a_window_takes(separators):
+    contract = separators["shares"].contract
+    hop_seconds = 1024 / 44100
+    for frames, expected in ((0, 4), (1.9, 4), (2.1, 8), (4.1, 8), (99, 8)):
+        assert shortest_step(contract, 4, frames * hop_seconds) == expected
+    assert shortest_step(contract, 0, 99) == 12
+
+
+def test_a_window_is_timed_by_its_median(separators):
+    times = iter([0.0, 1.0, 1.0, 4.0, 4.0, 6.0])
+    assert time_window(separators["shares"].network, lambda: next(times)) == 2.0

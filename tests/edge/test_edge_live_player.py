@@ -1,0 +1,116 @@
+"""The output side: where the mixture takes over, and how smoothly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mmdense_edge.live_plan import Plan
+from mmdense_edge.live_player import Player
+from mmdense_edge.mixer import Mixer
+from mmdense_edge.ring import Ring
+
+FADE = 5
+
+
+def make_player(latency: int = 0, capacity: int = 400) -> Player:
+    """A mono player of one stem."""
+    plan = Plan(1000, 1, 10, 1, 0, step=20, algorithmic=20, fade=FADE, buffer=0)
+    return Player(plan, Mixer({"a": 1.0}, 1000), latency, capacity)
+
+
+def feed(player: Player, stems: int, valid: bool = True) -> None:
+    """Delivers zeros: the output then is the mixture's share."""
+    player.deliver(np.zeros((stems, 1, 1), np.float32), np.full(stems, valid))
+
+
+def ones(count: int) -> np.ndarray:
+    return np.ones((count, 1), np.float32)
+
+
+def slow_shares(usable: list[bool], steps: list[tuple[int, int]]) -> list[int]:
+    """The rule, sample by sample: `steps` are (samples played, samples known by then)."""
+    wet, shares, first = FADE, [], 0
+    for count, known in steps:
+        for place in range(first, first + count):
+            gap = next(
+                (n for n in range(place, first + count + FADE) if n >= known or not usable[n]), None
+            )
+            wet = min(wet + 1, FADE, FADE if gap is None else gap - place)
+            shares.append(wet)
+        first += count
+    return shares
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_shares_follow_the_rule(seed):
+    generator = np.random.default_rng(seed)
+    total = 300
+    usable = np.repeat(generator.random(30) < 0.7, 10)
+    player = make_player(capacity=total)
+    player.capture(ones(total))
+    steps, output, known, first = [], [], 0, 0
+    while first < total - FADE:
+        count = int(min(generator.integers(1, 25), total - FADE - first))
+        more = int(min(generator.integers(0, 40), total - known))
+        player.deliver(np.zeros((more, 1, 1), np.float32), usable[known : known + more])
+        known += more
+        steps.append((count, known))
+        output.append(player.play(count))
+        first += count
+    expected = np.array(slow_shares(usable.tolist(), steps))
+    assert np.allclose(np.concatenate(output)[:, 0], 1 - expected / FADE, atol=1e-6)
+    dry = expected < FADE
+    assert player.counts.unprocessed == dry.sum()
+    assert player.counts.dropouts == np.count_nonzero(np.diff(np.concatenate([[False], dry])) & dry)
+
+
+def test_silence_before_and_after_the_signal():
+    player = make_player(latency=7)
+    player.capture(ones(10))
+    feed(player, 10, valid=False)
+    player.end()
+    assert not player.finished
+    assert player.play(20)[:, 0].tolist() == [0] * 7 + [1] * 10 + [0] * 3
+    assert player.finished
+    assert (player.counts.played, player.counts.captured) == (10, 10)
+
+
+def test_stems_in_time_are_played_as_they_are(noise):
+    player, stems = make_player(), noise(50, 1)
+    player.capture(ones(50))
+    player.deliver(stems[:, None], np.ones(50, np.bool_))
+    assert player.ready == 50 - FADE
+    assert np.array_equal(player.play(player.ready), stems[: 50 - FADE])
+    player.end()
+    assert np.array_equal(player.play(player.ready), stems[50 - FADE :])
+    assert player.counts.dropouts == 0
+
+
+def test_late_stems_are_not_heard():
+    player = make_player()
+    player.capture(ones(100))
+    assert player.play(30)[:, 0].tolist() == [1] * 30
+    feed(player, 20)
+    assert player.play(10)[:, 0].tolist() == [1] * 10
+    feed(player, 60)
+    after = player.play(20)[:, 0]
+    assert np.allclose(after[:FADE], 1 - np.arange(1, FADE + 1) / FADE, atol=1e-6)
+    assert not after[FADE:].any()
+    assert (player.counts.dropouts, player.counts.unprocessed) == (1, 40 + FADE - 1)
+    assert player.counts.worst_delay == 100
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_ring_is_a_window_on_an_endless_signal(seed):
+    generator = np.random.default_rng(seed)
+    ring, signal, end = Ring(16, (2,), np.float32), np.zeros((200, 2), np.float32), 0
+    while end < 150:
+        rows = generator.random((generator.integers(0, 17), 2), np.float32)
+        ring.write(end, rows)
+        signal[end : end + len(rows)] = rows
+        end += len(rows)
+        start = max(0, end - int(generator.integers(0, 17)))
+        assert np.array_equal(ring.read(start, end - start), signal[start:end])
+    for call in (lambda: ring.read(0, 17), lambda: ring.write(0, np.zeros((17, 2)))):
+        with pytest.raises(ValueError, match="holds 16 rows, asked for 17"):
+            call()

@@ -1,0 +1,82 @@
+"""`mmdense models` and `mmdense info`: what a contract says, as a table and as lines."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from mmdense_edge import bundled
+from mmdense_edge.cli import main
+from mmdense_edge.contract import SPEED_CLASSES, read_contract
+from mmdense_edge.errors import ModelError
+
+
+def test_no_models(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    assert main(["models"]) == 0
+    assert "no models are bundled" in capsys.readouterr().out
+
+
+def test_models_with_score_size_speed_and_licence(pack, capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    scored = pack({"scores": {"vocals": 5.25, "bass": 4}, "macs_per_second": 1.9e9})
+    shutil.copy(scored, folder / "good.tflite")
+    shutil.copy(pack({"licence": "a\nb"}, base="mono"), folder / "plain.tflite")
+    (folder / "DEFAULT").write_text("plain")
+    monkeypatch.setattr(bundled, "FOLDER", folder)
+    assert main(["models"]) == 0
+    header, good, plain = (line.split("  ") for line in capsys.readouterr().out.splitlines())
+    cells = [[cell.strip() for cell in line if cell] for line in (header, good, plain)]
+    assert cells[0] == ["model", "sources", "SDR dB", "size", "precision", "speed", "licence"]
+    size = f"{(folder / 'good.tflite').stat().st_size / 1e6:.2f} MB"
+    sources = "drums, bass, vocals"
+    scores = "vocals 5.2, bass 4.0"
+    assert cells[1] == ["good", sources, scores, size, "float32", "medium", "MIT"]
+    assert cells[2][:3] == ["plain (default)", "speech, noise", "-"]
+    assert cells[2][-2:] == ["unstated", "a\\nb"]
+
+
+def test_info_prints_the_contract(pack, model_path, capsys):
+    assert main(["info", str(model_path("mono"))]) == 0
+    shown = capsys.readouterr().out
+    assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
+    assert "12 frames, 2 of them context on each side; 0.05 s new in each window" in shown
+    assert "scores:        -\n" in shown
+    changes = {"scores": {"vocals": 5.25}, "colour": {"red": [1, "x\u001b"]}, "macs_per_second": 1}
+    assert main(["info", str(pack(changes))]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "scores:        vocals 5.25" in lines
+    assert "speed:         fast" in lines
+    assert 'colour:        {"red": [1, "x\\u001b"]}' in lines
+
+
+def test_info_of_what_is_no_model(tmp_path, capsys):
+    assert main(["info", "nothing"]) == 2
+    (tmp_path / "a.tflite").write_bytes(b"text")
+    assert main(["info", str(tmp_path / "a.tflite")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("macs", "speed"), [(0.6e9, "fast"), (0.61e9, "medium"), (2e9, "medium"), (2.1e9, "slow")]
+)
+def test_speed_classes(pack, macs, speed):
+    assert read_contract(pack({"macs_per_second": macs})).speed_class == speed
+    assert list(SPEED_CLASSES) == ["fast", "medium", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("scores", [1]),
+        ("scores", {"vocals": "5"}),
+        ("scores", {"vocals": True}),
+        ("macs_per_second", 0),
+        ("macs_per_second", "1e9"),
+        ("macs_per_second", None),
+    ],
+)
+def test_wrong_figures_are_refused(pack, key, value):
+    with pytest.raises(ModelError, match=f"'{key}' must be"):
+        read_contract(pack({key: value}))

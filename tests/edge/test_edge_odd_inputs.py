@@ -1,0 +1,290 @@
+"""Odd and malformed inputs: each ends in one clear line or a right result, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from mmdense_edge.cli import main
+from mmdense_edge.errors import printable
+
+SOURCES = ("drums", "bass", "vocals")
+
+
+def tone(num_samples: int = 3000, channels: int = 2, level: float = 0.5) -> np.ndarray:
+    generator = np.random.default_rng(num_samples)
+    return generator.uniform(-level, level, (num_samples, channels))
+
+
+def song(name: str | bytes = "song.wav", audio: np.ndarray | None = None, **form) -> Callable:
+    """A whole song."""
+    rate = form.pop("rate", 44100)
+
+    def make(folder: Path) -> Path:
+        path = folder / os.fsdecode(name)
+        sf.write(folder / "plain", tone() if audio is None else audio, rate, **form)
+        (folder / "plain").rename(path)
+        return path
+
+    form.setdefault("format", "WAV")
+    return make
+
+
+def changed(edit: Callable[[bytes], bytes], name: str = "song.wav", **form) -> Callable:
+    """A song of which the bytes are changed."""
+
+    def make(folder: Path) -> Path:
+        path = song(name, **form)(folder)
+        path.write_bytes(edit(path.read_bytes()))
+        return path
+
+    return make
+
+
+def raw(name: str, data: bytes) -> Callable:
+    """A file of given bytes."""
+
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(data)
+        return folder / name
+
+    return make
+
+
+def patched(offset: int, form: str, value: int) -> Callable:
+    """A WAV file with a number in its header changed."""
+
+    def edit(data: bytes) -> bytes:
+        return data[:offset] + struct.pack(form, value) + data[offset + struct.calcsize(form) :]
+
+    return changed(edit)
+
+
+def special(make: Callable[[Path], object], name: str) -> Callable:
+    """What is no regular file."""
+
+    def build(folder: Path) -> Path:
+        make(folder)
+        return folder / name
+
+    return build
+
+
+def nan_at(value: float) -> np.ndarray:
+    audio = tone()
+    audio[1234, 1] = value
+    return audio
+
+
+def odd_chunk(data: bytes) -> bytes:
+    """Puts an unknown chunk before the samples."""
+    at = data.index(b"data")
+    chunk = b"odd " + struct.pack("<I", 6) + b"sixsix"
+    return data[:4] + struct.pack("<I", len(data) + len(chunk) - 8) + data[8:at] + chunk + data[at:]
+
+
+LONG = "n" * 240
+
+RIGHT = {
+    "1 sample": song(audio=tone(1)),
+    "2 samples, mono": song(audio=tone(2, 1)),
+    "odd length": song(audio=tone(1025)),
+    "mono": song(audio=tone(channels=1)),
+    "3 channels": song(audio=tone(channels=3)),
+    "8 channels": song(audio=tone(channels=8)),
+    "64 channels": song(audio=tone(300, 64)),
+    "192 kHz": song(rate=192000),
+    "768 kHz": song(rate=768000),
+    "1 kHz": song(rate=1000),
+    "11025 Hz": song(rate=11025),
+    "silence": song(audio=np.zeros((3000, 2))),
+    "full scale": song(audio=np.ones((3000, 2))),
+    "beyond full scale": song(audio=tone(level=4), subtype="FLOAT"),
+    "denormal": song(audio=tone(level=1e-42), subtype="FLOAT"),
+    "8 bits": song(subtype="PCM_U8"),
+    "24 bits": song(subtype="PCM_24"),
+    "32 bits": song(subtype="PCM_32"),
+    "64-bit floats": song(subtype="DOUBLE"),
+    "mu law": song(subtype="ULAW"),
+    "adpcm": song(audio=tone(4064), subtype="MS_ADPCM"),
+    "wav called mp3": song("song.mp3"),
+    "flac called wav": song("song.wav", format="FLAC"),
+    "ogg called flac": song("song.flac", format="OGG"),
+    "mp3 called wav": song("song.wav", format="MP3"),
+    "no suffix": song("song"),
+    "upper case": song("SONG.WAV"),
+    "spaces": song(" two  words .wav"),
+    "quotes": song('it\'s "quoted".wav'),
+    "newline": song("two\nlines.wav"),
+    "unicode": song("ä 音楽 🎵.wav"),
+    "no text": song(b"\xff\xfe.wav"),
+    "terminal codes": song("\x1b[31mred\x07.wav"),
+    "braces": song("{stem} {0} %s $HOME.wav"),
+    "pattern": song("[a-z]*?.wav"),
+    "dash": song("-o.wav"),
+    "backslash": song("a\\b.wav"),
+    "long name": song(LONG + ".wav"),
+    "hidden": song(".song.wav"),
+    "unknown chunk": changed(odd_chunk),
+    "junk behind": changed(lambda data: data + b"junk" * 9),
+    "piped header": patched(4, "<I", 0xFFFFFFFF),
+    "link": special(lambda f: os.symlink(song("a.wav")(f), f / "link.wav"), "link.wav"),
+}
+
+REFUSED = {
+    "zero bytes": (raw("a.wav", b""), "the file is empty"),
+    "one byte": (raw("a.flac", b"f"), "cannot be read as audio"),
+    "text": (raw("a.wav", b"some text\n" * 99), "cannot be read as audio"),
+    "picture": (raw("a.mp3", b"\x89PNG\r\n\x1a\n" + bytes(99)), "cannot be read as audio"),
+    "zeros": (raw("a.mp3", bytes(9999)), "cannot be read as audio"),
+    "noise": (raw("a.wav", np.random.default_rng(0).bytes(9999)), "cannot be read as audio"),
+    "wav mark only": (raw("a.wav", b"RIFF"), "cannot be read as audio"),
+    "half a header": (changed(lambda data: data[:20]), "cannot be read as audio"),
+    "header without data": (changed(lambda data: data[:36]), "cannot be read as audio"),
+    "header alone": (changed(lambda data: data[:44]), "cut short|at least 1 sample"),
+    "wav cut short": (changed(lambda data: data[:-5]), "cut short: its header promises"),
+    "flac cut short": (changed(lambda data: data[:-500], format="FLAC"), "damaged after"),
+    "flac scrambled": (
+        changed(lambda data: data[:6000] + bytes(900) + data[6900:], format="FLAC"),
+        "damaged after",
+    ),
+    "ogg cut short": (changed(lambda data: data[:-300], format="OGG"), "cut short|cannot be read"),
+    "mp3 cut short": (
+        changed(lambda data: data[: len(data) // 2], format="MP3", audio=tone(60000)),
+        "ends after",
+    ),
+    "aiff cut short": (changed(lambda data: data[:-5], format="AIFF"), "cut short"),
+    "0 samples": (song(audio=tone(0)), "at least 1 sample, got 0"),
+    "not a number": (
+        song(audio=nan_at(np.nan), subtype="FLOAT"),
+        "sample 1234 .* channel 2 is nan",
+    ),
+    "infinity": (song(audio=nan_at(np.inf), subtype="FLOAT"), "sample 1234 .* is inf"),
+    "huge": (song(audio=nan_at(1e300), subtype="DOUBLE"), "sample 1234 .* is inf"),
+    "0 channels": (patched(22, "<H", 0), "cannot be read as audio"),
+    "65 channels": (song(audio=tone(10, 65)), "1 to 64 channels, got 65"),
+    "0 Hz": (patched(24, "<I", 0), "cannot be read as audio|1000 to 768000 Hz, got 0"),
+    "999 Hz": (song(rate=999), "1000 to 768000 Hz, got 999"),
+    "4 GHz": (patched(24, "<I", 0xFFFFFFFF), "cannot be read as audio|1000 to 768000 Hz"),
+    "lines in its name": (raw("two\nlines\x1b.wav", b"text"), "cannot be read as audio"),
+    "no file": (lambda folder: folder / "none.wav", "no such file"),
+    "below a file": (lambda folder: song()(folder) / "x.wav", "no such file"),
+    "pipe": (special(lambda f: os.mkfifo(f / "p.wav"), "p.wav"), "not a regular file"),
+    "device": (lambda folder: Path("/dev/null"), "not a regular file"),
+    "dead link": (special(lambda f: os.symlink("x", f / "d.wav"), "d.wav"), "no such file"),
+    "too long a name": (lambda folder: folder / ("n" * 300 + ".wav"), "no such file|too long"),
+}
+
+
+def state(folder: Path) -> dict[str, object]:
+    """Everything in a folder, with the files' contents."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.is_symlink()
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def run(tmp_path, model_path, capfd):
+    """Runs the command; checks that nothing that was there changes; returns (code, stderr)."""
+    folder = tmp_path / "songs"
+    folder.mkdir()
+
+    def separate(path: Path, *arguments: object, out: object = None) -> tuple[int, list[str]]:
+        before = state(tmp_path)
+        out = tmp_path / "out" if out is None else out
+        argv = ["separate", str(path), "-o", str(out), "--model", str(model_path("shares"))]
+        code = main([*argv, *map(str, arguments)])
+        said = [line for line in capfd.readouterr().err.split("\n") if line]
+        after = state(tmp_path)
+        assert {name: after.get(name) for name in before} == before
+        if code:
+            assert after == before
+        # The interpreter and the MP3 decoder have their say from C code.
+        return code, [line for line in said if not line.startswith(("INFO: ", "Warning: Xing"))]
+
+    separate.folder = folder
+    return separate
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_right_result(run, tmp_path, case):
+    path = RIGHT[case](run.folder)
+    info = sf.SoundFile(os.fsencode(path))
+    assert run(path, "--residual") == (0, [])
+    (folder,) = (tmp_path / "out").iterdir()
+    assert folder.name == path.stem
+    total = 0.0
+    for stem in (*SOURCES, "residual"):
+        audio, rate = sf.read(os.fsencode(folder / f"{stem}.wav"), always_2d=True)
+        assert (rate, audio.shape) == (info.samplerate, (info.frames, info.channels))
+        total = total + audio
+    mixture = info.read(always_2d=True)
+    info.close()
+    step = 2.0**-23 if case in ("24 bits", "32 bits") else 2.0**-15
+    tolerance = 2.0**-21 if "float" in case or "beyond" in case or "denormal" in case else step
+    assert np.abs(total - mixture).max() <= tolerance
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_clear_line(run, case):
+    make, match = REFUSED[case]
+    path = make(run.folder)
+    code, said = run(path)
+    assert (code, len(said)) == (1, 1)
+    assert said[0].startswith(f"mmdense: {printable(str(path))}: ")
+    assert said[0].isprintable()
+    assert re.search(match, said[0]), said[0]
+
+
+def outputs(folder: Path) -> dict[str, tuple[Path, list[object], str]]:
+    """Output places that cannot be: (output folder, more arguments, what is said)."""
+    (folder / "file").write_text("mine")
+    (folder / "taken" / "song").mkdir(parents=True)
+    (folder / "taken" / "song" / "bass.wav").write_text("mine")
+    (folder / "folders" / "song" / "bass.wav").mkdir(parents=True)
+    (folder / "blocked").mkdir()
+    (folder / "blocked" / "song").write_text("mine")
+    name = ["--filename", f"{'n' * 300}{{stem}}.{{ext}}"]
+    return {
+        "a file": (folder / "file", [], "cannot write to"),
+        "below a file": (folder / "file" / "x", [], "cannot write to"),
+        "a place without files": (Path("/proc/nothing"), [], "/proc/nothing"),
+        "taken": (folder / "taken", [], "exists: choose another folder"),
+        "a folder in its place": (folder / "folders", ["--overwrite"], "is a folder"),
+        "a file in the way": (folder / "blocked", [], "song"),
+        "a name too long": (folder / "long", name, "File name too long"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["a file", "below a file", "a place without files", "taken", "a folder in its place",
+     "a file in the way", "a name too long"],
+)  # fmt: skip
+def test_outputs_that_cannot_be(run, case):
+    path = song()(run.folder)
+    out, arguments, match = outputs(run.folder)[case]
+    code, said = run(path, *arguments, out=out)
+    assert (code, len(said)) == (1, 1)
+    assert match in said[0]
+
+
+@pytest.mark.parametrize("link", [None, os.symlink, os.link])
+def test_outputs_onto_the_input(run, link):
+    path = song("bass.wav")(run.folder)
+    (run.folder / "bass").mkdir()
+    target = run.folder / "bass" / "bass.wav"
+    if link is None:
+        path = path.rename(target)
+    else:
+        link(path, target)
+    code, said = run(path, "--overwrite", out=run.folder)
+    assert (code, len(said)) == (2, 1)
+    assert "is read and would be replaced" in said[0]

@@ -1,0 +1,140 @@
+"""All files of a song or none: publishing, undoing, and folders that cannot be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from mmdense_edge import staging
+from mmdense_edge.errors import AudioError
+
+
+def everything(folder: Path) -> dict[str, str | None]:
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_text()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def moves(tmp_path):
+    """Three finished files and their places, of which one is taken."""
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    places = {}
+    for index, place in enumerate(("a/b/0.wav", "a/1.wav", "c/2.wav")):
+        (aside / str(index)).write_text(f"new {index}")
+        places[aside / str(index)] = tmp_path / "out" / place
+    (tmp_path / "out" / "a").mkdir(parents=True)
+    (tmp_path / "out" / "a" / "1.wav").write_text("old 1")
+    (tmp_path / "out" / "a" / "notes").write_text("notes")
+    return aside, places
+
+
+def test_all_are_moved(moves, tmp_path):
+    aside, places = moves
+    staging.publish(places, aside, overwrite=True)
+    assert [path.read_text() for path in places.values()] == ["new 0", "new 1", "new 2"]
+    assert (tmp_path / "out" / "a" / "notes").read_text() == "notes"
+
+
+@pytest.mark.parametrize("fails_at", range(1, 5))
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device", "x", None, "y")]
+)
+def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_at, error):
+    aside, places = moves
+    before = everything(tmp_path / "out")
+    calls, replace = [], os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == fails_at:
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(staging.os, "replace", failing)
+    expected = AudioError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(expected) as caught:
+        staging.publish(places, aside, overwrite=True)
+    assert everything(tmp_path / "out") == before
+    if expected is AudioError:
+        assert "cannot write y (No space left on device): choose another" in str(caught.value)
+
+
+def test_nothing_is_replaced_unasked(moves, tmp_path):
+    aside, places = moves
+    before = everything(tmp_path / "out")
+    with pytest.raises(AudioError, match=r"a/1.wav exists: choose another folder"):
+        staging.publish(places, aside, overwrite=False)
+    assert everything(tmp_path / "out") == before
+
+
+def test_a_place_below_a_file_is_undone(moves, tmp_path):
+    aside, places = moves
+    (tmp_path / "out" / "c").write_text("mine")
+    before = everything(tmp_path / "out")
+    with pytest.raises(AudioError, match="out/c"):
+        staging.publish(places, aside, overwrite=True)
+    assert everything(tmp_path / "out") == before
+
+
+def test_targets_are_checked(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(AudioError, match="folder is a folder"):
+        staging.check_targets([tmp_path / "folder"], overwrite=True)
+    with pytest.raises(AudioError, match="File name too long"):
+        staging.check_targets([tmp_path / ("x" * 300)], overwrite=True)
+    os.symlink("nowhere", tmp_path / "link")
+    with pytest.raises(AudioError, match="link exists"):
+        staging.check_targets([tmp_path / "link"], overwrite=False)
+    staging.check_targets([tmp_path / "new", tmp_path / "link"], overwrite=True)
+
+
+def test_space_is_that_of_the_nearest_folder(tmp_path, monkeypatch):
+    asked = []
+
+    def disk_usage(place: Path):
+        asked.append(place)
+        return type("Usage", (), {"free": 10})
+
+    monkeypatch.setattr(staging.shutil, "disk_usage", disk_usage)
+    staging.check_space(tmp_path / "a" / "b", 10)
+    with pytest.raises(AudioError, match="the stems need 0 MB"):
+        staging.check_space(tmp_path / "a" / "b", 11)
+    monkeypatch.chdir(tmp_path)
+    staging.check_space(Path("x"), 10)
+    assert {path.resolve() for path in asked} == {tmp_path}
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_staging_folder_goes_away(tmp_path, made):
+    out = tmp_path / "deep" / "out"
+    if made:
+        out.mkdir(parents=True)
+
+    def work() -> None:
+        with staging.staging(out) as aside:
+            (aside / "x").write_text("x")
+            assert aside.parent == out
+            assert aside.name.startswith(staging.PREFIX)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert sorted(everything(tmp_path)) == (["deep", "deep/out"] if made else [])
+    with staging.staging(out):
+        pass
+    assert sorted(everything(tmp_path)) == ["deep", "deep/out"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with (
+            pytest.raises(AudioError, match=f"cannot write to {out} "),
+            staging.staging(out),
+        ):
+            pass
+    assert everything(tmp_path) == {"file": "mine"}

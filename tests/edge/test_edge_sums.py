@@ -1,0 +1,164 @@
+"""What is written of a song: choices, sums, shares, the null test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.sums import FRAME, Kept, Shares, choose, even, mixed, null_test
+
+KNOWN = ("drums", "bass", "vocals")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "options", "parts"),
+    [
+        (KNOWN, {}, {name: (name,) for name in KNOWN}),
+        (["bass"], {"residual": True}, {"bass": ("bass",), "residual": ()}),
+        (KNOWN, {"two_stems": "bass"}, {"bass": ("bass",), "no_bass": ()}),
+        (
+            KNOWN,
+            {"two_stems": "bass", "other": "sum", "residual": True},
+            {"bass": ("bass",), "no_bass": ("drums", "vocals"), "residual": ()},
+        ),
+        (
+            KNOWN,
+            {"two_stems": "drums", "other": "sum", "sum_to_mixture": True},
+            {"drums": ("drums",), "no_drums": ("bass", "vocals")},
+        ),
+    ],
+)
+def test_choices(wanted, options, parts):
+    assert choose(KNOWN, wanted, **options) == parts
+
+
+@pytest.mark.parametrize(
+    ("known", "wanted", "options", "match"),
+    [
+        (KNOWN, KNOWN, {"two_stems": "piano"}, "one of drums, bass, vocals, got 'piano'"),
+        (KNOWN, KNOWN, {"two_stems": "bass", "residual": True}, "leaves no residual"),
+        (["voice"], ["voice"], {"two_stems": "voice", "other": "sum"}, "has 'voice' alone"),
+        (KNOWN, ["bass"], {"sum_to_mixture": True}, "needs two stems or more and all sources"),
+        (["voice"], ["voice"], {"sum_to_mixture": True}, "needs two stems or more"),
+        (KNOWN, KNOWN, {"residual": True, "sum_to_mixture": True}, "add up already"),
+        (KNOWN, KNOWN, {"two_stems": "bass", "sum_to_mixture": True}, "add up already"),
+    ],
+)
+def test_choices_that_contradict_each_other(known, wanted, options, match):
+    with pytest.raises(UsageError, match=match):
+        choose(known, wanted, **options)
+
+
+cuts = st.lists(st.integers(0, 5000), max_size=6)
+
+
+def parts_of(audio: np.ndarray, at: list[int]) -> list[np.ndarray]:
+    return np.split(audio, sorted(at))
+
+
+@settings(max_examples=30, deadline=None)
+@given(came=cuts, went=cuts)
+def test_the_mixture_is_kept_exactly_and_no_longer_than_needed(came, went):
+    audio = np.random.default_rng(0).normal(size=(5000, 2))
+    kept = Kept()
+    passed = list(kept.passing(parts_of(audio, came)))
+    np.testing.assert_array_equal(np.concatenate(passed), audio)
+    taken = [kept.take(len(part)) for part in parts_of(audio, went) if len(part)]
+    np.testing.assert_array_equal(np.concatenate(taken), audio)
+    assert sum(map(len, kept._blocks)) == 0
+
+
+def test_sums_and_rests(noise):
+    mixture = noise(100).astype(np.float64)
+    block = {name: noise(100, seed=seed) for seed, name in enumerate(KNOWN, 1)}
+    kept = Kept()
+    list(kept.passing([mixture]))
+    parts = choose(KNOWN, KNOWN, two_stems="bass", other="sum", residual=True)
+    ((written, whole),) = mixed([block], kept, parts)
+    np.testing.assert_array_equal(whole, mixture)
+    assert list(written) == ["bass", "no_bass", "residual"]
+    np.testing.assert_array_equal(written["bass"], block["bass"])
+    expected = block["drums"].astype(np.float64) + block["vocals"]
+    np.testing.assert_array_equal(written["no_bass"], expected)
+    np.testing.assert_allclose(sum(written.values()), mixture, atol=1e-15)
+
+
+def corrected(stems: dict[str, np.ndarray], mixture: np.ndarray, at: list[int]):
+    names = list(stems)
+    pieces = zip(*(parts_of(audio, at) for audio in (*stems.values(), mixture)), strict=True)
+    blocks = ((dict(zip(names, piece, strict=False)), piece[-1]) for piece in pieces)
+    done = list(Shares().correct(blocks))
+    joined = {name: np.concatenate([block[name] for block, _ in done]) for name in names}
+    return joined, np.concatenate([whole for _, whole in done])
+
+
+@settings(max_examples=25, deadline=None)
+@given(length=st.integers(1, 5000), channels=st.integers(1, 3), at=cuts, seed=st.integers(0, 9))
+def test_shares_add_up_and_do_not_depend_on_blocks(length, channels, at, seed):
+    generator = np.random.default_rng(seed)
+    stems = {name: generator.normal(size=(length, channels)) for name in KNOWN}
+    mixture = generator.normal(size=(length, channels))
+    given_stems = {name: stem.copy() for name, stem in stems.items()}
+    done, whole = corrected(stems, mixture, at)
+    np.testing.assert_array_equal(whole, mixture)
+    np.testing.assert_allclose(sum(done.values()), mixture, atol=1e-12)
+    for name, stem in corrected(stems, mixture, [])[0].items():
+        np.testing.assert_allclose(done[name], stem, atol=1e-12)
+        np.testing.assert_array_equal(stems[name], given_stems[name])
+
+
+def test_shares_follow_the_power():
+    length = 3 * FRAME + 100
+    loud, quiet = np.full((length, 1), 0.2), np.full((length, 1), 0.1)
+    silent = np.zeros((length, 1))
+    done, _ = corrected({"a": loud, "b": quiet, "c": silent}, loud + quiet + 0.5, [])
+    np.testing.assert_allclose(done["a"] - loud, 0.5 * 0.8)
+    np.testing.assert_allclose(done["b"] - quiet, 0.5 * 0.2)
+    np.testing.assert_array_equal(done["c"], 0)
+
+
+def test_shares_change_along_a_straight_line():
+    first = np.concatenate([np.full((FRAME, 1), 1.0), np.zeros((FRAME, 1))])
+    second = first[::-1].copy()
+    done, _ = corrected({"a": first, "b": second}, first + second + 1, [])
+    expected = np.concatenate([np.ones(FRAME), 1 - np.arange(1, FRAME + 1) / FRAME])
+    np.testing.assert_allclose((done["a"] - first)[:, 0], expected, atol=1e-12)
+
+
+def test_silent_stems_share_equally():
+    zeros = np.zeros((10, 2))
+    done, _ = corrected({"a": zeros, "b": zeros}, zeros + 0.5, [])
+    np.testing.assert_array_equal(done["a"], 0.25)
+
+
+def test_no_blocks_give_no_blocks():
+    assert list(Shares().correct([])) == []
+
+
+@pytest.mark.parametrize(("gain", "error", "steps"), [(1.0, 0, 0), (0.5, 0, 0), (1.0, 3, 3)])
+def test_the_null_test_measures_files(tmp_path, noise, gain, error, steps):
+    whole = np.round(noise(100001) * 2**14) * 2 / 2**15
+    first = np.round(whole * 0.3 * 2**14) / 2**14
+    stems = [first * gain, (whole - first) * gain]
+    stems[1][77777, 1] += error / 2**15
+    for name, audio in zip(("a.wav", "b.wav", "song.wav"), (*stems, whole), strict=True):
+        sf.write(tmp_path / name, audio, 44100, subtype="PCM_24")
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    found = null_test(paths, tmp_path / "song.wav", gain=gain, bits=16, damaged=[].append)
+    assert found == steps
+    sf.write(tmp_path / "b.wav", stems[1][:-1], 44100)
+    with pytest.raises(AudioError, match="a stem is not as long as the song"):
+        null_test(paths, tmp_path / "song.wav", gain=1, bits=16, damaged=[].append)
+
+
+@settings(max_examples=20, deadline=None)
+@given(at=cuts, size=st.integers(1, 600))
+def test_even_blocks(at, size):
+    audio = np.arange(5000.0)[:, None]
+    blocks = list(even(parts_of(audio, at), size))
+    np.testing.assert_array_equal(np.concatenate(blocks), audio)
+    assert {len(block) for block in blocks[:-1]} <= {size}
+    assert 0 < len(blocks[-1]) <= size

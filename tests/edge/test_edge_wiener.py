@@ -1,0 +1,367 @@
+"""The Wiener filter: its definition in plain NumPy, its laws, and its place in the runner."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdense_edge.cli import main
+from mmdense_edge.errors import UsageError
+from mmdense_edge.jobs import Options
+from mmdense_edge.wiener import (
+    CONTEXT_FRAMES,
+    OVERLAP,
+    STEP_FRAMES,
+    WienerFilter,
+    filter_spectra,
+)
+
+WINDOW = STEP_FRAMES + OVERLAP
+
+
+def spectra_of(frames, bins=5, channels=2, sources=3, seed=0, level=1.0):
+    """A mixture of sources that come and go at places of their own, and wrong estimates of them."""
+    rng = np.random.default_rng(seed)
+
+    def noise(*shape):
+        return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+
+    places = noise(sources, 1, bins, channels)
+    loudness = rng.gamma(0.5, 2, (sources, frames, bins, 1))
+    parts = loudness * (places * noise(sources, frames, bins, 1) + 0.1 * noise(1, 1, 1, channels))
+    mixture = parts.sum(axis=0)
+    magnitudes = np.abs(parts) * rng.uniform(0.5, 1.5, parts.shape)
+    estimates = magnitudes * np.exp(1j * np.angle(mixture))
+    return (level * mixture).astype(np.complex64), (level * estimates).astype(np.complex64)
+
+
+def plain(mixture, estimates, iterations):
+    """The definition, bin by bin and frame by frame, with matrices."""
+    sources, frames, bins, channels = estimates.shape
+    y = estimates.astype(np.complex128)
+    for _ in range(iterations):
+        result = np.zeros_like(y)
+        for f in range(bins):
+            v = (np.abs(y[:, :, f]) ** 2).mean(axis=2)
+            covariances = [
+                sum(np.outer(c, c.conj()) for c in y[s, :, f]) / v[s].sum() for s in range(sources)
+            ]
+            for t in range(frames):
+                parts = [v[s, t] * covariances[s] for s in range(sources)]
+                noise = 1e-9 * (v[:, t].sum() + 1e-9 * (np.abs(mixture[t, f]) ** 2).mean())
+                whole = sum(parts) + noise * np.eye(channels)
+                for s in range(sources):
+                    gain = (parts[s] + noise / sources * np.eye(channels)) @ np.linalg.inv(whole)
+                    result[s, t, f] = gain @ mixture[t, f]
+        y = result
+    return y
+
+
+def stream(mixture, estimates, iterations=1, cuts=()):
+    """Frames cut into blocks through the stream, joined again."""
+    names = [f"source {number}" for number in range(len(estimates))]
+    edges = [0, *sorted(cut % (len(mixture) + 1) for cut in cuts), len(mixture)]
+    stage, out = WienerFilter(iterations), []
+    for first, last in pairwise(edges):
+        part = dict(zip(names, estimates[:, first:last], strict=True))
+        out.extend(stage.push(mixture[first:last], part))
+    out.extend(stage.finish())
+    assert [list(part) for part in out] == [names] * len(out)
+    return np.stack([np.concatenate([part[name] for part in out]) for name in names])
+
+
+def distance(found, expected):
+    return np.abs(found - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("iterations", [1, 2, 3])
+@pytest.mark.parametrize("sources", [2, 4])
+def test_it_equals_its_definition(channels, iterations, sources):
+    mixture, estimates = spectra_of(30, channels=channels, sources=sources)
+    expected = plain(mixture, estimates, iterations)
+    found = filter_spectra(mixture, estimates, iterations)
+    assert found.dtype == np.complex64
+    assert distance(found, expected) < 1e-6
+    assert distance(filter_spectra(mixture, estimates, iterations + 1), expected) > 0.01
+    assert distance(estimates, expected) > 0.1
+
+
+def test_every_bin_is_filtered_by_itself():
+    mixture, estimates = spectra_of(20, bins=75)
+    whole = filter_spectra(mixture, estimates, 2)
+    for f in (0, 31, 32, 64, 74):
+        alone = filter_spectra(mixture[:, f : f + 1], estimates[:, :, f : f + 1], 2)
+        np.testing.assert_allclose(whole[:, :, f : f + 1], alone, atol=1e-5)
+
+
+def test_it_tells_sources_apart_by_their_place():
+    """Masks cannot take apart what sounds in the same bins at the same time; places can."""
+    rng = np.random.default_rng(1)
+    places = np.array([[1, 0.3], [0.3, 1]])[:, None, None, :]
+    signals = rng.standard_normal((2, 400, 4, 1)) * rng.gamma(0.5, 1, (2, 400, 4, 1))
+    parts = (signals * places).astype(np.complex64)
+    mixture = parts.sum(axis=0)
+    estimates = np.abs(parts) * np.exp(1j * np.angle(mixture))
+
+    def error(found):
+        return 10 * np.log10((np.abs(found - parts) ** 2).sum() / (np.abs(parts) ** 2).sum())
+
+    assert error(filter_spectra(mixture, estimates, 2)) < error(estimates) - 3
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 10])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_sources_add_up_to_the_mixture(iterations, channels):
+    mixture, estimates = spectra_of(3 * WINDOW, channels=channels)
+    for found in (filter_spectra, stream):
+        total = found(mixture, estimates, iterations).sum(axis=0, dtype=np.complex128)
+        assert distance(total, mixture) < 1e-6
+
+
+def test_what_nobody_estimated_is_shared_equally():
+    mixture, estimates = spectra_of(40)
+    estimates[:, 10:20] = 0
+    found = stream(mixture, estimates)[:, 10:20]
+    np.testing.assert_allclose(found, np.broadcast_to(mixture[10:20] / 3, found.shape), rtol=1e-5)
+
+
+@pytest.mark.parametrize("level", [1e-44, 1e-30, 1e-6, 1.0, 1e6, 1e30])
+@pytest.mark.parametrize("kind", ["stereo", "one silent", "equal", "opposite", "mono"])
+def test_any_level_and_any_channels_stay_finite(level, kind):
+    mixture, estimates = spectra_of(WINDOW + 40)
+    for one in (mixture, estimates):
+        if kind == "one silent":
+            one[..., 1] = 0
+        elif kind in ("equal", "opposite"):
+            one[..., 1] = one[..., 0] * (1 if kind == "equal" else -1)
+    if kind == "mono":
+        mixture, estimates = mixture[..., :1], estimates[..., :1]
+    quiet = np.complex64(level) * mixture
+    found = stream(quiet, np.complex64(level) * estimates, 2)
+    assert np.isfinite(found).all()
+    assert np.abs(found.sum(axis=0) - quiet).max() <= 1e-6 * np.abs(quiet).max() + 1e-44
+    if kind == "one silent":
+        assert (found[..., 1] == 0).all()
+    if kind in ("equal", "opposite"):
+        other = found[..., 0] * (1 if kind == "equal" else -1)
+        assert np.abs(found[..., 1] - other).max() <= 1e-6 * np.abs(found).max() + 1e-44
+
+
+@pytest.mark.parametrize("gain", [2.0**-20, 1e-6, 3.0, 1e6])
+def test_louder_in_is_louder_out(gain):
+    found = stream(*spectra_of(WINDOW + 40, level=gain), 2)
+    assert distance(found / gain, stream(*spectra_of(WINDOW + 40), 2)) < 2e-6
+
+
+def test_silence_gives_silence():
+    silence = np.zeros((WINDOW + 40, 5, 2), np.complex64)
+    assert (stream(silence, np.zeros((3, *silence.shape), np.complex64), 3) == 0).all()
+    # Silent stretches and a silent source within a signal.
+    mixture, estimates = spectra_of(WINDOW + 40)
+    mixture[50:60] = estimates[:, 50:60] = estimates[1] = 0
+    found = stream(mixture, estimates, 2)
+    assert (found[:, 50:60] == 0).all()
+    assert np.abs(found[1]).max() < 1e-6 * np.abs(mixture).max()
+
+
+def test_mono_is_a_mask_of_the_powers_squared_by_each_iteration():
+    mixture, estimates = spectra_of(30, channels=1)
+    power = np.abs(estimates.astype(np.complex128)) ** 2
+    for iterations in (1, 2, 3):
+        mask = power / power.sum(axis=0)
+        assert distance(filter_spectra(mixture, estimates, iterations), mask * mixture) < 1e-5
+        power = mask**2
+
+
+def test_mono_is_the_same_as_twice_the_same_channel():
+    mixture, estimates = spectra_of(WINDOW, channels=1)
+    both = stream(mixture.repeat(2, axis=-1), estimates.repeat(2, axis=-1), 2)
+    found = stream(mixture, estimates, 2)
+    assert distance(both, found.repeat(2, axis=-1)) < 1e-6
+
+
+@settings(max_examples=25, deadline=None)
+@given(frames=st.integers(1, 500), cuts=st.lists(st.integers(0, 500), max_size=6))
+def test_any_blocks_give_the_same_to_the_bit(frames, cuts):
+    mixture, estimates = spectra_of(frames)
+    whole = stream(mixture, estimates)
+    np.testing.assert_array_equal(stream(mixture, estimates, 1, cuts), whole)
+    assert whole.shape == estimates.shape
+    if frames < STEP_FRAMES + CONTEXT_FRAMES:
+        np.testing.assert_array_equal(whole, filter_spectra(mixture, estimates, 1))
+
+
+def test_frames_one_by_one_give_the_same_to_the_bit():
+    mixture, estimates = spectra_of(STEP_FRAMES + WINDOW + 3)
+    one_by_one = stream(mixture, estimates, 2, range(len(mixture)))
+    np.testing.assert_array_equal(one_by_one, stream(mixture, estimates, 2))
+
+
+def test_windows_fade_into_each_other():
+    """Where two windows meet, the result moves evenly from the one's to the other's."""
+    mixture, estimates = spectra_of(STEP_FRAMES + WINDOW)
+    found = stream(mixture, estimates)
+    border = slice(STEP_FRAMES - CONTEXT_FRAMES, STEP_FRAMES + CONTEXT_FRAMES)
+    one = slice(0, border.stop)
+    first = filter_spectra(mixture[one], estimates[:, one], 1)[:, border]
+    two = slice(border.start, border.start + WINDOW)
+    second = filter_spectra(mixture[two], estimates[:, two], 1)[:, :OVERLAP]
+    assert distance(first, second) > 0.01
+    share = (np.arange(OVERLAP)[:, None, None] + 0.5) / OVERLAP
+    np.testing.assert_allclose(found[:, border], (1 - share) * first + share * second, atol=1e-5)
+
+
+def test_a_single_source_is_filtered_against_the_rest():
+    mixture, _ = spectra_of(STEP_FRAMES, sources=1)
+    gain = np.random.default_rng(2).uniform(0, 1.5, mixture.shape)
+    estimate = (gain * mixture).astype(np.complex64)
+    rest = (np.maximum(1 - gain, 0) * mixture).astype(np.complex64)
+    expected = filter_spectra(mixture, np.stack([estimate, rest]), 2)[:1]
+    found = stream(mixture, estimate[None], 2)
+    assert distance(found, expected) < 1e-5
+    assert distance(found, mixture) > 0.1
+
+
+def test_it_changes_no_input_and_keeps_few_frames():
+    mixture, estimates = spectra_of(50)
+    kept = mixture.copy(), estimates.copy()
+    stage = WienerFilter(1)
+    done = 0
+    for pushed in range(1, 40):
+        for part in stage.push(mixture, {"a": estimates[0], "b": estimates[1]}):
+            done += len(part["a"])
+        assert 50 * pushed - done < WINDOW
+    np.testing.assert_array_equal(mixture, kept[0])
+    np.testing.assert_array_equal(estimates, kept[1])
+
+
+def test_no_frames_give_none():
+    assert list(WienerFilter(1).finish()) == []
+
+
+@pytest.mark.parametrize("iterations", [0, -1, 11])
+def test_iterations_are_checked(iterations):
+    with pytest.raises(ValueError, match=f"1 to 10; received {iterations}"):
+        WienerFilter(iterations)
+
+
+# The runner.
+
+
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_the_stems_of_a_song_add_up(separators, rate, channels):
+    time = np.arange(3 * rate + 11)[:, None] / rate
+    tones = [0.2 * np.sin(6.28 * time * hertz) for hertz in ([220, 330], [1000, 1001])]
+    audio = (sum(tones) * np.sin(np.pi * time / 3))[:, :channels].astype(np.float32)
+    plain_stems = separators["magnitudes"].separate(audio, rate)
+    stems = separators["magnitudes"].separate(audio, rate, wiener=1)
+    assert list(stems) == list(plain_stems)
+    error = np.abs(sum(stems.values()) - audio).max()
+    assert error < (2e-6 if rate == 44100 else 1e-4)
+    assert np.abs(sum(plain_stems.values()) - audio).max() > 0.1
+    assert all(stem.shape == audio.shape for stem in stems.values())
+
+
+def test_all_sources_enter_whichever_are_wanted(separators, noise):
+    audio = noise(200000)
+    whole = separators["shares"].separate(audio, 44100, wiener=1)
+    stems = separators["shares"].separate(audio, 44100, sources=["vocals"], residual=True, wiener=1)
+    assert list(stems) == ["vocals", "residual"]
+    np.testing.assert_array_equal(stems["vocals"], whole["vocals"])
+    np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-6)
+
+
+def test_a_model_of_one_source_gives_one_stem(separators, noise):
+    audio = noise(30000)
+    stems = separators["identity"].separate(audio, 44100, wiener=1)
+    assert list(stems) == ["everything"]
+    np.testing.assert_allclose(stems["everything"], audio, atol=1e-6)
+
+
+def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, noise):
+    audio = noise(40000)
+    sides = [
+        separators["mono"].separate(audio[:, side], 16000, wiener=2)["speech"] for side in (0, 1)
+    ]
+    both = separators["mono"].separate(audio, 16000, wiener=2)["speech"]
+    assert np.abs(both - np.stack(sides, axis=1)).max() > 0.01
+
+
+@settings(max_examples=5, deadline=None)
+@given(cuts=st.lists(st.integers(0, 60000), max_size=4))
+def test_a_stream_equals_the_whole_song_to_the_bit(separators, cuts):
+    rng = np.random.default_rng(3)
+    audio = rng.uniform(-0.5, 0.5, (60000, 2)).astype(np.float32)
+    edges = [0, *sorted(cuts), len(audio)]
+    blocks = (audio[first:last] for first, last in pairwise(edges))
+    options = {"residual": True, "wiener": 1}
+    parts = list(separators["mono"].stream(blocks, 16000, 2, **options))
+    for name, whole in separators["mono"].separate(audio, 16000, **options).items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole)
+
+
+def test_silence_and_equal_channels_through_the_runner(separators, noise):
+    for separator in separators.values():
+        for stem in separator.separate(np.zeros((9000, 2), np.float32), 44100, wiener=2).values():
+            np.testing.assert_array_equal(stem, 0)
+    one = noise(20000, 1)
+    for audio in (one.repeat(2, axis=1), one * np.float32([1, 0]), one * np.float32([1e-6, 1e-6])):
+        stems = separators["shares"].separate(audio, 44100, wiener=3)
+        assert np.abs(sum(stems.values()) - audio).max() < 3e-6 * np.abs(audio).max()
+
+
+def test_memory_does_not_grow_with_length(separators, noise):
+    block = noise(10000)
+
+    def peak(blocks: int) -> int:
+        tracemalloc.start()
+        try:
+            stream_of = separators["mono"].stream(
+                (block for _ in range(blocks)), 16000, 2, wiener=1
+            )
+            assert sum(len(stems["noise"]) for stems in stream_of) == blocks * len(block)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(10)
+    assert peak(50) < 1.1 * peak(10)
+
+
+@pytest.mark.parametrize("wiener", [-1, 11, 1.5, None])
+def test_iterations_are_checked_before_any_work(separators, wiener):
+    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations, got {wiener}"):
+        separators["mono"].stream(iter(()), 16000, 2, wiener=wiener)
+
+
+@pytest.mark.parametrize("wiener", [-1, 11])
+def test_the_options_of_a_job_are_checked(wiener):
+    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations, got {wiener}"):
+        Options(wiener=wiener)
+
+
+def test_the_command_filters(separators, model_path, song, noise, tmp_path, capsys):
+    audio = noise(60000, 1)
+    path = song(audio=audio, rate=16000, subtype="FLOAT")
+    options = ["--model", str(model_path("mono")), "--wiener", "2", "--json", "--quiet"]
+    assert main(["separate", str(path), "-o", str(tmp_path / "out"), *options]) == 0
+    assert json.loads(capsys.readouterr().out)["wiener"] == 2
+    expected = separators["mono"].separate(audio, 16000, wiener=2)
+    for name, stem in expected.items():
+        written, _ = sf.read(tmp_path / "out" / "song" / f"{name}.wav", always_2d=True)
+        np.testing.assert_allclose(written, stem, atol=1e-6)
+
+
+def test_the_command_refuses_iterations_out_of_range(model_path, song, tmp_path, capsys):
+    options = ["--model", str(model_path("mono")), "--wiener", "11"]
+    assert main(["separate", str(song()), "-o", str(tmp_path / "out"), *options]) == 2
+    assert "wiener must be 0 to 10 iterations, got 11" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

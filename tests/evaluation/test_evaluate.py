@@ -1,0 +1,247 @@
+"""The evaluation command, from its arguments to the files of the report."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile as sf
+from trees import make_folder
+
+from training.evaluate import main
+from training.evaluation import session
+
+SOURCES = ("bass", "drums", "other", "vocals")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_folder(tmp_path / "tree", num_tracks=3, seconds=0.4)
+
+
+def command(tmp_path, *models, out="report", **options):
+    flags = [x for name, value in options.items() for x in _flag(name, value)]
+    return [*models, "--data", str(tmp_path / "tree"), "--out", str(tmp_path / out), *flags]
+
+
+def _flag(name, value):
+    flag = f"--{name.replace('_', '-')}"
+    return [flag] if value is True else [flag, *map(str, np.atleast_1d(value))]
+
+
+def copy_estimates(tree, folder, estimate=lambda source, x: x, sources=SOURCES, subtype="FLOAT"):
+    """Write estimates: the true sources, changed."""
+    for song in sorted(tree.iterdir()):
+        (folder / song.name).mkdir(parents=True)
+        for source in sources:
+            audio, rate = sf.read(song / f"{source}.wav", dtype="float32")
+            path = folder / song.name / f"{source}.wav"
+            sf.write(path, estimate(source, audio), rate, subtype=subtype)
+    return str(folder)
+
+
+def contents(report):
+    """All files of a report that may be compared, by name."""
+    files = [path for path in report.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {str(path.relative_to(report)): path.read_bytes() for path in files}
+
+
+def scores(report):
+    with (report / "scores.csv").open(newline="") as file:
+        return {
+            tuple(row[k] for k in ("row", "track", "source", "metric", "measure")): row["value"]
+            for row in csv.DictReader(file)
+        }
+
+
+def no_constants(text):
+    raise ValueError(f"{text} is no JSON")
+
+
+def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
+    assert main(command(tmp_path, "mixture", "irm", metric="usdr,sisdr")) == 0
+    report = tmp_path / "report"
+    assert str(report / "report.md") in capsys.readouterr().out
+    values = scores(report)
+    assert len(values) == 2 * 3 * 4 * 2  # rows, tracks, sources, metrics
+    bass, _ = sf.read(tree / "Song 1" / "bass.wav")
+    mixture, _ = sf.read(tree / "Song 1" / "mixture.wav")
+    expected = 10 * np.log10(np.sum(bass**2) / np.sum((bass - mixture) ** 2))
+    stored = float(values["mixture", "Song 1", "bass", "usdr", "SDR"])
+    assert stored == pytest.approx(expected, abs=1e-6)
+    summary = json.loads((report / "summary.json").read_text("utf-8"), parse_constant=no_constants)
+    cell = summary["metrics"]["usdr"]["rows"]["mixture"]["sources"]["bass"]["SDR"]
+    own = [float(values["mixture", f"Song {k}", "bass", "usdr", "SDR"]) for k in range(3)]
+    assert cell["value"] == pytest.approx(np.mean(own))
+    assert cell["interval"][0] < cell["value"] < cell["interval"][1]
+    assert cell["tracks"] == 3
+    page = (report / "report.md").read_text("utf-8")
+    assert f"{cell['value']:.2f}" in page
+    assert "Music Demixing Challenge" in page  # the metric's full name
+    for name in ("usdr_SDR", "sisdr_SI-SDR"):
+        assert (report / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (report / "plots" / f"{name}.svg").read_bytes()
+        assert f"](plots/{name}.png)" in page
+
+
+def test_the_references_score_highest_and_the_mixture_as_its_baseline(tree, tmp_path):
+    mixtures = {}
+    for song in tree.iterdir():
+        mixtures[song.name] = sf.read(song / "mixture.wav", dtype="float32")[0]
+    perfect = copy_estimates(tree, tmp_path / "perfect")
+    same = copy_estimates(
+        tree, tmp_path / "same", lambda _, x: next(m for m in mixtures.values() if len(m) == len(x))
+    )
+    assert main(command(tmp_path, perfect, same, "mixture")) == 0
+    values = scores(tmp_path / "report")
+    for (row, *where), value in values.items():
+        if row == "perfect":
+            assert float(value) == 200.0
+        if row == "same":
+            assert value == values[("mixture", *where)]
+
+
+def test_the_mean_is_of_all_sources_or_not_given(tree, tmp_path):
+    copy_estimates(tree, tmp_path / "vocals", sources=("vocals",))
+    assert main(command(tmp_path, f"one={tmp_path / 'vocals'}", "mixture")) == 0
+    rows = json.loads((tmp_path / "report" / "summary.json").read_text())["metrics"]["usdr"]["rows"]
+    assert rows["one"]["mean"]["SDR"] is None
+    assert rows["mixture"]["mean"]["SDR"] == pytest.approx(
+        np.mean([rows["mixture"]["sources"][source]["SDR"]["value"] for source in SOURCES])
+    )
+    assert "different sources" in (tmp_path / "report" / "report.md").read_text("utf-8")
+
+
+def test_tracks_are_chosen_by_name_pattern_subset_and_number(tmp_path):
+    make_folder(tmp_path / "tree", num_tracks=3, seconds=0.2, subsets=("train", "test"))
+
+    def tracks(**options):
+        out = f"report{len(list(tmp_path.iterdir()))}"
+        assert main(command(tmp_path, "mixture", out=out, **options)) == 0
+        return {track for _, track, *_ in scores(tmp_path / out)}
+
+    assert tracks(subset="test", limit=2) == {"test/Song 0", "test/Song 1"}
+    assert tracks(tracks=["Song 0", "*2"], subset="train") == {"train/Song 0", "train/Song 2"}
+
+
+def test_processes_give_the_same_bytes(tree, tmp_path):
+    options = {"metric": "usdr,sisdr", "accompaniment": True}
+    assert main(command(tmp_path, "mixture", "ibm", **options)) == 0
+    assert main(command(tmp_path, "mixture", "ibm", out="parallel", jobs=2, **options)) == 0
+    one, two = contents(tmp_path / "report"), contents(tmp_path / "parallel")
+    assert len(one) > 12
+    assert one == two
+
+
+def test_a_broken_process_is_told(tree, tmp_path, capsys, monkeypatch):
+    # an object that ends the process that unpickles it, as a lack of memory would
+    plan = session.pending
+
+    class Deadly:
+        def __reduce__(self):
+            return __import__("os")._exit, (9,)
+
+    def deadly(*args):
+        tasks, marks = plan(*args)
+        object.__setattr__(tasks[0], "accompaniment", Deadly())
+        return tasks, marks
+
+    monkeypatch.setattr(session, "pending", deadly)
+    assert main(command(tmp_path, "mixture", jobs=2)) == 2
+    assert "a process that scored tracks died" in capsys.readouterr().err
+
+
+def test_a_track_that_fails_is_named_and_the_others_are_kept(tree, tmp_path, capsys):
+    folder = copy_estimates(tree, tmp_path / "mine")
+    path = tmp_path / "mine" / "Song 1" / "bass.wav"
+    whole = path.read_bytes()
+    audio, rate = sf.read(path, dtype="float32")
+    audio[5000] = np.nan
+    sf.write(path, audio, rate, subtype="FLOAT")
+    assert main(command(tmp_path, folder, "mixture")) == 1
+    told = capsys.readouterr().err
+    assert "mine, Song 1: " in told
+    assert "1 tracks failed" in told
+    report = tmp_path / "report"
+    assert not (report / "report.md").exists()
+    assert len(list(report.rglob("Song *.json"))) == 5
+    path.write_bytes(whole)
+    assert main(command(tmp_path, folder, "mixture")) == 0
+    assert "5 results of an earlier run are kept" in capsys.readouterr().err
+
+
+def test_silence_is_counted_and_never_nan(tree, tmp_path):
+    audio, rate = sf.read(tree / "Song 0" / "bass.wav", dtype="int16")
+    sf.write(tree / "Song 0" / "bass.wav", np.zeros_like(audio), rate)
+    mute = copy_estimates(tree, tmp_path / "mute", lambda s, x: x * (s != "drums"))
+    assert main(command(tmp_path, mute, metric="usdr,sisdr")) == 0
+    report = tmp_path / "report"
+    values = scores(report)
+    assert values["mute", "Song 0", "bass", "usdr", "SDR"] == ""
+    assert not {"nan", "inf", "-inf"} & set(values.values())
+    for path in report.rglob("*.json"):
+        json.loads(path.read_text("utf-8"), parse_constant=no_constants)
+    summary = json.loads((report / "summary.json").read_text())
+    row = summary["metrics"]["usdr"]["rows"]["mute"]["sources"]
+    assert (row["bass"]["silent_references"], row["bass"]["SDR"]["tracks"]) == (1, 2)
+    assert row["drums"]["silent_estimates"] == 3
+    assert "| mute | 1 / 1 | 0 / 3 |" in (report / "report.md").read_text("utf-8")
+
+
+def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
+    vocals = copy_estimates(tree, tmp_path / "vocals", sources=("vocals",))
+    three = copy_estimates(tree, tmp_path / "three", sources=SOURCES[:3])
+    own = copy_estimates(tree, tmp_path / "own")
+    for song in tree.iterdir():
+        audio, rate = sf.read(song / "mixture.wav", dtype="float32")
+        sf.write(tmp_path / "own" / song.name / "accompaniment.wav", audio, rate, subtype="FLOAT")
+    rows = (vocals, three, own, "mixture", "irm")
+    assert main(command(tmp_path, *rows, accompaniment=True)) == 0
+    values = scores(tmp_path / "report")
+    for track in ("Song 0", "Song 1", "Song 2"):
+        of = {
+            row: float(values[row, track, "accompaniment", "usdr", "SDR"])
+            for row in ("vocals", "three", "own", "mixture", "irm")
+        }
+        assert min(of["vocals"], of["three"]) > 100  # the mixture is the exact sum
+        assert of["own"] == of["mixture"] < of["irm"] < 100
+    page = (tmp_path / "report" / "report.md").read_text("utf-8")
+    for rule in ("vocals: the mixture less the vocals", "three: the sum of the others",
+                 "own: its own estimate", "irm: the sum of the others"):  # fmt: skip
+        assert rule in page
+
+
+def test_museval_reads_the_files(tmp_path):
+    import museval
+
+    make_folder(tmp_path / "tree", num_tracks=1, seconds=1.1, sources=("bass", "vocals"))
+    assert main(command(tmp_path, "mixture", metric="museval")) == 0
+    folder = tmp_path / "report" / "museval" / "mixture"
+    store = museval.EvalStore()
+    store.add_eval_dir(folder)
+    read = store.agg_frames_scores()
+    values = scores(tmp_path / "report")
+    for source in ("bass", "vocals"):
+        for measure in ("SDR", "ISR", "SIR", "SAR"):
+            expected = float(values["mixture", "Song 0", source, "museval", measure])
+            assert read["Song 0", source, measure] == pytest.approx(expected)
+    track = museval.TrackStore("Song 0")
+    track.scores = json.loads((folder / "test" / "Song 0.json").read_text("utf-8"))
+    track.validate()
+
+
+def test_a_full_disk_ends_in_one_line(tree, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training.evaluation.songs.SignalFile.write", full)
+    assert main(command(tmp_path, "mixture", limit=1)) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setattr("training.evaluation.session.write_result", full)
+    assert main(command(tmp_path, "mixture", limit=1)) == 1
+    assert "finished tracks are kept" in capsys.readouterr().err
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "report")
+    assert main(command(tmp_path, "mixture", limit=1)) == 0

@@ -1,0 +1,145 @@
+"""Keras models and .tflite files as rows: the same numbers as the calls that users make."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmdense_edge import Separator
+from signals import joined, make_song
+from small import disturb
+
+import keras_mmdense
+from training.evaluation.baselines import MaskEstimator
+from training.evaluation.errors import EvaluationError
+from training.evaluation.model_networks import KerasNetwork, ModelEstimator, NetworkSeparator
+
+TFLITE = Path(__file__).parents[1] / "edge" / "data"
+
+
+TINY = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "head": "mask"}
+
+
+def model_file(folder, name, seed=0, **kwargs):
+    model = keras_mmdense.build("mdensenet", **{**TINY, **kwargs})
+    disturb(model, seed)
+    model.save(folder / f"{name}.keras")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "channels", "sample_rate"),
+    [(300001, 2, 44100), (5000, 1, 44100), (30000, 2, 32000), (1, 2, 44100)],
+)
+def test_a_keras_row_is_what_separate_gives(small_model, rng, num_samples, channels, sample_rate):
+    song = make_song(rng, num_samples, channels=channels, sample_rate=sample_rate)
+    separator = NetworkSeparator(KerasNetwork(small_model, 64))
+    estimates = joined(separator.stream([song.mixture], sample_rate, channels))
+    expected = keras_mmdense.separate(small_model, song.mixture, sample_rate)
+    assert set(estimates) == set(expected) == {"bass", "vocals"}
+    for source in expected:
+        assert np.abs(estimates[source] - expected[source]).max() < 1e-4
+        assert num_samples == 1 or np.abs(expected[source]).max() > 0.01
+
+
+def test_a_mono_model_takes_stereo(rng):
+    model = keras_mmdense.build("mdensenet", channels=1, **TINY)
+    disturb(model)
+    song = make_song(rng, 9000)
+    separator = NetworkSeparator(KerasNetwork(model, 64))
+    estimates = joined(separator.stream([song.mixture], 44100, 2))
+    expected = keras_mmdense.separate(model, song.mixture, 44100)
+    assert np.abs(estimates["vocals"] - expected["vocals"]).max() < 1e-4
+
+
+def test_a_model_of_fixed_frames_is_taken_whatever_the_length(tmp_path, rng):
+    model = model_file(tmp_path, "fixed", frames=16)
+    song = make_song(rng, 40000)
+    estimator = ModelEstimator([tmp_path / "fixed.keras"], ["vocals"], 0, 1)
+    expected = keras_mmdense.separate(model, song.mixture, 44100)
+    assert np.abs(joined(estimator.stream(song))["vocals"] - expected["vocals"]).max() < 1e-4
+
+
+def test_networks_of_one_source_each_are_joined(tmp_path, rng):
+    models = [
+        model_file(tmp_path, "bass", 1, sources=("bass",)),
+        model_file(tmp_path, "vocals", 2, sources=("vocals",), scales=2),  # a context of its own
+    ]
+    song = make_song(rng, 20000)
+    paths = [tmp_path / "bass.keras", tmp_path / "vocals.keras"]
+    estimates = joined(ModelEstimator(paths, ["bass", "vocals"], 0, 1).stream(song))
+    expected = keras_mmdense.separate(models, song.mixture, 44100)
+    for source in ("bass", "vocals"):
+        assert np.abs(estimates[source] - expected[source]).max() < 1e-4
+
+
+def test_a_tflite_row_is_what_the_runner_gives(rng):
+    song = make_song(rng, 50000)
+    path = TFLITE / "shares.tflite"
+    estimates = joined(ModelEstimator([path], ["bass", "vocals"], 0, 1).stream(song))
+    expected = Separator(path).separate(song.mixture, 44100)
+    assert set(estimates) == {"bass", "vocals"}
+    for source, estimate in estimates.items():
+        assert np.array_equal(estimate, expected[source])
+
+
+def test_the_wiener_filter_is_the_runner_s(rng):
+    song = make_song(rng, 50000)
+    path = TFLITE / "shares.tflite"
+    filtered, plain = (
+        joined(ModelEstimator([path], ["bass", "vocals"], wiener, 1).stream(song))["bass"]
+        for wiener in (1, 0)
+    )
+    expected = Separator(path).separate(song.mixture, 44100, wiener=1)
+    assert np.array_equal(filtered, expected["bass"])
+    assert np.abs(filtered - plain).max() > 1e-3
+
+
+def test_joined_models_must_fit_together(tmp_path):
+    model_file(tmp_path, "a", sources=("bass",))
+    model_file(tmp_path, "b", sources=("bass", "vocals"))
+    model_file(tmp_path, "c", sources=("drums",), channels=1)
+    for names in ("ab", "ac"):
+        with pytest.raises(EvaluationError, match="different sources and the same rate"):
+            ModelEstimator([tmp_path / f"{name}.keras" for name in names], ["bass"], 0, 1)
+    files = [TFLITE / "identity.tflite", TFLITE / "mono.tflite"]
+    with pytest.raises(EvaluationError, match="the same rate"):
+        ModelEstimator(files, ["everything"], 0, 1)
+
+
+def test_a_model_that_answers_nan_is_named(rng):
+    model = keras_mmdense.build("mdensenet", sources=("bass", "vocals"), **TINY)
+    for weight in model.trainable_weights:
+        weight.assign(np.full(weight.shape, np.nan))
+    separator = NetworkSeparator(KerasNetwork(model, 64))
+    with pytest.raises(EvaluationError, match="NaN or infinity for bass, vocals"):
+        joined(separator.stream([make_song(rng, 3000).mixture], 44100, 2))
+
+
+def test_a_damaged_keras_file_is_told_in_one_line(tmp_path):
+    model_file(tmp_path, "whole")
+    data = bytearray((tmp_path / "whole.keras").read_bytes())
+    start = data.index(b"model.weights.h5") + 40
+    data[start : start + 200] = bytes(200)
+    (tmp_path / "broken.keras").write_bytes(data)
+    with pytest.raises(EvaluationError, match=r"must open in Keras; received .*broken.keras"):
+        ModelEstimator([tmp_path / "broken.keras"], ["vocals"], 0, 1)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "mask"])
+def test_memory_does_not_grow_with_the_song(kind, rng):
+    def estimator():
+        if kind == "mask":
+            return MaskEstimator("irm", ("bass", "vocals"))
+        return ModelEstimator([TFLITE / "shares.tflite"], ["bass", "vocals"], 0, 1)
+
+    peaks = []
+    for seconds in (15, 60):
+        song = make_song(rng, 44100 * seconds, sources=("bass", "vocals"))
+        stream = estimator().stream(song)
+        tracemalloc.start()
+        for _ in stream:
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]

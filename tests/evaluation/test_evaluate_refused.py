@@ -1,0 +1,172 @@
+"""What the evaluation command refuses, before it writes anything; folders of estimates."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+from test_evaluate import command, copy_estimates, scores
+from trees import make_folder
+
+from keras_mmdense.data import open_dataset
+from training.evaluate import main
+from training.evaluation.errors import EvaluationError
+from training.evaluation.folders import open_folder
+from training.evaluation.rows import open_rows
+
+SOURCES = ("bass", "drums", "other", "vocals")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return make_folder(tmp_path / "tree", num_tracks=2, seconds=0.2)
+
+
+@pytest.fixture
+def tracks(tree):
+    return open_dataset(tree).tracks
+
+
+REFUSED = {
+    "no such model": (("nothing",), {}, "MODEL must be"),
+    "no such file": (("gone.tflite",), {}, "there is no file gone.tflite"),
+    "kinds that do not join": (("a.keras+b.tflite",), {}, "several of one kind"),
+    "one name twice": (("irm", "irm"), {}, "received irm more than once"),
+    "a baseline renamed": (("x=irm",), {}, "a baseline keeps its own name"),
+    "a pattern without tracks": (("irm",), {"tracks": ["Song*", "Sing*"]}, "received Sing*"),
+    "no tracks": (("irm",), {"limit": 0}, "--limit must be 1 or more; received 0"),
+    "no such subset": (("irm",), {"subset": "test"}, "has no tracks of subset test"),
+    "too many iterations": (("irm",), {"wiener": 11}, "--wiener must be 0 to 10"),
+    "another rate": (("irm",), {"sample_rate": 48000}, "44100"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_refused_in_one_line(tree, tmp_path, capsys, case):
+    models, options, message = REFUSED[case]
+    assert main(command(tmp_path, *models, **options)) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.startswith("evaluate: ")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    "options", [{"metric": "usdr,sdr"}, {"jobs": 0}, {"wiener": -1}, {"jobs": "two"}]
+)
+def test_wrong_options_are_refused(tree, tmp_path, capsys, options):
+    with pytest.raises(SystemExit) as stopped:
+        main(command(tmp_path, "irm", **options))
+    assert stopped.value.code == 2
+    assert str(next(iter(options.values()))) in capsys.readouterr().err
+
+
+def test_a_folder_in_use_is_left_alone(tree, tmp_path, capsys):
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "thesis.txt").write_text("mine")
+    assert main(command(tmp_path, "irm")) == 2
+    assert "a new or empty folder" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "x" * 101, "irm", "a:b"])
+def test_names_that_are_no_folders_are_refused(tree, tmp_path, tracks, name):
+    copy_estimates(tree, tmp_path / "mine")
+    with pytest.raises(EvaluationError, match=r"the name of a row must|MODEL must be"):
+        open_rows([f"{name}={tmp_path / 'mine'}", "mixture"], tracks)
+
+
+def test_names_go_before_the_path_and_paths_may_hold_signs(tree, tmp_path, tracks):
+    odd = tmp_path / "a=b+c"
+    copy_estimates(tree, odd)
+    rows = open_rows([str(odd), f"second={odd}"], tracks)
+    assert [row.name for row in rows] == ["a=b+c", "second"]
+    assert {row.paths for row in rows} == {(odd,)}
+
+
+def test_missing_estimates_are_named_or_left_out(tree, tmp_path, capsys):
+    folder = copy_estimates(tree, tmp_path / "mine")
+    (tmp_path / "mine" / "Song 1" / "drums.wav").unlink()
+    assert main(command(tmp_path, folder, "mixture")) == 2
+    told = capsys.readouterr().err
+    assert "Song 1" in told
+    assert "--allow-missing" in told
+    assert main(command(tmp_path, folder, "mixture", allow_missing=True)) == 0
+    values = scores(tmp_path / "report")
+    assert {track for row, track, *_ in values if row == "mine"} == {"Song 0"}
+    assert {track for row, track, *_ in values if row == "mixture"} == {"Song 0", "Song 1"}
+    assert "mine has no estimates of 1 tracks" in (tmp_path / "report" / "report.md").read_text()
+
+
+def test_a_folder_of_something_else_is_refused(tree, tmp_path, tracks):
+    (tmp_path / "other").mkdir()
+    with pytest.raises(EvaluationError, match=r"expected for example Song 0/bass.wav"):
+        open_folder(tmp_path / "other", tracks, SOURCES, allow_missing=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: (x[::2], 22050), "22050 Hz and 2 channels, not 44100 and 2"),
+        (lambda x: (x[:, 0], 44100), "44100 Hz and 1 channels"),
+        (lambda x: (x[:4000], 44100), "4000 samples, not 8833"),
+        (lambda x: (np.tile(x, (2, 1)), 44100), "17666 samples, not 8833"),
+        (lambda x: (x[:0], 44100), "holds no samples"),
+    ],
+)
+def test_estimates_of_another_form_are_refused(tree, tmp_path, tracks, change, message):
+    copy_estimates(tree, tmp_path / "mine")
+    path = tmp_path / "mine" / "Song 0" / "vocals.wav"
+    audio, rate = change(sf.read(path)[0])
+    sf.write(path, audio, rate)
+    with pytest.raises(EvaluationError, match=message):
+        open_folder(tmp_path / "mine", tracks, SOURCES, allow_missing=False)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_small_differences_in_length_are_evened_out_and_told(tree, tmp_path, suffix):
+    copy_estimates(tree, tmp_path / "mine")
+    for song, more in (("Song 0", 100), ("Song 1", -100)):
+        for source in SOURCES:
+            path = tmp_path / "mine" / song / f"{source}.wav"
+            audio, rate = sf.read(path)
+            audio = np.pad(audio, ((0, 100), (0, 0))) if more > 0 else audio[:more]
+            path.unlink()
+            sf.write(path.with_suffix(f".{suffix}"), audio, rate)
+    assert main(command(tmp_path, str(tmp_path / "mine"))) == 0
+    values = scores(tmp_path / "report")
+    assert {float(v) for (_, track, *_), v in values.items() if track == "Song 0"} == {200.0}
+    lost, _ = sf.read(tree / "Song 1" / "bass.wav")
+    expected = 10 * np.log10(np.sum(lost**2) / np.sum(lost[-100:] ** 2))
+    stored = float(values["mine", "Song 1", "bass", "usdr", "SDR"])
+    assert stored == pytest.approx(expected, abs=1e-4)
+    rows = json.loads((tmp_path / "report" / "summary.json").read_text())["rows"]
+    assert rows[0]["fitted"] == ["Song 0", "Song 1"]
+
+
+def test_estimates_may_lie_below_their_subset(tmp_path):
+    tree = make_folder(tmp_path / "tree", num_tracks=1, seconds=0.2, subsets=("test", "train"))
+    for subset in ("train", "test"):
+        copy_estimates(tree / subset, tmp_path / "mine" / subset)
+    assert main(command(tmp_path, str(tmp_path / "mine"))) == 0
+    assert len(scores(tmp_path / "report")) == 8
+
+
+def test_the_accompaniment_is_for_all_rows_or_none(tree, tmp_path, capsys):
+    drums = copy_estimates(tree, tmp_path / "drums", sources=("drums",))
+    assert main(command(tmp_path, "mixture", drums, accompaniment=True)) == 2
+    assert "scored for all rows or none" in capsys.readouterr().err
+    make_folder(tmp_path / "piano" / "tree", num_tracks=1, seconds=0.2, sources=("piano", "flute"))
+    assert main(command(tmp_path / "piano", "mixture", accompaniment=True)) == 2
+    assert "data with vocals" in capsys.readouterr().err
+    assert not (tmp_path / "report").exists()
+
+
+def test_tracks_that_the_data_lost_are_told(tree, tmp_path, capsys):
+    (tree / "Song 1" / "bass.wav").write_bytes(b"")
+    assert main(command(tmp_path, "mixture")) == 0
+    assert "Song 1" in capsys.readouterr().err
+    assert (
+        "Left out of the data: Song 1/bass.wav" in (tmp_path / "report" / "report.md").read_text()
+    )

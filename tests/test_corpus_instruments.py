@@ -1,0 +1,315 @@
+"""Sampler, synthesiser, takes: the right pitch at the right time, with the right recording."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile as sf
+from corpus_material import (
+    RATE,
+    describe,
+    hertz_of,
+    loudest_hertz,
+    make_hits,
+    make_notes,
+    make_song,
+    make_takes,
+    tone,
+)
+
+from training.corpus import sampler, studio, synth, takes
+from training.corpus.dsp import level
+from training.corpus.material import (
+    CorpusError,
+    Item,
+    find_material,
+    fingerprint,
+    load,
+    load_part,
+)
+from training.corpus.score import DRUMS, Chart, Note, Part
+
+NUM_SAMPLES = 2 * RATE
+
+
+def one(folder):
+    (item,), notes = find_material([folder])
+    assert not notes
+    return item
+
+
+def play(rng, item, *notes):
+    return sampler.play_notes(rng, Part("bass", 33, notes), item, NUM_SAMPLES)[0]
+
+
+@pytest.mark.parametrize("pitch", [36, 40, 43, 47, 52, 58])
+def test_a_note_has_its_pitch(tmp_path, pitch):
+    item = one(make_notes(tmp_path / "notes"))
+    audio = play(np.random.default_rng(1), item, Note(0.0, 0.5, pitch, 100))
+    heard = loudest_hertz(audio[:22050, 0])
+    assert abs(12 * np.log2(heard / hertz_of(pitch))) < 0.5
+
+
+def test_notes_far_outside_are_moved_by_octaves(tmp_path, rng):
+    item = one(make_notes(tmp_path / "notes"))
+    heard = loudest_hertz(play(rng, item, Note(0.0, 0.5, 83, 100))[:22050, 0])
+    assert abs(12 * np.log2(heard / hertz_of(59))) < 0.5
+    assert sampler.reachable(10, {40: None}) == 34
+
+
+def test_a_note_sounds_from_its_start_until_after_its_end(tmp_path, rng):
+    item = one(make_notes(tmp_path / "notes"))
+    audio = np.abs(play(rng, item, Note(0.5, 0.1, 40, 100))).max(1)
+    assert not audio[: round(0.499 * RATE)].any()
+    assert audio[round(0.5 * RATE) : round(0.52 * RATE)].max() > 0.01
+    assert not audio[round(0.8 * RATE) :].any()
+
+
+def test_loud_notes_use_loud_recordings(tmp_path):
+    item = one(make_notes(tmp_path / "notes", levels=(0.1, 0.4, 0.7, 1.0)))
+    rng, names = np.random.default_rng(0), {}
+    files = item.files()[:4]
+    for velocity in (10, 120):
+        chosen = [sampler.layer(rng, files, velocity).stem for _ in range(200)]
+        names[velocity] = np.mean([int(name[-1]) for name in chosen])
+        assert len(set(chosen)) > 1  # round robin
+    assert names[120] > names[10] + 1.5
+
+
+def test_velocity_is_loudness(tmp_path):
+    item = one(make_notes(tmp_path / "notes", levels=(0.5,)))
+    soft, loud = (play(np.random.default_rng(0), item, Note(0, 1, 40, v)) for v in (40, 120))
+    assert level(loud) == pytest.approx(level(soft) * 3**1.5, rel=0.01)
+
+
+def test_playing_styles_are_kept_apart(tmp_path, rng):
+    item = one(make_notes(tmp_path / "notes", sets=["note_40_*", "note_52_*"]))
+    styles = {sampler.play_notes(rng, Part("bass", 33, ()), item, 10)[1] for _ in range(20)}
+    assert styles == {"note_40_*", "note_52_*"}
+    assert sorted(sampler._notes(item, "note_40_*")) == [40]
+
+
+def test_notes_without_pitches_are_refused(tmp_path, rng):
+    folder = make_notes(tmp_path / "notes")
+    (folder / "index.csv").write_text("file,midi\nnote_40_v0.wav,high\n")
+    with pytest.raises(CorpusError, match="must give file,midi"):
+        play(rng, one(folder), Note(0, 1, 40, 90))
+    (folder / "index.csv").write_text("file,midi\nother.wav,40\n")
+    with pytest.raises(CorpusError, match="has no notes"):
+        play(rng, one(folder), Note(0, 1, 40, 90))
+
+
+def test_strokes_are_sorted_by_sound(tmp_path):
+    kit = sampler._kit(one(make_hits(tmp_path / "kit")))
+    assert [path.stem for path in kit["kick"]] == ["hit_0", "hit_1"]
+    assert [path.stem for path in kit["closed_hat"]] == ["hit_6"]
+    assert sum(map(len, kit.values())) == 7
+
+
+def test_named_strokes_come_first_and_others_fill_the_gaps(tmp_path):
+    named = one(make_hits(tmp_path / "named"))
+    named = Item(**{**vars(named), "kit": {"snare": ["hit_3*"], "ride": ["none*"]}})
+    other = one(make_hits(tmp_path / "other"))
+    assert sampler.strokes_of([named, other], "snare") == (named.path / "hit_3.wav",)
+    assert sampler.strokes_of([named, other], "kick")[0].parent == other.path
+    assert len(sampler.strokes_of([named, other], "open_hat")) == 14
+    with pytest.raises(CorpusError, match="no audio files"):
+        sampler.strokes_of([one(describe(tmp_path / "empty", "hits", "drums"))], "kick")
+
+
+@pytest.mark.parametrize("player", ["samples", "machine"])
+def test_strokes_sound_at_their_times(tmp_path, player):
+    kit = one(make_hits(tmp_path / "kit"))
+    for pitch in (36, 38, 42, 46, 45, 49, 51, 70, 64):
+        part = Part("drums", DRUMS, (Note(0.5, 0.1, pitch, 110), Note(1.0, 0.1, pitch, 110)))
+        rng = np.random.default_rng(pitch)
+        if player == "samples":
+            audio = sampler.play_kit(rng, part, [kit], NUM_SAMPLES)
+        else:
+            audio = synth.play_machine(rng, part, NUM_SAMPLES)
+        assert audio.shape == (NUM_SAMPLES, 2)
+        assert not audio[: round(0.499 * RATE)].any()
+        for start in (0.5, 1.0):
+            place = round(start * RATE)
+            assert np.abs(audio[place : place + 1500]).max() > 0.01
+        assert np.isfinite(audio).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_patch_has_the_pitch_of_the_note(seed):
+    rng = np.random.default_rng(seed)
+    patch = synth.draw_patch(rng, "other")
+    patch = synth.Patch(**{**vars(patch), "ratio": 1, "index": 0.5, "detune": 0.0})
+    part = Part("other", 81, (Note(0.5, 1.0, 57, 100),))
+    audio = synth.play_patch(rng, part, patch, NUM_SAMPLES)
+    assert not audio[: round(0.499 * RATE)].any()
+    assert not audio[round(1.7 * RATE) :, 0].any() or np.abs(audio[-2000:]).max() < 1e-3
+    heard = loudest_hertz(audio[RATE // 2 : RATE, 0])
+    assert abs(12 * np.log2(heard / 220)) < 0.5
+
+
+def test_waves_have_no_harmonic_beyond_the_limit():
+    for wave in ("saw", "pulse", "sine"):
+        powers = np.abs(np.fft.rfft(synth._table(wave, 10)))
+        assert powers[11:].max() < 1e-3 * powers[1]
+
+
+def test_detuned_patches_are_wide():
+    patch = synth.Patch("saw", 0.1, 500, 5000, 0.01, 1, 1, 1, 1)
+    part = Part("other", 81, (Note(0, 1.5, 57, 100),))
+    audio = synth.play_patch(np.random.default_rng(0), part, patch, NUM_SAMPLES)
+    assert np.abs(audio[:, 0] - audio[:, 1]).max() > 0.05
+
+
+def test_a_performance_has_level_and_length(tmp_path, rng):
+    item = one(make_takes(tmp_path / "singer"))
+    audio = takes.performance(rng, item, 8 * RATE, 0, 1.0)
+    assert audio.shape == (8 * RATE, 2)
+    assert level(audio) == pytest.approx(0.1, rel=0.3)
+    gaps = np.abs(audio).max(1).reshape(-1, RATE // 20).max(1) == 0
+    assert gaps.any()
+
+
+def test_shifted_takes_are_higher(tmp_path):
+    folder = describe(tmp_path / "singer", "takes", "vocals")
+    sf.write(folder / "a.wav", tone(440, 4, decay=0, harmonics=1), RATE)
+    audio = takes.performance(np.random.default_rng(0), one(folder), RATE, 2, 0.0)
+    assert loudest_hertz(audio[:, 0]) == pytest.approx(440 * 2 ** (2 / 12), abs=3)
+    audio = takes.excerpt(np.random.default_rng(0), one(folder), RATE, -2)
+    assert loudest_hertz(audio[:, 0]) == pytest.approx(440 * 2 ** (-2 / 12), abs=3)
+
+
+def test_a_short_recording_is_followed_by_silence(tmp_path, rng):
+    item = one(make_takes(tmp_path / "guitar", "other", seconds=1.0))
+    audio = takes.excerpt(rng, item, 4 * RATE, 0)
+    assert len(audio) == 4 * RATE
+    assert audio[:RATE].any()
+    assert not audio[2 * RATE :].any()
+
+
+@pytest.mark.parametrize("tempo", [80, 123.4])
+def test_loops_fall_on_the_beat(tmp_path, rng, tempo):
+    folder = describe(tmp_path / "loops", "loops", "drums")
+    click = np.zeros(2 * RATE)
+    click[20:300] = click[RATE + 20 : RATE + 300] = 0.8
+    sf.write(folder / "loop.wav", click, RATE)
+    chart = Chart(tempo, 0, 0, (0,) * 4)
+    audio = takes.loop(rng, one(folder), chart, 8 * RATE)
+    onsets = np.flatnonzero(np.diff((np.abs(audio[:, 0]) > 0.4).astype(int)) == 1) / RATE
+    beats = np.diff(onsets) / chart.beat
+    assert len(beats) >= 4  # two clicks a loop: each half of a whole number of beats apart
+    np.testing.assert_allclose(2 * beats, round(2 * beats[0]), atol=0.02)
+
+
+def test_songs_begin_where_there_is_singing(tmp_path):
+    make_song(tmp_path / "songs", tempo=120)  # two bars of silence
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        audio = takes.song_vocals(rng, tmp_path / "songs" / "1.Song", 120, 2 * RATE, 0)
+        assert audio.shape == (2 * RATE, 2)
+        assert np.abs(audio[RATE:]).max() > 0.1
+    with pytest.raises(CorpusError, match="has no vocals"):
+        takes.song_vocals(rng, tmp_path, 120, RATE, 0)
+
+
+def test_doubling_widens_and_keeps_the_voice(rng):
+    audio = np.repeat(tone(300, 2, decay=0)[:, None], 2, axis=1)
+    wide = takes.doubled(rng, audio)
+    assert wide.shape == audio.shape
+    assert np.abs(wide[:, 0] - wide[:, 1]).max() > 0.01
+
+
+def test_material_is_found_in_a_folder_of_folders_with_its_licence(tmp_path):
+    make_notes(tmp_path / "bassy", share_alike=True)
+    make_hits(tmp_path / "kit")
+    (tmp_path / "photos").mkdir()
+    items, notes = find_material([tmp_path])
+    assert [(item.name, item.use, item.share_alike) for item in items] == [
+        ("bassy", "notes", True),
+        ("kit", "hits", False),
+    ]
+    assert len(notes) == 1
+
+
+def test_folders_of_the_catalogue_need_no_description(tmp_path):
+    (tmp_path / "everything_is_remixed" / "train").mkdir(parents=True)
+    (tmp_path / "everything_is_remixed" / "valid").mkdir()
+    (tmp_path / "bass_pasta").mkdir()
+    items, _ = find_material([tmp_path / "everything_is_remixed" / "train", tmp_path])
+    assert [item.name for item in items] == ["bass_pasta", "everything_is_remixed/train"]
+    assert items[1].songs["2.Lithium"] == [124, 7, 1]
+    with pytest.raises(CorpusError, match="nothing in"):  # never to be trained on
+        find_material([tmp_path / "everything_is_remixed" / "valid"])
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("use = 'notes'", "needs use, source, licence and credit"),
+        ("use = 'noise'\nsource = 'bass'\nlicence = 'x'\ncredit = 'y'", "received 'noise'"),
+        ("use = 'hits'\nsource = 'lute'\nlicence = 'x'\ncredit = 'y'", "'lute'"),
+        ("use = ", "cannot be read"),
+        ("x = 1" + " " * (1 << 20), "must have at most"),
+    ],
+)
+def test_wrong_descriptions_are_told(tmp_path, text, told):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "material.toml").write_text(text)
+    with pytest.raises(CorpusError, match=told):
+        find_material([tmp_path / "mine"])
+
+
+def test_recordings_are_stereo_at_one_rate(tmp_path):
+    path = tmp_path / "a.wav"
+    sf.write(path, tone(1000, 1.0, rate=48000, harmonics=1, decay=0), 48000)
+    audio = load(path)
+    assert audio.shape == pytest.approx((RATE, 2), abs=2)
+    assert loudest_hertz(audio[:, 0]) == pytest.approx(1000, abs=2)
+    assert not audio.flags.writeable
+    assert len(load_part(path, 0.5, 0.25)) == pytest.approx(RATE / 4, abs=2)
+    (tmp_path / "b.wav").write_bytes(b"RIFF")
+    with pytest.raises(CorpusError, match="not a readable audio file"):
+        load_part(tmp_path / "b.wav", 0, None)
+
+
+def test_the_fingerprint_follows_names_and_sizes(tmp_path):
+    item = one(make_hits(tmp_path / "kit"))
+    before = fingerprint([item], [])
+    assert before == fingerprint([item], [])
+    (item.path / "hit_0.wav").rename(item.path / "hit_9.wav")
+    assert fingerprint([item], []) != before
+
+
+def test_instruments_are_chosen_by_their_shares(tmp_path, rng):
+    make_notes(tmp_path / "bassy")
+    items, _ = find_material([tmp_path])
+    means = studio.Studio(frozenset(studio.ABILITIES), tuple(items))
+    assert set(means.instruments("bass")) == {"samples", "synth"}
+    assert set(means.instruments("drums")) == {"synth"}
+    drawn = [studio.draw(rng, {"a": 0.5, "b": 1.5}) for _ in range(400)]
+    assert 0.17 < drawn.count("a") / 400 < 0.33
+
+
+def test_parts_are_mixed_at_one_level_and_named(tmp_path, rng):
+    make_notes(tmp_path / "guitars", "other")
+    items, _ = find_material([tmp_path])
+    means = studio.Studio(frozenset({"patterns", "samples"}), tuple(items))
+    notes = tuple(Note(k * 0.5, 0.5, 52, 100) for k in range(4))
+    silent = Part("other", 25, ())
+    total, used = studio.play(rng, means, [Part("other", 25, notes), silent], NUM_SAMPLES, tmp_path)
+    assert 0.02 < level(total) < 0.2
+    assert len(used) == 1
+    assert used[0].startswith("guitars: *")
+
+
+def test_every_entry_of_the_catalogue_is_complete():
+    known = sampler.__file__.replace("sampler.py", "catalogue.toml")
+    import tomllib
+
+    with open(known, "rb") as file:
+        catalogue = tomllib.load(file)
+    for entry in [*catalogue["material"].values(), *catalogue["soundfonts"].values()]:
+        assert entry["licence"]
+        assert entry["credit"]
+        assert entry.get("share_alike", False) == ("-SA-" in entry["licence"])
+    assert json.dumps(catalogue)

@@ -1,0 +1,229 @@
+"""The sources of sound: folders and soundfonts, each with its licence and whom to credit."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import soxr
+
+from keras_mmdense.data.tracks import to_channels
+from training.corpus.dsp import SAMPLE_RATE, Audio
+
+CATALOGUE = Path(__file__).with_name("catalogue.toml")
+SELF_DESCRIPTION = "material.toml"
+MAX_BYTES = 1 << 20
+USES = ("notes", "hits", "loops", "takes", "units", "songs")
+SOURCES = ("bass", "drums", "other", "vocals")
+SUFFIXES = (".wav", ".flac", ".ogg")
+SOUNDFONTS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/sounds/sf3"))
+
+
+class CorpusError(ValueError):
+    """A corpus that cannot be rendered."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A folder of material.
+
+    Args:
+        name: Its name in the catalogue.
+        path: The folder.
+        use: "notes", "hits", "loops", "takes", "units" or "songs"; catalogue.toml explains them.
+        source: "bass", "drums", "other" or "vocals".
+        licence: Licence of the audio.
+        credit: Whom to name.
+        share_alike: The licence asks for the same licence on what contains the audio.
+        sets: Patterns of file names that belong together.
+        kit: Patterns of file names by stroke.
+        songs: Tempo, tonic and mode by song.
+    """
+
+    name: str
+    path: Path
+    use: str
+    source: str
+    licence: str
+    credit: str
+    share_alike: bool = False
+    sets: tuple[str, ...] = ("*",)
+    kit: dict[str, list[str]] = field(default_factory=dict, hash=False)
+    songs: dict[str, list[int]] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Check use and source."""
+        if self.use not in USES or self.source not in SOURCES:
+            raise CorpusError(
+                f"material {self.name}: use must be one of {', '.join(USES)} and source one of "
+                f"{', '.join(SOURCES)}; received {self.use!r}, {self.source!r}."
+            )
+
+    def files(self, pattern: str = "*") -> list[Path]:
+        """Return the audio files of a pattern, in order of names."""
+        return sorted(p for p in self.path.glob(pattern) if p.suffix.lower() in SUFFIXES)
+
+    def pitches(self) -> dict[str, int]:
+        """Return the MIDI note of each file, of index.csv.
+
+        Raises:
+            CorpusError: No such table, or no whole number where a pitch should be.
+        """
+        try:
+            with (self.path / "index.csv").open(newline="", encoding="utf-8") as table:
+                return {row["file"]: int(row["midi"]) for row in csv.DictReader(table)}
+        except (OSError, KeyError, ValueError) as error:
+            raise CorpusError(
+                f"{self.path}/index.csv must give file,midi for every note; received {error!r}."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Soundfont:
+    """A soundfont file of the catalogue; `kit` where it holds drums only."""
+
+    name: str
+    path: Path
+    licence: str
+    credit: str
+    share_alike: bool = False
+    kit: bool = False
+
+
+def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
+    """Find what can be used in folders: each is one of the catalogue, or holds such folders.
+
+    Returns:
+        The items in order of names, and a note on each folder inside that is left unused.
+
+    Raises:
+        CorpusError: A folder that is missing, or in which nothing is known.
+
+    Example:
+        >>> find_material([])
+        ([], [])
+    """
+    known = _read_toml(CATALOGUE)["material"]
+    items: dict[str, Item] = {}
+    notes = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise CorpusError(f"--material must be a folder; received {folder}.")
+        inside = (
+            [folder] if _entry(folder, known) else sorted(filter(Path.is_dir, folder.iterdir()))
+        )
+        entries = [(place, _entry(place, known)) for place in inside]
+        if not any(entry for _, entry in entries):
+            raise CorpusError(
+                f"nothing in {folder} is in {CATALOGUE.name}: add a {SELF_DESCRIPTION} with use, "
+                "source, licence and credit to each folder."
+            )
+        notes += [f"{place} is not used: it has no entry" for place, entry in entries if not entry]
+        items |= {entry[0]: _item(place, *entry) for place, entry in entries if entry}
+    return [items[name] for name in sorted(items)], notes
+
+
+def find_soundfonts(folders: Sequence[Path] = SOUNDFONTS) -> list[Soundfont]:
+    """Find the soundfonts of the catalogue; others are left alone, for want of a licence."""
+    known = _read_toml(CATALOGUE)["soundfonts"]
+    found = {name: place / name for name in known for place in folders if (place / name).is_file()}
+    if "MuseScore_General_Full.sf3" in found:  # the same instruments with longer samples
+        found.pop("MuseScore_General_Lite.sf3", None)
+    return [Soundfont(name=name, path=found[name], **known[name]) for name in sorted(found)]
+
+
+def credit_of(source: Item | Soundfont) -> dict[str, Any]:
+    """Return what a manifest tells of a source."""
+    facts = asdict(source)
+    return {key: facts[key] for key in ("name", "licence", "credit", "share_alike")}
+
+
+def fingerprint(items: Sequence[Item], fonts: Sequence[Soundfont]) -> str:
+    """Return a checksum of names and sizes of all files: the same material, the same value."""
+    lines = [f"{font.name}|{font.path.stat().st_size}" for font in fonts]
+    for item in items:
+        paths = sorted(path for path in item.path.rglob("*") if path.is_file())
+        lines += [
+            f"{item.name}/{p.relative_to(item.path).as_posix()}|{p.stat().st_size}" for p in paths
+        ]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@lru_cache(maxsize=200)  # about a megabyte each
+def load(path: Path) -> Audio:
+    """Read a short file: (num_samples, 2), read only, 44.1 kHz."""
+    audio = load_part(path, 0.0, None)
+    audio.flags.writeable = False
+    return audio
+
+
+def load_part(path: Path, start: float, seconds: float | None) -> Audio:
+    """Read a part of a recording as stereo at 44.1 kHz.
+
+    Args:
+        path: The file.
+        start: First second.
+        seconds: Length; None: to the end. Less comes back where the file ends before.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    try:
+        with sf.SoundFile(path) as file:
+            rate = file.samplerate
+            file.seek(min(file.frames, round(start * rate)))
+            count = -1 if seconds is None else round(seconds * rate)
+            audio = file.read(count, dtype="float32", always_2d=True)
+    except (OSError, sf.SoundFileError) as error:
+        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
+    audio = to_channels(audio[:, :2], 2)
+    if rate != SAMPLE_RATE and len(audio):
+        audio = soxr.resample(audio, rate, SAMPLE_RATE)
+    return np.ascontiguousarray(audio, np.float32)
+
+
+@lru_cache(maxsize=1000)
+def seconds_of(path: Path) -> float:
+    """Return the length of a recording in seconds."""
+    try:
+        return float(sf.info(path).duration)
+    except (OSError, sf.SoundFileError) as error:
+        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
+
+
+def _entry(folder: Path, known: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The name and description of a folder; its own comes first."""
+    own = folder / SELF_DESCRIPTION
+    if own.is_file():
+        return folder.name, _read_toml(own)
+    full = folder.absolute().as_posix()
+    name = next((name for name in known if full.endswith(f"/{name}")), None)
+    return (name, known[name]) if name else None
+
+
+def _item(folder: Path, name: str, entry: dict[str, Any]) -> Item:
+    try:
+        entry = entry | ({"sets": tuple(entry["sets"])} if "sets" in entry else {})
+        return Item(name=name, path=folder, **entry)
+    except TypeError as error:
+        raise CorpusError(
+            f"material {name} needs use, source, licence and credit; received {sorted(entry)}: "
+            f"{error}."
+        ) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CorpusError(f"{path} must have at most {MAX_BYTES} bytes.")
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}.") from error

@@ -1,0 +1,273 @@
+"""The built-in score: drums, bass and accompaniment of rock and pop from a chord chart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from training.corpus.dsp import Rng, chance, pick
+from training.corpus.score import BEATS, DRUMS, Chart, Note, Part, near
+
+STEPS = 16  # of a bar
+KICK, SNARE, CLAP, CLOSED, OPEN, CRASH, RIDE, TAMBOURINE, SHAKER = (
+    36,
+    38,
+    39,
+    42,
+    46,
+    49,
+    51,
+    54,
+    70,
+)
+TOMS = (50, 48, 45, 43, 41)
+BEATS_OF = (  # kick and snare; X loud, x middling, o soft
+    ("X.......X.......", "....X.......X..."),
+    ("X.......X.x.....", "....X.......X..."),
+    ("X..x....X.......", "....X.......X..."),
+    ("X.....x...X.....", "....X..o....X..o"),
+    ("X...X...X...X...", "....X.......X..."),
+    ("X...X...X...X...", "................"),
+    ("X.......x.......", "........X......."),
+    ("X.x.......x.x...", "........X......o"),
+    ("X.x...X...x..x..", "....X..o.o..X..."),
+    ("X.xxX.xxX.xxX.xx", "....X.......X..."),
+    ("XxxxXxxxXxxxXxxx", "....X.......X..."),
+    ("X..x..X...x.x...", "....X.......X.o."),
+    ("X...............", "....X.......X..."),
+    ("X...X...X...X...", "..X...X...X...X."),
+    ("X......xX.......", "....X..o..o.X..."),
+    ("X.....X.....X...", "....X.......X..."),
+)
+CYMBALS = (
+    "X.x.X.x.X.x.X.x.",
+    "X.o.X.o.X.o.X.o.",
+    "XoxoXoxoXoxoXoxo",
+    "X...X...X...X...",
+    "..X...X...X...X.",
+    "X.oxX.oxX.oxX.ox",
+    "X..xX..xX..xX..x",
+    "X.......X.......",
+)
+VELOCITIES = {"X": 112, "x": 88, "o": 52}
+LINES = (  # bass: root, third, fifth, octave; - holds, . rests
+    "r-r-r-r-r-r-r-r-",
+    "r-r-r-r-r-r-r-5-",
+    "r---------------",
+    "r-------r-------",
+    "r---r---r---r---",
+    "r-----r-r-----5-",
+    "r-..r-..r-..r-r-",
+    "r-o-r-o-r-o-r-o-",
+    "r-----5-----o---",
+    "rrrrrrrrrrrrrrrr",
+    "r--r--r-r--r--r-",
+    "..r-..r-..r-..r-",
+    "r---5---o---5---",
+    "r---3---5---o---",
+    "r-----r---r-5---",
+    "r--..r..r-..5-o-",
+    "r-----------5-r-",
+)
+STRUMS = (
+    "x-x-x-x-x-x-x-x-",
+    "x---x-x-x---x-x-",
+    "x---x-x-..x-x-x-",
+    "x---------------",
+    "x-------x-------",
+    "x---x---x---x---",
+    "....x-......x-..",
+    "..x-..x-..x-..x-",
+    "x--x--x-x--x--x-",
+    "x-..x-..x-..x-..",
+    "xxxxxxxxxxxxxxxx",
+    "x-xxx-xxx-xxx-xx",
+    "x-----x---------",
+)
+GUITARS, DISTORTED, KEYS = (24, 25, 26, 27, 28, 31), (29, 30), (0, 1, 2, 3, 4, 5, 7)
+PADS = (16, 17, 18, 19, 20, 48, 49, 50, 51, 52, 54, 88, 89, 90, 91, 92, 94, 95)
+PLUCKS = (0, 4, 6, 8, 11, 12, 15, 24, 25, 45, 46, 81, 84, 98, 104)
+LEADS = (26, 29, 30, 40, 56, 61, 64, 65, 66, 71, 73, 78, 80, 81, 84, 87)
+STABS = (61, 62, 63, 55, 16, 17, 7, 3, 90)
+
+
+def write_patterns(rng: Rng, chart: Chart) -> list[Part]:
+    """Return a band's parts: drums, bass, and one to four of accompaniment."""
+    kinds: list[Callable[[Rng, Chart], Part]] = [chords, power_chords, pad, arpeggio, riff, stabs]
+    chosen = rng.permutation(len(kinds))[: int(rng.integers(1, 5))]
+    parts = [drums(rng, chart), bass(rng, chart)]
+    return parts + [_section(rng, kinds[k](rng, chart), chart) for k in chosen]
+
+
+def drums(rng: Rng, chart: Chart) -> Part:
+    """Return a drum part: a beat for each section, fills before the next, crashes after them."""
+    swing = pick(rng, [0.0, 0.0, 0.0, 0.15, 0.33])
+    beats = [_beat(rng), _beat(rng)]
+    every = pick(rng, [4, 8, 8])
+    notes: list[Note] = []
+    for bar in range(chart.bars):
+        fill = bar % every == every - 1 and chance(rng, 0.8)
+        steps = STEPS - pick(rng, [4, 8, 8, 16]) if fill else STEPS
+        for stroke, pattern in beats[chart.second(bar)]:
+            notes += _strokes(chart, bar, stroke, pattern[:steps], swing)
+        if fill:
+            notes += _fill(rng, chart, bar, steps)
+        if bar % every == 0 and chance(rng, 0.6):
+            notes.append(Note(bar * chart.bar, 1.0, CRASH, 115))
+    return Part("drums", DRUMS, tuple(notes))
+
+
+def bass(rng: Rng, chart: Chart) -> Part:
+    """Return a bass part: a line for each section on the chords' roots."""
+    lines = [pick(rng, LINES), pick(rng, LINES)]
+    centre, hold = int(rng.integers(31, 39)), rng.uniform(0.88, 1.0)
+    notes = []
+    for bar in range(chart.bars):
+        root = max(28, near(chart.chord(bar)[0], centre))
+        third = root + (chart.chord(bar)[1] - chart.chord(bar)[0]) % 12
+        pitches = {"r": root, "3": third, "5": root + 7, "o": root + 12}
+        for step, length, symbol in _events(lines[chart.second(bar)]):
+            notes.append(_note(chart, bar, step, length * hold, pitches[symbol], 95))
+    return Part("bass", int(rng.integers(32, 40)), tuple(notes))
+
+
+def chords(rng: Rng, chart: Chart) -> Part:
+    """Return strummed or struck chords."""
+    program = pick(rng, GUITARS + KEYS)
+    delay = rng.uniform(0.006, 0.025) if program in GUITARS else 0.002
+    rhythm, centre, size = pick(rng, STRUMS), int(rng.integers(52, 68)), pick(rng, [3, 3, 4])
+    notes = []
+    for bar in range(chart.bars):
+        voices = _voicing(chart, bar, centre, size)
+        for step, length, _ in _events(rhythm):
+            down = step % 4 == 0
+            ordered = voices if down else voices[::-1]
+            for k, pitch in enumerate(ordered):
+                note = _note(chart, bar, step, length * 0.98, pitch, 92 if down else 76)
+                notes.append(Note(note.start + k * delay, note.duration, pitch, note.velocity))
+    return Part("other", program, tuple(notes))
+
+
+def power_chords(rng: Rng, chart: Chart) -> Part:
+    """Return low fifths of a distorted guitar, muted or ringing."""
+    rhythm, hold, centre = pick(rng, STRUMS), pick(rng, [0.4, 0.9, 1.0]), int(rng.integers(42, 52))
+    notes = []
+    for bar in range(chart.bars):
+        root = near(chart.chord(bar)[0], centre)
+        for step, length, _ in _events(rhythm):
+            for pitch in (root, root + 7, root + 12):
+                notes.append(_note(chart, bar, step, length * hold, pitch, 100))
+    return Part("other", pick(rng, DISTORTED), tuple(notes))
+
+
+def pad(rng: Rng, chart: Chart) -> Part:
+    """Return held chords."""
+    centre = int(rng.integers(52, 70))
+    notes = [
+        _note(chart, bar, 0, STEPS, pitch, 80)
+        for bar in range(chart.bars)
+        for pitch in _voicing(chart, bar, centre, pick(rng, [3, 4]))
+    ]
+    return Part("other", pick(rng, PADS), tuple(notes))
+
+
+def arpeggio(rng: Rng, chart: Chart) -> Part:
+    """Return broken chords in eighths or sixteenths."""
+    step, centre = pick(rng, [1, 2, 2, 2]), int(rng.integers(52, 74))
+    order = [int(k) for k in rng.integers(0, 4, 8)]
+    notes = []
+    for bar in range(chart.bars):
+        voices = _voicing(chart, bar, centre, 3)
+        voices.append(voices[0] + 12)
+        for k in range(0, STEPS, step):
+            pitch = voices[order[k // step % len(order)]]
+            notes.append(_note(chart, bar, k, step * rng.uniform(0.8, 3), pitch, 84))
+    return Part("other", pick(rng, PLUCKS), tuple(notes))
+
+
+def riff(rng: Rng, chart: Chart) -> Part:
+    """Return a line of one or two bars that comes back, moved to each chord."""
+    centre, length = int(rng.integers(50, 78)), pick(rng, [1, 2])
+    rhythms = [pick(rng, STRUMS + LINES) for _ in range(length)]
+    moves = [[int(k) for k in rng.choice([-3, 0, 0, 2, 3, 5, 7, 10, 12], STEPS)] for _ in rhythms]
+    notes = []
+    for bar in range(chart.bars):
+        root = near(chart.chord(bar)[0], centre)
+        for step, steps, _ in _events(rhythms[bar % length]):
+            pitch = root + moves[bar % length][step]
+            pitch += 0 if pitch % 12 in chart.scale else -1
+            notes.append(_note(chart, bar, step, steps * 0.95, pitch, 98))
+    return Part("other", pick(rng, LEADS + GUITARS + DISTORTED), tuple(notes))
+
+
+def stabs(rng: Rng, chart: Chart) -> Part:
+    """Return short chords here and there."""
+    places = sorted(int(k) for k in rng.choice(STEPS, pick(rng, [1, 2, 3, 4]), replace=False))
+    centre = int(rng.integers(58, 72))
+    notes = [
+        _note(chart, bar, step, rng.uniform(0.8, 2.5), pitch, 104)
+        for bar in range(chart.bars)
+        for step in places
+        for pitch in _voicing(chart, bar, centre, 3)
+    ]
+    return Part("other", pick(rng, STABS), tuple(notes))
+
+
+def _beat(rng: Rng) -> list[tuple[int, str]]:
+    kick, snare = pick(rng, BEATS_OF)
+    cymbal = pick(rng, [CLOSED, CLOSED, CLOSED, OPEN, RIDE, CRASH, SHAKER])
+    voices = [(KICK, kick), (pick(rng, [SNARE, SNARE, SNARE, CLAP, 37, 40]), snare)]
+    voices.append((cymbal, pick(rng, CYMBALS[3:4] if cymbal == CRASH else CYMBALS)))
+    if chance(rng, 0.25):
+        voices.append((pick(rng, [TAMBOURINE, SHAKER, 56, 63, 64]), pick(rng, CYMBALS)))
+    return voices
+
+
+def _strokes(chart: Chart, bar: int, stroke: int, pattern: str, swing: float) -> list[Note]:
+    late = [swing * (step % 4 == 2) for step in range(STEPS)]
+    return [
+        _note(chart, bar, step + 2 * late[step], 1, stroke, VELOCITIES[symbol])
+        for step, symbol in enumerate(pattern)
+        if symbol != "."
+    ]
+
+
+def _fill(rng: Rng, chart: Chart, bar: int, first: int) -> list[Note]:
+    stride, notes = pick(rng, [1, 2]), []
+    for step in range(first, STEPS, stride):
+        tom = TOMS[min(len(TOMS) - 1, (step - first) * len(TOMS) // max(1, STEPS - first))]
+        stroke = tom if chance(rng, 0.6) else SNARE
+        if chance(rng, 0.85):
+            notes.append(_note(chart, bar, step, 1, stroke, 84 + 2 * step))
+    return [*notes, _note(chart, bar, first, 1, KICK, 100)]
+
+
+def _events(pattern: str) -> list[tuple[int, int, str]]:
+    """Step, length in steps and symbol of each note of a pattern."""
+    found: list[tuple[int, int, str]] = []
+    for step, symbol in enumerate(pattern):
+        if symbol == "-" and found:
+            begin, length, name = found[-1]
+            found[-1] = (begin, length + 1, name)
+        elif symbol not in "-.":
+            found.append((step, 1, symbol))
+    return found
+
+
+def _note(chart: Chart, bar: int, step: float, steps: float, pitch: int, velocity: int) -> Note:
+    length = chart.beat * BEATS / STEPS
+    return Note(bar * chart.bar + step * length, steps * length, pitch, velocity)
+
+
+def _voicing(chart: Chart, bar: int, centre: int, size: int) -> list[int]:
+    return sorted(near(pitch_class, centre) for pitch_class in chart.chord(bar, size))
+
+
+def _section(rng: Rng, part: Part, chart: Chart) -> Part:
+    """Let some parts play in one of the two sections only."""
+    if chart.bars < 12 or chance(rng, 0.7):
+        return part
+    second = chance(rng, 0.7)
+    bars = [min(chart.bars - 1, int(note.start / chart.bar + 0.01)) for note in part.notes]
+    pairs = zip(part.notes, bars, strict=True)
+    kept = tuple(note for note, bar in pairs if chart.second(bar) == second)
+    return Part(part.source, part.program, kept)

@@ -1,0 +1,290 @@
+"""One song: who sings, what key and tempo follow from that, the band, and the mix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from training.corpus import takes
+from training.corpus.dsp import (
+    SAMPLE_RATE,
+    Audio,
+    Rng,
+    add,
+    chance,
+    gain,
+    level,
+    log_uniform,
+    pan,
+    pick,
+)
+from training.corpus.effects import NOMINAL, limiter_curve, treat
+from training.corpus.material import SOURCES, CorpusError
+from training.corpus.melody import harmony, write_melody
+from training.corpus.patterns import write_patterns
+from training.corpus.score import Chart, Note, Part, draw_chart
+from training.corpus.studio import SCORES, Studio, draw, play
+from training.corpus.units import VOICES, load_units, spoken_units
+from training.corpus.world import Unit, Voice, revoice, sing
+
+FULL_SCALE = 32767
+LEVELS = {  # mean and spread in dB of each source, before the mix is made louder or softer
+    "bass": (-22.5, 4.0),
+    "drums": (-23.5, 4.0),
+    "other": (-22.0, 3.0),
+    "vocals": (-21.0, 2.8),
+}
+LOUDNESS = (-16.0, 2.5)
+VOICES_OF_UNITS = (
+    (0, 1.0),
+    (0, 0.95),
+    (-2, 0.93),
+    (2, 1.06),
+    (3, 1.1),
+    (-5, 0.88),
+    (-9, 0.83),
+    (-12, 0.8),
+)
+Stems = dict[str, Audio]
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Singing:
+    """A voice and what the band must follow.
+
+    Args:
+        audio: (num_samples, 2).
+        chart: Tempo and chords.
+        used: Names of what was used.
+        finished: It is a mixed stem, not to be treated much.
+    """
+
+    audio: Audio
+    chart: Chart
+    used: list[str]
+    finished: bool = False
+
+
+def render_song(
+    seeds: Sequence[int], studio: Studio, seconds: float, folder: Path
+) -> tuple[Stems, Facts]:
+    """Render a song.
+
+    Args:
+        seeds: The same seeds and studio give the same samples.
+        studio: What it is rendered with.
+        seconds: Its length.
+        folder: An empty folder for files of programs.
+
+    Returns:
+        int16 stems, each (num_samples, 2), whose sum fits into int16; and facts for the manifest.
+    """
+    rng = np.random.default_rng(seeds)
+    num_samples = round(seconds * SAMPLE_RATE)
+    singer, writer, band, mixer = rng.spawn(4)
+    singing = _sing(singer, studio, seconds)
+    parts, style = _write(writer, studio, singing.chart, folder)
+    stems, used = {"vocals": singing.audio}, {"vocals": singing.used}
+    for source in ("bass", "drums", "other"):
+        mine = [part for part in parts if part.source == source]
+        stems[source], used[source] = play(band, studio, mine, num_samples, folder)
+    used["other"] += _add_guitar(band, studio, singing.chart, stems["other"])
+    used["drums"] += _add_loop(band, studio, singing.chart, stems["drums"])
+    for source in SOURCES:
+        if source != "vocals" or not singing.finished:
+            stems[source] = treat(mixer, stems[source], source, singing.chart.beat)
+    chart = singing.chart
+    facts = {"score": style, "tempo": round(chart.tempo, 2), "key": chart.key, "used": used}
+    return mix(mixer, stems), facts
+
+
+def render_solo(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[Stems, Facts]:
+    """Render a recording of one source, treated, beside three silent ones.
+
+    Raises:
+        CorpusError: There are no takes.
+    """
+    rng = np.random.default_rng(seeds)
+    num_samples = round(seconds * SAMPLE_RATE)
+    items = [i for i in studio.items if i.source == "vocals" and i.use in ("takes", "units")]
+    items += [i for i in studio.items if i.source == "other" and i.use == "takes"]
+    if not items:
+        raise CorpusError("--solo needs --material of use takes.")
+    minutes = [sum(takes.seconds_of(path) for path in item.files()) for item in items]
+    item = items[int(rng.choice(len(items), p=np.array(minutes) / sum(minutes)))]
+    shift = float(rng.uniform(-2.5, 2.5))
+    if item.source == "vocals":
+        audio = takes.performance(rng, item, num_samples, shift, 1.5)
+    else:
+        audio = takes.excerpt(rng, item, num_samples, shift)
+    stems = {source: np.zeros((num_samples, 2), np.float32) for source in SOURCES}
+    stems[item.source] = treat(rng, audio, item.source, 60 / rng.uniform(70, 160))
+    return mix(rng, stems), {"score": "solo", "used": {item.source: [item.name]}}
+
+
+def mix(rng: Rng, stems: Stems) -> Stems:
+    """Balance, limit and round stems so that they and their sum fit into 16 bits.
+
+    The limiter's gain, made for the sum, is applied to every stem.
+
+    Args:
+        rng: Chooses the balance and the loudness.
+        stems: float32 by source; silent ones stay silent.
+
+    Returns:
+        int16 by source.
+    """
+    balanced = {}
+    for source in SOURCES:
+        mean, spread = LEVELS[source]
+        decibels = mean + spread * float(np.clip(rng.standard_normal(), -2, 2))
+        loudness = level(stems[source])
+        factor = gain(decibels) / loudness if loudness else 0.0
+        # a peak far above the rest, of a bad sample say, would make the whole mix soft
+        balanced[source] = _round_peaks(stems[source] * np.float32(factor), 10 * gain(decibels))
+    total = sum(balanced.values(), np.zeros_like(balanced["bass"]))
+    wanted = LOUDNESS[0] + LOUDNESS[1] * float(np.clip(rng.standard_normal(), -2, 2))
+    factor = gain(wanted) / max(level(total), 1e-9) if total.any() else 0.0
+    ceiling = gain(rng.uniform(-2, -0.15))
+    curve = limiter_curve(total * np.float32(factor), ceiling) * np.float32(factor)
+    limited = {source: audio * curve[:, None] for source, audio in balanced.items()}
+    highest = max(float(np.abs(audio).max()) for audio in limited.values())
+    factor = FULL_SCALE * min(1.0, 0.99 / max(highest, 1e-9))
+    return {
+        source: np.rint(a * np.float32(factor)).astype(np.int16) for source, a in limited.items()
+    }
+
+
+def _round_peaks(audio: Audio, most: float) -> Audio:
+    return np.asarray(np.tanh(audio / np.float32(most)) * np.float32(most))
+
+
+def _sing(rng: Rng, studio: Studio, seconds: float) -> Singing:
+    kind = draw(rng, studio.voices())
+    makers = {"takes": _sing_takes, "songs": _sing_song, "units": _sing_tune, "espeak": _sing_tune}
+    singing = makers[kind](rng, studio, seconds, kind)
+    if not singing.finished and chance(rng, 0.3):
+        singing = replace(singing, audio=takes.doubled(rng, singing.audio))
+    return singing
+
+
+def _sing_takes(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """Recordings of a singer; the band plays in the key that they are in."""
+    del kind
+    items = studio.find(["takes", "units"], "vocals")
+    item = pick(rng, items)
+    other_voice = "units" in studio.abilities and chance(rng, 0.2)
+    shift = rng.uniform(-1, 1) if other_voice else rng.uniform(-3, 3)
+    rests = log_uniform(rng, 0.2, 4)
+    audio = takes.performance(rng, item, round(seconds * SAMPLE_RATE), shift, rests)
+    name = item.name
+    if other_voice:
+        voice = Voice(
+            float(pick(rng, [-7, -5, -4, -3, 3, 4, 5, 7])), float(rng.uniform(0.85, 1.18))
+        )
+        audio = revoice(audio, voice)
+        name += ": another voice"
+    tonic, minor = takes.find_key(audio)
+    return Singing(audio, draw_chart(rng, seconds, _tempo(rng), tonic, minor), [name])
+
+
+def _sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """The singing of a mixed song, at its tempo and in its key."""
+    del kind
+    item = pick(rng, studio.find(["songs"], "vocals"))
+    name = pick(rng, sorted(item.songs))
+    tempo, tonic, minor = item.songs[name]
+    shift = int(rng.integers(-2, 3))
+    audio = takes.song_vocals(rng, item.path / name, tempo, round(seconds * SAMPLE_RATE), shift)
+    chart = draw_chart(rng, seconds, tempo * 2 ** (shift / 12), (tonic + shift) % 12, minor)
+    return Singing(audio, chart, [f"{item.name}: {name}"], finished=chance(rng, 0.6))
+
+
+def _sing_tune(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """A tune sung with syllables, of recordings or of espeak-ng."""
+    chart = draw_chart(rng, seconds, _tempo(rng), int(rng.integers(12)), int(chance(rng, 0.45)))
+    if kind == "units" and studio.units is not None:
+        units = _stored_units(studio.units)
+        name = ", ".join(item.name for item in studio.items if item.use == "units")
+        shift, formants = pick(rng, VOICES_OF_UNITS)
+        low, high = 62 + shift, 78 + shift
+    else:
+        speaker = pick(rng, VOICES)
+        units, name = spoken_units(rng, speaker), f"espeak-ng: {speaker}"
+        shift, formants = 0, rng.uniform(0.94, 1.06)
+        low, high = (57, 74) if "+f" in speaker else (45, 62)
+    voice = Voice(shift, formants, rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.3))
+    notes = write_melody(rng, chart, low, high)
+    audio = _choir(rng, units, notes, chart, round(seconds * SAMPLE_RATE), voice)
+    return Singing(audio, chart, [f"{name}: syllables" if kind == "units" else name])
+
+
+def _choir(
+    rng: Rng, units: list[Unit], notes: list[Note], chart: Chart, num_samples: int, voice: Voice
+) -> Audio:
+    """A lead voice, and often a second one above or below it in the chorus."""
+    lead = sing(rng, units, notes, num_samples, voice)[:, None]
+    total = np.repeat(lead, 2, axis=1)
+    second = harmony(notes, chart, pick(rng, [2, 2, -2, 4, 7])) if chance(rng, 0.4) else []
+    if second:
+        other = sing(rng, units, second, num_samples, voice)[:, None]
+        quiet = np.float32(gain(rng.uniform(-12, -3)))
+        total += pan(np.repeat(other, 2, axis=1), rng.uniform(-0.8, 0.8)) * quiet
+    return total
+
+
+def _write(rng: Rng, studio: Studio, chart: Chart, folder: Path) -> tuple[list[Part], str]:
+    writers = [name for name in SCORES if name in studio.abilities]
+    if pick(rng, writers) == "mma":
+        from training.corpus.mma import write_mma
+
+        parts, groove = write_mma(rng, chart, folder)
+        return parts, f"mma {groove}"
+    return write_patterns(rng, chart), "patterns"
+
+
+def _add_guitar(rng: Rng, studio: Studio, chart: Chart, other: Audio) -> list[str]:
+    """Lay a recorded guitar over the accompaniment, in place; sometimes instead of it."""
+    items = [item for item in studio.find(["takes"], "other") if "takes" in studio.abilities]
+    if not items or not chance(rng, 0.3):
+        return []
+    item, state = pick(rng, items), int(rng.integers(2**32))
+    audio = takes.excerpt(np.random.default_rng(state), item, len(other), 0)
+    tonic, minor = takes.find_key(audio)
+    relative = (3 if minor else 0) - (3 if chart.minor else 0)
+    shift = (chart.tonic - tonic - relative + 6) % 12 - 6
+    if 0 < abs(shift) <= 3:  # nearer than that, the sound does not suffer
+        audio = takes.excerpt(np.random.default_rng(state), item, len(other), shift)
+    loudness = level(audio)
+    if not loudness:
+        return []
+    other *= np.float32(pick(rng, [0.0, 0.3, 1.0]))
+    add(other, audio * np.float32(NOMINAL / loudness * gain(rng.uniform(-4, 4))), 0)
+    return [item.name]
+
+
+def _add_loop(rng: Rng, studio: Studio, chart: Chart, drums: Audio) -> list[str]:
+    """Lay a loop over the drums, in place; sometimes instead of them."""
+    items = studio.find(["loops"], "drums")
+    if not items or not chance(rng, 0.12):
+        return []
+    item = pick(rng, items)
+    audio = takes.loop(rng, item, chart, len(drums))
+    drums *= np.float32(pick(rng, [0.0, 1.0, 1.0]))
+    add(drums, audio * np.float32(NOMINAL / max(level(audio), 1e-9) * gain(rng.uniform(-12, 3))), 0)
+    return [item.name]
+
+
+def _tempo(rng: Rng) -> float:
+    return round(float(np.clip(rng.normal(115, 25), 62, 185)), 1)
+
+
+@lru_cache(maxsize=1)
+def _stored_units(path: Path) -> list[Unit]:
+    return load_units(path)

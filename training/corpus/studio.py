@@ -1,0 +1,191 @@
+"""What a corpus is rendered with, and who plays a part: the choice of instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from training.corpus import sampler, soundfonts, synth
+from training.corpus.dsp import Audio, Rng, chance, gain, level, log_uniform, pan, pick
+from training.corpus.effects import NOMINAL, amplifier
+from training.corpus.material import CorpusError, Item, Soundfont
+from training.corpus.score import DRUMS, Part, humanise
+
+SCORES = ("patterns", "mma")
+INSTRUMENTS = ("soundfonts", "samples", "synth")
+VOICES = ("takes", "units", "songs", "espeak")
+ABILITIES = SCORES + INSTRUMENTS + VOICES
+GUITAR_PROGRAMS = range(24, 32)
+BASS_PROGRAMS = (*range(32, 40), 43, 33, 34, 33, 34)
+SHARES = {  # how often an instrument is chosen where there are all of them
+    "bass": {"soundfonts": 0.4, "samples": 0.4, "synth": 0.2},
+    "drums": {"soundfonts": 0.5, "samples": 0.35, "synth": 0.15},
+    "other": {"soundfonts": 0.5, "samples": 0.35, "synth": 0.15},
+}
+
+
+@dataclass(frozen=True)
+class Studio:
+    """The means of a corpus.
+
+    Args:
+        abilities: Names of ABILITIES that may be used.
+        items: Folders of material.
+        fonts: Soundfonts.
+        units: The file of syllables, or None.
+    """
+
+    abilities: frozenset[str]
+    items: tuple[Item, ...] = ()
+    fonts: tuple[Soundfont, ...] = ()
+    units: Path | None = None
+
+    def find(self, uses: Sequence[str], source: str) -> list[Item]:
+        """Return the material of some uses for a source."""
+        return [item for item in self.items if item.use in uses and item.source == source]
+
+    def instruments(self, source: str) -> dict[str, float]:
+        """Return what can play a source, with its share.
+
+        Raises:
+            CorpusError: Nothing can.
+        """
+        use = "hits" if source == "drums" else "notes"
+        there = {
+            "soundfonts": bool([f for f in self.fonts if source == "drums" or not f.kit]),
+            "samples": bool(self.find([use], source)),
+            "synth": True,
+        }
+        shares = {n: s for n, s in SHARES[source].items() if n in self.abilities and there[n]}
+        if not shares:
+            raise CorpusError(
+                f"nothing plays {source}: give --material with {use} of it, or let --use contain "
+                "soundfonts or synth."
+            )
+        return shares
+
+    def voices(self) -> dict[str, float]:
+        """Return the kinds of singing there are, with their shares.
+
+        Raises:
+            CorpusError: There is none.
+        """
+        shares = {
+            "takes": 0.4 * bool(self.find(["takes", "units"], "vocals")),
+            "units": 0.25 * (self.units is not None),
+            "songs": 0.2 * bool(self.find(["songs"], "vocals")),
+            "espeak": 0.15,
+        }
+        shares = {name: s for name, s in shares.items() if s and name in self.abilities}
+        if not shares:
+            raise CorpusError(
+                "nobody sings: give --material with takes, units or songs, or let --use contain "
+                "espeak."
+            )
+        return shares
+
+
+def draw(rng: Rng, shares: dict[str, float]) -> str:
+    """Return a name with a probability in proportion to its share."""
+    weights = np.array(list(shares.values()))
+    return str(rng.choice(list(shares), p=weights / weights.sum()))
+
+
+def play(
+    rng: Rng, studio: Studio, parts: Sequence[Part], num_samples: int, folder: Path
+) -> tuple[Audio, list[str]]:
+    """Play all parts of one source, each with an instrument and a place of its own.
+
+    Args:
+        rng: Chooses the instruments.
+        studio: What there is.
+        parts: Parts of one source.
+        num_samples: Length of the result.
+        folder: For files of programs.
+
+    Returns:
+        (num_samples, 2) float32, and what was used: "NAME" of an item, or "NAME: DETAIL".
+    """
+    total, used = np.zeros((num_samples, 2), np.float32), []
+    for part in parts:
+        audio, name = _play_part(rng, studio, part, num_samples, folder)
+        loudness = level(audio)
+        if not loudness:
+            continue
+        if part.source == "other":
+            loudness /= gain(rng.uniform(-9, 0))
+            audio = pan(audio, float(np.clip(rng.normal(0, 0.35), -0.95, 0.95)))
+        total += audio * np.float32(NOMINAL / loudness)
+        used.append(name)
+    return total, used
+
+
+def _play_part(
+    rng: Rng, studio: Studio, part: Part, num_samples: int, folder: Path
+) -> tuple[Audio, str]:
+    kind = draw(rng, studio.instruments(part.source))
+    timing, dynamics = log_uniform(rng, 0.001, 0.012), rng.uniform(3, 12)
+    played = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+    if part.program == DRUMS:
+        return _drums(rng, studio, kind, played, num_samples, folder)
+    seed = int(rng.integers(2**32))
+    make = partial(_tuned, studio=studio, kind=kind, num_samples=num_samples, folder=folder)
+    audio, name, guitar = make(np.random.default_rng(seed), part=played)
+    if guitar and chance(rng, 0.4):  # the same instrument recorded twice, left and right
+        again = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+        second, _, _ = make(np.random.default_rng(seed), part=again)
+        side = rng.uniform(0.6, 1)
+        audio = pan(_mono(audio), -side) + pan(_mono(second), side)
+    if guitar and (part.program in (29, 30) or chance(rng, 0.35)):
+        # the soundfonts' distorted guitars are driven already
+        hot = kind == "soundfonts" and part.program in (29, 30)
+        audio = amplifier(rng, audio, log_uniform(rng, 1, 4 if hot else 16))
+        name += ", driven"
+    return audio, name
+
+
+def _drums(
+    rng: Rng, studio: Studio, kind: str, part: Part, num_samples: int, folder: Path
+) -> tuple[Audio, str]:
+    if kind == "synth":
+        return synth.play_machine(rng, part, num_samples), "synth: machine"
+    if kind == "samples":
+        kits = studio.find(["hits"], "drums")
+        first = pick(rng, [kit for kit in kits for _ in range(8 if kit.kit else 1)])
+        rest = [kits[k] for k in rng.permutation(len(kits)) if kits[k] is not first]
+        names = ", ".join([first.name, *(kit.name for kit in rest)])
+        return sampler.play_kit(rng, part, [first, *rest], num_samples), names
+    font = pick(rng, [font for font in studio.fonts for _ in range(2 if font.kit else 1)])
+    return soundfonts.play(rng, part, font, num_samples, folder), font.name
+
+
+def _tuned(
+    rng: Rng, part: Part, studio: Studio, kind: str, num_samples: int, folder: Path
+) -> tuple[Audio, str, bool]:
+    """Sound, name, and whether it is a guitar."""
+    if kind == "synth":
+        patch = synth.draw_patch(rng, part.source)
+        return synth.play_patch(rng, part, patch, num_samples), f"synth: {patch.wave}", False
+    if kind == "samples":
+        item = pick(rng, studio.find(["notes"], part.source))
+        audio, style = sampler.play_notes(rng, part, item, num_samples)
+        return audio, f"{item.name}: {style}", "guitar" in item.name
+    font = pick(rng, [font for font in studio.fonts if not font.kit])
+    program = pick(rng, BASS_PROGRAMS) if part.source == "bass" else _relative(rng, part.program)
+    part = replace(part, program=program)
+    audio = soundfonts.play(rng, part, font, num_samples, folder)
+    return audio, f"{font.name}: program {program}", program in GUITAR_PROGRAMS
+
+
+def _relative(rng: Rng, program: int) -> int:
+    """The program itself or one of its family of eight; no sound effects."""
+    family = program // 8 * 8
+    return program if family >= 96 or chance(rng, 0.6) else family + int(rng.integers(8))
+
+
+def _mono(audio: Audio) -> Audio:
+    return np.repeat(audio.mean(1, keepdims=True), 2, axis=1)

@@ -1,0 +1,140 @@
+"""The corpus on the disk: songs that appear when they are complete, and the manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+
+from training.corpus.dsp import SAMPLE_RATE, Audio
+from training.corpus.material import SOURCES, CorpusError, Item, Soundfont, credit_of
+
+MANIFEST = "manifest.json"
+SONG = "song.json"
+PARTIAL = ".partial-"
+MAX_BYTES = 1 << 26
+PROGRAM_CREDITS = {
+    "espeak-ng": "voices of eSpeak NG (the program is GPL-3.0-or-later; its output is not)"
+}
+
+
+def write_song(
+    place: Path, stems: Mapping[str, Audio], facts: Mapping[str, Any], ending: str
+) -> None:
+    """Write stems, their exact sum and facts into a hidden folder, then give it its name.
+
+    Args:
+        place: The song's folder, which does not exist.
+        stems: int16, (num_samples, 2), by source; the sum fits into int16.
+        facts: Written as song.json.
+        ending: "wav" or "flac".
+    """
+    hidden = place.with_name(f"{PARTIAL}{os.getpid()}-{place.name}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir(parents=True)
+    try:
+        total = np.sum([stems[source].astype(np.int32) for source in SOURCES], axis=0)
+        if np.abs(total).max() > np.iinfo(np.int16).max:
+            raise CorpusError(f"{place.name}: the mixture does not fit into 16 bits.")
+        for name, audio in {**stems, "mixture": total.astype(np.int16)}.items():
+            sf.write(hidden / f"{name}.{ending}", audio, SAMPLE_RATE, subtype="PCM_16")
+        (hidden / SONG).write_text(_text(facts), "utf-8")
+        hidden.rename(place)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def start(out: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder of a corpus, or check that it holds one with the same settings.
+
+    Raises:
+        CorpusError: It holds something else, or a corpus with other settings.
+    """
+    manifest = out / MANIFEST
+    if manifest.is_file():
+        stored = _read(manifest).get("settings")
+        wrong = [
+            k for k in settings if not isinstance(stored, dict) or stored.get(k) != settings[k]
+        ]
+        if wrong:
+            have = {key: (stored or {}).get(key) for key in wrong}
+            raise CorpusError(
+                f"{out} holds a corpus with other settings ({have} there, "
+                f"{ {key: settings[key] for key in wrong} } asked for): choose another --out."
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise CorpusError(f"{out} holds something that is no corpus: choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    if not manifest.is_file():
+        _write(manifest, {"settings": settings})
+
+
+def clean(out: Path) -> None:
+    """Remove what a run that was stopped or killed left unfinished."""
+    for leftover in [*out.glob(f"{PARTIAL}*"), *out.glob(f"*/{PARTIAL}*")]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink()
+
+
+def write_manifest(
+    out: Path, settings: Mapping[str, Any], sources: Sequence[Item | Soundfont]
+) -> dict[str, Any]:
+    """Write what the corpus holds: settings, songs, and the sources used with their credits.
+
+    Args:
+        out: The corpus.
+        settings: What it was rendered with.
+        sources: All that could have been used.
+
+    Returns:
+        The manifest. `share_alike` lists the sources whose licence passes on to what contains them.
+    """
+    songs = {path.parent.name: _read(path) for path in sorted(out.glob(f"*/*/{SONG}"))}
+    names = {name for song in songs.values() for used in song["used"].values() for name in used}
+    credits = [credit_of(s) for s in sources if any(s.name in name for name in names)]
+    manifest = {
+        "settings": settings,
+        "num_songs": len(songs),
+        "sources": credits,
+        "programs": [
+            text for key, text in PROGRAM_CREDITS.items() if any(n.startswith(key) for n in names)
+        ],
+        "share_alike": [credit["name"] for credit in credits if credit["share_alike"]],
+        "songs": songs,
+    }
+    _write(out / MANIFEST, manifest)
+    return manifest
+
+
+def _text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, value: Mapping[str, Any]) -> None:
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=path.parent, prefix=PARTIAL, delete=False
+    ) as file:
+        file.write(_text(value))
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CorpusError(f"{path} must have at most {MAX_BYTES} bytes.")
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise CorpusError(f"{path} must hold a JSON object.")
+    return value

@@ -1,0 +1,264 @@
+"""Singing made with the WORLD vocoder: syllables put on a tune, and recordings with another voice.
+
+Source: M. Morise, F. Yokomori, K. Ozawa, WORLD: a vocoder-based high-quality speech synthesis
+system, IEICE Transactions E99-D, 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import soxr
+
+from training.corpus.dsp import SAMPLE_RATE, Audio, Rng
+from training.corpus.score import Note
+
+RATE = 48000
+FRAMES = 200  # a second
+FFT = 2048
+COEFFICIENTS = 64
+NEAREST = 25  # syllables near in pitch, of which one is drawn
+SILENT = 1e-16
+EDGE = 8  # frames of a fade
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A sung syllable.
+
+    Args:
+        envelope: Coded spectral envelope, (frames, 64).
+        aperiodicity: Coded aperiodicity, (frames, bands).
+        pitch_curve: Fundamental in Hz, 0 where unvoiced, (frames,).
+        onset: Frames of the consonant, before the vowel.
+        pitch: Pitch of the vowel, as MIDI note.
+    """
+
+    envelope: Audio
+    aperiodicity: Audio
+    pitch_curve: Audio
+    onset: int
+    pitch: float
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How a voice differs from the recorded one.
+
+    Args:
+        shift: Semitones by which it sings higher.
+        formants: Factor of the formants' frequencies; above 1 for a shorter vocal tract.
+        vibrato: Depth in semitones.
+        unsteady: Standard deviation of the slow wander of the pitch in semitones.
+    """
+
+    shift: float = 0.0
+    formants: float = 1.0
+    vibrato: float = 0.3
+    unsteady: float = 0.25
+
+
+def analyse(mono: Audio, low: float = 70, high: float = 900) -> tuple[Audio, Audio, Audio]:
+    """Return fundamental in Hz, spectral envelope and aperiodicity, 200 frames a second.
+
+    Args:
+        mono: (num_samples,) at 48 kHz.
+        low: Lowest fundamental in Hz.
+        high: Highest.
+    """
+    import pyworld
+
+    mono = np.ascontiguousarray(mono, np.float64)
+    pitch, times = fundamental(mono, low, high)
+    envelope = pyworld.cheaptrick(mono, pitch, times, RATE, fft_size=FFT)
+    return pitch, envelope, pyworld.d4c(mono, pitch, times, RATE, fft_size=FFT)
+
+
+def fundamental(mono: Audio, low: float = 70, high: float = 900) -> tuple[Audio, Audio]:
+    """Return the fundamental in Hz, 0 where unvoiced, and the frames' times in seconds."""
+    import pyworld
+
+    mono = np.ascontiguousarray(mono, np.float64)
+    rough, times = pyworld.dio(mono, RATE, f0_floor=low, f0_ceil=high)
+    return pyworld.stonemask(mono, rough, times, RATE), times
+
+
+def make_units(mono: Audio, spans: Sequence[tuple[float, float, float]]) -> list[Unit]:
+    """Cut a recording into syllables.
+
+    Args:
+        mono: (num_samples,) at 48 kHz.
+        spans: Begin of the syllable, begin of its vowel, end; in seconds.
+
+    Returns:
+        The syllables whose vowel is voiced throughout.
+    """
+    import pyworld
+
+    pitch, envelope, noise = analyse(mono)
+    coded = pyworld.code_spectral_envelope(envelope, RATE, COEFFICIENTS).astype(np.float32)
+    bands = pyworld.code_aperiodicity(noise, RATE).astype(np.float32)
+    units = []
+    for begin, vowel, end in spans:
+        first, middle, last = (min(len(pitch), round(t * FRAMES)) for t in (begin, vowel, end))
+        voiced = pitch[middle:last] > 0
+        if last - middle < 12 or voiced.mean() < 0.85:
+            continue
+        note = 69 + 12 * np.log2(np.median(pitch[middle:last][voiced]) / 440)
+        whole = slice(first, last)
+        curve = pitch[whole].astype(np.float32)
+        units.append(Unit(coded[whole], bands[whole], curve, middle - first, float(note)))
+    return units
+
+
+def sing(
+    rng: Rng, units: Sequence[Unit], notes: Sequence[Note], num_samples: int, voice: Voice
+) -> Audio:
+    """Sing a tune.
+
+    Args:
+        rng: Chooses syllables and how each note is approached.
+        units: Syllables to choose from.
+        notes: The tune, in order of time, one voice.
+        num_samples: Length of the result at 44.1 kHz.
+        voice: Whose voice.
+
+    Returns:
+        (num_samples,) float32 at 44.1 kHz.
+    """
+    import pyworld
+
+    frames = int(num_samples / SAMPLE_RATE * FRAMES) + 2
+    sheet = _Sheet(frames, units[0])
+    for note in notes:
+        near = sorted(units, key=lambda unit: abs(unit.pitch - (note.pitch - voice.shift)))
+        _write_note(rng, sheet, near[int(rng.integers(min(NEAREST, len(near))))], note, voice)
+    envelope = pyworld.decode_spectral_envelope(np.ascontiguousarray(sheet.smooth()), RATE, FFT)
+    envelope = warp(envelope, voice.formants)
+    envelope[~sheet.active] = SILENT
+    noise = pyworld.decode_aperiodicity(np.ascontiguousarray(sheet.noise), RATE, FFT)
+    return synthesise(sheet.hertz, envelope, noise, num_samples)
+
+
+def revoice(stereo: Audio, voice: Voice) -> Audio:
+    """Give a recording of one voice another pitch and other formants; (num_samples, 2)."""
+    mono = soxr.resample(stereo.mean(1), SAMPLE_RATE, RATE)
+    pitch, envelope, noise = analyse(mono)
+    wave = synthesise(
+        pitch * 2 ** (voice.shift / 12), warp(envelope, voice.formants), noise, len(stereo)
+    )
+    return np.repeat(wave[:, None], 2, axis=1)
+
+
+def synthesise(hertz: Audio, envelope: Audio, noise: Audio, num_samples: int) -> Audio:
+    """Return the sound of WORLD's three parameters: (num_samples,) float32 at 44.1 kHz."""
+    import pyworld
+
+    wave = pyworld.synthesize(
+        np.ascontiguousarray(hertz, np.float64), np.ascontiguousarray(envelope), noise, RATE, 5.0
+    )
+    wave = soxr.resample(wave, RATE, SAMPLE_RATE).astype(np.float32)[:num_samples]
+    return np.pad(wave, (0, num_samples - len(wave)))
+
+
+def warp(envelope: Audio, factor: float) -> Audio:
+    """Stretch spectral envelopes along frequency, (frames, bins)."""
+    if factor == 1:
+        return envelope
+    bins = envelope.shape[1]
+    places = np.minimum(np.arange(bins) / factor, bins - 1)
+    below = np.minimum(places.astype(int), bins - 2)
+    share = places - below
+    logs = np.log(np.maximum(envelope, SILENT))
+    warped = np.exp(logs[:, below] * (1 - share) + logs[:, below + 1] * share)
+    return np.ascontiguousarray(warped)
+
+
+class _Sheet:
+    """Parameters of a whole song, note by note filled in."""
+
+    def __init__(self, frames: int, unit: Unit) -> None:
+        self.envelope = np.zeros((frames, unit.envelope.shape[1]))
+        self.noise = np.zeros((frames, unit.aperiodicity.shape[1]))
+        self.hertz = np.zeros(frames)
+        self.active = np.zeros(frames, bool)
+        self.last_end, self.last_pitch = -100, 0
+        self.neper = _gain_step(unit.envelope.shape[1])
+
+    def smooth(self) -> Audio:
+        """Envelopes averaged over three frames, but for the edges of phrases."""
+        before, after = np.roll(self.envelope, 1, 0), np.roll(self.envelope, -1, 0)
+        inner = self.active & np.roll(self.active, 1) & np.roll(self.active, -1)
+        return np.where(inner[:, None], (before + self.envelope + after) / 3, self.envelope)
+
+
+def _gain_step(coefficients: int) -> float:
+    """What is to be added to the first coefficient for a factor e of power."""
+    import pyworld
+
+    flat = np.exp(np.array([[0.0], [1.0]]) * np.ones((2, FFT // 2 + 1)))
+    return float(np.diff(pyworld.code_spectral_envelope(flat, RATE, coefficients)[:, 0])[0])
+
+
+def _write_note(rng: Rng, sheet: _Sheet, unit: Unit, note: Note, voice: Voice) -> None:
+    start, length = int(note.start * FRAMES), max(12, int(note.duration * FRAMES))
+    begin = start - unit.onset
+    legato = begin - sheet.last_end < 20 and sheet.last_end > 0
+    places = _places(unit, length)
+    last = sheet.last_pitch if legato else None
+    pitch = _pitch_curve(rng, len(places), unit.onset, note.pitch, last, voice)
+    low, high = max(0, begin), min(len(sheet.hertz), begin + len(places))
+    if high <= low:
+        return
+    cut, there = slice(low - begin, high - begin), slice(low, high)
+    below = np.minimum(places.astype(int), len(unit.envelope) - 2)[cut]
+    share = np.clip(places[cut] - below, 0, 1)[:, None]
+    sheet.envelope[there] = unit.envelope[below] * (1 - share) + unit.envelope[below + 1] * share
+    sheet.envelope[there, 0] += _fades(high - low, legato) * sheet.neper
+    sheet.noise[there] = unit.aperiodicity[below]
+    voiced = (unit.pitch_curve[below] > 0) | (np.arange(len(places))[cut] >= unit.onset)
+    sheet.hertz[there] = np.where(voiced, 440 * 2 ** ((pitch[cut] - 69) / 12), 0)
+    sheet.active[there] = True
+    sheet.active[high:], sheet.hertz[high:] = False, 0
+    sheet.last_end, sheet.last_pitch = start + length, note.pitch
+
+
+def _places(unit: Unit, length: int) -> Audio:
+    """Frames of a unit to be read: the consonant as it is, the vowel stretched in its middle."""
+    have = len(unit.envelope) - unit.onset
+    goal = [0, min(10, length // 3), max(length - 10, 2 * length // 3), length - 1]
+    source = [0, min(10, have // 3), max(have - 10, 2 * have // 3), have - 1]
+    vowel = np.interp(np.arange(length), goal, source)
+    return np.concatenate([np.arange(unit.onset), unit.onset + vowel])
+
+
+def _pitch_curve(
+    rng: Rng, frames: int, onset: int, pitch: int, last: int | None, voice: Voice
+) -> Audio:
+    """Pitch over time: a slide from the last note or up to this one, vibrato, unsteadiness."""
+    from scipy import signal
+
+    curve = np.full(frames, float(pitch))
+    if last is not None:
+        count = min(frames, onset + 12)
+        rise = 1 / (1 + np.exp(-(np.arange(count) - onset * 0.8) / 2.2))
+        curve[:count] = last + (pitch - last) * rise
+    else:
+        count = min(frames, onset + 10)
+        curve[:count] -= rng.uniform(0.3, 1.2) * np.linspace(1, 0, count)
+    grown = np.clip((np.arange(frames) - onset - 50) / 40, 0, 1)
+    rate = rng.uniform(4.5, 6.5)
+    curve += grown * voice.vibrato * np.sin(2 * np.pi * rate * np.arange(frames) / FRAMES)
+    wander = signal.lfilter([0.05], [1, -0.95], rng.standard_normal(frames))
+    return np.asarray(curve + wander * voice.unsteady)
+
+
+def _fades(frames: int, legato: bool) -> Audio:
+    """Gain in nepers of power at the edges of a note."""
+    gains = np.zeros(frames)
+    if not legato:
+        gains[: EDGE // 2] -= np.linspace(6, 0, EDGE // 2)[: len(gains[: EDGE // 2])]
+    gains[-EDGE:] -= np.linspace(0, 5, EDGE)[-len(gains[-EDGE:]) :]
+    return gains

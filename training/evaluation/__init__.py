@@ -1,0 +1,1 @@
+"""Scores of separated audio: metrics, the command that applies them, and its reports."""

@@ -1,0 +1,146 @@
+"""The paper's tables and its figure 5: `python -m training.reproduce table1`.
+
+table1   the architecture as built, layer by layer, beside the reading of the paper
+table2   what to run on DSD100, the published rows, and the rows of a report
+table3   size, multiply-adds and training time, beside FNN, BLSTM and their BLEND
+figure5  how strongly the up-sampling path reads each map, from a trained .keras file
+
+Each prints Markdown. docs/reproduction.md holds the output and tells what it means. Exit code 0:
+done; 1: a file cannot be written or a track not be read; 2: wrong usage or input; 130: stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keras_mmdense.data import DatasetError, TrackError
+from keras_mmdense.errors import SettingsError
+from training.recipe import RecipeError
+from training.reproduction.markdown import ReproductionError, check_new, write_new
+
+if TYPE_CHECKING:
+    from training.reproduction.table3 import Timing
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        if args.out:
+            check_new(args.out)  # before the work, not after
+        text: str = args.make(args)
+        if args.out and args.what != "figure5":
+            write_new(args.out, text)
+    except (ReproductionError, SettingsError, DatasetError, RecipeError) as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        print(f"reproduce: {error}; pip install -e '.[train]'", file=sys.stderr)
+        return 2
+    except (TrackError, OSError) as error:
+        print(f"reproduce: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    print(text, end="")
+    return 0
+
+
+def _table1(args: argparse.Namespace) -> str:
+    from training.reproduction import table1
+
+    return table1.report()
+
+
+def _table2(args: argparse.Namespace) -> str:
+    from training.reproduction import table2
+
+    measured = table2.measured_rows(args.report, args.rows, args.anyway) if args.report else []
+    return table2.report(measured)
+
+
+def _table3(args: argparse.Namespace) -> str:
+    from training.reproduction import table3
+
+    timing = _timing(args)
+
+    def progress(name: str) -> None:
+        print(f"measuring {name}", file=sys.stderr)
+
+    return table3.report(table3.measure_all(tuple(table3.NETWORKS), timing, progress), timing)
+
+
+def _timing(args: argparse.Namespace) -> Timing:
+    from training.reproduction.table3 import DSD100_SECONDS, Timing
+    from training.tracks import open_tracks
+
+    tracks = open_tracks(args.data)[0] if args.data else []
+    length = sum(track.num_samples / track.sample_rate for track in tracks) or DSD100_SECONDS
+    seconds = length if args.epoch_seconds is None else args.epoch_seconds
+    return Timing(args.steps, args.frames, args.batch_size, seconds, tracks)
+
+
+def _figure5(args: argparse.Namespace) -> str:
+    from keras_mmdense.model_settings import settings_of
+    from training.reproduction import figure5
+
+    model = figure5.load(args.model)
+    name, norm = args.model.name, settings_of(model).norm
+    found = figure5.blocks(model)
+    if args.out:
+        figure5.write(found, name, norm, args.out)
+    return figure5.report(found, name, norm)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.reproduce",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
+    table1 = what.add_parser("table1", help="the architecture as built")
+    table1.set_defaults(make=_table1)
+    table2 = what.add_parser("table2", help="SDR on DSD100")
+    table2.set_defaults(make=_table2)
+    table2.add_argument("--report", type=Path, help="folder of a report of training.evaluate")
+    table2.add_argument(
+        "--rows", nargs="+", default=[], metavar="NAME", help="its rows to show; default all"
+    )
+    table2.add_argument(
+        "--anyway",
+        action="store_true",
+        help="show a report of other songs or another metric, labelled with what it is of",
+    )
+    table3 = what.add_parser("table3", help="size and time")
+    table3.set_defaults(make=_table3)
+    table3.add_argument("--steps", type=int, default=3, help="training steps timed; default 3")
+    table3.add_argument("--frames", type=int, default=128, help="frames of an example; default 128")
+    table3.add_argument("--batch-size", type=int, default=4, help="examples of a step; default 4")
+    table3.add_argument(
+        "--data", nargs="+", default=[], metavar="DIR", help="tracks; default generated magnitudes"
+    )
+    table3.add_argument(
+        "--epoch-seconds", type=float, metavar="N", help="audio of an epoch; default: that of the "
+        "data, without them 12500, about DSD100's training half"
+    )  # fmt: skip
+    figure5 = what.add_parser("figure5", help="weights of the up-sampling path")
+    figure5.set_defaults(make=_figure5)
+    figure5.add_argument("model", metavar="MODEL.keras", type=Path, help="a trained model")
+    for one in (table1, table2, table3):
+        one.add_argument("--out", metavar="FILE", type=Path, help="new file for the output")
+    figure5.add_argument(
+        "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg, .json and .md"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
