@@ -71,6 +71,8 @@ def test_every_pattern_is_playable(seed):
             assert 0 < note.duration <= 4 * chart.bar
             assert 1 <= note.velocity <= 127
             assert 20 <= note.pitch <= 108
+    ends = [max(note.start for note in part.notes) for part in parts if part.source == "other"]
+    assert max(ends) > (chart.bars - 1.5) * chart.bar
     (bass,) = (part for part in parts if part.source == "bass")
     assert max(note.pitch for note in bass.notes) <= 60
 

@@ -95,7 +95,8 @@ def write_patterns(rng: Rng, chart: Chart) -> list[Part]:
     kinds: list[Callable[[Rng, Chart], Part]] = [chords, power_chords, pad, arpeggio, riff, stabs]
     chosen = rng.permutation(len(kinds))[: int(rng.integers(1, 5))]
     parts = [drums(rng, chart), bass(rng, chart)]
-    return parts + [_section(rng, kinds[k](rng, chart), chart) for k in chosen]
+    steady, *others = (kinds[k](rng, chart) for k in chosen)
+    return [*parts, steady, *(_section(rng, part, chart) for part in others)]
 
 
 def drums(rng: Rng, chart: Chart) -> Part:
