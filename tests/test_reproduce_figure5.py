@@ -61,6 +61,19 @@ def test_norms_are_those_of_the_weights(model):
         assert block.ratio == pytest.approx(np.mean(block.up) / np.mean(block.skip))
 
 
+@pytest.mark.parametrize("loaded", [False, True])
+def test_blocks_stand_in_the_order_of_bands_and_sources(loaded, tmp_path):
+    made = keras_mmdense.build(**SMALL, sources=("vocals", "bass"), scales=2)
+    if loaded:
+        made.save(tmp_path / "model.keras")
+        made = figure5.load(tmp_path / "model.keras")
+    bands = [
+        f"{source}_{band}" for source in ("vocals", "bass") for band in ("low", "high", "full")
+    ]
+    expected = [(band, number) for band in bands for number in (4, 5)]
+    assert [(block.network, block.number) for block in blocks(made)] == expected
+
+
 def outputs_of(model, layer, x):
     return keras.Model(model.input, layer.output)(x).numpy()
 

@@ -155,17 +155,16 @@ def environment(root: Path, folder: Path) -> Path:
     return wrapper
 
 
-def run(command: list[str], processor: str = "cortex-a72", quiet: bool = False) -> None:
+def run(command: list[str], processor: str = "cortex-a72") -> None:
     """Runs a command of the environment, its output as it comes.
 
     Args:
         command: what to run.
         processor: a key of `PROCESSORS`.
-        quiet: throw away what it prints to its standard output.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
     values = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     values.update(ARM64_CPU=processor, PYTHONNOUSERSITE="1")
-    subprocess.run(command, env=values, check=True, stdout=subprocess.DEVNULL if quiet else None)
+    subprocess.run(command, env=values, check=True)

@@ -5,7 +5,7 @@ Importing this package loads nothing; each exported name is imported at its firs
 Example:
     >>> import mmdense_edge
     >>> sorted(mmdense_edge.__all__)
-    ['Model', 'ModelError', 'Separator', '__version__', 'load_model', 'read_contract']
+    ['Cancelled', 'Model', 'ModelError', 'Separator', '__version__', 'load_model', 'read_contract']
 """
 
 from __future__ import annotations
@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmdense_edge.contract import Model, load_model, read_contract
-    from mmdense_edge.errors import ModelError
+    from mmdense_edge.errors import Cancelled, ModelError
     from mmdense_edge.separator import Separator
 
 __version__ = "0.1.0"
-__all__ = ["Model", "ModelError", "Separator", "__version__", "load_model", "read_contract"]
+__all__ = [
+    "Cancelled",
+    "Model",
+    "ModelError",
+    "Separator",
+    "__version__",
+    "load_model",
+    "read_contract",
+]
 
 _HOMES = {
+    "Cancelled": "errors",
     "Model": "contract",
     "ModelError": "errors",
     "Separator": "separator",

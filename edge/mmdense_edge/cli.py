@@ -61,10 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmdense_edge.errors import MMDenseError, UsageError, printable
 
     try:
-        return int(getattr(commands, arguments.command)(arguments))
+        code = int(getattr(commands, arguments.command)(arguments))
+        sys.stdout.flush()  # here, where it can be told that nobody reads any more
+        return code
     except BrokenPipeError:
-        # Nobody reads any more; without this Python would say so once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if argv is None:
+            # Python flushes once more at its end: into nothing, or it would end with code 120.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         message, code = "what reads the standard output has ended", commands.FAILED
     except UsageError as error:
         message, code = str(error), commands.USAGE

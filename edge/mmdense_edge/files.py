@@ -118,10 +118,7 @@ class _Work:
         full = 1 << ((self._form.bits or _NULL_TEST_BITS) - 1)
         # Rounding moves each stem by half a step at most, and the rest by the others' sum.
         self._gain = min(1.0, (full - 1 - len(floats)) / (full * peak)) if peak else 1.0
-        files = self._fill(paths, self._form, self._again(floats))
-        for path in floats.values():
-            path.unlink()
-        return files
+        return self._fill(paths, self._form, self._again(floats))
 
     def _fill(self, paths: Mapping[str, Path], form: StemForm, blocks: Blocks) -> StemFiles:
         job = self._job

@@ -75,12 +75,24 @@ def test_the_vector_is_small():
     assert sum(path.stat().st_size for path in APPS.iterdir() if path.is_file()) <= 300_000
 
 
-def test_the_page_computes_the_stems(tmp_path, run, described):
+@pytest.fixture
+def page(tmp_path):
+    """The code of the page, as a module."""
     (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "apps.md").read_text("utf-8"), re.DOTALL)
-    page = tmp_path / "page.py"
-    page.write_text(code, "utf-8")
+    (tmp_path / "page.py").write_text(code, "utf-8")
+    return module(tmp_path / "page.py")
+
+
+def test_the_page_computes_the_magnitude(page, arrays, described):
+    found = np.abs(page.stft(samples("mixture.wav"), 2048, 1024))
+    expected = arrays["magnitude.f32"]
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() <= described["largest_difference"]["magnitude"]
+
+
+def test_the_page_computes_the_stems(page, run, described):
     mixture = samples("mixture.wav")
-    stems = module(page).separate(mixture, run, contract())
+    stems = page.separate(mixture, run, contract())
     assert sorted(stems) == ["accompaniment", "vocals"]
     for source, stem in stems.items():
         expected = samples(f"{source}.wav")

@@ -72,6 +72,7 @@ def test_the_worker_says_what_went_wrong(model_path, capsys):
     assert capsys.readouterr().err.startswith("no model file at none.tflite")
 
 
+@pytest.mark.native
 def test_a_real_measurement_in_a_process(bench, model_path):
     model = model_path("shares")
     code, out, err = bench(model, "--seconds", "1", "--json", "--threads", "1,2")

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((EDGE / "pyproject.toml").read_text("utf-8"))["project"]
 HEAVY = {
     *("numpy", "soundfile", "soxr", "sounddevice", "matplotlib", "scipy", "ctypes", "asyncio"),
     *("ai_edge_litert", "tflite_runtime", "tensorflow", "keras", "keras_mmdense"),
-    *("multiprocessing", "concurrent", "urllib", "http", "socket", "ssl"),
+    *("multiprocessing", "concurrent", "http", "socket", "ssl"),
 }
 
 

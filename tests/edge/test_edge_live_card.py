@@ -150,6 +150,7 @@ def through(module, separators):
     return run
 
 
+@pytest.mark.native
 def test_from_card_to_card(through, module, noise):
     audio = noise(40000)
     card = open_card()

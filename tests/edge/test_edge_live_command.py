@@ -193,7 +193,7 @@ def test_an_end_from_outside_keeps_what_was_played(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.wav", "song.wav"]
 
 
-@pytest.mark.parametrize("pace", ["real", "fast"])
+@pytest.mark.parametrize("pace", [pytest.param("real", marks=pytest.mark.native), "fast"])
 def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
     path = song(audio=np.zeros((60000, 2)))
     network = Network.__call__

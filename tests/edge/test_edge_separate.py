@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +37,9 @@ def command(model_path):
 
 
 def lines(stderr: bytes) -> list[str]:
-    """What the command said, without the interpreter's own notes."""
-    # Several processes write into one another's lines.
-    return [
-        line for line in stderr.decode().splitlines() if "XNNPACK" not in line and line != "INFO: "
-    ]
+    """What the command said, without the interpreters' own notes, which may run together."""
+    text = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr.decode())
+    return [line for line in text.splitlines() if line]
 
 
 def everything(folder: Path) -> list[str]:
@@ -105,12 +105,15 @@ def test_a_terminal_is_no_pipe(separate, song, monkeypatch):
     assert "stdin, which is a terminal" in separate("-", "-o", "out")[2][0]
 
 
-def test_a_reader_that_has_gone_is_one_line(song, model_path, tmp_path):
+@pytest.mark.parametrize("arguments", [["-o", "-", "--sources", "bass"], ["-o", "out"]])
+def test_a_reader_that_has_gone_is_one_line(song, model_path, tmp_path, arguments):
     path = song(audio=np.zeros((300000, 2)))
-    argv = ["separate", path, "-o", "-", "--sources", "bass", "--model", model_path("shares")]
+    argv = ["separate", path, *arguments, "--model", model_path("shares")]
     process = subprocess.Popen(
         [sys.executable, "-m", "mmdense_edge.cli", *map(str, argv)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        # Buffered, as users have it: only then something is left to flush at the very end.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )  # fmt: skip
     process.stdout.close()
     said = lines(process.stderr.read())
@@ -253,3 +256,20 @@ def test_an_error_names_its_song_once(separators, tmp_path):
     assert pool.attempt(separators["shares"], job).error == "a\\nb.wav: no such file"
     with pytest.raises(MMDenseError, match="no such file"):
         separate_file(separators["shares"], job)
+
+
+def test_processes_start_deaf_to_ctrl_c():
+    before = signal.getsignal(signal.SIGINT)
+    with pool._interrupts_ignored():
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) == before
+    seen = []
+
+    def elsewhere() -> None:
+        with pool._interrupts_ignored():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -8,7 +8,7 @@ import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.sums import FRAME, Kept, Shares, choose, even, mixed, null_test
+from mmdense_edge.sums import FRAME, PIECE, Kept, Shares, choose, even, mixed, null_test
 
 KNOWN = ("drums", "bass", "vocals")
 
@@ -84,6 +84,19 @@ def test_sums_and_rests(noise):
     expected = block["drums"].astype(np.float64) + block["vocals"]
     np.testing.assert_array_equal(written["no_bass"], expected)
     np.testing.assert_allclose(sum(written.values()), mixture, atol=1e-15)
+
+
+def test_long_blocks_are_mixed_in_pieces(noise):
+    length = 2 * PIECE + 5
+    mixture = noise(length).astype(np.float64)
+    kept = Kept()
+    list(kept.passing([mixture]))
+    block = {name: noise(length, seed=seed) for seed, name in enumerate(KNOWN, 1)}
+    done = list(mixed([block], kept, choose(KNOWN, ["bass"], residual=True)))
+    assert [len(whole) for _, whole in done] == [PIECE, PIECE, 5]
+    np.testing.assert_array_equal(np.concatenate([whole for _, whole in done]), mixture)
+    rest = np.concatenate([written["residual"] for written, _ in done])
+    np.testing.assert_array_equal(rest, mixture - block["bass"])
 
 
 def corrected(stems: dict[str, np.ndarray], mixture: np.ndarray, at: list[int]):

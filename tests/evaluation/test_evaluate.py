@@ -182,6 +182,10 @@ def test_silence_is_counted_and_never_nan(tree, tmp_path):
     assert not {"nan", "inf", "-inf"} & set(values.values())
     for path in report.rglob("*.json"):
         json.loads(path.read_text("utf-8"), parse_constant=no_constants)
+    for path in report.rglob("Song *.json"):
+        for target in json.loads(path.read_text("utf-8"))["targets"]:
+            for frame in target["frames"]:
+                assert None not in frame["metrics"].values()  # museval's form has numbers alone
     summary = json.loads((report / "summary.json").read_text())
     row = summary["metrics"]["usdr"]["rows"]["mute"]["sources"]
     assert (row["bass"]["silent_references"], row["bass"]["SDR"]["tracks"]) == (1, 2)

@@ -71,7 +71,7 @@ def load(path: Path) -> keras.Model:
 
 
 def blocks(model: keras.Model) -> list[Block]:
-    """Return the blocks of a model's up-sampling paths, network by network.
+    """Return the blocks of a model's up-sampling paths, source by source and band by band.
 
     Args:
         model: A model of `keras_mmdense.build`, of any settings.
@@ -84,13 +84,13 @@ def blocks(model: keras.Model) -> list[Block]:
         >>> [(block.network, block.number) for block in blocks(keras_mmdense.build("mdensenet"))]
         [('full', 5), ('full', 6), ('full', 7)]
     """
-    calls = trace(model, settings_of(model).frame_multiple)
+    settings = settings_of(model)
+    calls = trace(model, settings.frame_multiple)
     found = [
         _block(calls[join], up, conv, calls)
         for up, call in calls.items()
         if isinstance(call.layer, layers.Conv2DTranspose)
         for join in readers(calls, up, BETWEEN)
-        if isinstance(calls[join].layer, layers.Concatenate)
         for conv in readers(calls, join, BETWEEN)
         if isinstance(calls[conv].layer, layers.Conv2D)
     ]
@@ -99,7 +99,9 @@ def blocks(model: keras.Model) -> list[Block]:
             "figure 5 needs a model with an up-sampling path; received "
             f"{model.name!r} without one. Give an MDenseNet with scales of 1 or more."
         )
-    order = list(dict.fromkeys(block.network for block in found))
+    alone = settings.shared or len(settings.sources) == 1
+    prefixes = [""] if alone else [f"{source}_" for source in settings.sources]
+    order = [f"{prefix}{band.name}" for prefix in prefixes for band in settings.bands]
     return sorted(found, key=lambda block: (order.index(block.network), block.number))
 
 
