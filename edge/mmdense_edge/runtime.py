@@ -191,8 +191,9 @@ class Network:
                     f"the model {self.contract.name!r} answered with NaN or infinity for "
                     f"{source!r}: use another model or precision"
                 )
-            is_mask = self.contract.output == "mask"
-            estimates[source] = estimate * magnitude if is_mask else estimate
+            if self.contract.output == "mask":
+                estimate *= magnitude  # get_tensor made a copy
+            estimates[source] = estimate
         return estimates
 
 

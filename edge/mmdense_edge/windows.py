@@ -12,6 +12,9 @@ from mmdense_edge.transform import Spectra
 # Spectra of the mixture, and of each source in the same frames.
 Window = tuple[Spectra, dict[str, Spectra]]
 
+# New frames that become spectra at a time: bounds memory, whatever the model's window.
+PART_FRAMES = 32
+
 
 class Windows:
     """Slides the network over a stream of spectra and keeps the middle of each window.
@@ -37,7 +40,7 @@ class Windows:
         self._buffer = self._silence(self._contract.context_frames)
 
     def push(self, spectra: Spectra) -> Iterator[Window]:
-        """Takes the next frames and yields the estimates of each window that they complete.
+        """Takes the next frames and yields the estimates of the windows that they complete.
 
         Args:
             spectra: of the mixture, shape (any number of frames, n_fft // 2 + 1, channels).
@@ -48,7 +51,7 @@ class Windows:
         """
         self._buffer = np.concatenate([self._buffer, spectra])
         while len(self._buffer) >= self._contract.frames:
-            yield self._window(self._contract.step_frames)
+            yield from self._window(self._contract.step_frames)
 
     def finish(self) -> Iterator[Window]:
         """Ends the signal and yields the estimates of its remaining frames."""
@@ -56,32 +59,41 @@ class Windows:
         while left > 0:
             missing = self._contract.frames - len(self._buffer)
             self._buffer = np.concatenate([self._buffer, self._silence(max(0, missing))])
-            yield self._window(min(left, self._contract.step_frames))
+            yield from self._window(min(left, self._contract.step_frames))
             left -= self._contract.step_frames
 
     def _silence(self, frames: int) -> Spectra:
         shape = (frames, self._contract.transform.num_bins, self._channels)
         return np.zeros(shape, np.complex64)
 
-    def _window(self, keep: int) -> Window:
+    def _window(self, keep: int) -> Iterator[Window]:
         """Estimates the window at the buffer's start, of which `keep` frames are new."""
         contract = self._contract
-        copies = max(1, contract.channels // self._channels)
-        window = np.repeat(self._buffer[: contract.frames], copies, axis=2)
-        magnitude = np.abs(window)
-        estimates = self._estimate(magnitude[:, : contract.bins])
+        window = self._buffer[: contract.frames]
         self._buffer = self._buffer[contract.step_frames :]
-        middle = slice(contract.context_frames, contract.context_frames + keep)
-        phase = _phase(window[middle], magnitude[middle])
+        copies = max(1, contract.channels // self._channels)
+        magnitude = np.repeat(np.abs(window[:, : contract.bins]), copies, axis=2)
+        estimates = self._estimate(magnitude)
+        end = contract.context_frames + keep
+        for first in range(contract.context_frames, end, PART_FRAMES):
+            part = slice(first, min(first + PART_FRAMES, end))
+            mixture = window[part]
+            yield (
+                mixture,
+                self._spectra(mixture, {name: estimates[name][part] for name in estimates}),
+            )
+
+    def _spectra(self, mixture: Spectra, estimates: dict[str, Magnitude]) -> dict[str, Spectra]:
+        """Gives estimated magnitudes the mixture's phase, and its channels."""
+        copies = max(1, self._contract.channels // self._channels)
+        magnitude = np.repeat(np.abs(mixture), copies, axis=2)
+        phase = _phase(np.repeat(mixture, copies, axis=2), magnitude)
         spectra = {
-            source: _all_bins(estimates[source][middle], magnitude[middle]) * phase
-            for source in self._sources
+            source: _all_bins(estimate, magnitude) * phase for source, estimate in estimates.items()
         }
-        mixture = window[middle, :, : self._channels]
         if copies == 1:
-            return mixture, spectra
-        mono = {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
-        return mixture, mono
+            return spectra
+        return {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
 
     def _estimate(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Runs the network on groups of as many channels as it takes."""
@@ -90,6 +102,8 @@ class Windows:
             self._network(np.ascontiguousarray(magnitude[:, :, first : first + size]))
             for first in range(0, magnitude.shape[2], size)
         ]
+        if len(groups) == 1:
+            return {source: groups[0][source] for source in self._sources}
         return {
             source: np.concatenate([group[source] for group in groups], axis=2)
             for source in self._sources
