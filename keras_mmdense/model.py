@@ -12,19 +12,19 @@ from keras_mmdense.band import Band
 from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
-from keras_mmdense.presets import PerBand, resolve_bands, sequence
+from keras_mmdense.presets import PerBand, preset_options, resolve_bands, sequence
 from keras_mmdense.settings import Settings
 from keras_mmdense.transform import Transform
 
 
 def build(
     preset: str = "mmdensenet",
-    sources: str | Iterable[str] = "vocals",
+    sources: str | Iterable[str] | None = None,
     *,
-    shared: bool = False,
-    head: str = "magnitude",
+    shared: bool | None = None,
+    head: str | None = None,
     frames: int | None = None,
-    bins: int = 1024,
+    bins: int | None = None,
     channels: int = 2,
     scales: int | None = None,
     bands: Iterable[Band] | None = None,
@@ -43,13 +43,16 @@ def build(
     table, for example `low_dense4_layer2_conv` (Keras allows no "/" in names).
 
     Args:
-        preset: "mmdensenet" or "mdensenet".
-        sources: One name or several. With several and `shared=False` each source has a network
-            of its own, as in the paper.
-        shared: One network with a named output per source.
-        head: "magnitude" (the paper) or "mask" (sigmoid times the mixture).
+        preset: "mmdensenet" or "mdensenet", the paper's; "mmdensenet-edge", for small processors:
+            a shared network with masks for bass, drums, other and vocals (docs/edge-model.md).
+            What is not given comes from the preset; the defaults below are those of the paper's.
+        sources: One name or several; default "vocals". With several and `shared=False` each source
+            has a network of its own, as in the paper.
+        shared: One network with a named output per source; default False.
+        head: "magnitude" (the paper, default) or "mask" (sigmoid times the mixture).
         frames: Fixed number of frames, a multiple of 2**scales, or None for any such number.
-        bins: Frequency bins, from bin 0; every band needs a multiple of 2**scales * fold of them.
+        bins: Frequency bins, from bin 0; default 1024. Every band needs a multiple of
+            2**scales * fold of them.
         channels: 1 or 2.
         scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
             repeat the lowest one.
@@ -86,20 +89,22 @@ def build(
             f"build() takes the fields of Settings as options; received {unknown}. "
             f"Known: {', '.join(sorted(known))}."
         )
+    given: dict[str, Any] = {"sources": sources, "shared": shared, "head": head, "bins": bins}
+    given |= {"n_fft": n_fft, "hop_length": hop_length}
+    chosen: dict[str, Any] = {"sources": "vocals", "bins": 1024} | preset_options(preset) | options
+    chosen |= {name: value for name, value in given.items() if value is not None}
+    bins, sources = chosen["bins"], chosen.pop("sources")
     require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
-    n_fft = 2 * bins if n_fft is None else n_fft
+    n_fft, hop_length = chosen.pop("n_fft", 2 * bins), chosen.pop("hop_length", None)
     require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
     settings = Settings(
         preset=preset if bands is None else "custom",
         sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
         bands=resolve_bands(preset, bands, scales, growth, layers, kernel),
-        shared=shared,
-        head=head,
         frames=frames,
-        bins=bins,
         channels=channels,
         transform=Transform(sample_rate, n_fft, n_fft // 2 if hop_length is None else hop_length),
-        **options,
+        **chosen,
     )
     return build_from_settings(settings)
 

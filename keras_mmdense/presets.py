@@ -1,8 +1,9 @@
-"""The presets, laid out to be held against the paper's Table 1 by eye.
+"""The presets; those of the paper are laid out to be held against its Table 1 by eye.
 
-Source: arXiv 1706.09588, Table 1. Where its print can be read two ways, the values here are those
-that come nearest to the published sizes; docs/architecture.md lists the other readings and the
-arguments of build() that give them.
+Source of "mdensenet" and "mmdensenet": arXiv 1706.09588, Table 1. Where its print can be read two
+ways, the values here are those that come nearest to the published sizes; docs/architecture.md lists
+the other readings and the arguments of build() that give them. "mmdensenet-edge" is this project's
+own, chosen by experiment: docs/edge-model.md.
 """
 
 from __future__ import annotations
@@ -44,7 +45,50 @@ PRESETS: dict[str, tuple[Band, ...]] = {
             layers=(2, 2, 2, 4, 2, 2, 2),
         ),
     ),
+    "mmdensenet-edge": (
+        Band(
+            "low", start=0, stop=0.5, first_kernel=(3, 3), first_filters=48,
+            growth=(24, 32, 32, 48, 32, 32, 24),
+            layers=(2, 2, 2, 2, 2, 2, 2),
+        ),
+        Band(
+            "high", start=0.5, stop=1, first_kernel=(3, 3), first_filters=24,
+            growth=(16, 16, 16, 16, 16, 16, 16),
+            layers=(1, 1, 1, 1, 1, 1, 1),
+        ),
+        Band(
+            "full", start=0, stop=1, first_kernel=(3, 3), first_filters=32,
+            growth=(24, 24, 32, 48, 32, 24, 24),
+            layers=(1, 1, 2, 2, 2, 1, 1),
+        ),
+    ),
 }  # fmt: skip
+
+# What a preset sets besides its bands; the paper's keep the defaults of build().
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "mmdensenet-edge": {
+        "sources": ("bass", "drums", "other", "vocals"),
+        "shared": True,
+        "head": "mask",
+        "norm": "after",
+        "compression": "log",
+        "n_fft": 4096,
+        "hop_length": 1024,
+        "bins": 1536,
+        "fold": 8,
+        "final_growth": 32,
+    },
+}
+
+
+def preset_options(preset: str) -> dict[str, Any]:
+    """Return what a preset sets besides its bands, as arguments of `build`.
+
+    Example:
+        >>> preset_options("mmdensenet")
+        {}
+    """
+    return dict(_OPTIONS.get(preset, {})) if isinstance(preset, str) else {}
 
 
 def resolve_bands(

@@ -153,7 +153,6 @@ def test_wrong_arguments_are_refused_before_the_first_layer(monkeypatch):
         {"kernel": 3},
         {"growth": 2.5},
         {"layers": "two"},
-        {"sources": None},
         {"sources": 3},
         {"sources": ["a", 1]},
         {"bins": "1024"},
@@ -165,3 +164,17 @@ def test_wrong_arguments_are_refused_before_the_first_layer(monkeypatch):
     for arguments in wrong:
         with pytest.raises(SettingsError, match="received"):
             keras_mmdense.build(**arguments)
+
+
+def test_a_preset_brings_its_settings_and_arguments_win(monkeypatch):
+    import keras_mmdense.model as module
+
+    monkeypatch.setattr(module, "build_from_settings", lambda settings: settings)
+    edge = keras_mmdense.build("mmdensenet-edge", frames=64)
+    assert edge.sources == ("bass", "drums", "other", "vocals")
+    assert (edge.shared, edge.head, edge.transform.n_fft, edge.frames) == (True, "mask", 4096, 64)
+    own = keras_mmdense.build("mmdensenet-edge", "voice", shared=False, compression="none", fold=4)
+    assert (own.sources, own.shared, own.compression, own.fold) == (("voice",), False, "none", 4)
+    paper = keras_mmdense.build()
+    assert (paper.sources, paper.shared, paper.head) == (("vocals",), False, "magnitude")
+    assert (paper.bins, paper.transform.n_fft, paper.transform.hop_length) == (1024, 2048, 1024)

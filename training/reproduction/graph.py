@@ -74,6 +74,7 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
     makers = {id(start): ""}
     kept = [start]  # an id is a tensor's as long as the tensor lives
     calls: dict[str, Call] = {}
+    own = {operation.name: operation for operation in model.operations}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         output = layer(*args, **kwargs)
@@ -84,7 +85,7 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
                 f"{layer.name!r} that does not. Build the model with keras_mmdense."
             )
         calls[layer.name] = Call(
-            model.get_layer(layer.name),
+            own[layer.name],
             tuple(makers[id(tensor)] for tensor in inputs),
             tuple(tuple(tensor.shape) for tensor in inputs),
             tuple(output.shape),

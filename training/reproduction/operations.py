@@ -64,7 +64,7 @@ def _count(layer: Any, read: Shape, made: Shape) -> int:
     for kind, count in COUNTS.items():
         if isinstance(layer, kind):
             return count(layer, read, made)
-    if isinstance(layer, FREE):
+    if isinstance(layer, FREE) or type(layer).__name__ in FREE_OPERATIONS:
         return 0
     raise SettingsError(
         f"multiply-adds are known of {', '.join(kind.__name__ for kind in COUNTS)} and of layers "
@@ -119,3 +119,4 @@ FREE = (
     layers.Concatenate, layers.Cropping2D, layers.InputLayer, layers.MaxPooling2D,
     layers.Multiply, layers.Normalization, layers.ReLU, layers.Rescaling, layers.Reshape,
 )  # fmt: skip
+FREE_OPERATIONS = ("Log1p", "Sqrt")  # compression: Keras has no public names for their types

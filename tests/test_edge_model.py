@@ -1,0 +1,42 @@
+"""The device model keeps within what small processors have."""
+
+import numpy as np
+import pytest
+from keras import layers
+
+import keras_mmdense
+from keras_mmdense.receptive_field import context_frames, receptive_field
+from training.reproduction.operations import multiply_adds_per_second
+
+
+@pytest.fixture(scope="module")
+def model():
+    return keras_mmdense.build("mmdensenet-edge", frames=256)
+
+
+def test_size_and_work(model):
+    weights = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert weights == 537_704
+    assert weights < 1e6
+    assert multiply_adds_per_second(model) == pytest.approx(1.03e9, rel=0.01)
+
+
+def test_the_windows_of_a_file_stay_below_2_gmac_per_second_too(model):
+    settings = keras_mmdense.settings_of(model)
+    assert receptive_field(settings) == (54, 54)
+    assert context_frames(settings) == 56
+    again = 256 / (256 - 2 * context_frames(settings))
+    assert multiply_adds_per_second(model) * again < 2e9
+
+
+def test_maps_fill_vector_lanes(model):
+    convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
+    assert len(convolutions) > 30
+    assert {layer.filters % 8 for layer in convolutions} == {0}
+
+
+def test_normalisation_follows_its_convolution_so_that_it_folds(model):
+    normalized = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+    makers = {layer.input._keras_history.operation for layer in normalized}
+    assert normalized
+    assert all(isinstance(one, layers.Conv2D | layers.Conv2DTranspose) for one in makers)
