@@ -30,7 +30,7 @@ setup(
     license_files=["LICENSE"],
     # include: training, tests and edge lie beside the library and are not installed with it
     packages=find_packages(include=["keras_mmdense", "keras_mmdense.*"]),
-    package_data={"keras_mmdense": ["py.typed"]},
+    package_data={"keras_mmdense": ["py.typed", "weights/*.keras"]},
     python_requires=">=3.11",
     install_requires=["keras>=3.12,<4", "numpy>=1.26", "soundfile>=0.12", "soxr>=0.5"],
     extras_require={

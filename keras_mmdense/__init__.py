@@ -23,6 +23,7 @@ _EXPORTS = {
     "build": "model",
     "build_from_settings": "model",
     "export": "tflite",
+    "load": "weights",
     "separate": "separation",
     "settings_of": "model_settings",
 }
@@ -41,6 +42,7 @@ __all__ = [
     "build_from_settings",
     "data",
     "export",
+    "load",
     "separate",
     "settings_of",
 ]
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from keras_mmdense.settings import Settings
     from keras_mmdense.tflite import export
     from keras_mmdense.transform import Transform
+    from keras_mmdense.weights import load
 
 
 def __getattr__(name: str) -> Any:
