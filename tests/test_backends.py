@@ -17,7 +17,7 @@ assert keras.backend.backend() == sys.argv[1]
 model = keras.saving.load_model("model.keras")
 x = np.load("x.npy")
 np.savez(f"{sys.argv[1]}.npz", **model.predict(x, verbose=0))
-fresh = keras_mmdense.build(sources=("a", "b"), shared=True, bins=64, growth=2, layers=1)
+fresh = keras_mmdense.build("mdensenet", ("a", "b"), shared=True, bins=64, growth=2, layers=1)
 keras_mmdense.adapt(fresh, [x])
 fresh.compile("adam", "mse")
 losses = fresh.fit(x, {"a": x / 2, "b": x / 3}, epochs=8, batch_size=1, verbose=0).history["loss"]

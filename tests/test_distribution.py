@@ -35,6 +35,7 @@ clipnorm = 0.01
 ema = 0.5
 sum_weight = 0.5
 [model]
+preset = "mdensenet"
 sources = ["bass", "vocals"]
 shared = true
 head = "mask"
@@ -239,6 +240,7 @@ def test_workers_share_the_validation_set(tree):
 
 
 RECIPE_MODEL = {
+    "preset": "mdensenet",
     "sources": ["bass", "vocals"],
     "shared": True,
     "bins": 64,

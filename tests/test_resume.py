@@ -22,6 +22,7 @@ from training.trainer import Trainer, TrainingError
 MODEL = {
     "sources": ["bass", "vocals"],
     "shared": True,
+    "preset": "mdensenet",
     "head": "mask",
     "bins": 256,
     "growth": 2,
@@ -169,6 +170,7 @@ batch_size = 2
 examples = 8
 epochs = {epochs}
 [model]
+preset = "mdensenet"
 sources = ["bass", "vocals"]
 shared = true
 head = "mask"

@@ -24,6 +24,7 @@ epochs = {epochs}
 [mixing]
 silent_share = 0.5
 [model]
+preset = "mdensenet"
 sources = ["bass", "drums", "other", "vocals"]
 shared = true
 head = "mask"

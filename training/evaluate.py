@@ -66,7 +66,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         print(f"evaluate: {fault}", file=sys.stderr)
     if faults:
         print(
-            f"{len(faults)} tracks failed, so there is no report; the others are kept. Repair "
+            f"{len(faults)} tracks failed, so no report was written; the others are kept. Repair "
             "them, or choose the tracks with --tracks",
             file=sys.stderr,
         )

@@ -1,7 +1,7 @@
 """The command `mmdense`.
 
 Exit codes: 0 all done; 1 a song failed or the model cannot be used; 2 the command line cannot be
-carried out as it stands; 130 interrupted; 143 terminated.
+carried out as it stands; 129 the terminal was closed; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mmdense_edge import __version__, bench_cli, live_cli, separate_cli
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
-    "2 wrong usage; 130 interrupted; 143 terminated."
+    "2 wrong usage; 129 terminal closed; 130 interrupted; 143 terminated."
 )
 
 
@@ -43,6 +43,14 @@ def _terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
+def _take_signals() -> None:
+    """Makes what would kill the process end it cleanly; what is ignored (nohup) stays so."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _terminate)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
@@ -54,12 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that lacks a song's letters shall not stop the work.
             stream.reconfigure(errors="backslashreplace")
     if argv is None:
-        signal.signal(signal.SIGTERM, _terminate)
+        _take_signals()
     arguments = parser().parse_args(argv)
     # Only now: --help and usage errors need neither NumPy nor an interpreter.
     from mmdense_edge import commands
     from mmdense_edge.errors import MMDenseError, UsageError, printable
 
+    # What `mmdense live` has played it keeps, and says so itself.
+    lost = ": the song in work was not written" if arguments.command == "separate" else ""
     try:
         code = int(getattr(commands, arguments.command)(arguments))
         sys.stdout.flush()  # here, where it can be told that nobody reads any more
@@ -74,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MMDenseError, OSError) as error:
         message, code = printable(str(error)), commands.FAILED
     except KeyboardInterrupt:
-        message, code = "interrupted: the song in work was not written", commands.INTERRUPTED
+        message, code = f"interrupted{lost}", commands.INTERRUPTED
+    except SystemExit as ending:
+        message, code = f"terminated{lost}", int(ending.code or 0)
     print(f"mmdense: {message}", file=sys.stderr)
     return code
 

@@ -88,7 +88,7 @@ class Card:
                 if name is not None
             }
             self.channels = channels or min(2, *(self._most(kind) for kind in self._sides))
-            self.sample_rate = rate or self._rate(model_rate)
+            self.sample_rate = self._rate(model_rate) if rate is None else rate
             self._check(self.sample_rate)
 
     def _most(self, kind: str) -> int:

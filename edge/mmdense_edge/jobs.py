@@ -138,7 +138,7 @@ def plan(
     def place(song: Song, stem: str, ext: str) -> Path:
         return naming.target(
             options.filename, out, folder=song.folder, track=song.track,
-            trackext=song.path.suffix[1:], stem=stem, ext=ext, model=model,
+            trackext=song.path.suffix[1:], stem=stem, ext=ext, model=naming.plain(model),
         )  # fmt: skip
 
     jobs = [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from mmdense_edge import devices, live_drivers
 from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.live_controls import Controls, help_line
 from mmdense_edge.live_engine import LiveEngine
-from mmdense_edge.live_input import LiveInput, limited, open_file, open_stdin
+from mmdense_edge.live_input import STDIN, LiveInput, limited, open_file, open_stdin
 from mmdense_edge.live_keys import keys
 from mmdense_edge.live_output import FileSink, NullSink, Sink, StreamSink
 from mmdense_edge.live_plan import make_plan, time_window
@@ -52,12 +54,15 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(
             f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples, got {arguments.block}"
         )
-    if arguments.seconds is not None and not arguments.seconds > 0:
-        raise UsageError(f"--seconds must be more than 0, got {arguments.seconds:g}")
+    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
+        raise UsageError(f"--seconds must be more than 0 and finite, got {arguments.seconds:g}")
     if arguments.pace == "fast" and CARD in (arguments.input, arguments.output):
         raise UsageError("--pace fast has no use for a sound card: give a file or - and --output")
-    if arguments.input != STREAM and arguments.input != CARD and arguments.rate is not None:
-        raise UsageError("--rate is for raw samples and sound cards: a file has its own")
+    for option, value in (("--rate", arguments.rate), ("--channels", arguments.channels)):
+        if value is not None and arguments.input not in (STREAM, CARD):
+            raise UsageError(f"{option} is for raw samples and sound cards: a file has its own")
+    if arguments.input == STREAM and arguments.rate is None and arguments.channels is not None:
+        raise UsageError("--channels is for raw samples, which need --rate: a WAV has its own")
 
 
 def _card(arguments: argparse.Namespace, model_rate: int) -> devices.Card | None:
@@ -129,10 +134,10 @@ def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[Sink]:
         sink = StreamSink(sys.stdout.fileno(), arguments.sample_format)
     elif arguments.output not in (CARD, NULL):
         path = Path(arguments.output)
-        length = source.num_samples
-        if path.exists() and source.name != CARD and path.samefile(source.name):
+        if _reads(arguments, path):
             raise UsageError(f"{path} is read and would be replaced: choose another --output")
-        sink = FileSink(path, source.sample_rate, source.channels, length, arguments.overwrite)
+        rate, channels, length = source.sample_rate, source.channels, source.num_samples
+        sink = FileSink(path, rate, channels, length, arguments.overwrite)
     keep = False
     try:
         yield sink
@@ -142,6 +147,14 @@ def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[Sink]:
         raise
     finally:
         sink.close(keep)
+
+
+def _reads(arguments: argparse.Namespace, path: Path) -> bool:
+    """Tells whether a file is the input, perhaps as what the standard input was taken from."""
+    if arguments.input == CARD or not path.exists():
+        return False
+    read = os.fstat(STDIN) if arguments.input == STREAM else os.stat(arguments.input)
+    return os.path.samestat(path.stat(), read)
 
 
 @dataclass

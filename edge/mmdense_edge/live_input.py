@@ -16,6 +16,7 @@ from mmdense_edge.transform import Samples
 
 SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
 MIN_RATE, MAX_RATE = 1000, 768000
+STDIN = 0  # the file descriptor
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def open_file(path: Path, block: int) -> LiveInput:
 
 
 def open_stdin(
-    block: int, rate: int | None, channels: int, sample_format: str, fileno: int = 0
+    block: int, rate: int | None, channels: int, sample_format: str, fileno: int = STDIN
 ) -> LiveInput:
     """Opens the standard input: WAV, or raw samples if their rate is given.
 

@@ -122,7 +122,12 @@ class FileSink:
         self._integer = subtype != "FLOAT"
         wide = num_samples is None or num_samples * channels * 4 > _RIFF_LIMIT
         container = "FLAC" if self._integer else "RF64" if wide else "WAV"
-        self._folder = tempfile.TemporaryDirectory(prefix=".mmdense-", dir=path.parent)
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix=".mmdense-", dir=path.parent)
+        except OSError as error:
+            raise AudioError(
+                f"{path}: cannot be written ({error.strerror}): choose another --output"
+            ) from error
         self._temporary = Path(self._folder.name, f"live{path.suffix}")
         try:
             self._file = sf.SoundFile(
@@ -157,5 +162,7 @@ class FileSink:
             self._folder.cleanup()
 
     def _check_target(self) -> None:
+        if self._path.is_dir():
+            raise AudioError(f"{self._path} is a folder: choose another --output")
         if os.path.lexists(self._path) and not self._overwrite:
             raise AudioError(f"{self._path} exists: choose another file or pass --overwrite")

@@ -12,6 +12,7 @@ TEMPLATE = "{folder}/{track}/{stem}.{ext}"
 FIELDS = ("folder", "track", "trackext", "stem", "ext", "model")
 
 _SEPARATORS = re.compile(r"[/\\]")
+_UNFIT = re.compile(r'[/\\:*?"<>|]')
 
 
 def check(template: str) -> None:
@@ -40,6 +41,20 @@ def check(template: str) -> None:
     folders = _SEPARATORS.split(literal)
     if template.startswith(("/", "\\")) or ".." in folders or ":" in literal or "\0" in literal:
         raise UsageError(f"--filename must stay below the output folder, got {template!r}")
+    if "\\" in literal:
+        raise UsageError(f"--filename parts folders with /, on Windows too, got {template!r}")
+
+
+def plain(name: str) -> str:
+    r"""Returns a model's name as a file name has it: what parts folders becomes "_".
+
+    The name comes with the model file, and shall lead nowhere, on Windows either.
+
+    Example:
+        >>> plain("..\\tiny/int8: 1")
+        '.._tiny_int8_ 1'
+    """
+    return _UNFIT.sub("_", name)
 
 
 def target(template: str, out: Path, **fields: str) -> Path:

@@ -108,21 +108,23 @@ def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
         AudioError: a file exists meanwhile, or cannot be moved.
     """
     check_targets(list(moves.values()), overwrite)
-    undo: list[tuple[Path, Path | None]] = []
+    undo: list[tuple[Path, Path, Path | None]] = []
     made: list[Path] = []
     try:
         for number, (source, target) in enumerate(moves.items()):
             made[:0] = missing_folders(target.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             kept = aside / f"kept-{number}" if os.path.lexists(target) else None
+            # Noted first: Ctrl-C may come between any two steps.
+            undo.append((source, target, kept))
             if kept is not None:
                 os.replace(target, kept)
-            undo.append((target, kept))
             os.replace(source, target)
     except BaseException as error:
-        for target, kept in undo:
-            target.unlink(missing_ok=True)
-            if kept is not None:
+        for source, target, kept in undo:
+            if not os.path.lexists(source):
+                target.unlink(missing_ok=True)
+            if kept is not None and os.path.lexists(kept):
                 os.replace(kept, target)
         remove_empty(sorted(made, reverse=True))
         if isinstance(error, OSError):

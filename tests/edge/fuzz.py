@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile as sf
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mmdense_edge import audio, cli, contract
 from mmdense_edge.errors import AudioError, MMDenseError, ModelError
@@ -80,6 +80,7 @@ def fuzz_contracts(examples: int) -> Outcomes:
     @given(
         changes=st.dictionaries(keys, JSON | NUMBERS, min_size=1, max_size=3), inner=st.booleans()
     )
+    @example(changes={"colour": 1}, inner=False)
     def changed(changes: dict[str, object], inner: bool) -> None:
         entries = dict(good)
         if inner:
@@ -113,6 +114,7 @@ def fuzz_models(examples: int) -> Outcomes:
         @given(
             edits=edits, cut=st.none() | st.integers(-3000, len(data)), more=st.binary(max_size=60)
         )
+        @example(edits=[], cut=None, more=b"")
         def damaged(edits: list[tuple[int, int]], cut: int | None, more: bytes) -> None:
             changed = bytearray(data)
             for place, value in edits:
@@ -143,6 +145,8 @@ def fuzz_audio(examples: int) -> Outcomes:
 
         @configured(examples)
         @given(data=st.sampled_from(files), edits=edits, cut=st.none() | st.integers(0, 2000))
+        @example(data=files[0], edits=[], cut=None)
+        @example(data=files[0], edits=[], cut=20)
         def damaged(data: bytes, edits: list[tuple[int, int]], cut: int | None) -> None:
             changed = bytearray(data)
             for place, value in edits:
@@ -177,10 +181,30 @@ class Piped(io.TextIOWrapper):
         super().__init__(io.BytesIO(data), encoding="utf-8", errors="backslashreplace")
 
 
-def command_lines() -> st.SearchStrategy[list[str]]:
-    """Returns command lines of known and unknown words."""
-    # No separators: nothing may be written elsewhere.
-    word = st.text(st.characters(blacklist_characters="/\\\0", codec="utf-8"), max_size=12)
+# No separators: nothing may be written elsewhere.
+WORDS = st.text(st.characters(blacklist_characters="/\\\0", codec="utf-8"), max_size=12)
+
+
+def options_of(
+    flags: list[str], valued: dict[str, list[str]], words: st.SearchStrategy[str]
+) -> st.SearchStrategy[list[str]]:
+    """Returns up to four options, with values that are known, or words."""
+
+    def known(name: str) -> st.SearchStrategy[str]:
+        return st.sampled_from(valued[name])
+
+    value = st.sampled_from(list(valued)).flatmap(
+        lambda name: st.tuples(
+            st.just(name), st.integers(0, 5).flatmap(lambda n: known(name) if n else words)
+        )
+    )
+    flag = st.sampled_from(flags).map(lambda name: [name])
+    some = st.lists(flag | value.map(list), max_size=4)
+    return some.map(lambda parts: [word for part in parts for word in part])
+
+
+def separations() -> st.SearchStrategy[list[str]]:
+    """Returns command lines of `mmdense separate`."""
     song = st.sampled_from(["a.wav", "b.flac", "songs", "*.wav", "-", "none", "text.wav", "[z-a]"])
     valued = {
         "--sources": ["speech", "noise", "speech,noise", "mixture"],
@@ -200,27 +224,54 @@ def command_lines() -> st.SearchStrategy[list[str]]:
         "--wiener": ["1", "-1"],
         "--reference": ["songs", "none"],
     }
-    value = st.sampled_from(list(valued)).flatmap(
-        lambda name: st.tuples(
-            st.just(name), st.sampled_from(valued[name]) | st.sampled_from(valued[name]) | word
-        )
-    )
-    flag = st.sampled_from(
-        ["--residual", "--sum-to-mixture", "--overwrite", "--quiet", "--json", "--allow-truncated"]
-    )
-    options = st.lists(flag.map(lambda name: [name]) | value.map(list), max_size=4)
+    flags = ["--residual", "--sum-to-mixture", "--overwrite", "--quiet", "--json"]
+    options = options_of([*flags, "--allow-truncated"], valued, WORDS)
     out = st.sampled_from([["-o", "out"]] * 5 + [["-o", "-"], ["-o", "."], ["-o", "a.wav"], []])
-    songs = st.lists(song, min_size=1, max_size=3) | st.lists(song | word, max_size=3)
-    separate = st.tuples(songs, out, options).map(
-        lambda parts: [
-            "separate",
-            *parts[0],
-            *parts[1],
-            *(word for part in parts[2] for word in part),
-        ]
+    songs = st.lists(song, min_size=1, max_size=3) | st.lists(song | WORDS, max_size=3)
+    return st.tuples(songs, out, options).map(
+        lambda parts: ["separate", *parts[0], *parts[1], *parts[2]]
     )
-    other = st.tuples(st.sampled_from(["models", "info", "", "-h"]), st.lists(word, max_size=2))
-    return separate | other.map(lambda parts: [parts[0], *parts[1]])
+
+
+def live_runs() -> st.SearchStrategy[list[str]]:
+    """Returns command lines of `mmdense live`, none of them paced."""
+    # The standard streams are those of this process here.
+    words = WORDS.filter(lambda word: word != "-")
+    song = st.sampled_from(["a.wav", "b.flac", "songs", "none", "text.wav", "card"]) | words
+    valued = {
+        "--output": ["o.wav", "o.flac", "a.wav", "songs", "none/o.wav", "o.mp3", "card"],
+        "--mix": ["all", "karaoke", "speech=0", "noise=-6dB,speech=2", "speech=nan", "=", ","],
+        "--seconds": ["0.01", "0", "nan", "inf", "-1", "1e300"],
+        "--block": ["64", "16384", "1"],
+        "--step-frames": ["4", "8", "3"],
+        "--lookahead": ["0", "4", "-4"],
+        "--buffer": ["0", "30", "nan", "inf"],
+        "--rate": ["44100", "0"],
+        "--channels": ["1", "3"],
+        "--threads": ["1", "0"],
+    }
+    options = options_of(["--quiet", "--json"], valued, words)
+    return st.tuples(song, options).map(
+        lambda parts: ["live", parts[0], "--output", "null", *parts[1], "--pace", "fast"]
+    )
+
+
+def command_lines() -> st.SearchStrategy[list[str]]:
+    """Returns command lines of known and unknown words."""
+    valued = {
+        "--threads": ["1", "0", "1,2", ","],
+        "--seconds": ["1", "0", "nan", "inf"],
+        "--rounds": ["1", "0"],
+        "--lookahead": ["0", "1,2"],
+        "--song": ["a.wav", "none"],
+    }
+    # No such model: nothing is measured.
+    bench = options_of(["--quiet", "--json"], valued, WORDS).map(
+        lambda options: ["bench", "none", *options]
+    )
+    other = st.tuples(st.sampled_from(["models", "info", "", "-h"]), st.lists(WORDS, max_size=2))
+    others = bench | other.map(lambda parts: [parts[0], *parts[1]])
+    return separations() | live_runs() | others
 
 
 def fuzz_command_lines(examples: int) -> Outcomes:
@@ -238,9 +289,13 @@ def fuzz_command_lines(examples: int) -> Outcomes:
 
         @configured(examples)
         @given(argv=command_lines())
+        @example(argv=["separate", "a.wav", "-o", "out", "--overwrite"])
+        @example(argv=["separate", "none", "-o", "out"])
+        @example(argv=["live", "a.wav", "--output", "o.wav", "--pace", "fast"])
+        @example(argv=["bench", "none"])
         def run(argv: list[str]) -> None:
             # The model comes last: the default one takes its time.
-            model = ["--model", str(MODEL)] if argv[0] == "separate" else []
+            model = ["--model", str(MODEL)] if argv[0] in ("separate", "live") else []
             seen[outcome([*argv, *model], before[folder / "a.wav"])] += 1
             for path, data in before.items():
                 assert path.read_bytes() == data, path

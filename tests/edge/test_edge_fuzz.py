@@ -10,9 +10,9 @@ import pytest
     ("name", "outcomes"),
     [
         ("contracts", {"parsed", "ModelError"}),
-        ("model files", {"ModelError"}),
+        ("model files", {"loaded", "ModelError"}),
         ("audio files", {"read", "AudioError"}),
-        ("command lines", {"exit code 1", "exit code 2"}),
+        ("command lines", {"exit code 0", "exit code 1", "exit code 2"}),
     ],
 )
 def test_nothing_gets_through(name, outcomes):

@@ -6,7 +6,7 @@ import io
 import os
 import resource
 import signal
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from mmdense_edge.errors import AudioError, UsageError
@@ -138,6 +138,15 @@ def test_templates(template, path):
     assert target(template, Path("out"), ext="wav", model="tiny", **fields) == Path(path)
 
 
+@pytest.mark.parametrize("name", ["../../x", "C:\\x", "..\\x", "/x", "a/b"])
+def test_a_models_name_leads_nowhere(name):
+    options = Options(filename="{model}/{stem}.{ext}")
+    (job,) = plan([Song(Path("a.wav"))], Path("o"), PARTS, options, model=name)
+    for path in job.targets:
+        assert [len(kind(str(path)).parts) for kind in (PurePosixPath, PureWindowsPath)] == [3, 3]
+        assert path.parent.parent == Path("o")
+
+
 @pytest.mark.parametrize(
     ("template", "match"),
     [
@@ -157,6 +166,7 @@ def test_templates(template, path):
         ("a\\..\\{stem}.{ext}", "must stay below"),
         ("/tmp/{stem}.{ext}", "must stay below"),
         ("C:{stem}.{ext}", "must stay below"),
+        ("{track}\\{stem}.{ext}", "parts folders with /"),
         ("a\0{stem}.{ext}", "must stay below"),
     ],
 )

@@ -218,8 +218,11 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
         (["empty.wav"], 1, "audio must have at least 1 sample, got 0"),
         (["song.wav", "--mix", "party"], 2, "--mix must be one of all, karaoke"),
         (["song.wav", "--block", "10"], 2, "--block must be from 64 to 16384 samples, got 10"),
-        (["song.wav", "--seconds", "0"], 2, "--seconds must be more than 0, got 0"),
-        (["song.wav", "--seconds", "nan"], 2, "--seconds must be more than 0, got nan"),
+        (["song.wav", "--seconds", "0"], 2, "--seconds must be more than 0 and finite, got 0"),
+        (["song.wav", "--seconds", "nan"], 2, "--seconds must be more than 0 and finite, got nan"),
+        (["song.wav", "--seconds", "inf"], 2, "--seconds must be more than 0 and finite, got inf"),
+        (["song.wav", "--channels", "1"], 2, "--channels is for raw samples and sound cards"),
+        (["-", "--channels", "1"], 2, "--channels is for raw samples, which need --rate"),
         (["song.wav", "--rate", "44100"], 2, "a file has its own"),
         (["song.wav", "--lookahead", "3"], 2, "--lookahead must be a multiple of 4 from 0 to 4"),
         (["song.wav", "--step-frames", "0"], 2, "--step-frames must be a multiple of 4"),
@@ -229,6 +232,8 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
         (["song.wav", "--output", "song.wav"], 2, "is read and would be replaced"),
         (["song.wav", "--output", "song.wav", "--overwrite"], 2, "is read and would be replaced"),
         (["song.wav", "--output", "empty.wav"], 1, "empty.wav exists"),
+        (["song.wav", "--output", "none/o.wav"], 1, "none/o.wav: cannot be written (No such file"),
+        (["song.wav", "--output", "folder.wav", "--overwrite"], 1, "folder.wav is a folder"),
         (["song.wav", "--output", "card"], 2, "a sound card needs sounddevice"),
         (["--output", "null"], 2, "a sound card needs sounddevice"),
         (["--output", "null", "--pace", "fast"], 2, "no use for a sound card"),
@@ -241,13 +246,15 @@ def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, argu
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     song()
     song("empty.wav", np.zeros((0, 2)))
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "folder.wav").mkdir()
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*[gy].wav")}
     arguments = arguments if "--output" in arguments else [*arguments, "--output", "null"]
     found, out, err = live(*arguments, "--quiet")
     assert (found, out) == (code, "")
     assert len(err.splitlines()) == 1
     assert match in err
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "folder.wav"])
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):

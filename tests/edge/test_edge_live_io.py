@@ -12,7 +12,7 @@ import types
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import live_keys
+from mmdense_edge import live_command, live_keys
 from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.live_input import LiveInput, limited, open_file, open_stdin, reblock
 from mmdense_edge.live_keys import keys
@@ -159,7 +159,7 @@ def test_output_files_that_cannot_be(tmp_path, noise):
         FileSink(path.with_name("a.mp3").relative_to(tmp_path), 44100, 2, None, False)
     with pytest.raises(AudioError, match="cannot be written"):
         FileSink(tmp_path / "b.flac", 700000, 2, None, False)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(AudioError, match=r"a.wav: cannot be written \(No such file"):
         FileSink(tmp_path / "none" / "a.wav", 44100, 2, None, False)
     assert path.read_bytes() == b"mine"
     sink = FileSink(path, 44100, 2, None, overwrite=True)
@@ -232,6 +232,17 @@ def test_writes_that_take_a_part_only_go_on(noise, monkeypatch):
     assert sink._stream.taken == audio.tobytes()
 
 
+def test_an_output_onto_what_stdin_reads_is_known(song, tmp_path, monkeypatch):
+    path, other = song(), song("other.wav")
+    stdin, card = types.SimpleNamespace(input="-"), types.SimpleNamespace(input="card")
+    with path.open("rb") as file:
+        monkeypatch.setattr(live_command, "STDIN", file.fileno())
+        assert live_command._reads(stdin, path)
+        assert not live_command._reads(stdin, other)
+        assert not live_command._reads(stdin, tmp_path / "new.wav")
+        assert not live_command._reads(card, other)
+
+
 def test_null_takes_everything(noise):
     sink = NullSink()
     sink.write(noise(10))
@@ -264,6 +275,6 @@ def test_no_terminal_no_keys():
 
 def test_keys_on_windows(monkeypatch):
     pressed = ["q"]
-    fake = types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
+    fake = types.types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
     monkeypatch.setitem(sys.modules, "msvcrt", fake)
     assert (live_keys._windows_key(), live_keys._windows_key()) == ("q", "")

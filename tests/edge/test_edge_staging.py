@@ -39,20 +39,24 @@ def test_all_are_moved(moves, tmp_path):
     assert (tmp_path / "out" / "a" / "notes").read_text() == "notes"
 
 
+@pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("fails_at", range(1, 5))
 @pytest.mark.parametrize(
     "error", [KeyboardInterrupt(), OSError(28, "No space left on device", "x", None, "y")]
 )
-def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_at, error):
+def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_at, error, after):
+    """Before a step is taken, or just after it."""
     aside, places = moves
     before = everything(tmp_path / "out")
     calls, replace = [], os.replace
 
     def failing(source: Path, target: Path) -> None:
         calls.append(source)
-        if len(calls) == fails_at:
+        fails = len(calls) == fails_at
+        if after or not fails:
+            replace(source, target)
+        if fails:
             raise error
-        replace(source, target)
 
     monkeypatch.setattr(staging.os, "replace", failing)
     expected = AudioError if isinstance(error, OSError) else KeyboardInterrupt

@@ -33,7 +33,7 @@ def model_file(folder, name, seed=0, **kwargs):
 )
 def test_a_keras_row_is_what_separate_gives(small_model, rng, num_samples, channels, sample_rate):
     song = make_song(rng, num_samples, channels=channels, sample_rate=sample_rate)
-    separator = NetworkSeparator(KerasNetwork(small_model, 64))
+    separator = NetworkSeparator(KerasNetwork(small_model, 64, 8))
     estimates = joined(separator.stream([song.mixture], sample_rate, channels))
     expected = keras_mmdense.separate(small_model, song.mixture, sample_rate)
     assert set(estimates) == set(expected) == {"bass", "vocals"}
@@ -46,7 +46,7 @@ def test_a_mono_model_takes_stereo(rng):
     model = keras_mmdense.build("mdensenet", channels=1, **TINY)
     disturb(model)
     song = make_song(rng, 9000)
-    separator = NetworkSeparator(KerasNetwork(model, 64))
+    separator = NetworkSeparator(KerasNetwork(model, 64, 8))
     estimates = joined(separator.stream([song.mixture], 44100, 2))
     expected = keras_mmdense.separate(model, song.mixture, 44100)
     assert np.abs(estimates["vocals"] - expected["vocals"]).max() < 1e-4
@@ -62,15 +62,19 @@ def test_a_model_of_fixed_frames_is_taken_whatever_the_length(tmp_path, rng):
 
 def test_networks_of_one_source_each_are_joined(tmp_path, rng):
     models = [
-        model_file(tmp_path, "bass", 1, sources=("bass",)),
-        model_file(tmp_path, "vocals", 2, sources=("vocals",), scales=2),  # a context of its own
+        # the context of one, 38 frames, does not fit the pooling grid of the other, 4
+        model_file(tmp_path, "bass", 1, sources=("bass",), final_kernel=(59, 1)),
+        model_file(tmp_path, "vocals", 2, sources=("vocals",), scales=2),
     ]
     song = make_song(rng, 20000)
     paths = [tmp_path / "bass.keras", tmp_path / "vocals.keras"]
-    estimates = joined(ModelEstimator(paths, ["bass", "vocals"], 0, 1).stream(song))
-    expected = keras_mmdense.separate(models, song.mixture, 44100)
-    for source in ("bass", "vocals"):
-        assert np.abs(estimates[source] - expected[source]).max() < 1e-4
+    for wiener in (0, 1):  # one filter takes the estimates of both
+        estimates = joined(ModelEstimator(paths, ["bass", "vocals"], wiener, 1).stream(song))
+        expected = keras_mmdense.separate(models, song.mixture, 44100, wiener=wiener)
+        for source in ("bass", "vocals"):
+            assert np.abs(estimates[source] - expected[source]).max() < 1e-4
+    # with one source only the filter takes a second one for the rest; all together fill the mixture
+    assert np.abs(sum(estimates.values()) - song.mixture).max() < 1e-4
 
 
 def test_a_tflite_row_is_what_the_runner_gives(rng):
@@ -111,7 +115,7 @@ def test_a_model_that_answers_nan_is_named(rng):
     model = keras_mmdense.build("mdensenet", sources=("bass", "vocals"), **TINY)
     for weight in model.trainable_weights:
         weight.assign(np.full(weight.shape, np.nan))
-    separator = NetworkSeparator(KerasNetwork(model, 64))
+    separator = NetworkSeparator(KerasNetwork(model, 64, 8))
     with pytest.raises(EvaluationError, match="NaN or infinity for bass, vocals"):
         joined(separator.stream([make_song(rng, 3000).mixture], 44100, 2))
 

@@ -63,8 +63,13 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
     assert [task for task in scored if len(task[2]) == 1] == [("iwf", "Song 0", ("sisdr",))]
     assert contents(report) == contents(tmp_path / "whole")
     del scored[:]
+    record = (report / "run.json").read_bytes()
     assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 0
     assert scored == []
+    assert (report / "run.json").read_bytes() == record  # it tells who scored, and when
+    runs = json.loads(record)["runs"]
+    assert [run["seconds"] is None for run in runs] == [True, False]  # the first was stopped
+    assert runs[1]["versions"]["numpy"] == np.__version__
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])

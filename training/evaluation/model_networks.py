@@ -7,6 +7,7 @@ window; with a Keras network in the interpreter's place it computes the same (a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,19 +37,20 @@ class KerasNetwork(Network):
     Args:
         model: A model of `keras_mmdense.build`.
         context: Frames to discard on each side of a window: the model's own, or more.
+        step: Both frames and context are multiples of it: the model's own, or a multiple of that.
 
     Example:
         >>> import keras_mmdense
         >>> model = keras_mmdense.build("mdensenet", bins=64, layers=1, growth=2)
-        >>> network = KerasNetwork(model, context=32)
+        >>> network = KerasNetwork(model, context=32, step=8)
         >>> network(np.zeros((320, 64, 2), np.float32))["vocals"].shape
         (320, 64, 2)
     """
 
-    def __init__(self, model: keras.Model, context: int) -> None:
+    def __init__(self, model: keras.Model, context: int, step: int) -> None:
         settings = settings_of(model)
         self._model = any_length(model, settings)
-        self.contract = _contract(settings, context)
+        self.contract = _contract(settings, context, step)
         self.runtime = "keras"
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
@@ -157,13 +159,25 @@ def open_separator(paths: Sequence[Path], num_threads: int = 1) -> Separator:
         EvaluationError: They do not fit together, or a `.keras` file cannot be opened.
         MMDenseError: A `.tflite` file cannot be used.
     """
+    networks: list[Network]
     if paths[0].suffix == ".keras":
-        models = [_load(path) for path in paths]
-        context = max(context_frames(settings_of(model)) for model in models)
-        networks: list[Network] = [KerasNetwork(model, context) for model in models]
+        networks = _keras_networks([_load(path) for path in paths])
     else:
         networks = [Network(load_model(path), num_threads) for path in paths]
     return NetworkSeparator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
+
+
+def _keras_networks(models: Sequence[keras.Model]) -> list[Network]:
+    """Give models the same windows: those of the one that needs the most."""
+    settings = [settings_of(model) for model in models]
+    step = math.lcm(*(s.frame_multiple for s in settings))
+    context = _multiple(max(context_frames(s) for s in settings), step)
+    return [KerasNetwork(model, context, step) for model in models]
+
+
+def _multiple(frames: int, step: int) -> int:
+    """Round up to a multiple."""
+    return -(-frames // step) * step
 
 
 def _load(path: Path) -> Any:
@@ -179,7 +193,7 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _contract(s: Settings, context: int) -> Contract:
+def _contract(s: Settings, context: int, step: int) -> Contract:
     return Contract(
         name=s.preset,
         model_sha256="",
@@ -188,9 +202,9 @@ def _contract(s: Settings, context: int) -> Contract:
         transform=Transform(s.transform.n_fft, s.transform.hop_length),
         bins=s.bins,
         channels=s.channels,
-        frames=-(-WINDOW_FRAMES // s.frame_multiple) * s.frame_multiple + 2 * context,
+        frames=_multiple(WINDOW_FRAMES, step) + 2 * context,
         context_frames=context,
-        frame_multiple=s.frame_multiple,
+        frame_multiple=step,
         input="mixture",
         outputs={source: source for source in s.sources},
         output="magnitude",  # a mask head multiplies inside the Keras model

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from mmdense_edge.errors import MMDenseError
+from mmdense_edge.runtime import MAX_THREADS, free_cores
 
 from keras_mmdense.data import Track, TrackError
 from keras_mmdense.errors import AudioError, SettingsError
@@ -162,7 +163,8 @@ def run(
         EvaluationError: A process died.
         KeyboardInterrupt: From Ctrl-C; the processes are stopped.
     """
-    num_threads = max(1, (os.cpu_count() or 1) // jobs)
+    jobs = max(1, min(jobs, len(tasks)))
+    num_threads = min(MAX_THREADS, max(1, free_cores() // jobs))
     if jobs == 1:
         scorer = Scorer(folder, num_threads)
         for task in tasks:
@@ -170,7 +172,7 @@ def run(
         return
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
-        min(jobs, max(1, len(tasks))),
+        jobs,
         multiprocessing.get_context("spawn"),
         initializer=_start,
         initargs=(folder, num_threads),

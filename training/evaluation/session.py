@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +35,9 @@ from training.runs import commit
 from training.state import write_text
 
 RECORD = "run.json"
+PACKAGES = (  # whose versions a score may depend on
+    "keras", "ai-edge-litert", "mmdense-edge", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
+)  # fmt: skip
 PLAIN_SECONDS = 10.0  # between two lines where no terminal rewrites them
 
 
@@ -111,12 +114,13 @@ def evaluate(plan: Plan, jobs: int, stream: TextIO) -> list[str]:
         EvaluationError: The folder holds something else, or a process died.
         OSError: A file cannot be written.
     """
-    check_folder(plan)
-    stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+    runs = check_folder(plan)
+    tasks, marks = pending(plan)
+    this = _run(plan)
+    runs += [this] if tasks else []
     begin = time.monotonic()
     plan.report.mkdir(parents=True, exist_ok=True)
-    write_text(plan.report / RECORD, _record(plan, stamp, None))
-    tasks, marks = pending(plan)
+    _write_record(plan, runs)
     done = len(plan.places()) - sum(len(task.metrics) for task in tasks)
     if done:
         print(f"{done} results of an earlier run are kept", file=stream)
@@ -138,8 +142,8 @@ def evaluate(plan: Plan, jobs: int, stream: TextIO) -> list[str]:
         progress.close()
     if not faults:
         write_report(collect(plan), plan.report)
-        seconds = round(time.monotonic() - begin, 1)
-        write_text(plan.report / RECORD, _record(plan, stamp, seconds))
+        this["seconds"] = round(time.monotonic() - begin, 1)
+        _write_record(plan, runs)
     return faults
 
 
@@ -177,8 +181,11 @@ def collect(plan: Plan) -> Evaluation:
     )
 
 
-def check_folder(plan: Plan) -> None:
+def check_folder(plan: Plan) -> list[dict[str, Any]]:
     """Refuse a folder with other things in it, or a report that this one would cut down.
+
+    Returns:
+        The runs that scored something for the report before, as its record has them.
 
     Raises:
         EvaluationError: Says which.
@@ -190,13 +197,14 @@ def check_folder(plan: Plan) -> None:
             f"{printable(folder)}. Choose another."
         )
     if not record.exists():
-        return
+        return []
     try:
         before, now = json.loads(record.read_text("utf-8")), _contents(plan)
         lost = [
             name for key in ("rows", "metrics", "tracks") for name in before[key]
             if name not in now[key]
         ]  # fmt: skip
+        runs = list(before["runs"])
     except (ValueError, KeyError, TypeError) as error:
         raise EvaluationError(
             f"{record} must be the record of a report; received {error!r}. Choose another --out."
@@ -206,6 +214,7 @@ def check_folder(plan: Plan) -> None:
             f"the report in {printable(folder)} has {printable(', '.join(lost[:5]))}, which this "
             "command would leave out. Name all rows, metrics and tracks, or choose another --out."
         )
+    return runs
 
 
 class Progress:
@@ -263,20 +272,23 @@ def _contents(plan: Plan) -> dict[str, list[str]]:
     }
 
 
-def _record(plan: Plan, started: str, seconds: float | None) -> str:
-    """Return how the report was made: all that differs from one run to the next stands here."""
-    names = ("keras", "museval", "numpy", "scipy", "tensorflow")
-    content: dict[str, Any] = {
+def _write_record(plan: Plan, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Write what the report holds, and the runs that made it."""
+    text = json.dumps({**_contents(plan), "runs": runs}, indent=1)
+    write_text(plan.report / RECORD, f"{text}\n")
+
+
+def _run(plan: Plan) -> dict[str, Any]:
+    """Return what may differ from one run to the next; "seconds" only of one that was finished."""
+    return {
         "command": sys.argv,
         "data": str(plan.dataset.root),
-        **_contents(plan),
-        "started": started,
-        "seconds": seconds,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "seconds": None,
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in names},
+        "versions": {name: _version(name) for name in PACKAGES},
     }
-    return json.dumps(content, indent=1) + "\n"
 
 
 def _version(name: str) -> str:

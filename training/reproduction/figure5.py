@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from keras_mmdense.model_settings import settings_of
+from keras_mmdense.model_settings import READ_ERRORS, settings_of
 from training.reproduction.graph import Call, maker, readers, trace
 from training.reproduction.markdown import ReproductionError, check_new, table
 
@@ -63,10 +63,11 @@ def load(path: Path) -> keras.Model:
     settings_of(path)
     try:
         return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError, TypeError, KeyError) as error:
+    except READ_ERRORS as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ReproductionError(
-            f"the model must be a .keras file that Keras opens; received {path} "
-            f"({str(error).splitlines()[0]}). Save it anew with model.save()."
+            f"the model must be a .keras file that Keras opens; received {path} ({reason[0]}). "
+            "Save it anew with model.save()."
         ) from error
 
 
