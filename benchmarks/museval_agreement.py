@@ -33,7 +33,8 @@ import numpy.typing as npt
 from keras_mmdense.data import DatasetError, Track, open_dataset
 from training.evaluation.baselines import MaskEstimator
 from training.evaluation.metrics import METRICS, Array, SourceScore
-from training.evaluation.songs import ACCOMPANIMENT, VOCALS, open_song
+from training.evaluation.scores import ACCOMPANIMENT, VOCALS
+from training.evaluation.songs import open_song
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop

@@ -19,14 +19,13 @@ TINY = {"bins": 16, "cells": 6, "hidden": 8, "reduced": 8, "context": 2}
 RECIPE = """
 frames = 16
 batch_size = 4
-examples = 32
+examples = 16
 epochs = 3
 jit = false
 optimizer = "adam"
 learning_rate = 0.01
 [model]
-network = "{}"
-sources = ["bass", "vocals"]
+network = "blend"
 bins = 256
 cells = 8
 hidden = 16
@@ -91,11 +90,10 @@ def test_the_loss_falls_with_fit(network, magnitudes):
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("network", ["fnn", "blend"])
-def test_the_trainer_trains_them_from_a_recipe(network, tmp_path):
+def test_the_trainer_trains_them_from_a_recipe(tmp_path):
     tree = make_dsd100(tmp_path / "DSD100", 3, 1, seconds=1.0)
     recipe = tmp_path / "mini.toml"
-    recipe.write_text(RECIPE.format(network))
+    recipe.write_text(RECIPE)
     run = tmp_path / "run"
     assert main([str(recipe), "--data", str(tree), "--out", str(run)]) == 0
     rows = csv.DictReader((run / "history.csv").read_text().splitlines())
@@ -104,10 +102,7 @@ def test_the_trainer_trains_them_from_a_recipe(network, tmp_path):
     best = keras.saving.load_model(run / "best.keras")
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2)).astype("float32")
     stems = keras_mmdense.separate(best, audio, 44100)
-    assert {name: stem.shape for name, stem in stems.items()} == {
-        "bass": (4000, 2),
-        "vocals": (4000, 2),
-    }
+    assert {name: stem.shape for name, stem in stems.items()} == {"vocals": (4000, 2)}
 
 
 def test_blend_is_the_weighted_sum_of_both_estimates(magnitudes):

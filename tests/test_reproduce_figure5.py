@@ -74,25 +74,22 @@ def test_blocks_stand_in_the_order_of_bands_and_sources(loaded, tmp_path):
     assert [(block.network, block.number) for block in blocks(made)] == expected
 
 
-def outputs_of(model, layer, x):
-    return keras.Model(model.input, layer.output)(x).numpy()
-
-
 def test_without_the_weights_of_one_part_the_other_part_alone_is_read(model):
     """What the t.conv makes reaches the convolution through the up-sampled maps alone."""
     block = blocks(model)[-1]
     conv, number = first_conv(model, block), len(block.up)
     up = model.get_layer(f"{block.network}_up{block.number}_conv")
+    output = keras.Model(model.input, conv.output)
     x = np.random.default_rng(0).rayleigh(size=(1, 16, 64, 2)).astype("float32")
     kernel = conv.kernel.numpy()
     for part in (slice(None, number), slice(number, None)):
         cut = kernel.copy()
         cut[:, :, part] = 0
         conv.kernel.assign(cut)
-        before = outputs_of(model, conv, x)
+        before = output(x).numpy()
         weights = up.kernel.numpy()
         up.kernel.assign(-3 * weights)
-        reads = not np.array_equal(outputs_of(model, conv, x), before)
+        reads = not np.array_equal(output(x).numpy(), before)
         up.kernel.assign(weights)
         found = blocks(model)[-1]
         assert found.up.any() == reads

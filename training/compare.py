@@ -2,7 +2,7 @@
 
 Every row is paired with the base row, track by track. FOLDER receives comparison.md,
 differences.csv and plots/. Exit code 0: done; 1: a file cannot be written; 2: wrong usage or
-reports.
+reports; 130: stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"compare: {error}; pip install -e '.[train]' -e ./edge", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped; nothing was written", file=sys.stderr)
+        return 130
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from training.evaluation.comparison import PAGE, compare, read_report, write_comparison
+    from training.evaluation.comparison import PAGE, compare, write_comparison
     from training.evaluation.errors import EvaluationError
+    from training.evaluation.reading import read_report
 
     folder = Path(args.out)
     try:

@@ -12,7 +12,7 @@ import struct
 import zipfile
 from pathlib import Path
 
-from mmdense_edge.errors import ModelError
+from mmdense_edge.errors import ModelError, shortened
 
 MAX_FILE_BYTES = 512 << 20
 MAX_CONTRACT_BYTES = 1 << 20
@@ -80,7 +80,8 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     except ModelError:
         raise
     except _ZIP_ERRORS as error:
-        raise ModelError(f"the archive with the contract is damaged ({error}): {_AGAIN}") from error
+        told = shortened(str(error))
+        raise ModelError(f"the archive with the contract is damaged ({told}): {_AGAIN}") from error
 
 
 def _check_end(data: bytes) -> None:
@@ -99,7 +100,7 @@ def _check_end(data: bytes) -> None:
 def _check_member(member: zipfile.ZipInfo) -> None:
     """Checks the archive's one member before it is read."""
     if member.filename != MEMBER:
-        raise ModelError(f"the archive must hold {MEMBER}, found {member.filename!r}")
+        raise ModelError(f"the archive must hold {MEMBER}, found {shortened(member.filename)!r}")
     stored = member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size
     if not stored or member.flag_bits & 1:
         raise ModelError(f"{MEMBER} must be stored, neither compressed nor encrypted: {_AGAIN}")

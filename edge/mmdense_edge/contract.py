@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdense_edge import checks, container
-from mmdense_edge.errors import ModelError
+from mmdense_edge.errors import ModelError, shortened
 
 FORMAT = "mmdense-model"
 VERSION = 1
@@ -207,7 +207,8 @@ def _no_number(name: str) -> float:
 
 def _check_version(version: Any) -> None:
     if not checks.is_int(version) or version < 1:
-        raise ModelError(f"the contract's 'version' must be a positive integer, found {version!r}")
+        shown = shortened(repr(version))
+        raise ModelError(f"the contract's 'version' must be a positive integer, found {shown}")
     if version > VERSION:
         raise ModelError(
             f"the contract has version {version}, this runner reads up to {VERSION}: "
@@ -221,8 +222,7 @@ def _entry(values: Mapping[str, Any], name: str, check: checks.Check) -> Any:
     try:
         return check(values[name])
     except ValueError as error:
-        shown = repr(values[name])
-        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        shown = shortened(repr(values[name]))
         raise ModelError(f"the contract's {name!r} must be {error}, found {shown}") from None
 
 
@@ -239,8 +239,8 @@ def _check_together(contract: Contract) -> None:
     frames, context, multiple = contract.frames, contract.context_frames, contract.frame_multiple
     if set(contract.outputs) != set(contract.sources):
         raise ModelError(
-            f"the contract's 'outputs' must name each source once: sources "
-            f"{list(contract.sources)}, outputs {list(contract.outputs)}"
+            "the contract's 'outputs' must name each source once: sources "
+            f"{shortened(repr(contract.sources))}, outputs {shortened(repr([*contract.outputs]))}"
         )
     if contract.bins > contract.transform.num_bins:
         raise ModelError(

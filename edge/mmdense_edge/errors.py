@@ -39,6 +39,20 @@ class UsageError(MMDenseError, ValueError):
     """A request that cannot be carried out as it was put."""
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """Returns `text`, or its start if it is long: a damaged file may be quoted, but not whole.
+
+    Args:
+        text: any text.
+        most: characters, 4 or more.
+
+    Example:
+        >>> shortened("a long text", most=6)
+        'a l...'
+    """
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def printable(text: str) -> str:
     r"""Returns `text` as one line that is safe to print: control characters are escaped.
 

@@ -141,6 +141,10 @@ class LiveEngine:
             if self._windows > before:
                 self._window_done(taken + self._carried)
                 before = self._windows
+            elif self._network.admitted and self.counts.windows:
+                # A window comes in parts: its time is that of all of them.
+                self.counts.block_seconds[-1] += taken
+                self._expected += taken
             self._deliver(stems)
         rest = self._now() - start
         self._carried += rest

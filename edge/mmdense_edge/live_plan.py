@@ -180,8 +180,10 @@ class _Silent:
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
+        self.windows = 0
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        self.windows += 1
         return {source: magnitude for source in self.contract.sources}
 
 
@@ -212,11 +214,10 @@ def _probe(
     network = cast(Network, silent)
     pipeline = Pipeline(network, sample_rate, channels, contract.sources[:1], False)
     zeros = np.zeros((block, channels), np.float32)
-    received = done = worst = windows = 0
-    while windows < PROBED_WINDOWS or received < sample_rate:
+    received = done = worst = 0
+    while silent.windows < PROBED_WINDOWS or received < sample_rate:
         received += block
         for stems in pipeline.push(zeros):
             worst = max(worst, received - done)
             done += len(next(iter(stems.values())))
-            windows += 1
     return worst + block

@@ -53,7 +53,7 @@ def one_line(error: MMDenseError) -> str:
     """Checks an error's text and returns the name of its type."""
     text = str(error)
     assert text.isprintable(), repr(text)
-    assert 10 < len(text) < 1000, repr(text)
+    assert 10 < len(text) < 500, repr(text)
     return type(error).__name__
 
 

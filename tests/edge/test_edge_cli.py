@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import __version__, picture
+from mmdense_edge import __version__, cli, picture
 from mmdense_edge.cli import main
 from mmdense_edge.progress import Progress
 from mmdense_edge.report import SongReport, StemReport, clock, table
@@ -220,8 +221,10 @@ def test_interruption_ends_with_130_and_leaves_nothing(separate, song, tmp_path,
     assert everything(tmp_path) == ["song.wav"]
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name, code):
+@pytest.mark.parametrize(
+    ("name", "code", "told"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
+)
+def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name, code, told):
     """The process signals itself once the first samples are done."""
     program = (
         "import os, signal, sys\n"
@@ -232,9 +235,25 @@ def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name,
         "sys.exit(cli.main())\n"
     )
     arguments = ["separate", song(), "-o", tmp_path / "out", "--model", model_path("shares")]
-    done = subprocess.run([sys.executable, "-c", program, *map(str, arguments)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        check=False, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     assert done.returncode == code
+    assert done.stderr.endswith(f"mmdense: {told}: the song in work was not written\n")
     assert everything(tmp_path) == ["song.wav"]
+
+
+def test_a_closed_terminal_ends_the_work_but_not_under_nohup(monkeypatch):
+    taken = {}
+    monkeypatch.setattr(cli.signal, "signal", lambda number, _: taken.update({number: True}))
+    cli._take_signals()
+    assert set(taken) == {signal.SIGTERM, signal.SIGHUP}
+    taken.clear()
+    ignored = {signal.SIGHUP: signal.SIG_IGN}
+    monkeypatch.setattr(cli.signal, "getsignal", ignored.get)
+    cli._take_signals()
+    assert set(taken) == {signal.SIGTERM}
 
 
 def test_quiet_prints_errors_only(separate, song, tmp_path):

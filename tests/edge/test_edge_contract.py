@@ -256,6 +256,36 @@ def test_any_value_is_refused_or_taken(model_path, data):
     assert contract is not None or str(error).isprintable()
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"members": ("x" * 60000,)},
+        {"changes": {"outputs": {str(number): "a" for number in range(5000)}}},
+        {"changes": {"name": "x" * 5000}},
+        {"changes": {"version": "x" * 5000}},
+        {"text": b"[" * 90000},
+        {"text": b"1" * 90000},
+    ],
+    ids=lambda changed: "-".join(changed),
+)
+def test_what_is_long_is_not_quoted_whole(pack, changed):
+    path = pack(**changed)
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    assert len(str(caught.value)) < 400 + len(str(path))
+
+
+def test_an_archive_with_two_names_is_told_in_short(pack):
+    path = pack()
+    data = bytearray(path.read_bytes())
+    name = data.index(b"PK\3\4") + 26  # the length of the name in the member's own header
+    data[name : name + 2] = (3000).to_bytes(2, "little")
+    path.write_bytes(bytes(data))
+    with pytest.raises(ModelError, match="the archive with the contract is damaged") as caught:
+        load_model(path)
+    assert len(str(caught.value)) < 300 + len(str(path))
+
+
 def test_printable_keeps_letters_and_escapes_controls():
     assert printable("Ärger 音楽 1") == "Ärger 音楽 1"
     assert printable("a\nb\x1b[0m\udcff") == "a\\nb\\x1b[0m\\udcff"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from live_simulation import Simulation
+from mmdense_edge import windows
 from mmdense_edge.live_drivers import worker
 from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_plan import make_plan
@@ -107,6 +109,23 @@ def test_what_the_buffer_holds_is_no_drop_out(separators):
     assert report["real_time_factor"] == pytest.approx(
         cost * counts.windows / (100000 / 44100), rel=1e-6
     )
+
+
+def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypatch):
+    monkeypatch.setattr(windows, "PART_FRAMES", 1)
+    separator, ticks = separators["identity"], itertools.count()
+    mixer = Mixer({"everything": 1.0, "residual": 1.0}, 44100)
+    plan = plan_for(separator, step_frames=8)
+    engine = LiveEngine(separator.network, plan, mixer, False, lambda: next(ticks))
+    for block in np.split(noise(30 * BLOCK), 30):
+        engine.capture(block)
+        engine.work()
+        engine.play(engine.player.ready)
+    engine.end()
+    engine.work()
+    counts = engine.counts
+    assert len(counts.block_seconds) == counts.windows == 4  # of 8 frames each, of 31
+    assert sum(counts.block_seconds) == counts.busy_seconds - engine._carried
 
 
 def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):

@@ -275,6 +275,6 @@ def test_no_terminal_no_keys():
 
 def test_keys_on_windows(monkeypatch):
     pressed = ["q"]
-    fake = types.types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
+    fake = types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
     monkeypatch.setitem(sys.modules, "msvcrt", fake)
     assert (live_keys._windows_key(), live_keys._windows_key()) == ("q", "")

@@ -85,6 +85,38 @@ def test_what_cannot_be_compared_is_refused(reports, tmp_path, capsys):
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
 
 
+@pytest.mark.parametrize(("error", "code"), [(OSError(28, "full"), 1), (KeyboardInterrupt(), 130)])
+def test_nothing_half_written_is_left(reports, tmp_path, capsys, monkeypatch, error, code):
+    def fail(*_):
+        raise error
+
+    out = tmp_path / "new" / "page"
+    monkeypatch.setattr("training.evaluation.comparison.csv_text", fail)
+    assert main([str(reports / "first"), "--out", str(out)]) == code
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(out.parent.iterdir()) == []
+    monkeypatch.undo()
+    out.mkdir()  # an empty folder is as good as none
+    assert main([str(reports / "first"), "--out", str(out)]) == 0
+    assert [path.name for path in out.parent.iterdir()] == ["page"]
+    assert {path.name for path in out.iterdir()} == {"comparison.md", "differences.csv", "plots"}
+
+
+def test_rows_with_other_sources_are_told(reports, tmp_path):
+    shutil.copytree(reports / "first", tmp_path / "first")
+    path = tmp_path / "first" / "summary.json"
+    summary = json.loads(path.read_text("utf-8"))
+    told = []
+    for sources in (["vocals", "other", "drums", "bass"], ["vocals"]):
+        summary["rows"][1]["sources"] = sources
+        path.write_text(json.dumps(summary))
+        out = tmp_path / "-".join(sources)
+        assert main([str(tmp_path / "first"), "--out", str(out)]) == 0
+        page = (out / "comparison.md").read_text("utf-8")
+        told.append("Rows with other sources than the base: mixture." in page)
+    assert told == [False, True]
+
+
 def change_title(summary):
     summary["metrics"]["usdr"]["title"] = "another metric"
 
@@ -117,7 +149,14 @@ def test_scores_that_mean_different_things_are_refused(reports, tmp_path, capsys
 
 
 @pytest.mark.parametrize("name", ["summary.json", "scores.csv"])
-@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff\xfe", b"[1]", b"row,track\n1,2\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"", b"{}", b"\xff\xfe", b"[1]", b"row,track\n1,2\n", b"[" * 100000,
+        b"row,track,source,metric,measure,value\n" + b"x" * 200000,
+        b'{"format": "mmdense-evaluation", "version": 1, "metrics": [1], "rows": [{"name": "a"}]}',
+    ],
+)  # fmt: skip
 def test_damaged_reports_are_refused(reports, tmp_path, capsys, name, damage):
     shutil.copytree(reports / "second", tmp_path / "other")
     (tmp_path / "other" / name).write_bytes(damage)

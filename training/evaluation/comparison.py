@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from keras_mmdense.data.faults import printable
 from training.evaluation.errors import EvaluationError
 from training.evaluation.plots import draw_boxes
-from training.evaluation.report import COLUMNS, PLOTS, SCORES, SUMMARY
+from training.evaluation.reading import Key, Report, Values
+from training.evaluation.report import PLOTS
 from training.evaluation.statistics import SMALLEST_DB, Difference, paired_difference
-from training.evaluation.summary import FORMAT, VERSION
 from training.evaluation.tables import number, table, text
 from training.state import write_text
 
 PAGE, DIFFERENCES = "comparison.md", "differences.csv"
-MAX_FILE_BYTES = 1 << 30
-
-Key = tuple[str, str, str, str]  # label of the row, metric, measure, source
-Values = Mapping[str, float | None]  # by track
-
-
-@dataclass(frozen=True)
-class Report:
-    """A report as read back.
-
-    Args:
-        folder: Where it lies.
-        summary: The content of its summary.json.
-        values: Value by track, by (row, metric, measure, source).
-    """
-
-    folder: Path
-    summary: Mapping[str, Any]
-    values: Mapping[Key, Values]
-
-    @property
-    def rows(self) -> list[str]:
-        """Names of its rows."""
-        return [row["name"] for row in self.summary["rows"]]
-
-    @property
-    def tracks(self) -> dict[str, tuple[int, int]]:
-        """Length in samples and rate in Hz by track."""
-        tracks = self.summary["data"]["tracks"]
-        return {printable(t["name"]): (t["num_samples"], t["sample_rate"]) for t in tracks}
-
-    @property
-    def accompaniment(self) -> bool:
-        """True where the accompaniment was scored along."""
-        return any(row["accompaniment"] for row in self.summary["rows"])
 
 
 @dataclass(frozen=True)
@@ -66,41 +30,14 @@ class Comparison:
         titles: Title by metric.
         left_out: Metrics that the base has no values of.
         differences: By metric and measure, then by source, then by row.
+        unlike: Rows with other sources than the base.
     """
 
     base: str
     titles: Mapping[str, str]
     left_out: tuple[str, ...]
     differences: Mapping[tuple[str, str], Mapping[str, Mapping[str, Difference]]]
-
-
-def read_report(folder: Path) -> Report:
-    """Read the summary and the scores of a report.
-
-    Raises:
-        EvaluationError: The folder holds no report, or a damaged one.
-    """
-    try:
-        summary = json.loads(_read(folder / SUMMARY))
-        if (summary["format"], summary["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"{summary['format']} {summary['version']} is not known")
-        lines = csv.reader(io.StringIO(_read(folder / SCORES)))
-        if tuple(next(lines)) != COLUMNS:
-            raise ValueError(f"{SCORES} has other columns")
-        values: dict[Key, dict[str, float | None]] = {}
-        for row, track, source, metric, measure, value in lines:
-            place = values.setdefault((row, metric, measure, source), {})
-            place[track] = float(value) if value else None
-        report = Report(folder, summary, values)
-        if not (report.rows and report.tracks and summary["metrics"]):
-            raise ValueError("it has no rows, tracks or metrics")
-        _ = report.accompaniment
-    except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
-        raise EvaluationError(
-            f"a report must be a folder with {SUMMARY} and {SCORES} of training.evaluate; received "
-            f"{printable(folder)} ({error}). Evaluate first, to the end."
-        ) from error
-    return report
+    unlike: tuple[str, ...]
 
 
 def compare(reports: Sequence[Report], base: str | None = None) -> Comparison:
@@ -139,20 +76,34 @@ def compare(reports: Sequence[Report], base: str | None = None) -> Comparison:
         {metric: title for metric, title in titles.items() if metric in found},
         tuple(metric for metric in titles if metric not in found),
         differences,
+        _unlike(reports, labels, base),
     )
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write comparison.md, differences.csv and plots/ into a new or empty folder.
+    """Write comparison.md, differences.csv and plots/ into a new or empty folder; all or nothing.
 
     Raises:
         EvaluationError: The folder is in use.
         OSError: A file cannot be written.
     """
+    folder = folder.resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise EvaluationError(
             f"--out must be a new or empty folder; received {printable(folder)}. Choose another."
         )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
+        made = Path(beside) / "made"
+        _draw(comparison, made / PLOTS)
+        write_text(made / DIFFERENCES, csv_text(comparison))
+        write_text(made / PAGE, "\n".join(page(comparison)) + "\n")
+        if folder.exists():
+            folder.rmdir()
+        made.rename(folder)
+
+
+def _draw(comparison: Comparison, folder: Path) -> None:
     for (metric, measure), sources in comparison.differences.items():
         panels = {
             source: {row: list(d.values.values()) for row, d in rows.items()}
@@ -160,9 +111,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         }
         title = f"{metric}: {measure} less that of {printable(comparison.base)}"
         axis = f"difference of {measure} in dB"
-        draw_boxes(panels, title, axis, folder / PLOTS / f"{metric}_{measure}", zero=True)
-    write_text(folder / DIFFERENCES, csv_text(comparison))
-    write_text(folder / PAGE, "\n".join(page(comparison)) + "\n")
+        draw_boxes(panels, title, axis, folder / f"{metric}_{measure}", zero=True)
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -195,6 +144,13 @@ def page(comparison: Comparison) -> Iterator[str]:
         for (name, measure), sources in comparison.differences.items():
             if name == metric:
                 yield from _measure(metric, measure, sources)
+    if comparison.unlike:
+        yield ""
+        yield (
+            f"Rows with other sources than the base: {text(', '.join(comparison.unlike))}. "
+            "bsseval's SIR and SAR, and the windows that museval leaves out, depend on the sources "
+            "scored together."
+        )
     if comparison.left_out:
         yield ""
         yield f"Without values of the base: {', '.join(comparison.left_out)}."
@@ -226,11 +182,11 @@ def _check_alike(reports: Sequence[Report]) -> None:
     titles: dict[str, str] = {}
     tracks: dict[str, tuple[int, int]] = {}
     for report in reports:
-        for metric, content in report.summary["metrics"].items():
-            if titles.setdefault(metric, content["title"]) != content["title"]:
+        for metric, title in report.titles.items():
+            if titles.setdefault(metric, title) != title:
                 raise EvaluationError(
                     f"reports must define {metric} alike; received {titles[metric]!r} and "
-                    f"{content['title']!r}. Evaluate again with one version."
+                    f"{title!r}. Evaluate again with one version."
                 )
         for track, form in report.tracks.items():
             if tracks.setdefault(track, form) != form:
@@ -263,6 +219,14 @@ def _labels(reports: Sequence[Report]) -> dict[tuple[int, str], str]:
     return labels
 
 
+def _unlike(
+    reports: Sequence[Report], labels: Mapping[tuple[int, str], str], base: str
+) -> tuple[str, ...]:
+    """Return the labels of the rows that do not have the sources of the base."""
+    sources = {label: reports[index].rows[row] for (index, row), label in labels.items()}
+    return tuple(label for label, own in sources.items() if own != sources[base])
+
+
 def _joined(
     reports: Sequence[Report], labels: Mapping[tuple[int, str], str]
 ) -> tuple[dict[str, str], dict[Key, Values]]:
@@ -270,14 +234,8 @@ def _joined(
     titles: dict[str, str] = {}
     values: dict[Key, Values] = {}
     for index, report in enumerate(reports):
-        titles |= {name: metric["title"] for name, metric in report.summary["metrics"].items()}
+        titles |= report.titles
         for (row, metric, measure, source), of_tracks in report.values.items():
             if (index, row) in labels:
                 values[labels[index, row], metric, measure, source] = of_tracks
     return titles, values
-
-
-def _read(path: Path) -> str:
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
-    return path.read_text("utf-8")

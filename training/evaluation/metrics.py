@@ -18,11 +18,18 @@ from typing import Literal
 import numpy as np
 
 from training.evaluation import bsseval, sdr
-from training.evaluation.scores import Array, Frame, SourceScore, Values, blocks
+from training.evaluation.scores import (
+    ACCOMPANIMENT,
+    VOCALS,
+    Array,
+    Frame,
+    SourceScore,
+    Values,
+    blocks,
+)
 
 __all__ = ["METRICS", "Array", "Frame", "Metric", "SourceScore", "Values", "score_track"]
 
-ACCOMPANIMENT, VOCALS = "accompaniment", "vocals"
 Signals = Mapping[str, Array]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from keras_mmdense.data.faults import printable
 from training.evaluation.metrics import METRICS
 from training.evaluation.plots import draw_boxes
-from training.evaluation.songs import ACCOMPANIMENT
+from training.evaluation.scores import ACCOMPANIMENT
 from training.evaluation.summary import Evaluation, summarize, values_of
 from training.evaluation.tables import NOTHING, number, table, text
 from training.state import write_text

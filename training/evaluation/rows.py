@@ -18,7 +18,8 @@ from keras_mmdense.data.faults import printable
 from training.evaluation.baselines import BASELINES, MASKS, MaskEstimator, MixtureEstimator
 from training.evaluation.errors import EvaluationError
 from training.evaluation.folders import FolderEstimator, open_folder
-from training.evaluation.songs import ACCOMPANIMENT, VOCALS, Samples, Song
+from training.evaluation.scores import ACCOMPANIMENT, VOCALS
+from training.evaluation.songs import Samples, Song
 
 Kind = Literal["baseline", "keras", "tflite", "folder"]
 MODEL_KINDS: dict[str, Kind] = {".keras": "keras", ".tflite": "tflite"}

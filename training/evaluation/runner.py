@@ -23,15 +23,8 @@ from training.evaluation.errors import EvaluationError
 from training.evaluation.metrics import METRICS, score_track
 from training.evaluation.results import Scores
 from training.evaluation.rows import REST, SUM, Estimator, Row, open_estimator
-from training.evaluation.songs import (
-    ACCOMPANIMENT,
-    VOCALS,
-    Samples,
-    Song,
-    open_song,
-    signal_files,
-    total,
-)
+from training.evaluation.scores import ACCOMPANIMENT, VOCALS
+from training.evaluation.songs import Samples, Song, open_song, signal_files, total
 
 # What a file or a model can do wrong; anything else is a fault of this program.
 FAULTS = (TrackError, AudioError, SettingsError, MMDenseError, EvaluationError, OSError)
@@ -179,8 +172,9 @@ def run(
     )
     try:
         with limited_threads(num_threads):
-            futures: list[Future[Outcome]] = [pool.submit(_score, task) for task in tasks]
-        for future in as_completed(futures):
+            # nothing else holds the futures: their scores go when they are written
+            done: Iterator[Future[Outcome]] = as_completed([pool.submit(_score, t) for t in tasks])
+        for future in done:
             finished(future.result())
     except BrokenProcessPool:
         raise EvaluationError(

@@ -13,7 +13,8 @@ Array = npt.NDArray[Any]  # (num_samples, channels) of any real type
 Values = Mapping[str, float | None]  # dB by measure; None where it is not defined
 
 MAX_DB = 200.0
-BLOCK = 1 << 18
+BLOCK = 1 << 18  # samples per channel that are in memory at a time
+ACCOMPANIMENT, VOCALS = "accompaniment", "vocals"
 
 
 @dataclass(frozen=True)

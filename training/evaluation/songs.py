@@ -19,9 +19,7 @@ import numpy.typing as npt
 from keras_mmdense.data import Track
 from keras_mmdense.data.tracks import MIXTURE
 from training.evaluation.errors import EvaluationError
-
-ACCOMPANIMENT, VOCALS = "accompaniment", "vocals"
-BLOCK = 1 << 18  # samples per channel that are in memory at a time
+from training.evaluation.scores import ACCOMPANIMENT, BLOCK, VOCALS
 
 Samples = npt.NDArray[np.float32]
 

@@ -10,7 +10,8 @@ from keras_mmdense.data import Track
 from training.evaluation.metrics import METRICS
 from training.evaluation.results import Result
 from training.evaluation.rows import Row
-from training.evaluation.songs import ACCOMPANIMENT, label
+from training.evaluation.scores import ACCOMPANIMENT
+from training.evaluation.songs import label
 from training.evaluation.statistics import LEVEL, RESAMPLES, SEED, bootstrap
 
 FORMAT, VERSION = "mmdense-evaluation", 1
