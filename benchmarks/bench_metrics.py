@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_data import _machine
-from benchmarks.museval_agreement import SECONDS, museval_scores
+from benchmarks.museval_agreement import SECONDS, check_json, museval_scores
 from training.evaluation.metrics import METRICS, Array
 
 RATE, CHANNELS = 44100, 2
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.worker:
         print(json.dumps(work(*args.worker)))
         return 0
+    check_json(args.json)
     try:
         with tempfile.TemporaryDirectory(dir=args.folder) as folder:
             make_track(Path(folder), args.seconds)

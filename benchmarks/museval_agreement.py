@@ -144,6 +144,7 @@ def scenarios(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     args = _parser().parse_args(argv)
+    check_json(args.json)
     rows = []
     try:
         tracks = list(open_dataset(args.data))[: args.tracks]
@@ -162,6 +163,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
     return 0
+
+
+def check_json(path: Path | None) -> None:
+    """Refuse a file that cannot be written, before the work.
+
+    Raises:
+        SystemExit: Its folder does not exist.
+    """
+    if path and not path.parent.is_dir():
+        raise SystemExit(f"--json must stand in an existing folder; received {path}. Make it.")
 
 
 def _rows(metric: str, track: Track, folder: Path) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,8 @@ The function stays the same; only the layers that compute it differ. For network
   normalisation and ReLU behind it move into that convolution;
 - batch normalisation before ReLU becomes a 1x1 depthwise convolution with a bias, which the
   converter fuses with the ReLU;
+- the normalisation of the input has its constants once per channel: interpreters are ten times
+  slower where they have to spread them;
 - the layer that carries the settings is left out: it multiplies by one.
 """
 
@@ -83,6 +85,8 @@ def rewrite(
     def replaced(layer: Any) -> Any:
         if isinstance(layer, layers.AveragePooling2D):
             return _pool(layer)
+        if isinstance(layer, layers.Normalization):
+            return _normalization(layer)
         if isinstance(layer, layers.Conv2DTranspose):
             return _up_convolution(layer, moved.get(layer.name), depth_to_space)
         if any(layer in pair for pair in moved.values()) or layer.name == LAYER_NAME:
@@ -102,6 +106,19 @@ def rewrite(
             if hasattr(twin, "finalize_state"):
                 twin.finalize_state()
     return clone
+
+
+def _normalization(layer: Any) -> _Given:
+    """The same constants for each channel, of shape (bins, channels)."""
+    channels = layer.input.shape[-1]
+    mean, variance = (
+        np.repeat(np.reshape(keras.ops.convert_to_numpy(value), (-1, 1)), channels, axis=1)
+        for value in (layer.mean, layer.variance)
+    )
+    spread = layers.Normalization(
+        axis=(2, 3), mean=mean, variance=variance, invert=layer.invert, dtype="float32"
+    )
+    return _Given(layer.name, (spread, []))
 
 
 def _producer(layer: Any) -> Any:

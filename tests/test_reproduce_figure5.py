@@ -74,6 +74,10 @@ def test_blocks_stand_in_the_order_of_bands_and_sources(loaded, tmp_path):
     assert [(block.network, block.number) for block in blocks(made)] == expected
 
 
+SOME = ("as in the paper", "norm after", "all maps", "one scale")
+
+
+@pytest.mark.parametrize("model", [FORMS[name] for name in SOME], ids=SOME, indirect=True)
 def test_without_the_weights_of_one_part_the_other_part_alone_is_read(model):
     """What the t.conv makes reaches the convolution through the up-sampled maps alone."""
     block = blocks(model)[-1]

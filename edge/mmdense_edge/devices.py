@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdense_edge.errors import AudioError, UsageError, printable
+from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable
 from mmdense_edge.transform import Samples
 
 Exchange = Callable[[Any], Samples]
@@ -81,6 +81,7 @@ class Card:
         self.faults = 0
         self.delay_seconds = 0.0  # what the card itself adds, once it runs
         self._block = block
+        self._stream: Any = None
         with _reported(self._sounddevice):
             self._sides = {
                 kind: _number(self._sounddevice, name, kind)
@@ -118,7 +119,7 @@ class Card:
                 to be played.
         """
         with _reported(self._sounddevice):
-            stream = self._open(exchange)
+            stream = self._stream = self._open(exchange)
             self.delay_seconds = float(np.sum(stream.latency))
         try:
             with _reported(self._sounddevice):
@@ -126,6 +127,17 @@ class Card:
             yield
         finally:
             stream.close()
+
+    def check_running(self) -> None:
+        """Looks whether the card still records and plays.
+
+        Raises:
+            CardStopped: it does not.
+        """
+        with _reported(self._sounddevice):
+            active = self._stream.active
+        if not active:
+            raise CardStopped("the sound card stopped: is it still plugged in?")
 
     def _open(self, exchange: Exchange) -> Any:
         form = {

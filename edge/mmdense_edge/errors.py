@@ -23,6 +23,10 @@ class AudioError(MMDenseError, ValueError):
     """Audio, in memory or in a file, cannot be used or written."""
 
 
+class CardStopped(AudioError):
+    """A sound card stopped in the middle, as one does that is unplugged."""
+
+
 class SampleError(AudioError):
     """Samples in memory, or their form, cannot be separated."""
 

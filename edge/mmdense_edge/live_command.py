@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdense_edge import devices, live_drivers
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, CardStopped, UsageError
 from mmdense_edge.live_controls import Controls, help_line
 from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_input import STDIN, LiveInput, limited, open_file, open_stdin
@@ -142,7 +142,7 @@ def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[Sink]:
     try:
         yield sink
         keep = True
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, CardStopped):
         keep = True
         raise
     finally:

@@ -153,6 +153,9 @@ def run_card(
         poll: called now and then; False ends the run.
         limit: the most samples to record.
         clock: only waits: the card has the time.
+
+    Raises:
+        CardStopped: the card does not go on.
     """
     clock = clock or Clock()
     side = _CardSide(engine, card, blocks, None if write is None else deque(), limit)
@@ -162,6 +165,7 @@ def run_card(
             clock.sleep(POLL_SECONDS)
             side.fetch()
             side.drain(write)
+            card.check_running()
     side.drain(write)
 
 

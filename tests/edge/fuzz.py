@@ -344,7 +344,7 @@ def main() -> None:
     for name, fuzz in FUZZERS.items():
         seen = fuzz(examples)
         told = ", ".join(f"{outcome} {count}" for outcome, count in seen.most_common())
-        print(f"{name}: {seen.total()} examples: {told}", flush=True)
+        print(f"{name}: {sum(seen.values())} examples: {told}", flush=True)
 
 
 if __name__ == "__main__":

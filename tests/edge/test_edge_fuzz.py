@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fuzz
 import pytest
+
+import fuzz
 
 
 @pytest.mark.parametrize(
@@ -17,5 +18,5 @@ import pytest
 )
 def test_nothing_gets_through(name, outcomes):
     seen = fuzz.FUZZERS[name](60)
-    assert seen.total() >= 50
+    assert sum(seen.values()) >= 50
     assert outcomes <= set(seen)

@@ -7,11 +7,15 @@ import importlib.metadata
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
+try:
+    import tomllib
+except ImportError:  # before Python 3.11; pytest brings it there
+    import tomli as tomllib
 
 EDGE = Path(__file__).parents[2] / "edge"
 PACKAGE = EDGE / "mmdense_edge"

@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 from mmdense_edge import devices
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, CardStopped, UsageError
 from mmdense_edge.live_drivers import Clock, run_card
 from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_input import reblock
@@ -29,6 +29,7 @@ class FakeStream:
     def __init__(self, sides: str, latency: object, **form: object) -> None:
         self.sides, self.form, self.latency = sides, form, latency
         self.started = self.closed = False
+        self.active = True
         self.position = 0
         self.played: list[np.ndarray] = []
 
@@ -194,6 +195,20 @@ def test_the_run_ends_when_it_is_asked_to(through, module, noise):
     engine = through(open_card(), noise(90000), stop_after=5)
     assert engine.player.counts.captured == 5 * 3 * BLOCK
     assert module.streams[0].closed
+
+
+def test_a_card_that_stops_ends_the_run(through, module, noise, monkeypatch):
+    fire, written = FakeStream.fire, []
+
+    def until_unplugged(stream, recorded, status=None):
+        fire(stream, recorded, status)
+        stream.active = stream.position < 60 * BLOCK
+
+    monkeypatch.setattr(FakeStream, "fire", until_unplugged)
+    with pytest.raises(CardStopped, match="the sound card stopped: is it still plugged in"):
+        through(open_card(plays=None), noise(60 * BLOCK), write=written.append)
+    assert module.streams[0].closed
+    assert sum(map(len, written)) > 20 * BLOCK
 
 
 def test_a_file_that_is_read_too_slowly_is_counted(through, module, noise):

@@ -12,16 +12,17 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import soundfile as sf
-from live_simulation import Simulation
 from mmdense_edge import live_command, live_controls, live_drivers
 from mmdense_edge.cli import main
-from mmdense_edge.errors import ModelError
+from mmdense_edge.errors import CardStopped, ModelError
 from mmdense_edge.live_controls import Controls, help_line
 from mmdense_edge.live_drivers import run_paced
 from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_plan import make_plan
 from mmdense_edge.mixer import Mixer
 from mmdense_edge.runtime import Network
+
+from live_simulation import Simulation
 from test_edge_live_card import FakeSoundDevice
 
 
@@ -171,7 +172,10 @@ class _Keys:
         pass
 
 
-@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (CardStopped("it is unplugged"), 1)],
+)
 def test_an_end_from_outside_keeps_what_was_played(
     live, song, noise, tmp_path, monkeypatch, raised, code
 ):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import scipy.signal
@@ -32,7 +30,7 @@ def uniform(num_samples: int, channels: int = 2) -> np.ndarray:
 
 def split(total: int, cuts: list[int]) -> list[slice]:
     edges = [0, *sorted(cut % (total + 1) for cut in cuts), total]
-    return [slice(first, last) for first, last in pairwise(edges)]
+    return [slice(first, last) for first, last in zip(edges, edges[1:])]
 
 
 def test_the_window_is_the_periodic_hann():

@@ -117,6 +117,18 @@ def test_rows_with_other_sources_are_told(reports, tmp_path):
     assert told == [False, True]
 
 
+def test_rows_of_other_tracks_are_told(reports, tmp_path):
+    other = tmp_path / "other"
+    make_folder(other / "tree", num_tracks=4, seconds=0.2)
+    choice = command(other, "mixture", "ibm", tracks="Song 3")
+    assert evaluate(choice) == 0
+    out = tmp_path / "page"
+    assert main([str(reports / "first"), str(other / "report"), "--out", str(out)]) == 0
+    page = (out / "comparison.md").read_text("utf-8")
+    assert "left out: report/mixture, ibm." in page
+    assert {row["row"] for row in differences(out)} == {"first/mixture"}
+
+
 def change_title(summary):
     summary["metrics"]["usdr"]["title"] = "another metric"
 

@@ -26,6 +26,14 @@ def test_agreement_of_a_track(rng):
     assert museval_agreement._largest(other + 0.5, same) == pytest.approx([0.5] * 4, abs=1e-5)
 
 
+@pytest.mark.parametrize("main", [bench_metrics.main, museval_agreement.main])
+def test_a_file_that_cannot_be_written_is_told_before_the_work(main, tmp_path):
+    path = tmp_path / "gone" / "all.json"
+    arguments = ["--json", str(path)] + (["DATA"] if main is museval_agreement.main else [])
+    with pytest.raises(SystemExit, match="must stand in an existing folder"):
+        main(arguments)
+
+
 def test_a_measured_metric(tmp_path):
     bench_metrics.make_track(tmp_path, 1.25)
     row = bench_metrics.work(str(tmp_path), "usdr", "ours")

@@ -31,6 +31,7 @@ class Comparison:
         left_out: Metrics that the base has no values of.
         differences: By metric and measure, then by source, then by row.
         unlike: Rows with other sources than the base.
+        unpaired: Rows without a value on a track that the base has one on.
     """
 
     base: str
@@ -38,6 +39,7 @@ class Comparison:
     left_out: tuple[str, ...]
     differences: Mapping[tuple[str, str], Mapping[str, Mapping[str, Difference]]]
     unlike: tuple[str, ...]
+    unpaired: tuple[str, ...]
 
 
 def compare(reports: Sequence[Report], base: str | None = None) -> Comparison:
@@ -66,6 +68,7 @@ def compare(reports: Sequence[Report], base: str | None = None) -> Comparison:
             sources = differences.setdefault((metric, measure), {})
             sources.setdefault(source, {})[row] = difference
     found = {metric for metric, _ in differences}
+    paired = {row for sources in differences.values() for rows in sources.values() for row in rows}
     if not found:
         raise EvaluationError(
             f"the rows must share tracks, sources and a metric with the base {printable(base)}; "
@@ -77,6 +80,7 @@ def compare(reports: Sequence[Report], base: str | None = None) -> Comparison:
         tuple(metric for metric in titles if metric not in found),
         differences,
         _unlike(reports, labels, base),
+        tuple(row for row in labels.values() if row not in paired | {base}),
     )
 
 
@@ -150,6 +154,12 @@ def page(comparison: Comparison) -> Iterator[str]:
             f"Rows with other sources than the base: {text(', '.join(comparison.unlike))}. "
             "bsseval's SIR and SAR, and the windows that museval leaves out, depend on the sources "
             "scored together."
+        )
+    if comparison.unpaired:
+        yield ""
+        yield (
+            "Rows with no value on a track, source and metric of the base, left out: "
+            f"{text(', '.join(comparison.unpaired))}."
         )
     if comparison.left_out:
         yield ""
