@@ -1,7 +1,7 @@
 """Peak memory of `mmdense separate` by the length of the song: it must not grow.
 
     python -m benchmarks.bench_memory                        # 1, 10 and 60 minutes
-    python -m benchmarks.bench_memory --minutes 1,10 --model tiny
+    python -m benchmarks.bench_memory --minutes 1,10 --model mmdensenet-edge-float32
 
 Writes stereo WAV files of noise and tones, 44.1 kHz and 16 bits, into a temporary folder, and
 separates each in a process of its own. The figure is the maximum resident set that Linux gives

@@ -24,7 +24,7 @@ def count(content: bytes) -> dict[str, int]:
 
     Example:
         >>> from mmdense_edge import bundled
-        >>> sorted(count(bundled.find("tiny").read_bytes()))[0]
+        >>> sorted(count(bundled.find("mmdensenet-edge-int8").read_bytes()))[0]
         'CONV_2D'
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType

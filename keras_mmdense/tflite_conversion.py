@@ -111,8 +111,9 @@ def _quantize(content: bytes, name: str, windows: Any) -> bytes:
         "int16x8": recipe.static_wi8_ai16,
     }
     # A magnitude's heavy tail would take all of 8 bits: the graph is quantized behind the
-    # normalisation. Depthwise layers with float values and 8-bit weights are slow.
-    left = ["DEPTHWISE_CONV_2D"] if windows is None else ["INPUT", "OUTPUT", "SUB", "MUL"]
+    # compression (ADD, LOG) and the normalisation (SUB, MUL). Depthwise layers with float values
+    # and 8-bit weights are slow.
+    left = ["DEPTHWISE_CONV_2D"] if windows is None else ["INPUT", "OUTPUT", "ADD", "SUB", "MUL"]
     work = quantizer.Quantizer(content)
     work.load_quantization_recipe(
         recipes[name]()
@@ -121,10 +122,24 @@ def _quantize(content: bytes, name: str, windows: Any) -> bytes:
             for op in left
         ]
     )
-    ranges = None
-    if windows is not None:
-        ranges = work.calibrate({SIGNATURE: [{"mixture": window[None]} for window in windows]})
+    ranges = None if windows is None else _ranges(work, windows)
     return bytes(work.quantize(ranges).quantized_model)
+
+
+def _ranges(work: Any, windows: Any) -> dict[str, Any]:
+    """Return each tensor's least and largest value over all windows.
+
+    The quantizer itself follows them with a moving average, which cuts off loud music.
+    """
+    ranges: dict[str, Any] = {}
+    for window in windows:
+        found = work.calibrate({SIGNATURE: [{"mixture": window[None]}]})
+        for tensor, values in found.items():
+            known = ranges.setdefault(tensor, values)
+            if "max" in values:
+                known["min"] = np.minimum(known["min"], values["min"])
+                known["max"] = np.maximum(known["max"], values["max"])
+    return ranges
 
 
 def _run(content: bytes, check: Any) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from small import SMALL, disturb
 from test_tflite import BUILT_IN
 
 import keras_mmdense
-from keras_mmdense import ExportError, Transform
+from keras_mmdense import ExportError, Transform, tflite_conversion
 from keras_mmdense.calibration import read_music
 from keras_mmdense.parity import compare
 from keras_mmdense.precisions import PRECISIONS, failures, thresholds_of
@@ -91,6 +91,32 @@ def test_operators_are_built_in_and_one_delegate_takes_all(exported):
             assert row["probe"]["delegates"] == 1
             # copies around the network are cheap wherever they are
             assert set(row["probe"]["outside"]) <= {"LOG", "QUANTIZE", "DEQUANTIZE", "RESHAPE"}
+
+
+def test_compression_and_normalisation_stay_float_in_8_bits(exported):
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    folder, _, _ = exported
+    interpreter = Interpreter(
+        model_content=(folder / "small-int8.tflite").read_bytes(),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    names = [operator["op_name"] for operator in interpreter._get_ops_details()]
+    assert names[:5] == ["ADD", "LOG", "SUB", "MUL", "QUANTIZE"]
+
+
+def test_ranges_hold_the_loudest_window_wherever_it_comes():
+    class Quantizer:
+        """What calibrate() gives for one window."""
+
+        def calibrate(self, data):
+            window = data["serving_default"][0]["mixture"]
+            return {"x": {"min": window.min(), "max": window.max()}, "constant": {}}
+
+    windows = np.array([[1.0, 2.0], [-3.0, 9.0], [0.0, 1.0]])
+    for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
+        ranges = tflite_conversion._ranges(Quantizer(), windows[order])
+        assert ranges == {"x": {"min": -3.0, "max": 9.0}, "constant": {}}
 
 
 def test_the_runner_separates_with_every_precision(exported, rng):
