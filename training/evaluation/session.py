@@ -228,8 +228,8 @@ class Progress:
         now: The clock, in seconds.
 
     Example:
-        >>> Progress(2, sys.stdout, now=iter([0.0, 30.0]).__next__)("tiny, Song")
-        1 of 2 done, 0:30 left: tiny, Song
+        >>> Progress(2, sys.stdout, now=iter([0.0, 30.0]).__next__)("irm, Song")
+        1 of 2 done, 0:30 left: irm, Song
     """
 
     def __init__(
