@@ -22,8 +22,10 @@ MOBILENET_GMAC = 0.569
 # The cautious end: the share of a core's peak that networks of this form reach on x86.
 X86_SHARE = {"float32": 0.32, "int8": 0.18}
 
-# Seconds for the transforms of one second of mono on the x86 core that they were measured on.
+# Seconds for the transforms of one second of mono on the x86 core that they were measured on, with
+# a window of 2048 and a hop of 1024; they go with the samples that are transformed.
 FORWARD_SECONDS, INVERSE_SECONDS = 0.34e-3, 0.30e-3
+MEASURED_OVERLAP = 2
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def estimates(model: Model) -> Iterator[str]:
     # Weights alone in 8 bits, and float16, are computed in float32.
     precision = "int8" if contract.precision == "int8" else "float32"
     channels = contract.channels
-    transforms = channels * (FORWARD_SECONDS + len(contract.sources) * INVERSE_SECONDS)
+    overlap = contract.transform.n_fft / contract.transform.hop_length / MEASURED_OVERLAP
+    transforms = overlap * channels * (FORWARD_SECONDS + len(contract.sources) * INVERSE_SECONDS)
     for board in BOARDS:
         cautious, hopeful = board.rates(precision)
         other = transforms * board.slower

@@ -144,7 +144,14 @@ def istft(
 
 
 def magnitude_tf(padded: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
-    """Return the magnitude of `analyse` in TensorFlow, for use inside a tf.data graph.
+    """Return the magnitude of `spectrum_tf`, float32."""
+    import tensorflow as tf
+
+    return tf.abs(spectrum_tf(padded, transform, bins))
+
+
+def spectrum_tf(padded: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
+    """Return the spectrum of `analyse` in TensorFlow, for use inside a tf.data graph.
 
     Args:
         padded: Samples (..., n, channels), float32, n >= n_fft: the frames that lie wholly
@@ -153,12 +160,12 @@ def magnitude_tf(padded: tf.Tensor, transform: Transform, bins: int) -> tf.Tenso
         bins: Number of bins to keep, from bin 0.
 
     Returns:
-        Magnitude (..., frames, bins, channels), float32.
+        Spectrum (..., frames, bins, channels), complex64.
     """
     import tensorflow as tf
 
     by_channel = tf.linalg.matrix_transpose(padded)  # (..., channels, n)
     frames = tf.signal.frame(by_channel, transform.n_fft, transform.hop_length)
-    spectrum = tf.abs(tf.signal.rfft(frames * hann(transform.n_fft)))[..., :bins]
+    spectrum = tf.signal.rfft(frames * hann(transform.n_fft))[..., :bins]
     rank = len(padded.shape)  # (..., channels, frames, bins) -> (..., frames, bins, channels)
     return tf.transpose(spectrum, [*range(rank - 2), rank - 1, rank, rank - 2])

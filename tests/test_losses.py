@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from training.losses import FLOOR, LOSSES
+from training.losses import EXCERPT_FLOOR, FLOOR, LOSSES
 from training.schedule import Plan, plan
 
 
@@ -17,6 +17,10 @@ def reference(name, y, z):
         return ((np.sqrt(z + 1e-4) - np.sqrt(y + 1e-4)) ** 2).mean((2, 3))
     if name == "mask_weighted":
         return np.abs(z - y).sum((2, 3)) / ((y + z).sum((2, 3)) + FLOOR)
+    if name == "excerpt_sdr":
+        signal, error = (y**2).mean((1, 2, 3)), ((z - y) ** 2).mean((1, 2, 3))
+        ratio = -10 * np.log10((signal + EXCERPT_FLOOR) / (error + EXCERPT_FLOOR))
+        return np.repeat(ratio[:, None], y.shape[1], axis=1)
     signal, error = (y**2).sum((2, 3)), ((z - y) ** 2).sum((2, 3))
     return -10 * np.log10((signal + FLOOR) / (error + FLOOR))
 

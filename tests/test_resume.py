@@ -234,16 +234,16 @@ def test_fine_tuning_keeps_what_is_frozen(tmp_path, capsys):
     best = tmp_path / "run" / "best.keras"
     second = [str(tmp_path / "mini.toml"), "--data", str(tree), "--init", str(best)]
     out = tmp_path / "second"
-    assert main([*second, "--out", str(out), "--freeze", "low_*", "full_*"]) == 0
+    assert main([*second, "--out", str(out), "--freeze", "full_dense1_*", "full_first*"]) == 0
     before, after = (keras.saving.load_model(p, compile=False) for p in (best, out / "last.keras"))
     kernels = [
         [m.get_layer(n).kernel for m in (before, after)]
-        for n in ("low_dense1_layer1_conv", "high_dense1_layer1_conv")
+        for n in ("full_dense1_layer1_conv", "full_dense3_layer1_conv")
     ]
     assert np.array_equal(*kernels[0])
     assert not np.array_equal(*kernels[1])
     third = tmp_path / "third"
-    assert main([*second, "--out", str(third), "--freeze", "low_*", "middle_*"]) == 2
+    assert main([*second, "--out", str(third), "--freeze", "full_*", "middle_*"]) == 2
     assert "--freeze must match layers; received 'middle_*'" in capsys.readouterr().err
     (tmp_path / "mini.toml").write_text(RECIPE.format(epochs=1).replace("growth = 2", "growth = 3"))
     assert main([*second, "--out", str(third)]) == 2

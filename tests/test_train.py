@@ -177,7 +177,7 @@ def test_any_list_of_tracks_can_validate(tree, tmp_path):
 
 def test_a_recipe_s_bands_are_bands(tmp_path):
     path = tmp_path / "mine.toml"
-    band = '[[model.bands]]\nname = "{}"\nstart = 0\nstop = 1\ngrowth = 4\nlayers = 1\n'
+    band = '[[model.bands]]\nname = "{}"\nstart = 0\nstop = 1\ngrowth = [4]\nlayers = [1]\n'
     path.write_text((RECIPES / "smoke.toml").read_text() + band.format("low") + band.format("full"))
     recipe = load_recipe(str(path))
     assert isinstance(recipe, Recipe)

@@ -10,6 +10,7 @@ from typing import Any
 
 Loss = Callable[[Any, Any], Any]
 FLOOR = 1e-3  # a frame this silent, in units of the magnitude, counts as having this energy
+EXCERPT_FLOOR = 0.05  # the same for the mean energy of the bins of an excerpt
 
 
 def mse(target: Any, estimate: Any) -> Any:
@@ -54,10 +55,24 @@ def spectral_sdr(target: Any, estimate: Any) -> Any:
     return 10.0 * (ops.log(error) - ops.log(signal)) / 2.302585093
 
 
+def excerpt_sdr(target: Any, estimate: Any) -> Any:
+    """Minus the signal-to-distortion ratio of each whole excerpt, in dB: loud and quiet ones alike.
+
+    Below EXCERPT_FLOOR an error counts no more, so that silent sources do not rule.
+    """
+    from keras import ops
+
+    signal = ops.mean(ops.square(target), axis=(1, 2, 3), keepdims=True) + EXCERPT_FLOOR
+    error = ops.mean(ops.square(estimate - target), axis=(1, 2, 3), keepdims=True) + EXCERPT_FLOOR
+    ratio = 10.0 * (ops.log(error) - ops.log(signal)) / 2.302585093
+    return ops.broadcast_to(ratio[:, :, 0, 0], ops.shape(target)[:2])
+
+
 LOSSES: dict[str, Loss] = {
     "mse": mse,
     "l1": l1,
     "compressed": compressed,
     "mask_weighted": mask_weighted,
     "spectral_sdr": spectral_sdr,
+    "excerpt_sdr": excerpt_sdr,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Mixing
+from keras_mmdense.data.pipeline import TARGETS
 from training.losses import LOSSES
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -36,6 +37,8 @@ class Recipe:
         epochs: Epochs to train.
         optimizer: "rmsprop" or "adam".
         learning_rate: Step size at the start.
+        target: What a source's estimate is compared with, "magnitude" or "in_phase": see
+            `keras_mmdense.data.train`.
         loss: Name of a loss in training/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
         sum_weight: Weight of the loss between the sum of all estimates and of all targets.
@@ -63,6 +66,7 @@ class Recipe:
     epochs: int = 50
     optimizer: str = "rmsprop"
     learning_rate: float = 1e-3
+    target: str = "magnitude"
     loss: str = "mse"
     loss_weights: dict[str, float] = field(default_factory=dict)
     sum_weight: float = 0.0
@@ -93,6 +97,7 @@ class Recipe:
                 whole,
             ),
             (all(isinstance(n, int | float) and n >= 0 for n in rates), "rates are >= 0", rates),
+            (self.target in TARGETS, f"target must be one of {TARGETS}", self.target),
             (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
             (
                 self.optimizer in OPTIMIZERS,

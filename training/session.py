@@ -52,7 +52,11 @@ class Session:
         self._service, self._init = args.data_service, args.init
         with distribution.scope():
             self.model = _build(recipe, args)
-        self._shape: dict[str, Any] = {"frames": recipe.frames, "batch_size": recipe.batch_size}
+        self._shape: dict[str, Any] = {
+            "frames": recipe.frames,
+            "batch_size": recipe.batch_size,
+            "target": recipe.target,
+        }
         # whole batches, made here: each worker adapts to the same statistics
         self.first_data = self._make_data(0, shard=(0, 1), service=None)
         held_out = pipeline.validation(

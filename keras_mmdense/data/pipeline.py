@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
+TARGETS = ("magnitude", "in_phase")
+
 
 def train(
     tracks: Sequence[Track],
@@ -33,6 +35,7 @@ def train(
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
     service: str | None = None,
+    target: str = "magnitude",
 ) -> tf.data.Dataset:
     """Return a training set: random excerpts, augmented, mixed, as magnitudes.
 
@@ -56,13 +59,18 @@ def train(
         service: Address of a tf.data service, "grpc://host:port", whose workers make the batches.
             They are the same, in any order. Needs `epoch`, and tracks of 16-bit WAV files that
             the workers find under the same paths.
+        target: What the model is trained to give: the source's "magnitude" (the paper), or the
+            part of it that is "in_phase" with the mixture, |S| cos(angle(S) - angle(X)), which is
+            below 0 where they oppose. Estimates have the mixture's phase, so with a squared error
+            the second is the error of the estimate itself (Erdogan and others, ICASSP 2015).
 
     Returns:
-        Batches (mixture, {source: magnitude}), both (batch, frames, bins, channels), float32;
+        Batches (mixture, {source: target}), both (batch, frames, bins, channels), float32;
         batch is batch_size / count.
 
     Raises:
-        DatasetError: Tracks that do not fit together or lack a source, wrong frames or shard.
+        DatasetError: Tracks that do not fit together or lack a source, wrong frames, shard or
+            target.
 
     Example:
         >>> import keras_mmdense
@@ -75,7 +83,7 @@ def train(
 
     from keras_mmdense.data.served import served
 
-    s = _checked_settings(model, tracks, frames, batch_size)
+    s = _checked_settings(model, tracks, frames, batch_size, target)
     part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
     reader = ExcerptReader(tracks, num_samples, s.channels, seed, mixing)
@@ -88,7 +96,7 @@ def train(
             raise DatasetError("a tf.data service needs epoch; received None. Name the epoch.")
         start = epoch * steps * batch_size
         own = part.of(start + left_out, start + steps * batch_size)
-        return served(reader, own, part.size, s, num_samples, service)
+        return served(reader, own, part.size, s, num_samples, service, target)
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
     def indices() -> Iterator[int]:
@@ -99,7 +107,7 @@ def train(
     numbers = tf.data.Dataset.from_generator(
         indices, output_signature=tf.TensorSpec((), tf.int64)
     ).apply(tf.data.experimental.assert_cardinality((steps * batch_size - left_out) // part.count))
-    return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples)
+    return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples, target)
 
 
 def validation(
@@ -110,6 +118,7 @@ def validation(
     batch_size: int = 8,
     excerpts_per_track: int = 8,
     shard: tuple[int, int] = (0, 1),
+    target: str = "magnitude",
 ) -> tf.data.Dataset:
     """Return a validation set: fixed excerpts, evenly spaced over each track, never augmented.
 
@@ -120,6 +129,7 @@ def validation(
         batch_size: Examples in a batch; the last batch may be smaller.
         excerpts_per_track: Excerpts of each track.
         shard: As `train`; of a smaller last batch a worker may get one example less than others.
+        target: As `train`.
 
     Returns:
         Batches as of `train`, the same in every epoch.
@@ -129,7 +139,7 @@ def validation(
     """
     import tensorflow as tf
 
-    s = _checked_settings(model, tracks, frames, batch_size)
+    s = _checked_settings(model, tracks, frames, batch_size, target)
     part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
     reader = ExcerptReader(tracks, num_samples, s.channels)
@@ -145,7 +155,7 @@ def validation(
 
     own = part.of(0, len(places))
     numbers = tf.data.Dataset.range(own.start, own.stop, own.step)
-    return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples)
+    return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples, target)
 
 
 @dataclass(frozen=True)
@@ -178,6 +188,7 @@ def _spectrograms(
     s: Settings,
     batch_size: int,
     num_samples: int,
+    target: str,
 ) -> tf.data.Dataset:
     """Read, batch, then transform whole batches: one call of the FFT for all."""
     import tensorflow as tf
@@ -187,7 +198,7 @@ def _spectrograms(
         return tf.ensure_shape(stems, (len(names), num_samples, s.channels))
 
     def transform(stems: Any) -> Any:
-        return magnitudes_of(stems, names, s)
+        return magnitudes_of(stems, names, s, target)
 
     # deterministic: the same batches in the same order, whatever thread reads first
     data = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -195,23 +206,30 @@ def _spectrograms(
     return data.prefetch(2)
 
 
-def magnitudes_of(stems: Any, names: Sequence[str], s: Settings) -> Any:
-    """Return (mixture, {source: magnitude}) of waveforms, with TensorFlow's operations.
+def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) -> Any:
+    """Return (mixture, {source: target}) of waveforms, with TensorFlow's operations.
 
     Args:
         stems: (batch, sources, num_samples, channels), float32.
         names: The sources, in that order.
         s: The model's settings.
+        target: As `train`.
     """
     import tensorflow as tf
 
-    from keras_mmdense.spectrogram import magnitude_tf
+    from keras_mmdense.spectrogram import spectrum_tf
 
     stack = [tf.reduce_sum(stems, axis=1)]
     stack += [_target(stems, names, source) for source in s.sources]
     # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
-    magnitudes = magnitude_tf(tf.stack(stack), s.transform, s.bins)
-    return magnitudes[0], {name: magnitudes[i + 1] for i, name in enumerate(s.sources)}
+    spectra = spectrum_tf(tf.stack(stack), s.transform, s.bins)
+    mixture = tf.abs(spectra[0])
+    if target == "in_phase":
+        along = tf.math.real(spectra[1:] * tf.math.conj(spectra[0]))
+        targets = tf.math.divide_no_nan(along, mixture)
+    else:
+        targets = tf.abs(spectra[1:])
+    return mixture, {name: targets[i] for i, name in enumerate(s.sources)}
 
 
 def _target(stems: Any, names: Sequence[str], source: str) -> Any:
@@ -225,8 +243,17 @@ def _target(stems: Any, names: Sequence[str], source: str) -> Any:
 
 
 def _checked_settings(
-    model: keras.Model | Settings, tracks: Sequence[Track], frames: int, batch_size: int
+    model: keras.Model | Settings,
+    tracks: Sequence[Track],
+    frames: int,
+    batch_size: int,
+    target: str,
 ) -> Settings:
+    if target not in TARGETS:
+        raise DatasetError(
+            f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
+            'The paper has "magnitude".'
+        )
     s = model if isinstance(model, Settings) else settings_of(model)
     check_tracks(tracks)
     known = {*tracks[0].sources} | ({ACCOMPANIMENT} if "vocals" in tracks[0].sources else set())

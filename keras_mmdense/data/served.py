@@ -99,6 +99,7 @@ def served(
     s: Settings,
     num_samples: int,
     service: str,
+    target: str,
 ) -> tf.data.Dataset:
     """Return the batches of examples with these numbers, made by a tf.data service.
 
@@ -109,6 +110,7 @@ def served(
         s: The model's settings.
         num_samples: Length of an excerpt in samples.
         service: "grpc://host:port" of its dispatcher.
+        target: "magnitude" or "in_phase".
 
     Raises:
         DatasetError: No service there, or files that are not 16-bit WAV.
@@ -135,7 +137,9 @@ def served(
     options.deterministic = True
     data = tf.data.Dataset.from_tensor_slices(batches).unbatch()
     data = data.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
-    data = data.map(lambda stems: magnitudes_of(stems, reader.sources, s), num_parallel_calls=1)
+    data = data.map(
+        lambda stems: magnitudes_of(stems, reader.sources, s, target), num_parallel_calls=1
+    )
     policy = tf.data.experimental.service.ShardingPolicy.DYNAMIC
     data = data.with_options(options).apply(
         tf.data.experimental.service.distribute(processing_mode=policy, service=service)

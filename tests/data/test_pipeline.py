@@ -129,3 +129,23 @@ def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
         np.testing.assert_array_equal(x, again)
     assert float(seconds) > 0  # an empty buffer at the start
     assert len(measured) == len(plain)
+
+
+def test_target_in_phase_with_the_mixture(tracks):
+    """Its squared error is that of the complex estimate, but for what no mask can reach."""
+    s = settings()
+    options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4}
+    mixture, targets = next(iter(pipeline.train(tracks, s, target="in_phase", **options)))
+    stems = ExcerptReader(tracks, 7 * 256 + 512, seed=4)(0)
+    mixed = analyse(stems.sum(0), s.transform)[:, :256]
+    estimate = 0.7 * mixture[0].numpy()
+    for number, source in enumerate(ALL):
+        source_spectrum = analyse(stems[number], s.transform)[:, :256]
+        turned = source_spectrum * np.exp(-1j * np.angle(mixed))
+        np.testing.assert_allclose(targets[source][0], turned.real, atol=1e-3)
+        error = np.abs(source_spectrum - 0.7 * mixed) ** 2
+        along = (estimate - targets[source][0].numpy()) ** 2
+        np.testing.assert_allclose(error, along + turned.imag**2, rtol=1e-3, atol=1e-2)
+    assert min(target.numpy().min() for target in targets.values()) < 0
+    with pytest.raises(DatasetError, match="in_phase; received 'phase'"):
+        pipeline.validation(tracks, s, frames=8, target="phase")
