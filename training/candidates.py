@@ -163,11 +163,11 @@ def train(recipe: Recipe, tracks: list[Track], cpu_seconds: float) -> tuple[Any,
     import keras
 
     from keras_mmdense.data import pipeline
-    from keras_mmdense.normalization import adapt
+    from keras_mmdense.normalization import adapt, copy_weights
     from training.losses import LOSSES
     from training.networks import build_model
     from training.session import ADAPT_BATCHES
-    from training.trainer import OPTIMIZERS
+    from training.trainer import OPTIMIZERS, in_float32
 
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe.model)
@@ -195,7 +195,9 @@ def train(recipe: Recipe, tracks: list[Track], cpu_seconds: float) -> tuple[Any,
 
     clock = Clock()
     model.fit(data, callbacks=[clock], shuffle=False, verbose=0)
-    return model, time.process_time() - clock.begin, clock.steps
+    plain = in_float32(model)  # without the losses, which only this checkout knows
+    copy_weights(model, plain)
+    return plain, time.process_time() - clock.begin, clock.steps
 
 
 def score(model: Any, tracks: Sequence[Track]) -> dict[str, float]:
