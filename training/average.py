@@ -1,0 +1,71 @@
+"""The weighted mean of models' weights: `python -m training.average A.keras B.keras --out C.keras`.
+
+Of models that were trained on from the same weights the mean is often better than each of them
+(Wortsman and others, "Model soups", ICML 2022). All must have one architecture; the first one's
+settings go into the result, which replaces nothing. Exit code 0: done; 2: wrong input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_mmdense.errors import SettingsError
+from keras_mmdense.model_settings import settings_of
+from training.state import save_model
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
+    parser.add_argument("models", nargs="+", metavar="MODEL.keras")
+    parser.add_argument("--shares", nargs="+", type=float, metavar="X", help="default: equal")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
+    args = parser.parse_args(argv)
+    try:
+        if args.out.exists() or args.out.suffix != ".keras":
+            raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
+        for path in args.models:
+            settings_of(path)
+        models = [keras.saving.load_model(path, compile=False) for path in args.models]
+        save_model(average(models, args.shares), args.out)
+    except (SettingsError, ValueError, OSError) as error:
+        print(f"average: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None) -> keras.Model:
+    """Return the first of some models with the mean of all weights, statistics included.
+
+    Args:
+        models: Two or more of one architecture.
+        shares: One a model, 0 or more, not all 0; they are divided by their sum. Default equal.
+
+    Raises:
+        SettingsError: Another number of shares, or models of different architectures.
+    """
+    parts = np.ones(len(models)) if shares is None else np.asarray(shares, np.float64)
+    if len(models) < 2 or len(parts) != len(models) or parts.min() < 0 or parts.sum() <= 0:
+        raise SettingsError(
+            f"two or more models and one share of 0 or more each; received {len(models)} models "
+            f"and shares {shares}."
+        )
+    weights = [[np.asarray(weight) for weight in model.weights] for model in models]
+    shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
+    if any(one != shapes[0] for one in shapes):
+        raise SettingsError("all models must have one architecture; received different weights.")
+    parts = parts / parts.sum()
+    for variable, *values in zip(models[0].weights, *weights, strict=True):
+        mean = sum(part * value for part, value in zip(parts, values, strict=True))
+        variable.assign(np.asarray(mean).astype(values[0].dtype))
+    return models[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
