@@ -14,10 +14,15 @@ import { Track } from "./track";
 
 // The folder stands beside the page and has LiteRT's version in its name.
 const WASM = new URL(`litert-${__LITERT_VERSION__}/`, document.baseURI).href;
-const BACKENDS = { webgpu: "WebGPU", threads: "Threaded WebAssembly", plain: "WebAssembly" };
 
 function backendName({ backend: { kind, threads } }: Loaded): string {
-  return `${BACKENDS[kind]}${threads > 1 ? `, ${threads} threads` : ""}`;
+  return kind === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
+}
+
+function summary(track: Track, seconds: number): string {
+  const factor = (seconds / track.seconds).toFixed(2);
+  const clipped = track.clipped ? ` ${track.clipped} samples beyond full scale were set to it.` : "";
+  return `${clock(track.seconds)} separated in ${seconds.toFixed(1)} s, real-time factor ${factor}.${clipped}`;
 }
 
 type State = "idle" | "recording" | "working" | "ready";
@@ -121,6 +126,7 @@ export class App {
 
   private swapEngine(load: () => Promise<Loaded>): void {
     this.clearError();
+    this.tell("Loading the model");
     this.client.cancel();
     const before = this.work;
     this.engine = before.then(load);
@@ -185,10 +191,7 @@ export class App {
     });
     track.complete(done.crcs);
     this.mixer!.update();
-    const factor = (done.seconds / track.seconds).toFixed(2);
-    const text = `${clock(track.seconds)} separated in ${done.seconds.toFixed(1)} s: real-time factor ${factor}.`;
-    const clipped = track.clipped ? ` ${track.clipped} samples were louder than full scale and were set to it.` : "";
-    this.note(text + clipped);
+    byId("summary").textContent = summary(track, done.seconds);
     byId("status").textContent = "The stems are ready";
   }
 
@@ -199,7 +202,7 @@ export class App {
     try {
       const { sampleRate } = await this.engine;
       this.recording = await Recording.start();
-      const limit = longestSeconds(sampleRate, (navigator as { deviceMemory?: number }).deviceMemory);
+      const limit = longestSeconds(sampleRate);
       this.setState("recording");
       const timer = setInterval(() => {
         const { recording } = this;
@@ -242,6 +245,7 @@ export class App {
 
   private clearError(): void {
     byId("error").hidden = true;
+    byId("error").textContent = "";
     this.note("");
   }
 

@@ -8,13 +8,19 @@ const GIB = 2 ** 30;
 const MEMORY_SHARE = 1 / 8;
 // Where the browser does not tell: Safari, Firefox, and pages that came over plain http.
 const USUAL_MEMORY_GIB = 4;
+// Beyond it single buffers become larger than some browsers make them.
+const MOST_MEMORY_GIB = 8;
 const BYTES_PER_SAMPLE = 4;
 const METADATA_MS = 3000;
 
-/** Returns the length that fits into this device's memory, in seconds of stereo. */
-export function longestSeconds(sampleRate: number, memoryGib: number | undefined): number {
-  const bytes = (memoryGib ?? USUAL_MEMORY_GIB) * GIB * MEMORY_SHARE;
+/** Returns the length that fits into a device's memory, in seconds of stereo; default: this one's. */
+export function longestSeconds(sampleRate: number, memoryGib = deviceMemory()): number {
+  const bytes = Math.min(memoryGib, MOST_MEMORY_GIB) * GIB * MEMORY_SHARE;
   return bytes / (2 * BYTES_PER_SAMPLE * sampleRate);
+}
+
+function deviceMemory(): number {
+  return (navigator as { deviceMemory?: number }).deviceMemory ?? USUAL_MEMORY_GIB;
 }
 
 /**
@@ -23,8 +29,7 @@ export function longestSeconds(sampleRate: number, memoryGib: number | undefined
  */
 export async function decode(file: Blob, sampleRate: number): Promise<Audio> {
   if (!file.size) throw new PlainError("The file is empty. Choose a file with music.");
-  const { deviceMemory } = navigator as { deviceMemory?: number };
-  const limit = longestSeconds(sampleRate, deviceMemory);
+  const limit = longestSeconds(sampleRate);
   checkLength(await duration(file), limit);
   const context = new OfflineAudioContext(1, 1, sampleRate);
   let buffer: AudioBuffer;

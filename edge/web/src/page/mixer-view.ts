@@ -31,6 +31,7 @@ export class MixerView {
     this.rows = track.sources.map((source, at) => this.makeRow(source, at));
     byId("stems").replaceChildren(...this.rows.map((row) => row.item));
     byId("song").textContent = track.name;
+    byId("summary").textContent = "Listen while the rest is separated.";
     byId("total").textContent = clock(track.seconds);
     byId<HTMLInputElement>("seek").max = String(track.seconds);
     byId("mixer").hidden = false;

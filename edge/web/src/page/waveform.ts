@@ -1,8 +1,8 @@
 /** Draws one stem's waveform: bars, the played part bright, with the playhead. */
 
-const BAR = 3;
+const BAR = 2;
 const GAP = 1;
-const DIM = 0.42;
+const DIM = 0.62;
 
 /**
  * Draws peaks, the lowest and highest sample of equal stretches in turn, over the whole canvas.
@@ -32,7 +32,7 @@ export function drawWaveform(
     const share = bar / bars;
     const tall = share < available ? Math.min(1, loudest(peaks, bar, bars) * scale) : 0;
     const size = Math.max(2, tall * (height - 4));
-    context.globalAlpha = share < played ? 1 : share < available ? DIM : DIM / 2;
+    context.globalAlpha = share < played ? 1 : share < available ? DIM : DIM / 3;
     context.fillRect(bar * (BAR + GAP), (height - size) / 2, BAR, size);
   }
   context.globalAlpha = 1;

@@ -14,6 +14,9 @@ import type { Network } from "../signal/windows";
 import { type Backend, fastest } from "./backend";
 
 const SIGNATURE = "serving_default";
+// LiteRT.js 2.5.3 does not run quantized models on WebGPU: it lacks some of their operators there.
+const GPU_PRECISIONS = ["float32", "float16"];
+
 // What more threads than a phone has fast cores gain is lost to the slow ones.
 const MAX_THREADS = 4;
 
@@ -51,7 +54,7 @@ async function loadRuntime(wasm: string): Promise<void> {
   Object.assign(self, {
     Module: { locateFile: (name: string) => wasm + name, mainScriptUrlOrBlob: script },
   });
-  await loadLiteRt(script, { threads: threaded });
+  await loadLiteRt(wasm, { threads: threaded });
   runtimeFiles = [script, script.replace(/js$/, "wasm")];
   threads = threaded ? cores : 1;
 }
@@ -62,7 +65,7 @@ export async function load(model: Model, wasm: string): Promise<Engine> {
   const { contract } = model;
   const wasmBackend: Backend = { kind: threads > 1 ? "threads" : "plain", threads };
   const onWasm = engine(contract, await compile(model, "wasm"), wasmBackend);
-  const onGpu = getWebGpuDevice() ? await gpu(model) : null;
+  const onGpu = getWebGpuDevice() && GPU_PRECISIONS.includes(contract.precision) ? await gpu(model) : null;
   if (!onGpu) return tried(onWasm, contract);
   const { chosen, other } = await fastest(onWasm, onGpu, contract);
   other.close();
