@@ -42,11 +42,11 @@ class Handler(BaseHTTPRequestHandler):
     timeout = _TIMEOUT_SECONDS
     server: Server
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         """Sends a file."""
         self._answer(with_body=True)
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         """Sends a file's headers."""
         self._answer(with_body=False)
 
@@ -171,8 +171,8 @@ def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         names = f"{certificate}" if key is None else f"{certificate} and {key}"
         raise UsageError(
-            f"cannot use the certificate in {names} ({error}): give PEM files that belong together, "
-            "the key without a password"
+            f"cannot use the certificate in {names} ({error}): give PEM files that belong "
+            "together, the key without a password"
         ) from error
     return context
 
@@ -182,8 +182,8 @@ def _why(host: str, port: int, error: OSError) -> str:
         return f"port {port} on {host} is taken: give another one with --port, or 0 for a free one"
     if error.errno == errno.EACCES:
         return f"port {port} is not allowed to this user: give one from 1024 on with --port"
-    reason = error.strerror or str(error)
-    return f"cannot serve on {printable(host)}, port {port} ({reason}): give an address of this machine"
+    told = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error})"
+    return f"{told}: give an address of this machine"
 
 
 def _accepts_gzip(accepted: str) -> bool:

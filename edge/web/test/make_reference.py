@@ -2,7 +2,8 @@
 
     PYTHONPATH=edge python edge/web/test/make_reference.py
 
-Signals and the network's answers follow from formulas that transform.test.ts has, too; the file holds the stems.
+Signals and the network's answers follow from formulas, which transform.test.ts has, too; the file
+holds the stems.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from mmdense_edge.channels import groups
 from mmdense_edge.contract import Transform
 from mmdense_edge.pipeline import Pipeline
@@ -51,7 +53,7 @@ def signal(num_samples: int, channels: int) -> np.ndarray:
 class Network:
     """Answers by a formula of the position, in place of a trained network."""
 
-    def __init__(self, contract: Any) -> None:  # noqa: D107
+    def __init__(self, contract: Any) -> None:
         self.contract = contract
 
     def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
