@@ -10,6 +10,8 @@ import * as use from "./harness";
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
 // A model of 4 kB with windows of a fifth of a second: what the page does, without the waiting.
 const SMALL_MODEL = fileURLToPath(new URL("../../../docs/apps/model.tflite", import.meta.url));
+// Of the runner's test models one that LiteRT.js runs on WebGPU as a whole.
+const GPU_MODEL = fileURLToPath(new URL("../../../tests/edge/data/magnitudes.tflite", import.meta.url));
 
 let browser: Browser;
 let served: use.Served;
@@ -154,7 +156,6 @@ test("what cannot be separated is refused in plain words, and the page goes on",
   await page.waitForFunction(() => /^This is 2:00:00 long; the memory of this device is enough for \d+:\d+/.test(document.getElementById("error")!.textContent!));
   await use.choose(page, file("broken.tflite", readFileSync(SMALL_MODEL).subarray(0, 3000)));
   await page.waitForFunction(() => /carries no contract/.test(document.getElementById("error")!.textContent!));
-  await page.selectOption("#model", { index: 0 });
   await use.started(page);
   await use.choose(page, song);
   await use.separated(page);
@@ -233,6 +234,25 @@ test("without relaxed SIMD it takes the build for that", async () => {
   await use.choose(page, song);
   await use.separated(page);
   await context.close();
+});
+
+test("WebGPU is tried with a float model, answers alike, and the faster of the two is taken", async () => {
+  // A GPU in software: that it is right can be seen, not how fast a real one is.
+  const gpu = await use.launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader", "--enable-features=Vulkan");
+  const context = await gpu.newContext();
+  context.setDefaultTimeout(use.PATIENCE_MS);
+  const page = await context.newPage();
+  await page.goto(served.url);
+  await use.started(page);
+  const measured = page.waitForEvent("console", (message) => message.text().startsWith("a window takes"));
+  await use.choose(page, GPU_MODEL);
+  const [, wasm, webgpu, apart] = /takes (\d+) ms on WebAssembly, (\d+) ms on WebGPU; the answers are (\S+) apart/.exec((await measured).text())!;
+  expect(Number(apart)).toBeLessThan(1e-4);
+  await page.waitForFunction(() => document.querySelector<HTMLSelectElement>("#model")!.selectedOptions[0]!.text.includes("from your file"));
+  if (wasm !== webgpu) expect(await use.started(page)).toMatch(Number(webgpu) < Number(wasm) ? /^WebGPU/ : /^WebAssembly/);
+  await use.choose(page, song);
+  await use.separated(page);
+  await gpu.close();
 });
 
 test.each(["dark", "light"] as const)("axe finds nothing against it, %s, and nothing is wider than a phone", async (colorScheme) => {

@@ -25,6 +25,15 @@ function summary(track: Track, seconds: number): string {
   return `${clock(track.seconds)} separated in ${seconds.toFixed(1)} s, real-time factor ${factor}.${clipped}`;
 }
 
+/** Keeps the screen on: a phone stops the pages behind a dark one. */
+async function keepAwake(): Promise<WakeLockSentinel | undefined> {
+  try {
+    return await navigator.wakeLock?.request("screen");
+  } catch {
+    return undefined; // refused, as at a low battery
+  }
+}
+
 type State = "idle" | "recording" | "working" | "ready";
 
 export class App {
@@ -32,6 +41,8 @@ export class App {
   private readonly progress = new Progress();
   private models: ModelEntry[] = [];
   private engine: Promise<Loaded>;
+  /** The value of the model's field that stands for the engine. */
+  private chosen = "";
   private mixer: MixerView | null = null;
   private recording: Recording | null = null;
   private file: { blob: Blob; name: string } | null = null;
@@ -51,6 +62,7 @@ export class App {
     select.replaceChildren(
       ...this.models.map((entry) => new Option(`${entry.title}, ${megabytes(entry.bytes)}`, entry.name, entry.isDefault, entry.isDefault)),
     );
+    this.chosen = select.value;
     return this.loadEntry(this.models.find((entry) => entry.isDefault) ?? this.models[0]!);
   }
 
@@ -115,6 +127,8 @@ export class App {
       dragging(false);
       const dropped = event.dataTransfer?.files[0];
       if (dropped) this.open(dropped, dropped.name);
+      const others = (event.dataTransfer?.files.length ?? 1) - 1;
+      if (others > 0) this.note(`One song at a time: ${dropped!.name} is taken, ${others} more left alone.`);
     });
   }
 
@@ -128,12 +142,22 @@ export class App {
     this.clearError();
     this.tell("Loading the model");
     this.client.cancel();
-    const before = this.work;
-    this.engine = before.then(load);
-    this.engine.then(
-      () => (byId("again").hidden = !this.file),
-      (error) => this.showError(error),
+    const [before, previous] = [this.work, this.engine];
+    this.engine = before.then(load).then(
+      (loaded) => {
+        this.chosen = byId<HTMLSelectElement>("model").value;
+        byId("again").hidden = !this.file;
+        return loaded;
+      },
+      async (error) => {
+        this.showError(error);
+        byId<HTMLSelectElement>("model").value = this.chosen;
+        const loaded = await previous;
+        this.tell(backendName(loaded));
+        return loaded;
+      },
     );
+    this.engine.catch(() => this.tell("No engine"));
   }
 
   private async openModel(blob: Blob): Promise<Loaded> {
@@ -148,18 +172,19 @@ export class App {
       this.swapEngine(() => this.openModel(blob));
       return;
     }
+    this.clearError();
     this.client.cancel();
     this.work = this.work.then(() => this.separate(blob, name));
   }
 
   private async separate(blob: Blob, fileName: string): Promise<void> {
-    this.clearError();
     this.closeMixer();
     this.file = { blob, name: fileName };
     byId("again").hidden = true;
     const name = songName(fileName);
     this.setState("working");
     this.progress.show(`Reading ${name}`);
+    const awake = await keepAwake();
     try {
       await this.run(blob, name);
       this.setState("ready");
@@ -170,6 +195,7 @@ export class App {
       this.setState("idle");
     } finally {
       this.progress.hide();
+      void awake?.release();
     }
   }
 

@@ -31,7 +31,7 @@ export async function decode(file: Blob, sampleRate: number): Promise<Audio> {
   if (!file.size) throw new PlainError("The file is empty. Choose a file with music.");
   const limit = longestSeconds(sampleRate);
   checkLength(await duration(file), limit);
-  const context = new OfflineAudioContext(1, 1, sampleRate);
+  const context = contextOf(sampleRate);
   let buffer: AudioBuffer;
   try {
     buffer = await context.decodeAudioData(await file.arrayBuffer());
@@ -41,6 +41,14 @@ export async function decode(file: Blob, sampleRate: number): Promise<Audio> {
   checkLength(buffer.duration, limit);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, at) => buffer.getChannelData(at));
   return { channels, numSamples: buffer.length };
+}
+
+function contextOf(sampleRate: number): OfflineAudioContext {
+  try {
+    return new OfflineAudioContext(1, 1, sampleRate);
+  } catch {
+    throw new PlainError(`This browser does not work at the model's ${sampleRate} Hz: take another model.`);
+  }
 }
 
 function checkLength(seconds: number, limit: number): void {

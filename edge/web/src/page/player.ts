@@ -80,6 +80,9 @@ export class Player {
   }
 
   private open(): AudioContext {
+    // On an iPhone the switch for the ringer would silence the page, too.
+    const { audioSession } = navigator as { audioSession?: { type: string } };
+    if (audioSession) audioSession.type = "playback";
     const context = new AudioContext({ sampleRate: this.track.sampleRate, latencyHint: "playback" });
     this.gainNodes = this.gains.map((gain) => {
       const node = new GainNode(context, { gain });

@@ -19,9 +19,9 @@ function post(message: FromWorker): void {
 async function onLoad(request: LoadRequest): Promise<void> {
   const model = loadModel(request.model);
   const { contract } = model;
+  const engine = await load(model, request.wasm);
   ready?.engine.close();
-  ready = null;
-  ready = { contract, engine: await load(model, request.wasm) };
+  ready = { contract, engine };
   const { name, licence, precision, sources, sampleRate } = contract;
   post({
     kind: "loaded",
