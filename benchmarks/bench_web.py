@@ -98,9 +98,8 @@ def memory(url: str, model: str, seconds: float) -> None:
         sf.write(song, np.resize(audio, (samples, audio.shape[1])), rate)
         result = on_page(url, song, model)
     print(f"{model}, {seconds:.0f} s of stereo: {result['seconds']:.0f} s ({result['backend']})")
-    print(
-        f"peak of the page's process: {result['peak_mb']} MB; before the song {result['idle_mb']} MB"
-    )
+    peak, idle = result["peak_mb"], result["idle_mb"]
+    print(f"peak of the page's process: {peak} MB; before the song {idle} MB")
 
 
 def main() -> None:

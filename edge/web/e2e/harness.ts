@@ -9,7 +9,7 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, type Pag
 export const WEB = fileURLToPath(new URL("..", import.meta.url));
 export const SONG = fileURLToPath(new URL("../../example/mixture.flac", import.meta.url));
 export const FOLDER = mkdtempSync(join(tmpdir(), "mmdense-web-"));
-const PYTHON = process.env["MMDENSE_PYTHON"] ?? "python3";
+export const PYTHON = process.env["MMDENSE_PYTHON"] ?? "python3";
 const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 
 /** How long to wait for the page: long enough for a machine that is busy with other things. */

@@ -55,7 +55,7 @@ test("the default model at 1280x800: dropped, separated, saved, nothing asked of
   const zip = await use.download(page, () => page.getByText("Save all (ZIP)").click());
   expect(zip.name).toBe("mixture.zip");
   writeFileSync(join(use.FOLDER, "stems.zip"), zip.data);
-  const listing = execFileSync("python3", ["-m", "zipfile", "-t", join(use.FOLDER, "stems.zip")], { encoding: "utf8" });
+  const listing = execFileSync(use.PYTHON, ["-m", "zipfile", "-t", join(use.FOLDER, "stems.zip")], { encoding: "utf8" });
   expect(listing).toMatch(/Done testing/);
 
   await page.locator("canvas").first().click({ position: { x: 150, y: 20 } });

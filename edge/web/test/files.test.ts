@@ -12,6 +12,7 @@ import { fromPcm, toPcm, wavHeader } from "../src/wav";
 import { Peaks, Stem } from "../src/worker/stem";
 import { zip } from "../src/zip";
 
+const PYTHON = process.env["MMDENSE_PYTHON"] ?? "python3";
 const text = (letters: string) => new TextEncoder().encode(letters);
 const bytes = async (blob: Blob) => new Uint8Array(await blob.arrayBuffer());
 const memory = { keep: async (data: Uint8Array<ArrayBuffer>) => new Blob([data]), clear: async () => {} };
@@ -50,7 +51,7 @@ test("a ZIP file is whole for Python's zipfile, names and contents", async () =>
     const script =
       "import sys, json, zipfile; z = zipfile.ZipFile(sys.argv[1]); assert z.testzip() is None; " +
       "print(json.dumps([[i.filename, z.read(i).decode(), list(i.date_time)] for i in z.infolist()]))";
-    expect(JSON.parse(execFileSync("python3", ["-c", script, path], { encoding: "utf8" }))).toEqual([
+    expect(JSON.parse(execFileSync(PYTHON, ["-c", script, path], { encoding: "utf8" }))).toEqual([
       ["Söng/bass.wav", "abc", [2026, 11, 25, 12, 30, 14]],
       ["Söng/empty.wav", "", [2026, 11, 25, 12, 30, 14]],
     ]);

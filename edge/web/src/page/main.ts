@@ -1,4 +1,6 @@
 import "./style.css";
+import "./source.css";
+import "./mixer.css";
 import { App } from "./app";
 import { register } from "./offline";
 
