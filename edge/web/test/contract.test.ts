@@ -25,6 +25,7 @@ interface Archive {
   entries?: number;
   offset?: number;
   size?: number;
+  packed?: number;
   content?: Uint8Array;
 }
 
@@ -37,7 +38,7 @@ function pack(text: Uint8Array | string, options: Archive = {}): Uint8Array {
   const size = options.size ?? body.length;
   const local = record(30, [[0, 0x04034b50, 4], [6, options.flags ?? 0, 2], [8, options.method ?? 0, 2], [14, crc, 4], [18, size, 4], [22, size, 4], [26, name.length, 2]]);
   const directory = content.length + local.length + name.length + body.length;
-  const entry = record(46, [[0, 0x02014b50, 4], [8, options.flags ?? 0, 2], [10, options.method ?? 0, 2], [16, crc, 4], [20, size, 4], [24, size, 4], [28, name.length, 2], [42, options.offset ?? content.length, 4]]);
+  const entry = record(46, [[0, 0x02014b50, 4], [8, options.flags ?? 0, 2], [10, options.method ?? 0, 2], [16, crc, 4], [20, options.packed ?? size, 4], [24, size, 4], [28, name.length, 2], [42, options.offset ?? content.length, 4]]);
   const entries = options.entries ?? 1;
   const end = record(22, [[0, 0x06054b50, 4], [8, entries, 2], [10, entries, 2], [12, entry.length + name.length, 4], [16, directory, 4]]);
   return Uint8Array.from(Buffer.concat([content, local, name, body, entry, name, end]));
@@ -94,6 +95,7 @@ test.each<[string, Uint8Array, RegExp]>([
   ["another member", pack(TEXT, { name: "contract.txt" }), /must hold contract.json, found 'contract.txt'/],
   ["two members", pack(TEXT, { entries: 2 }), /exactly one file, contract.json; it lists 2/],
   ["compressed", pack(TEXT, { method: 8 }), /must be stored/],
+  ["two sizes", pack(TEXT, { packed: 5 }), /must be stored/],
   ["encrypted", pack(TEXT, { flags: 1 }), /must be stored/],
   ["an offset beyond the end", pack(TEXT, { offset: 2 ** 32 - 1 }), /no file header/],
   ["an offset into the model", pack(TEXT, { offset: 8 }), /no file header/],

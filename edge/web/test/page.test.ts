@@ -86,6 +86,14 @@ test("WebGPU is taken where it is faster and answers alike", async () => {
   ).toBe("plain");
 });
 
+test("a backend that is slower by far is not run twice", async () => {
+  const time = { now: 0 };
+  vi.spyOn(console, "info").mockReturnValue();
+  const [wasm, gpu] = [engineOf("plain", 10, time), engineOf("webgpu", 1000, time)];
+  await fastest(wasm, gpu, CONTRACT, () => time.now);
+  expect(time.now).toBe(2 * 10 + 1000);
+});
+
 interface Started {
   at: number;
   first: number;
@@ -148,6 +156,7 @@ beforeEach(() => {
   [started, stopped] = [[], 0];
   vi.useFakeTimers();
   vi.stubGlobal("window", globalThis);
+  vi.stubGlobal("navigator", { audioSession: { type: "auto" } });
   vi.stubGlobal("AudioContext", FakeContext);
   vi.stubGlobal("GainNode", FakeGain);
   vi.stubGlobal("AudioBufferSourceNode", FakeSource);
@@ -238,5 +247,24 @@ test("a soloed stem is heard at once", async () => {
   await player.play();
   await pass(0.2);
   player.setGains([0, 1]);
+  expect((navigator as { audioSession?: { type: string } }).audioSession!.type).toBe("playback");
   expect(started[0]!.gain.gain.value).toBe(0);
+});
+
+test("samples that were read for a place that was left are not played", async () => {
+  const track = trackOf(20_000);
+  const { read } = track;
+  let release = () => {};
+  track.read = async (start, most) => {
+    if (start === 0) await new Promise<void>((resolve) => (release = resolve));
+    return read(start, most);
+  };
+  const player = new Player(track, [1, 1], () => {});
+  await player.play();
+  player.seek(7777);
+  await pass(0.2);
+  release();
+  await pass(0.4);
+  expect(started.map(({ first }) => first)).not.toContain(0);
+  expect(isGapless(started.filter((_, at) => at % 2 === 0))).toBe(true);
 });

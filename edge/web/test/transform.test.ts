@@ -51,7 +51,9 @@ function networkOf({ bins, channels, output }: Contract): Network {
     const answer = (source: number) =>
       magnitude.map((value, at) => {
         const [frame, bin] = [Math.floor(at / bins / channels), Math.floor(at / channels) % bins];
-        const share = ((7 * frame + 3 * bin + 5 * (at % channels) + source) % 11) / 8;
+        const row = bins * channels;
+        const around = (magnitude[at - row] ?? 0) + (magnitude[at + row] ?? 0);
+        const share = ((((7 * frame + 3 * bin + 5 * (at % channels) + source) % 11) / 8) * (around + 1)) / (around + 2);
         return output === "mask" ? share : share * value;
       });
     return new Map(SOURCES.map((source, index) => [source, answer(index)]));

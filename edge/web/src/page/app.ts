@@ -41,6 +41,8 @@ export class App {
   private readonly progress = new Progress();
   private models: ModelEntry[] = [];
   private engine: Promise<Loaded>;
+  /** What the engine has loaded; null while it loads. */
+  private current: Loaded | null = null;
   /** The value of the model's field that stands for the engine. */
   private chosen = "";
   private mixer: MixerView | null = null;
@@ -70,7 +72,7 @@ export class App {
     const data = await fetchModel(entry, (share) => this.tell(`Loading the model, ${Math.round(share * 100)}%`));
     const loaded = await this.loadData(data);
     void keepOffline([entry.url, ...loaded.files]).then((kept) => {
-      if (kept) this.tell(`${backendName(loaded)} · works offline`);
+      if (kept && this.current === loaded) this.tell(`${backendName(loaded)} · works offline`);
     });
     return loaded;
   }
@@ -81,6 +83,7 @@ export class App {
     this.tell("Starting the engine");
     try {
       const loaded = await this.client.load(data, WASM);
+      this.current = loaded;
       this.tell(backendName(loaded));
       byId("model-licence").textContent = `Model: ${loaded.name}, ${loaded.licence}`;
       return loaded;
@@ -140,6 +143,7 @@ export class App {
 
   private swapEngine(load: () => Promise<Loaded>): void {
     this.clearError();
+    this.current = null;
     this.tell("Loading the model");
     this.client.cancel();
     const [before, previous] = [this.work, this.engine];
