@@ -2,7 +2,8 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 check-install lint types check env env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 test-web web check-install lint types check env \
+	env-demo env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -19,6 +20,19 @@ test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with Tensor
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	.venv-demo/bin/python edge/arm64/run.py
+
+web: edge/web/node_modules/ready  ## builds the browser page into the runner's package; commit the result
+	cd edge/web && npm run build
+
+test-web: env-demo edge/web/node_modules/ready  ## the page: is the committed build current, unit tests, Chromium
+	edge/web/needs.sh chromium
+	cd edge/web && npm run check && npm test && npm run e2e
+test-web: export MMDENSE_PYTHON = $(CURDIR)/.venv-demo/bin/python
+
+edge/web/node_modules/ready: edge/web/package-lock.json
+	edge/web/needs.sh node
+	cd edge/web && npm ci
+	touch $@
 
 check-install:  ## what pip brings with the runner: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py
@@ -41,7 +55,8 @@ env: .venv/ready
 	touch $@
 
 env-demo: .venv-demo/ready
-.venv-demo/ready: edge/pyproject.toml $(wildcard edge/mmdense_edge/*.py edge/mmdense_edge/models/*)
+.venv-demo/ready: edge/pyproject.toml $(wildcard edge/mmdense_edge/*.py edge/mmdense_edge/models/* \
+		edge/mmdense_edge/web/* edge/mmdense_edge/web/*/*)
 	$(PYTHON) -m venv .venv-demo
 	rm -rf edge/build
 	.venv-demo/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps ./edge
@@ -58,4 +73,5 @@ env-tfio: .venv-tfio/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-tfio $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info
+	rm -rf .venv .venv-demo .venv-tfio $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info \
+		edge/web/node_modules edge/web/dist edge/web/screenshots

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mmdense_edge import __version__, bench_cli, live_cli, separate_cli
+from mmdense_edge import __version__, bench_cli, live_cli, separate_cli, serve_cli
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     info.add_argument("model", metavar="FILE", help="a model file, or a bundled model's name")
     live_cli.add_parser(commands, _EPILOG)
     bench_cli.add_parser(commands, _EPILOG)
+    serve_cli.add_parser(commands, _EPILOG)
     return top
 
 

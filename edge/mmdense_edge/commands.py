@@ -93,3 +93,10 @@ def bench(arguments: argparse.Namespace) -> int:
     from mmdense_edge import bench_command
 
     return bench_command.run(arguments)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serves the page that separates in the browser; see `mmdense serve --help`."""
+    from mmdense_edge import serve_command
+
+    return serve_command.run(arguments)

@@ -98,10 +98,26 @@ def test_the_distribution_is_small():
         path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     ]
     models = [path for path in kept if path.parent.name == "models"]
-    assert {path.suffix for path in kept if path not in models} == {".py", ".typed"}
+    page = [path for path in kept if PACKAGE / "web" in path.parents]
+    code = [path for path in kept if path not in models and path not in page]
+    assert {path.suffix for path in code} == {".py", ".typed"}
     assert {path.suffix for path in models} <= {".tflite", ".md", ""}
-    assert sum(path.stat().st_size for path in kept if path not in models) < 500_000
+    assert sum(path.stat().st_size for path in code) < 500_000
     assert sum(path.stat().st_size for path in models) < 6_000_000
+    # The page: three builds of its runtime, compressed.
+    assert sum(path.stat().st_size for path in page) < 9_500_000
+    assert max(path.stat().st_size for path in page) < 3_000_000
+
+
+def test_the_page_is_part_of_the_distribution():
+    settings = tomllib.loads((EDGE / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    packed = {
+        path
+        for pattern in settings["package-data"]["mmdense_edge"]
+        for path in PACKAGE.glob(pattern)
+    }
+    assert {path for path in (PACKAGE / "web").rglob("*") if path.is_file()} <= packed
+    assert "mmdense_edge/web/licences.txt" in PROJECT["license-files"]
 
 
 def loaded_by(code: str) -> set[str]:

@@ -1,0 +1,121 @@
+"""Speed and memory of the page in the browser, beside the runner on the same machine.
+
+    python -m benchmarks.bench_web --rounds 3
+    python -m benchmarks.bench_web --memory 600
+
+Each round runs, in turns, the runner and the page in a fresh Chromium, with two threads (or as many
+as the page takes) and with one, on the same song and model. Neither figure counts decoding and
+start. `--memory SECONDS` separates a song of that length once and prints the page's peak memory.
+Needs `make web` to have been run once (npm packages), Chromium and `pip install ./edge`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+from mmdense_edge import Separator, bundled
+
+ROOT = Path(__file__).parents[1]
+WEB = ROOT / "edge" / "web"
+SONG = ROOT / "edge" / "example" / "mixture.flac"
+# A name that Chromium does not take for a secure context: it gives such a page no threads.
+PLAIN_HOST = "page.test"
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Serves the page; yields its address."""
+    command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split(" at ")[1].split(" ")[0]
+        finally:
+            process.terminate()
+
+
+def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
+    """Separates a song on the page; see edge/web/bench/page.mjs for what it returns."""
+    done = subprocess.run(
+        ["node", "bench/page.mjs", url, str(song), model],
+        cwd=WEB, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def on_runner(song: Path, model: str, threads: int) -> float:
+    """Returns the seconds that the runner takes, its model loaded before."""
+    audio, rate = sf.read(song, dtype="float32", always_2d=True)
+    separator = Separator(model, threads)
+    start = time.perf_counter()
+    separator.separate(audio, rate)
+    return time.perf_counter() - start
+
+
+def compare(url: str, models: list[str], rounds: int) -> None:
+    """Prints the real-time factors as a table: medians of interleaved rounds."""
+    length = sf.info(SONG).duration
+    plain = url.replace("127.0.0.1", PLAIN_HOST)
+    print("| model | threads | page | its backend | runner | page / runner |")
+    print("|---|--:|--:|---|--:|--:|")
+    for model in models:
+        factors: dict[tuple[str, int], list[float]] = {}
+        backends = {}
+        for _ in range(rounds):
+            for threads, address in ((2, url), (1, plain)):
+                result = on_page(address, SONG, model)
+                backends[threads] = result["backend"]
+                factors.setdefault(("page", threads), []).append(result["seconds"] / length)
+                seconds = on_runner(SONG, model, threads)
+                factors.setdefault(("runner", threads), []).append(seconds / length)
+        for threads, backend in backends.items():
+            page, runner = (
+                statistics.median(factors[where, threads]) for where in ("page", "runner")
+            )
+            figures = f"{page:.3f} | {backend} | {runner:.3f} | {page / runner:.1f}"
+            print(f"| {model} | {threads} | {figures} |", flush=True)
+
+
+def memory(url: str, model: str, seconds: float) -> None:
+    """Prints the peak memory of the page over a song of some length."""
+    audio, rate = sf.read(SONG, dtype="int16", always_2d=True)
+    samples = round(seconds * rate)
+    with tempfile.TemporaryDirectory() as folder:
+        song = Path(folder, "song.flac")
+        sf.write(song, np.resize(audio, (samples, audio.shape[1])), rate)
+        result = on_page(url, song, model)
+    print(f"{model}, {seconds:.0f} s of stereo: {result['seconds']:.0f} s ({result['backend']})")
+    peak, idle = result["peak_mb"], result["idle_mb"]
+    print(f"peak of the page's process: {peak} MB; before the song {idle} MB")
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, help="of each measurement")
+    parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
+    parser.add_argument("--memory", type=float, metavar="SECONDS", help="only the peak memory")
+    arguments = parser.parse_args()
+    models = arguments.models.split(",") if arguments.models else bundled.names()
+    with server() as url:
+        if arguments.memory:
+            memory(url, arguments.models or str(bundled.default()), arguments.memory)
+        else:
+            compare(url, models, arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+/** What the page and its worker say to each other. */
+import type { Backend } from "./worker/backend";
+
+export interface LoadRequest {
+  kind: "load";
+  /** The model file, whole. */
+  model: Uint8Array;
+  /** URL of the folder with LiteRT's files. */
+  wasm: string;
+}
+
+export interface SeparateRequest {
+  kind: "separate";
+  job: number;
+  channels: number;
+  numSamples: number;
+}
+
+/** The answer to a `need`: the samples asked for, one array per channel. */
+export interface Samples {
+  kind: "samples";
+  job: number;
+  data: Float32Array[];
+}
+
+export interface CancelRequest {
+  kind: "cancel";
+  job: number;
+}
+
+export type ToWorker = LoadRequest | SeparateRequest | Samples | CancelRequest;
+
+/** What the page needs to know of a loaded model. */
+export interface Loaded {
+  kind: "loaded";
+  backend: Backend;
+  /** URLs of the runtime's files in use. */
+  files: string[];
+  name: string;
+  licence: string;
+  precision: string;
+  sources: string[];
+  sampleRate: number;
+}
+
+/** Asks for samples `start` to `start + length` of channels of the reflected signal. */
+export interface Need {
+  kind: "need";
+  job: number;
+  channels: number[];
+  start: number;
+  length: number;
+  pad: number;
+}
+
+/** The next samples of each stem, as 16-bit PCM. */
+export interface Segment {
+  kind: "segment";
+  job: number;
+  numSamples: number;
+  stems: StemSegment[];
+}
+
+export interface StemSegment {
+  source: string;
+  /** Interleaved 16-bit samples, little-endian. */
+  pcm: Blob;
+  /** Lowest and highest sample of each 1024 samples, -1 to 1. */
+  peaks: Float32Array;
+  clipped: number;
+}
+
+export interface Done {
+  kind: "done";
+  job: number;
+  /** CRC-32 of each stem's samples, for the ZIP file. */
+  crcs: Record<string, number>;
+  seconds: number;
+}
+
+export interface Failed {
+  kind: "failed";
+  job: number | null;
+  cancelled: boolean;
+  message: string;
+}
+
+export type FromWorker = Loaded | Need | Segment | Done | Failed;

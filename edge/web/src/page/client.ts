@@ -1,0 +1,89 @@
+/** The page's side of the worker: one model, one song at a time. */
+import { Cancelled, PlainError } from "../errors";
+import type { Done, FromWorker, Loaded, Segment, ToWorker } from "../messages";
+import { padded } from "../signal/transform";
+
+/** Decoded audio: one array per channel, all of one length. */
+export interface Audio {
+  channels: Float32Array[];
+  numSamples: number;
+}
+
+interface Job {
+  id: number;
+  audio: Audio;
+  onSegment(segment: Segment): void;
+  resolve(done: Done): void;
+  reject(error: Error): void;
+}
+
+export class Client {
+  private readonly worker: Worker;
+  private loading: { resolve(loaded: Loaded): void; reject(error: Error): void } | null = null;
+  private job: Job | null = null;
+  private jobs = 0;
+
+  constructor() {
+    this.worker = new Worker(new URL("../worker/worker.ts", import.meta.url), { name: "separation" });
+    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.receive(data);
+    this.worker.onerror = (event) => this.fail(new PlainError(event.message || "The page's worker did not start."));
+  }
+
+  /** Loads a model file and makes the network ready. */
+  load(model: Uint8Array<ArrayBuffer>, wasm: string): Promise<Loaded> {
+    return new Promise((resolve, reject) => {
+      this.loading = { resolve, reject };
+      this.send({ kind: "load", model, wasm }, [model.buffer]);
+    });
+  }
+
+  /** Separates a song; `onSegment` is given each piece of the stems. */
+  separate(audio: Audio, onSegment: (segment: Segment) => void): Promise<Done> {
+    const id = ++this.jobs;
+    return new Promise((resolve, reject) => {
+      this.job = { id, audio, onSegment, resolve, reject };
+      const { channels, numSamples } = audio;
+      this.send({ kind: "separate", job: id, channels: channels.length, numSamples });
+    });
+  }
+
+  /** Ends the song in work, after the window that is being computed. */
+  cancel(): void {
+    if (!this.job) return;
+    this.send({ kind: "cancel", job: this.job.id });
+  }
+
+  private send(message: ToWorker, transfer: Transferable[] = []): void {
+    this.worker.postMessage(message, transfer);
+  }
+
+  private receive(message: FromWorker): void {
+    if (message.kind === "loaded") {
+      this.loading?.resolve(message);
+      this.loading = null;
+      return;
+    }
+    if (message.kind === "failed") {
+      this.fail(message.cancelled ? new Cancelled(message.message) : new PlainError(message.message));
+      return;
+    }
+    const { job } = this;
+    if (!job || message.job !== job.id) return;
+    if (message.kind === "segment") job.onSegment(message);
+    if (message.kind === "need") {
+      const { start, length, pad } = message;
+      const data = message.channels.map((channel) => padded(job.audio.channels[channel]!, start, length, pad));
+      this.send({ kind: "samples", job: job.id, data }, data.map((samples) => samples.buffer));
+    }
+    if (message.kind === "done") {
+      this.job = null;
+      job.resolve(message);
+    }
+  }
+
+  private fail(error: Error): void {
+    const waiting = this.job ?? this.loading;
+    this.job = this.loading = null;
+    waiting?.reject(error);
+  }
+}

@@ -1,0 +1,161 @@
+/** Runs a model's network on LiteRT.js, on the fastest backend that this browser has. */
+import {
+  type CompiledModel,
+  type SignatureRunner,
+  Tensor,
+  getWebGpuDevice,
+  loadAndCompile,
+  loadLiteRt,
+  supportsFeature,
+} from "@litertjs/core";
+import { ModelError, PlainError } from "../errors";
+import type { Contract, Model } from "../model/contract";
+import type { Network } from "../signal/windows";
+import { type Backend, fastest } from "./backend";
+
+const SIGNATURE = "serving_default";
+// LiteRT.js 2.5.3 does not run quantized models on WebGPU: it lacks some of their operators there.
+const GPU_PRECISIONS = ["float32", "float16"];
+
+// What more threads than a phone has fast cores gain is lost to the slow ones.
+const MAX_THREADS = 4;
+
+// The smallest module with a 128-bit instruction.
+const SIMD_MODULE = Uint8Array.from(
+  [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11],
+);
+
+/** A model, compiled and tried once. */
+export interface Engine {
+  backend: Backend;
+  network: Network;
+  close(): void;
+}
+
+let threads = 0;
+
+/** The runtime's files that were loaded. */
+export let runtimeFiles: string[] = [];
+
+/** Loads LiteRT.js, once; `wasm` is the folder of its files. */
+async function loadRuntime(wasm: string): Promise<void> {
+  if (threads) return;
+  if (!WebAssembly.validate(SIMD_MODULE)) {
+    throw new PlainError(
+      "This browser is too old: it lacks WebAssembly SIMD. Chrome 91, Firefox 89, Safari 16.4 and later have it.",
+    );
+  }
+  const cores = Math.min(MAX_THREADS, navigator.hardwareConcurrency || 1);
+  const relaxed = await supportsFeature("relaxedSimd");
+  const threaded = cores > 1 && relaxed && self.crossOriginIsolated && (await supportsFeature("threads"));
+  const kind = threaded ? "threaded_internal" : relaxed ? "internal" : "compat_internal";
+  const script = `${wasm}litert_wasm_${kind}.js`;
+  // The runtime finds its files, and the script of its threads, by this global.
+  Object.assign(self, {
+    Module: { locateFile: (name: string) => wasm + name, mainScriptUrlOrBlob: script },
+  });
+  await loadLiteRt(wasm, { threads: threaded });
+  runtimeFiles = [script, script.replace(/js$/, "wasm")];
+  threads = threaded ? cores : 1;
+}
+
+/** Compiles a model on the backends that there are and takes the fastest. */
+export async function load(model: Model, wasm: string): Promise<Engine> {
+  await loadRuntime(wasm);
+  const { contract } = model;
+  const wasmBackend: Backend = { kind: threads > 1 ? "threads" : "plain", threads };
+  const onWasm = engine(contract, await compile(model, "wasm"), wasmBackend);
+  const onGpu = getWebGpuDevice() && GPU_PRECISIONS.includes(contract.precision) ? await gpu(model) : null;
+  if (!onGpu) return tried(onWasm, contract);
+  const { chosen, other } = await fastest(onWasm, onGpu, contract);
+  other.close();
+  return chosen;
+}
+
+function engine(contract: Contract, compiled: CompiledModel, backend: Backend): Engine {
+  return { backend, network: network(contract, compiled), close: () => compiled.delete() };
+}
+
+async function tried(found: Engine, { frames, bins, channels }: Contract): Promise<Engine> {
+  await found.network(new Float32Array(frames * bins * channels));
+  return found;
+}
+
+async function compile(model: Model, accelerator: "wasm" | "webgpu"): Promise<CompiledModel> {
+  try {
+    return await loadAndCompile(model.content, {
+      accelerator,
+      cpuOptions: { numThreads: threads },
+      gpuOptions: { precision: "fp32" },
+    });
+  } catch (error) {
+    throw new ModelError(`the runtime cannot load the model ${model.contract.name}: ${told(error)}`);
+  }
+}
+
+async function gpu(model: Model): Promise<Engine | null> {
+  try {
+    const compiled = await compile(model, "webgpu");
+    if (compiled.options.accelerator === "webgpu" && compiled.isFullyAccelerated) {
+      return engine(model.contract, compiled, { kind: "webgpu", threads: 1 });
+    }
+    compiled.delete();
+  } catch (error) {
+    console.warn(`WebGPU is not used: ${told(error)}`);
+  }
+  return null;
+}
+
+function told(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function network(contract: Contract, compiled: CompiledModel): Network {
+  const runner = compiled.signatures[SIGNATURE];
+  if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
+  checkTensors(contract, runner);
+  const shape = [1, contract.frames, contract.bins, contract.channels];
+  return async (magnitude) => {
+    const input = new Tensor(magnitude, shape);
+    const outputs = await runner.run({ [contract.input]: input });
+    try {
+      const answers = new Map<string, Float32Array>();
+      for (const [source, name] of contract.outputs) {
+        answers.set(source, finite((await outputs[name]!.data()) as Float32Array, contract, source));
+      }
+      return answers;
+    } finally {
+      for (const tensor of [input, ...Object.values(outputs)]) tensor.delete();
+    }
+  };
+}
+
+/** Compares the model's tensors with its contract. */
+function checkTensors(contract: Contract, runner: SignatureRunner): void {
+  const [inputs, outputs] = [runner.getInputDetails(), runner.getOutputDetails()];
+  const found = [inputs.map(({ name }) => name), outputs.map(({ name }) => name).sort()];
+  const named = [[contract.input], [...new Set(contract.outputs.values())].sort()];
+  if (JSON.stringify(found) !== JSON.stringify(named)) {
+    throw new ModelError(`the contract names the tensors ${named.join("; ")}, the model has ${found.join("; ")}`);
+  }
+  const shape = [1, contract.frames, contract.bins, contract.channels].join(", ");
+  for (const tensor of [...inputs, ...outputs]) {
+    if (tensor.dtype !== "float32" || tensor.shape.join(", ") !== shape) {
+      throw new ModelError(
+        `tensor ${tensor.name} must be float32 (${shape}), found ${tensor.dtype} (${tensor.shape.join(", ")})`,
+      );
+    }
+  }
+}
+
+function finite(answer: Float32Array, contract: Contract, source: string): Float32Array {
+  // A sum is finite only where all its terms are; masks and magnitudes cannot cancel out to it.
+  let sum = 0;
+  for (let index = 0; index < answer.length; index++) sum += answer[index]!;
+  if (!Number.isFinite(sum)) {
+    throw new ModelError(
+      `the model ${contract.name} answered with NaN or infinity for ${source}: use another model`,
+    );
+  }
+  return answer;
+}

@@ -1,0 +1,93 @@
+/** The worker: loads a model, separates songs, keeps the audio off the page's own thread. */
+import { Cancelled, PlainError } from "../errors";
+import type { FromWorker, LoadRequest, SeparateRequest, ToWorker } from "../messages";
+import { type Contract, loadModel } from "../model/contract";
+import type { Channels } from "../signal/transform";
+import { type Engine, load, runtimeFiles } from "./engine";
+import { separate } from "./job";
+import { type Storage, openStorage } from "./storage";
+
+let ready: { contract: Contract; engine: Engine } | null = null;
+let storage: Storage | null = null;
+let current: number | null = null;
+let asked: { resolve(data: Channels): void; reject(error: Error): void } | null = null;
+
+function post(message: FromWorker): void {
+  self.postMessage(message);
+}
+
+async function onLoad(request: LoadRequest): Promise<void> {
+  const model = loadModel(request.model);
+  const { contract } = model;
+  const engine = await load(model, request.wasm);
+  ready?.engine.close();
+  ready = { contract, engine };
+  const { name, licence, precision, sources, sampleRate } = contract;
+  post({
+    kind: "loaded",
+    backend: ready.engine.backend,
+    files: runtimeFiles,
+    name,
+    licence,
+    precision,
+    sources,
+    sampleRate,
+  });
+}
+
+async function onSeparate({ job, channels, numSamples }: SeparateRequest): Promise<void> {
+  if (!ready) throw new PlainError("no model is loaded");
+  current = job;
+  await storage?.clear();
+  storage = await openStorage();
+  const { contract, engine } = ready;
+  const pad = contract.transform.nFft / 2;
+  const read = (group: number[], start: number, length: number): Promise<Channels> => {
+    post({ kind: "need", job, channels: group, start, length, pad });
+    return new Promise((resolve, reject) => (asked = { resolve, reject }));
+  };
+  const start = performance.now();
+  const crcs = await separate(
+    { channels, numSamples },
+    contract,
+    engine.network,
+    storage,
+    read,
+    () => current !== job,
+    (segment) => post({ kind: "segment", job, ...segment }),
+  );
+  post({ kind: "done", job, crcs, seconds: (performance.now() - start) / 1000 });
+}
+
+function fail(error: unknown, job: number | null): void {
+  const known = error instanceof PlainError;
+  if (!known) console.error(error);
+  const message = known ? error.message : plain(error);
+  post({ kind: "failed", job, cancelled: error instanceof Cancelled, message });
+}
+
+function plain(error: unknown): string {
+  const { name, message } = error instanceof Error ? error : { name: "", message: String(error) };
+  if (name === "QuotaExceededError") {
+    return "The device has no room left for the stems. Make room, or take a shorter song.";
+  }
+  if (name === "RangeError" || /out of memory|memory access|allocation/i.test(message)) {
+    return "The device ran out of memory. Close other pages, or take a shorter song or a smaller model.";
+  }
+  return `Something went wrong: ${message}`;
+}
+
+self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
+  const job = "job" in data ? data.job : null;
+  try {
+    if (data.kind === "load") await onLoad(data);
+    else if (data.kind === "separate") await onSeparate(data);
+    else if (data.kind === "samples" && data.job === current) asked?.resolve(data.data);
+    else if (data.kind === "cancel" && data.job === current) {
+      current = null;
+      asked?.reject(new Cancelled("cancelled"));
+    }
+  } catch (error) {
+    fail(error, job);
+  }
+};

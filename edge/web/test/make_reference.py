@@ -1,0 +1,106 @@
+"""Writes reference.json: what the runner makes of small signals, for the page's unit tests.
+
+    PYTHONPATH=edge python edge/web/test/make_reference.py
+
+Signals and the network's answers follow from formulas, which transform.test.ts has, too; the file
+holds the stems.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mmdense_edge.channels import groups
+from mmdense_edge.contract import Transform
+from mmdense_edge.pipeline import Pipeline
+
+PATH = Path(__file__).with_name("reference.json")
+SOURCES = ("bass", "vocals")
+RATE = 44100
+
+# n_fft, hop_length, bins, network's channels, frames, context_frames, output, channels, num_samples
+CASES = (
+    (64, 16, 30, 2, 8, 2, "mask", 2, 1000),
+    (64, 32, 33, 2, 8, 2, "mask", 1, 777),
+    (64, 16, 20, 1, 4, 0, "mask", 2, 500),
+    (32, 16, 15, 2, 12, 4, "magnitude", 2, 640),
+    (64, 32, 32, 2, 8, 2, "magnitude", 1, 33),
+    (64, 16, 30, 2, 8, 2, "mask", 2, 1),
+    (64, 16, 30, 2, 8, 2, "mask", 1, 2),
+    (64, 20, 30, 2, 8, 2, "mask", 2, 31),
+    (64, 16, 30, 2, 8, 2, "mask", 3, 200),
+)
+
+
+def signal(num_samples: int, channels: int) -> np.ndarray:
+    """A linear congruential generator, and a stretch of digital silence in the last channel."""
+    state, out = 1, np.zeros((num_samples, channels), np.float32)
+    for sample in range(num_samples):
+        for channel in range(channels):
+            state = (state * 1664525 + 1013904223) % 2**32
+            out[sample, channel] = state / 2**32 - 0.5
+    out[num_samples // 3 : num_samples // 2, -1] = 0
+    return out
+
+
+class Network:
+    """Answers by a formula of the position, in place of a trained network."""
+
+    def __init__(self, contract: Any) -> None:
+        self.contract = contract
+
+    def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Returns an estimate for each source, as `mmdense_edge.runtime.Network` does."""
+        frame, bin_, channel = np.indices(magnitude.shape)
+        # The frames before and after count, as they do for a trained network.
+        around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))
+        around = around[:-2] + around[2:]
+        answers = {}
+        for index, source in enumerate(SOURCES):
+            share = ((7 * frame + 3 * bin_ + 5 * channel + index) % 11) / 8
+            share = share * (around + 1) / (around + 2)
+            answers[source] = (share * magnitude).astype(np.float32)
+        return answers
+
+
+def stems(case: tuple[Any, ...]) -> dict[str, np.ndarray]:
+    """What the runner makes of a case: for each source shape (num_samples, channels)."""
+    n_fft, hop_length, bins, width, frames, context, output, channels, num_samples = case
+    contract = SimpleNamespace(
+        transform=Transform(n_fft, hop_length), bins=bins, channels=width, frames=frames,
+        context_frames=context, step_frames=frames - 2 * context, sources=SOURCES, output=output,
+        sample_rate=RATE,
+    )  # fmt: skip
+    mixture = signal(num_samples, channels)
+    out = {source: np.zeros_like(mixture) for source in SOURCES}
+    for group in groups(channels):
+        chain = Pipeline(Network(contract), RATE, len(group), SOURCES, residual=False)
+        blocks = [*chain.push(mixture[:, list(group)]), *chain.finish()]
+        for source in SOURCES:
+            out[source][:, list(group)] = np.concatenate([block[source] for block in blocks])
+    return out
+
+
+def reference() -> list[dict[str, Any]]:
+    """All cases with their stems, as they stand in the file."""
+    return [
+        {
+            "case": case,
+            "stems": {
+                source: base64.b64encode(stem.astype("<f4").tobytes()).decode()
+                for source, stem in stems(case).items()
+            },
+        }
+        for case in CASES
+    ]
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(reference(), indent=1) + "\n", "utf-8")

@@ -1,0 +1,138 @@
+/** The page's transform and windows beside the runner's, on what make_reference.py wrote. */
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import type { Contract } from "../src/model/contract";
+import { groups } from "../src/signal/channels";
+import { Frames, Spectra, hann, padded } from "../src/signal/transform";
+import { type Network, Separation } from "../src/signal/windows";
+
+type Case = [number, number, number, number, number, number, "mask" | "magnitude", number, number];
+
+const SOURCES = ["bass", "vocals"];
+const cases = JSON.parse(readFileSync(new URL("reference.json", import.meta.url), "utf8")) as {
+  case: Case;
+  stems: Record<string, string>;
+}[];
+
+function signal(numSamples: number, channels: number): Float32Array[] {
+  let state = 1;
+  const out = Array.from({ length: channels }, () => new Float32Array(numSamples));
+  for (let sample = 0; sample < numSamples; sample++) {
+    for (const channel of out) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      channel[sample] = state / 2 ** 32 - 0.5;
+    }
+  }
+  out.at(-1)!.fill(0, Math.floor(numSamples / 3), Math.floor(numSamples / 2));
+  return out;
+}
+
+function contractOf([nFft, hopLength, bins, channels, frames, contextFrames, output]: Case): Contract {
+  return {
+    name: "formula",
+    sources: SOURCES,
+    sampleRate: 44100,
+    transform: { nFft, hopLength },
+    bins,
+    channels,
+    frames,
+    contextFrames,
+    input: "mixture",
+    outputs: new Map(SOURCES.map((source) => [source, source])),
+    output,
+    precision: "float32",
+    licence: "",
+    parity: new Map(),
+  };
+}
+
+function networkOf({ bins, channels, output }: Contract): Network {
+  return async (magnitude) => {
+    const answer = (source: number) =>
+      magnitude.map((value, at) => {
+        const [frame, bin] = [Math.floor(at / bins / channels), Math.floor(at / channels) % bins];
+        const row = bins * channels;
+        const around = (magnitude[at - row] ?? 0) + (magnitude[at + row] ?? 0);
+        const share = ((((7 * frame + 3 * bin + 5 * (at % channels) + source) % 11) / 8) * (around + 1)) / (around + 2);
+        return output === "mask" ? share : share * value;
+      });
+    return new Map(SOURCES.map((source, index) => [source, answer(index)]));
+  };
+}
+
+async function separate(which: Case): Promise<Map<string, Float32Array[]>> {
+  const contract = contractOf(which);
+  const [, , , , , , , channels, numSamples] = which;
+  const mixture = signal(numSamples, channels);
+  const stems = new Map(SOURCES.map((source) => [source, [] as Float32Array[]]));
+  for (const group of groups(channels)) {
+    const read = async (start: number, length: number) =>
+      group.map((channel) => padded(mixture[channel]!, start, length, contract.transform.nFft / 2));
+    const part = new Separation(contract, networkOf(contract), read, group.length, numSamples);
+    const blocks: Map<string, Float32Array[]>[] = [];
+    for (let window = 0; window < part.windows; window++) blocks.push(await part.next());
+    for (const [source, channelsOf] of stems) {
+      group.forEach((_, at) => channelsOf.push(joined(blocks.map((block) => block.get(source)![at]!))));
+    }
+  }
+  return stems;
+}
+
+function joined(parts: Float32Array[]): Float32Array {
+  return Float32Array.from(parts.flatMap((part) => [...part]));
+}
+
+test.each(cases)("stems are the runner's: $case", async ({ case: which, stems }) => {
+  const [channels, numSamples] = [which[7], which[8]];
+  const found = await separate(which);
+  for (const source of SOURCES) {
+    const bytes = Uint8Array.from(Buffer.from(stems[source]!, "base64"));
+    const expected = new Float32Array(bytes.buffer);
+    expect(expected.length).toBe(numSamples * channels);
+    found.get(source)!.forEach((samples, channel) => {
+      expect(samples.length).toBe(numSamples);
+      samples.forEach((value, at) => expect(Math.abs(value - expected[at * channels + channel]!)).toBeLessThan(2e-6));
+    });
+  }
+});
+
+test("a cosine of full scale has a magnitude of n_fft / 4 in its bin, channel by channel", () => {
+  const frames = new Frames({ nFft: 64, hopLength: 16 });
+  const wave = (bin: number) => Float32Array.from({ length: 64 }, (_, at) => Math.cos((2 * Math.PI * bin * at) / 64));
+  const spectra = new Spectra(2, 33, 2);
+  expect(frames.analyse([wave(5), wave(9)], spectra, 1)).toBe(1);
+  const magnitude = (bin: number, channel: number) => {
+    const at = (33 + bin) * 2 + channel;
+    return Math.hypot(spectra.re[at]!, spectra.im[at]!);
+  };
+  expect(magnitude(5, 0)).toBeCloseTo(16, 4);
+  expect(magnitude(9, 1)).toBeCloseTo(16, 4);
+  expect(magnitude(9, 0) + magnitude(5, 1)).toBeCloseTo(0, 4);
+});
+
+test("the window is the periodic one: its shifts by a quarter add up to 2", () => {
+  const window = hann(64);
+  for (let at = 0; at < 16; at++) {
+    expect(window[at]! + window[at + 16]! + window[at + 32]! + window[at + 48]!).toBeCloseTo(2, 6);
+  }
+});
+
+test("ends are reflected without the edge sample, then come zeros", () => {
+  expect([...padded(Float32Array.of(1, 2, 3), -3, 10, 3)]).toEqual([2, 3, 2, 1, 2, 3, 2, 1, 2, 0]);
+  expect([...padded(Float32Array.of(4), -2, 6, 2)]).toEqual([4, 4, 4, 4, 4, 0]);
+});
+
+test("a transform whose size is no power of two is refused with its size", () => {
+  expect(() => new Frames({ nFft: 48, hopLength: 16 })).toThrow(/power of two, the model has 48/);
+});
+
+test.each([
+  [1, [[0]]],
+  [2, [[0, 1]]],
+  [3, [[0, 1], [2]]],
+  [4, [[0, 1], [2, 3]]],
+  [6, [[0, 1], [2], [3], [4, 5]]],
+  [9, [[0, 1], [2, 3], [4, 5], [6, 7], [8]]],
+])("%i channels are separated in the runner's groups", (channels, expected) => {
+  expect(groups(channels)).toEqual(expected);
+});
