@@ -11,9 +11,9 @@ from typing import Any
 from keras_mmdense.cli.parser import parser
 from keras_mmdense.precisions import PRECISIONS
 from keras_mmdense.presets import PRESETS
+from keras_mmdense.weights import trained_models
 
 PROGRAM = "keras-mmdense"
-TRAINED = ("mmdensenet-edge",)
 NO_FILES = ("env", "completion")
 
 
@@ -65,7 +65,9 @@ def commands() -> Iterator[Command]:
 
 def _models(action: argparse.Action) -> tuple[str, ...]:
     """Return the names that may stand for a file."""
-    return {"PRESET|FILE": tuple(PRESETS), "MODEL": TRAINED}.get(str(action.metavar), ())
+    return {"PRESET|FILE": tuple(PRESETS), "MODEL": tuple(trained_models())}.get(
+        str(action.metavar), ()
+    )
 
 
 def bash() -> str:

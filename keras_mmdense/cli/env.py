@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from keras_mmdense.cli.models import start_backend
+
 PACKAGES = (
     "keras-mmdense", "mmdense-edge", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
     "ai-edge-litert", "ai-edge-quantizer", "tflite-runtime", "av", "matplotlib", "tensorflow-io",
@@ -65,6 +67,7 @@ _VARIABLES = (
 
 def devices(backend: str) -> list[str]:
     """Return the devices that the backend sees; this loads it."""
+    start_backend()
     if backend == "jax":
         import jax
 

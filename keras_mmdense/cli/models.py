@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import READ_ERRORS, settings_of
 from keras_mmdense.presets import PRESETS, preset_settings
 from keras_mmdense.settings import Settings
+from keras_mmdense.weights import load, trained_models
 
 if TYPE_CHECKING:
     import keras
+
+
+def start_backend() -> None:
+    """Load Keras and its backend, without what TensorFlow's start prints at any log level.
+
+    Raises:
+        ModuleNotFoundError: The backend is not installed.
+    """
+    sys.stderr.flush()
+    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.zeros(1)
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)
 
 
 def open_model(name: str) -> keras.Model:
@@ -20,10 +42,15 @@ def open_model(name: str) -> keras.Model:
         SettingsError: There is no such model, or the file is no model of keras_mmdense.
     """
     if not name.endswith(".keras"):
-        from keras_mmdense.weights import load
-
+        if name not in trained_models():
+            raise SettingsError(
+                f"a model is a .keras file or a trained one ({', '.join(trained_models())}); "
+                f"received {name!r}."
+            )
+        start_backend()
         return load(name)
     settings_of(name)  # says in one line if it is no file of ours
+    start_backend()
     import keras
 
     try:
@@ -45,6 +72,7 @@ def network(name: str) -> keras.Model:
     if name.endswith(".keras"):
         return open_model(name)
     form(name)
+    start_backend()
     from keras_mmdense.model import build
 
     return build(name)
