@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 check-install lint types check env env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 notebooks check-install lint types check env env-demo env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -19,6 +19,9 @@ test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with Tensor
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	.venv-demo/bin/python edge/arm64/run.py
+
+notebooks: env  ## execute the notebooks and save them with their outputs
+	.venv/bin/python notebooks/execute.py
 
 check-install:  ## what pip brings with the runner: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py

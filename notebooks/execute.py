@@ -1,8 +1,9 @@
 """Execute notebooks and save them with their outputs: `python notebooks/execute.py [NOTEBOOK...]`.
 
 Without names all of this folder. What changes from run to run without meaning is left out: times
-of execution, how printed text was cut into pieces, and what TensorFlow's start prints. An output that names a folder of this
-machine is refused, and so is a notebook of more than 1 MB; then the file stays as it was.
+of execution, how printed text was cut into pieces, what TensorFlow's start prints. An output that
+names a folder of this machine is refused, and so is a notebook of more than 1 MB; then the file
+stays as it was.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 MAX_BYTES = 1_000_000
-CELL_SECONDS = 300
+CELL_SECONDS = 1200  # a machine may be busy
 # what the start of TensorFlow and of its interpreter writes at any log level
 START = re.compile(
-    r"WARNING: All log messages before absl|[IWE]\d{4} \d\d:\d\d|To enable the foll|INFO: Created Tens"
+    r"WARNING: All log messages before|[IWE]\d{4} \d\d:\d\d|To enable the foll|INFO: Created Te"
 )
 LOCAL = re.compile(r"(?<![\w.])/(?:tmp|home|root|work|Users|var|private|opt|usr)/[\w.-]+")
 
