@@ -125,20 +125,18 @@ def test_a_damaged_song_fails_alone_and_leaves_nothing(file, tmp_path, capsys):
     sf.write(bad, audio, RATE, subtype="FLOAT")
     code, _, errors = run(capsys, "separate", file, bad, good, "-o", tmp_path / "out")
     assert code == 1
-    assert "bad.wav: audio must be finite" in errors[-1]
+    assert any("bad.wav: audio must be finite" in line for line in errors)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
 
 
 def test_an_interrupted_separation_leaves_nothing(file, tmp_path, capsys, monkeypatch):
-    def stop(*_, **__):
+    song = write_song(tmp_path / "song.wav")
+
+    def stop(path, *_, **__):
+        Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sf, "write", stop)
-    song = tmp_path / "song.wav"
-    song.write_bytes(b"")
-    monkeypatch.undo()
-    write_song(song)
-    monkeypatch.setattr("keras_mmdense.cli.separate.soundfile.write", stop)
     code, _, errors = run(capsys, "separate", file, song, "-o", tmp_path / "deep/out")
     assert code == 130
     assert "interrupted" in errors[-1]
