@@ -2,8 +2,8 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 test-web web check-install lint types check env \
-	env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 test-web web notebooks check-install lint types check \
+	env env-demo env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -33,6 +33,9 @@ edge/web/node_modules/ready: edge/web/package-lock.json
 	edge/web/needs.sh node
 	cd edge/web && npm ci
 	touch $@
+
+notebooks: env  ## execute the notebooks and save them with their outputs
+	.venv/bin/python notebooks/execute.py
 
 check-install:  ## what pip brings with the runner: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py

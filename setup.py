@@ -12,9 +12,10 @@ VERSION = re.search(
 
 TENSORFLOW = ["tensorflow>=2.17,<2.22; python_version < '3.13'",
               "tensorflow>=2.20,<2.22; python_version >= '3.13'"]  # fmt: skip
-EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3", "ai-edge-quantizer>=0.10", "matplotlib>=3.8"]
+PLOT = ["matplotlib>=3.10"]
+EXPORT = [*TENSORFLOW, "ai-edge-litert>=2.1.6,<3", "ai-edge-quantizer>=0.10", *PLOT]
 MUSDB18 = ["av>=14"]
-TRAIN = [*TENSORFLOW, "matplotlib>=3.10", "tensorboard>=2.17"]
+TRAIN = [*TENSORFLOW, *PLOT, "tensorboard>=2.17"]
 # pyworld imports pkg_resources, which setuptools 81 no longer has
 CORPUS = ["mido>=1.3", "pyworld>=0.3.4", "scipy>=1.11", "setuptools<81"]
 # tensorflow-io's native ops fail with any other TensorFlow, and its metadata does not say so.
@@ -31,11 +32,13 @@ setup(
     # include: training, tests and edge lie beside the library and are not installed with it
     packages=find_packages(include=["keras_mmdense", "keras_mmdense.*"]),
     package_data={"keras_mmdense": ["py.typed", "weights/*.keras"]},
+    entry_points={"console_scripts": ["keras-mmdense=keras_mmdense.cli:main"]},
     python_requires=">=3.11",
     install_requires=["keras>=3.12,<4", "numpy>=1.26", "soundfile>=0.12", "soxr>=0.5"],
     extras_require={
         "tensorflow": TENSORFLOW,
         "jax": ["jax>=0.4"],
+        "plot": PLOT,
         "export": EXPORT,
         "musdb18": MUSDB18,
         "train": TRAIN,

@@ -15,6 +15,7 @@ _EXPORTS = {
     "AudioError": "errors",
     "Band": "band",
     "ExportError": "errors",
+    "PlotError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
     "Transform": "transform",
@@ -26,12 +27,14 @@ _EXPORTS = {
     "load": "weights",
     "separate": "separation",
     "settings_of": "model_settings",
+    "summarize": "summary",
 }
-_SUBMODULES = ("data",)
+_SUBMODULES = ("data", "plot")
 __all__ = [
     "AudioError",
     "Band",
     "ExportError",
+    "PlotError",
     "Settings",
     "SettingsError",
     "Transform",
@@ -43,19 +46,22 @@ __all__ = [
     "data",
     "export",
     "load",
+    "plot",
     "separate",
     "settings_of",
+    "summarize",
 ]
 
 if TYPE_CHECKING:
-    from keras_mmdense import data
+    from keras_mmdense import data, plot
     from keras_mmdense.band import Band
-    from keras_mmdense.errors import AudioError, ExportError, SettingsError
+    from keras_mmdense.errors import AudioError, ExportError, PlotError, SettingsError
     from keras_mmdense.model import build, build_from_settings
     from keras_mmdense.model_settings import annotate, settings_of
     from keras_mmdense.normalization import adapt
     from keras_mmdense.separation import separate
     from keras_mmdense.settings import Settings
+    from keras_mmdense.summary import summarize
     from keras_mmdense.tflite import export
     from keras_mmdense.transform import Transform
     from keras_mmdense.weights import load

@@ -11,3 +11,7 @@ class AudioError(ValueError):
 
 class ExportError(RuntimeError):
     """A model that cannot be written as TFLite, or one whose file does not agree with it."""
+
+
+class PlotError(RuntimeError):
+    """A picture that cannot be drawn or written."""

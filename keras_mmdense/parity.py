@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_mmdense.plot import parity
 from keras_mmdense.spectrogram import ComplexArray, FloatArray
 
 SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score a source
@@ -109,7 +110,7 @@ def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
     text = json.dumps(content, indent=1, default=dict)
     (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
     (folder / f"{name}.parity.md").write_text(as_markdown(name, figures), "utf-8")
-    draw(folder, name, figures)
+    parity(figures, folder / f"{name}.parity")
 
 
 def as_markdown(name: str, figures: Sequence[Figures]) -> str:
@@ -134,35 +135,3 @@ def as_markdown(name: str, figures: Sequence[Figures]) -> str:
         "one thread per second of audio, network alone. Peak memory: interpreter, NumPy and model "
         "in a process of their own.\n"
     )
-
-
-def draw(folder: Path, name: str, figures: Sequence[Figures]) -> None:
-    """Draw SNR, SDR loss, size and speed of each precision."""
-    from matplotlib.figure import Figure
-
-    labels = [f.precision for f in figures]
-    panels: list[tuple[str, dict[str, list[float]]]] = [
-        ("SNR against Keras, dB", {s: [f.snr_db[s] for f in figures] for s in figures[0].snr_db}),
-        (
-            "SDR lost, dB",
-            {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in figures] for s in figures[0].sdr_db},
-        ),
-        ("size, kB", {"": [f.size_bytes / 1e3 for f in figures]}),
-        ("CPU s per s of audio", {"": [f.probe["cpu_rtf"] for f in figures]}),
-    ]
-    panels = [panel for panel in panels if panel[1]]
-    colours = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"]
-    picture = Figure(figsize=(3.4 * len(panels), 3.4), layout="constrained")
-    for axes, (title, series) in zip(picture.subplots(1, len(panels), squeeze=False)[0], panels,
-                                     strict=True):  # fmt: skip
-        width = 0.8 / len(series)
-        for i, (source, values) in enumerate(series.items()):
-            places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
-            axes.bar(places, values, width, label=source, color=colours[i % len(colours)])
-        axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")
-        axes.set_title(title, fontsize=10)
-        if len(series) > 1:
-            axes.legend(fontsize=7, frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
-    for suffix in ("png", "svg"):
-        picture.savefig(folder / f"{name}.parity.{suffix}", dpi=120)

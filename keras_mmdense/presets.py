@@ -14,6 +14,8 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.errors import SettingsError
+from keras_mmdense.settings import Settings
+from keras_mmdense.transform import Transform
 
 PerBlock = int | Sequence[Any]
 PerBand = PerBlock | Mapping[str, PerBlock]
@@ -89,6 +91,23 @@ def preset_options(preset: str) -> dict[str, Any]:
         {}
     """
     return dict(_OPTIONS.get(preset, {})) if isinstance(preset, str) else {}
+
+
+def preset_settings(preset: str) -> Settings:
+    """Return the settings that `build(preset)` gives its model, without building it.
+
+    Raises:
+        SettingsError: Unknown preset.
+
+    Example:
+        >>> preset_settings("mmdensenet-edge").transform.n_fft
+        4096
+    """
+    bands = resolve_bands(preset, None, None, None, None, None)
+    options: dict[str, Any] = {"sources": ("vocals",), "bins": 1024} | preset_options(preset)
+    n_fft = options.pop("n_fft", 2 * options["bins"])
+    transform = Transform(n_fft=n_fft, hop_length=options.pop("hop_length", n_fft // 2))
+    return Settings(preset=preset, bands=bands, transform=transform, **options)
 
 
 def resolve_bands(

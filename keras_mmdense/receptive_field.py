@@ -19,8 +19,18 @@ def receptive_field(settings: Settings) -> tuple[int, int]:
         >>> receptive_field(keras_mmdense.settings_of(keras_mmdense.build("mdensenet")))
         (98, 98)
     """
-    reach = [_needed(settings, frame) for frame in range(settings.frame_multiple)]
-    return max(-low for low, _ in reach), max(high for _, high in reach)
+    return _reach(settings, settings.bands)
+
+
+def band_fields(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Return the receptive field by way of each band alone, with what follows the bands.
+
+    Example:
+        >>> import keras_mmdense
+        >>> band_fields(keras_mmdense.settings_of(keras_mmdense.build()))["full"]
+        (70, 70)
+    """
+    return {band.name: _reach(settings, (band,)) for band in settings.bands}
 
 
 def context_frames(settings: Settings) -> int:
@@ -35,11 +45,16 @@ def context_frames(settings: Settings) -> int:
     return -(-max(receptive_field(settings)) // step) * step
 
 
-def _needed(s: Settings, frame: int) -> Interval:
+def _reach(s: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
+    reach = [_needed(s, bands, frame) for frame in range(s.frame_multiple)]
+    return max(-low for low, _ in reach), max(high for _, high in reach)
+
+
+def _needed(s: Settings, used: tuple[Band, ...], frame: int) -> Interval:
     """Return the interval of input frames, relative to the frame, that it depends on."""
     start = _grow((frame, frame), s.final_kernel[0], 1)
     start = _grow(start, 3, s.final_layers)
-    bands = [_band(band, start) for band in s.bands]
+    bands = [_band(band, start) for band in used]
     return min(b[0] for b in bands) - frame, max(b[1] for b in bands) - frame
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 from trees import make_dsd100
 
+from keras_mmdense.operations import multiply_adds_per_second
 from training import candidates
 from training.candidates import FOLDER, Outcome, main
 from training.candidates_report import table
 from training.networks import build_model
 from training.recipe import load_recipe
-from training.reproduction.operations import multiply_adds_per_second
 
 RECIPE = """
 frames = 8

@@ -5,8 +5,8 @@ import pytest
 from keras import layers
 
 import keras_mmdense
+from keras_mmdense.operations import multiply_adds_per_second
 from keras_mmdense.receptive_field import context_frames, receptive_field
-from training.reproduction.operations import multiply_adds_per_second
 
 
 @pytest.fixture(scope="module")

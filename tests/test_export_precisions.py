@@ -245,7 +245,7 @@ def test_transform_of_the_test_is_that_of_the_model(model):
 
 
 def run(*arguments):
-    from keras_mmdense.__main__ import main
+    from keras_mmdense.cli import main
 
     return main([*map(str, arguments)])
 

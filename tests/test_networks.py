@@ -9,9 +9,9 @@ from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense import SettingsError
+from keras_mmdense.graph import parameters
 from training.networks import NETWORKS, Sizes, build_model, build_network, rebuild
 from training.recipe import load_recipe
-from training.reproduction.graph import parameters
 from training.session import _build
 from training.train import main
 

@@ -9,10 +9,10 @@ from trees import make_dsd100, make_folder
 
 import keras_mmdense
 from keras_mmdense import SettingsError
+from keras_mmdense.graph import parameters, trace
 from training.networks import build_network
 from training.reproduce import main
 from training.reproduction import published, table1, table2, table3
-from training.reproduction.graph import parameters, trace
 from training.reproduction.markdown import ReproductionError
 from training.reproduction.table3 import DSD100_SECONDS, Row, Timing
 

@@ -131,7 +131,7 @@ def _candidate(
                 "Take another --out."
             )
         return outcome
-    from training.reproduction.operations import multiply_adds_per_second
+    from keras_mmdense.operations import multiply_adds_per_second
 
     model, seconds, steps = train(recipe, tracks, args.minutes * 60)
     model.save(args.out / f"{recipe.name}.keras")

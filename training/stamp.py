@@ -25,7 +25,7 @@ from mmdense_edge.errors import MMDenseError
 
 from keras_mmdense.contract import with_contract, write_whole
 from keras_mmdense.errors import SettingsError
-from training.reproduction.operations import multiply_adds_per_second
+from keras_mmdense.operations import multiply_adds_per_second
 
 MAX_BYTES = 64 << 20
 

@@ -108,7 +108,7 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
     """Train; return the exit code. Whatever ends it, the run's files are whole."""
     import tensorflow as tf
 
-    from training.report import plot_history
+    from keras_mmdense.plot import training_curves
     from training.trainer import TrainingError
 
     before = signal.signal(signal.SIGTERM, _interrupt)
@@ -123,9 +123,14 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     if distribution.is_chief:
-        plot_history(run / "history.csv", run / "loss.png")
+        if _has_epochs(run / "history.csv"):
+            training_curves(run / "history.csv", run / "loss.png", title=run.name, overwrite=True)
         print(f"{'interrupted; ' if code == INTERRUPTED else ''}results in {run}")
     return code
+
+
+def _has_epochs(history: Path) -> bool:
+    return history.exists() and len(history.read_text("utf-8").splitlines()) > 1
 
 
 def _in_one_line(error: Exception, workers: int) -> str:

@@ -6,12 +6,19 @@ Each `NAME.keras` file beside this one is a model; docs/models holds its card.
 from __future__ import annotations
 
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from keras_mmdense.errors import SettingsError
 
+if TYPE_CHECKING:
+    import keras
+
 FOLDER = Path(__file__).parent
+
+
+def trained_models() -> dict[str, Path]:
+    """Return the files of the trained models by their names."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.keras"))}
 
 
 def load(name: str = "mmdensenet-edge") -> keras.Model:
@@ -33,11 +40,13 @@ def load(name: str = "mmdensenet-edge") -> keras.Model:
         >>> sorted(model.output)
         ['bass', 'drums', 'other', 'vocals']
     """
-    known = {path.stem: path for path in sorted(FOLDER.glob("*.keras"))}
+    known = trained_models()
     if name not in known:
         raise SettingsError(
             f"the trained models are {', '.join(known)}; received {name!r}. "
             "keras.saving.load_model opens a file of your own."
         )
+    import keras
+
     model: keras.Model = keras.saving.load_model(known[name], compile=False)
     return model

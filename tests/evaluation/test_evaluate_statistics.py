@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from training.evaluation.plots import draw_boxes
+from keras_mmdense.plot import boxes
 from training.evaluation.statistics import bootstrap, paired_difference
 from training.evaluation.tables import number, table, text
 
@@ -72,7 +72,7 @@ def test_cells_are_safe_and_signed():
 
 
 def svg(panels, target):
-    draw_boxes(panels, "title", "SDR in dB", target)
+    boxes(panels, "SDR in dB", target, title="title")
     return target.with_suffix(".svg").read_text("utf-8")
 
 

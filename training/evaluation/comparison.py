@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keras_mmdense.data.faults import printable
+from keras_mmdense.plot import boxes
 from training.evaluation.errors import EvaluationError
-from training.evaluation.plots import draw_boxes
 from training.evaluation.reading import Key, Report, Values
 from training.evaluation.report import PLOTS
 from training.evaluation.statistics import SMALLEST_DB, Difference, paired_difference
@@ -108,6 +108,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 
 
 def _draw(comparison: Comparison, folder: Path) -> None:
+    folder.mkdir(parents=True)
     for (metric, measure), sources in comparison.differences.items():
         panels = {
             source: {row: list(d.values.values()) for row, d in rows.items()}
@@ -115,7 +116,7 @@ def _draw(comparison: Comparison, folder: Path) -> None:
         }
         title = f"{metric}: {measure} less that of {printable(comparison.base)}"
         axis = f"difference of {measure} in dB"
-        draw_boxes(panels, title, axis, folder / f"{metric}_{measure}", zero=True)
+        boxes(panels, axis, folder / f"{metric}_{measure}", title=title, zero=True)
 
 
 def csv_text(comparison: Comparison) -> str:

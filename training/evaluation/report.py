@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_mmdense.data.faults import printable
+from keras_mmdense.plot import boxes
 from training.evaluation.metrics import METRICS
-from training.evaluation.plots import draw_boxes
 from training.evaluation.scores import ACCOMPANIMENT
 from training.evaluation.summary import Evaluation, summarize, values_of
 from training.evaluation.tables import NOTHING, number, table, text
@@ -187,4 +187,5 @@ def _plot(evaluation: Evaluation, metric: str, measure: str, target: Path) -> No
             for name, values in of_rows.items()
         }
     title = f"{metric}: {measure} of {len(evaluation.tracks)} tracks"
-    draw_boxes(panels, title, f"{measure} in dB", target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    boxes(panels, f"{measure} in dB", target, title=title, overwrite=True)

@@ -13,21 +13,24 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
 
+from keras_mmdense.graph import Call, maker, readers, trace
 from keras_mmdense.model_settings import READ_ERRORS, settings_of
-from training.reproduction.graph import Call, maker, readers, trace
+from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
 from training.reproduction.markdown import ReproductionError, check_new, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Norms = npt.NDArray[np.float64]
 BETWEEN = (layers.BatchNormalization, layers.ReLU)
-# colours of Okabe and Ito, told apart with any colour vision, and in grey by their lightness
-UP, SKIP = "#0072B2", "#E69F00"
+UP, SKIP = COLOURS[:2]
 
 
 @dataclass(frozen=True)
@@ -201,33 +204,26 @@ def write(found: Sequence[Block], name: str, norm: str, folder: Path) -> None:
         made.mkdir()
         (made / "figure5.md").write_text(report(found, name, norm), "utf-8")
         (made / "figure5.json").write_text(as_json(found, name), "utf-8")
-        draw(found, name, made)
+        draw(found, name, made / "figure5")
         check_new(folder)
         os.rename(made, folder)
 
 
-def draw(found: Sequence[Block], name: str, folder: Path) -> None:
+@in_style
+def draw(found: Sequence[Block], name: str, path: Path | None = None) -> Figure:
     """Draw the norms of all maps: a row for each network, a column for each dense block."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     rows = list(dict.fromkeys(block.network for block in found))
     columns = sorted({block.number for block in found})
-    size = (3.2 * len(columns) + 0.6, 1.9 * len(rows) + 1.0)
-    with matplotlib.rc_context({"svg.hashsalt": "figure5", "svg.fonttype": "none"}):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
-        grid = figure.subplots(len(rows), len(columns), squeeze=False, sharey="row")
-        for axes in grid.flat:
-            axes.set_visible(False)
-        for block in found:
-            _bars(grid[rows.index(block.network), columns.index(block.number)], block)
-        handles, labels = grid[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
-        figure.suptitle(f"Weights that read each map, {name}", fontsize=11)
-        figure.savefig(folder / "figure5.png", dpi=120)
-        figure.savefig(folder / "figure5.svg", metadata={"Date": None})
+    figure = new_figure(3.2 * len(columns) + 0.6, 1.9 * len(rows) + 1.0)
+    grid = figure.subplots(len(rows), len(columns), squeeze=False, sharey="row")
+    for axes in grid.flat:
+        axes.set_visible(False)
+    for block in found:
+        _bars(grid[rows.index(block.network), columns.index(block.number)], block)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(plain(f"Weights that read each map, {name}"), fontsize=11)
+    return save(figure, path)
 
 
 def _bars(axes: Any, block: Block) -> None:

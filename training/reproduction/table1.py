@@ -11,10 +11,10 @@ import keras
 from keras import layers
 
 import keras_mmdense
+from keras_mmdense.graph import FRAMES, Call, maker, parameters, trace
+from keras_mmdense.operations import multiply_adds_per_second
 from training.reproduction import published
-from training.reproduction.graph import FRAMES, Call, maker, parameters, trace
 from training.reproduction.markdown import table
-from training.reproduction.operations import multiply_adds_per_second
 
 Calls = dict[str, Call]
 BETWEEN = (layers.BatchNormalization, layers.ReLU)  # between what is made and who reads it

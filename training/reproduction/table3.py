@@ -15,12 +15,12 @@ import numpy as np
 import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.errors import SettingsError
+from keras_mmdense.graph import parameters
 from keras_mmdense.model_settings import settings_of
+from keras_mmdense.operations import multiply_adds_per_second
 from training.networks import build_network
 from training.reproduction import published
-from training.reproduction.graph import parameters
 from training.reproduction.markdown import ReproductionError, machine, table
-from training.reproduction.operations import multiply_adds_per_second
 
 # 50 songs of 4 min 10 s on average: about the length of DSD100's training half
 DSD100_SECONDS = 12500.0

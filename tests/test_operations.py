@@ -8,9 +8,9 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import SettingsError
+from keras_mmdense.graph import maker, parameters, readers, trace
+from keras_mmdense.operations import multiply_adds, multiply_adds_per_second
 from training.networks import build_network
-from training.reproduction.graph import maker, parameters, readers, trace
-from training.reproduction.operations import multiply_adds, multiply_adds_per_second
 
 
 def count(*stack, shape=(8, 16, 2)):

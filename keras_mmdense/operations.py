@@ -14,8 +14,8 @@ import keras
 from keras import layers
 
 from keras_mmdense.errors import SettingsError
+from keras_mmdense.graph import FRAMES, Call, trace
 from keras_mmdense.model_settings import settings_of
-from training.reproduction.graph import FRAMES, Call, trace
 
 Shape = tuple[int, ...]
 GATES = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}

@@ -32,8 +32,8 @@ class Call:
 
     @property
     def parameters(self) -> int:
-        """Trainable weights."""
-        return parameters(self.layer)
+        """Trainable weights; an operation that is no layer has none."""
+        return parameters(self.layer) if hasattr(self.layer, "trainable_weights") else 0
 
 
 def parameters(model: keras.Model | keras.layers.Layer) -> int:

@@ -1,0 +1,105 @@
+"""The arguments of the command; reading them needs neither Keras nor NumPy."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from keras_mmdense import __version__
+from keras_mmdense.precisions import PRECISIONS
+
+SHELLS = ("bash", "zsh", "fish")
+FORMATS = ("wav", "flac")
+EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
+MODEL = "a .keras file, or the name of a trained model that comes with the package"
+PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge), or a .keras file"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="keras-mmdense", description="Music source separation in Keras.", epilog=EPILOG
+    )
+    top.add_argument("--version", action="version", version=f"keras-mmdense {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add_command in (_summary, _plot, _separate, _export, _env, _completion):
+        add_command(commands)
+    return top
+
+
+def _summary(commands: Any) -> None:
+    one = commands.add_parser("summary", help="weights, multiply-adds, memory, receptive field",
+                              epilog=EPILOG)  # fmt: skip
+    add = one.add_argument
+    add("model", metavar="PRESET|FILE", help=PRESET)
+    add("--layers", action="store_true", help="a row for each layer instead of each block")
+    add("--window-frames", type=int, metavar="N", help="frames that a window keeps (default: 128)")
+    add("--json", action="store_true", help="print JSON instead of a table")
+
+
+def _plot(commands: Any) -> None:
+    one = commands.add_parser("plot", help="draw the network: bands, scales, receptive field",
+                              epilog=EPILOG)  # fmt: skip
+    add = one.add_argument
+    add("model", metavar="PRESET|FILE", help=PRESET)
+    add("-o", "--out", required=True, metavar="FILE",
+        help="a .png or .svg file; without either ending both are written")  # fmt: skip
+    add("--title", help="title above the drawing (default: the preset's name)")
+    add("--overwrite", action="store_true", help="replace existing files")
+
+
+def _separate(commands: Any) -> None:
+    one = commands.add_parser(
+        "separate", help="separate songs with a Keras model", epilog=EPILOG,
+        description="Separates songs with a Keras model into DIR/SONG/SOURCE.wav. On a device, and "
+        "for many songs, export the model and take the command mmdense, which is faster.",
+    )  # fmt: skip
+    add = one.add_argument
+    add("model", metavar="MODEL", help=MODEL)
+    add(
+        "songs", metavar="SONG", nargs="+", help="audio files that libsndfile reads, mono or stereo"
+    )
+    add("-o", "--out", required=True, metavar="DIR", help="a folder for the songs' folders")
+    add("--format", choices=FORMATS, default="wav",
+        help="wav: 32-bit float; flac: 24-bit (default: wav)")  # fmt: skip
+    add("--residual", action="store_true", help="also write the song less the sum of its sources")
+    add("--wiener", type=int, default=0, metavar="N",
+        help="iterations of the Wiener filter, 0 to 10 (default: 0)")  # fmt: skip
+    add("--window-frames", type=int, default=256, metavar="N",
+        help="frames that a window keeps; does not change the result (default: 256)")  # fmt: skip
+
+
+def _export(commands: Any) -> None:
+    one = commands.add_parser("export", help="write a trained model as .tflite", epilog=EPILOG)
+    add = one.add_argument
+    add("model", metavar="MODEL", help=MODEL)
+    add("-o", "--out", required=True, metavar="FILE", help="the .tflite file; with several "
+        "precisions its name holds {precision}")  # fmt: skip
+    add("--precision", default="float32", metavar="A,B",
+        help=f"one or several of {', '.join(PRECISIONS)} (default: float32)")  # fmt: skip
+    add("--music", metavar="DIR", help="data set or folder of songs to calibrate and compare on")
+    add("--window-frames", type=int, default=128, metavar="N", help="frames that a window keeps "
+        "(default: 128)")  # fmt: skip
+    add("--name", help="name of the model in its contract (default: the file's)")
+    add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
+        help="a figure to reach, for example int8:snr_db=15; may be repeated")  # fmt: skip
+    add("--report", action="store_true", help="also write the parity report beside the files")
+    add("--overwrite", action="store_true", help="replace existing files")
+
+
+def _env(commands: Any) -> None:
+    one = commands.add_parser("env", help="versions and devices, for a bug report", epilog=EPILOG)
+    add = one.add_argument
+    add("--devices", action="store_true",
+        help="also load the backend and list the devices that it sees; takes seconds")  # fmt: skip
+    add("--json", action="store_true", help="print JSON instead of lines")
+
+
+def _completion(commands: Any) -> None:
+    one = commands.add_parser(
+        "completion", help="print the shell's completion script", epilog=EPILOG,
+        description='Prints a script. In ~/.bashrc: eval "$(keras-mmdense completion bash)"; in '
+        "~/.zshrc, after compinit, the same with zsh; fish: keras-mmdense completion fish > "
+        "~/.config/fish/completions/keras-mmdense.fish",
+    )  # fmt: skip
+    one.add_argument("shell", choices=SHELLS, help="the shell")

@@ -1,0 +1,27 @@
+"""Pictures for papers and reports, as matplotlib figures and as PNG and SVG files.
+
+Every function returns a `matplotlib.figure.Figure` and, where it is given a path, writes it. No
+picture touches pyplot's state. Colours are told apart with any kind of colour vision, and the same
+values give the same bytes. Importing this package imports no matplotlib.
+
+In a notebook, `%matplotlib inline` shows the figures.
+"""
+
+from keras_mmdense.plot.architecture import architecture
+from keras_mmdense.plot.boxes import boxes
+from keras_mmdense.plot.curves import training_curves
+from keras_mmdense.plot.precisions import parity
+from keras_mmdense.plot.spectrograms import spectrograms
+from keras_mmdense.plot.style import COLOURS, save
+from keras_mmdense.plot.times import block_times
+
+__all__ = [
+    "COLOURS",
+    "architecture",
+    "block_times",
+    "boxes",
+    "parity",
+    "save",
+    "spectrograms",
+    "training_curves",
+]

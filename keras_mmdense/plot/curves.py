@@ -1,0 +1,125 @@
+"""Training curves."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_mmdense.errors import PlotError
+from keras_mmdense.plot.style import COLOURS, PathLike, in_style, log_ticks, new_figure, plain, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_CSV_BYTES = 64 << 20
+Columns = Mapping[str, Sequence[float]]
+
+
+@in_style
+def training_curves(
+    history: Any,
+    path: PathLike | None = None,
+    *,
+    metrics: Sequence[str] = ("loss",),
+    title: str = "",
+    overwrite: bool = False,
+) -> Figure:
+    """Draw training and validation values over the epochs; the best validation is marked.
+
+    Args:
+        history: What `model.fit` returns, its `history` dict, or the `history.csv` of a run of
+            `python -m training.train`.
+        path: Where to write it; see `save`.
+        metrics: Names of the columns, a panel each; the validation is `val_` and the name.
+        title: Above the figure.
+        overwrite: Replace existing files.
+
+    Returns:
+        The figure; the axis is logarithmic where all values are above 0.
+
+    Raises:
+        PlotError: A metric is missing, there are no epochs, or the file cannot be read.
+
+    Example:
+        >>> figure = training_curves({"loss": [3, 2, 1], "val_loss": [3, 2.5, 2.6]})
+        >>> len(figure.axes)
+        1
+    """
+    columns = read_history(history)
+    missing = [name for name in metrics if not columns.get(name)]
+    if missing or not metrics:
+        raise PlotError(
+            f"metrics must be columns of the history with one epoch or more; received "
+            f"{list(metrics)}, the history has {', '.join(columns) or 'none'}."
+        )
+    figure = new_figure(1.2 + 4.2 * len(metrics), 3.4)
+    for axes, name in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        _panel(axes, columns, name)
+    figure.suptitle(plain(title), fontsize=11)
+    return save(figure, path, overwrite=overwrite)
+
+
+def _panel(axes: Any, columns: Columns, name: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
+    shown = [(name, "training", "-", "."), (f"val_{name}", "validation", "--", "x")]
+    values = [columns[column] for column, *_ in shown if column in columns]
+    for colour, (column, label, line, marker) in zip(COLOURS, shown, strict=False):
+        if column in columns:
+            axes.plot(
+                epochs, columns[column], line, marker=marker, markersize=4, color=colour,
+                label=label,
+            )  # fmt: skip
+    best = np.asarray(columns.get(f"val_{name}", ()), float)
+    if np.isfinite(best).any():
+        place = int(np.nanargmin(np.where(np.isfinite(best), best, np.nan)))
+        axes.plot(epochs[place], best[place], "o", markersize=9, mfc="none", color="black",
+                  label=f"lowest, epoch {epochs[place]:g}")  # fmt: skip
+    every = np.concatenate([np.asarray(v, float) for v in values])
+    every = every[np.isfinite(every)]
+    axes.set(xlabel="epoch", ylabel=plain(name))
+    if len(every) and every.min() > 0:
+        axes.set_yscale("log")
+        log_ticks(axes.yaxis, every.min(), every.max())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def read_history(history: Any) -> dict[str, list[float]]:
+    """Return the columns of a history: of `fit`, a dict, or a CSV file.
+
+    Raises:
+        PlotError: The file cannot be read as CSV with numbers, or it is no history.
+    """
+    if isinstance(history, str | os.PathLike):
+        return _read_csv(Path(history))
+    columns = getattr(history, "history", history)
+    if not isinstance(columns, Mapping):
+        raise PlotError(
+            f"a history is what fit() returns, a dict of columns, or a CSV file; received "
+            f"{type(history).__name__}."
+        )
+    return {str(name): [float(v) for v in values] for name, values in columns.items()}
+
+
+def _read_csv(path: Path) -> dict[str, list[float]]:
+    try:
+        if path.stat().st_size > MAX_CSV_BYTES:
+            raise ValueError(f"more than {MAX_CSV_BYTES} bytes")
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+        names = reader.fieldnames or ()
+        return {name: [float(row[name] or "nan") for row in rows] for name in names}
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise PlotError(
+            f"a history must be a CSV file of numbers with one line an epoch; received {path} "
+            f"({error})."
+        ) from error

@@ -1,0 +1,134 @@
+"""What all pictures share: colours, empty figures, and how they are written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from keras_mmdense.data.faults import printable
+from keras_mmdense.errors import PlotError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Their
+# black is a dark grey here, on which black lines are seen.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
+SUFFIXES = (".png", ".svg")
+DPI = 120
+# no random identifiers; text stays text
+_STYLE = {"svg.hashsalt": "mmdense", "svg.fonttype": "none"}
+
+PathLike = str | os.PathLike[str]
+P = ParamSpec("P")
+
+
+def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Make a function draw in the project's style, whatever the user's settings are.
+
+    Raises:
+        PlotError: When it is called and matplotlib is missing.
+    """
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        try:
+            from matplotlib import style
+        except ImportError as error:
+            raise PlotError(
+                f'pictures need matplotlib; received {error}. pip install "keras-mmdense[plot]"'
+            ) from error
+        with style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of that size in inches, apart from pyplot."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def log_ticks(axis: Any, low: float, high: float) -> None:
+    """Label a logarithmic axis with plain numbers: powers of ten, and 2 and 5 in a short range."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain(text: str) -> str:
+    r"""Return text from outside so that matplotlib shows it as it is, on one line.
+
+    Example:
+        >>> plain("A$AP\n")
+        'A\\$AP\\n'
+    """
+    return printable(text).replace("$", r"\$")
+
+
+@in_style
+def save(figure: Figure, path: PathLike | None, *, overwrite: bool = False) -> Figure:
+    """Write a figure; whole, or after an error not at all.
+
+    Args:
+        figure: The figure.
+        path: A file that ends in .png or .svg; a path without either is written as both. None:
+            nothing is written.
+        overwrite: Replace existing files.
+
+    Returns:
+        The figure.
+
+    Raises:
+        PlotError: A file exists, its folder does not, or another format is asked for.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_mmdense.plot import training_curves
+        >>> figure = training_curves({"loss": [3, 2, 1]})
+        >>> figure = save(figure, tempfile.mkdtemp() + "/loss")  # loss.png and loss.svg
+    """
+    targets = check_targets(path, overwrite)
+    if targets:
+        with tempfile.TemporaryDirectory(prefix=".plot-", dir=targets[0].parent) as aside:
+            for target in targets:
+                form = target.suffix[1:].lower()
+                metadata = {"Date": None} if form == "svg" else {}
+                figure.savefig(Path(aside, target.name), format=form, metadata=metadata)
+            check_targets(path, overwrite)  # drawing took its time
+            for target in targets:
+                os.replace(Path(aside, target.name), target)
+    return figure
+
+
+def check_targets(path: PathLike | None, overwrite: bool) -> list[Path]:
+    """Return the files that `save` would write; all can be written.
+
+    Raises:
+        PlotError: As `save`.
+    """
+    if path is None:
+        return []
+    given = Path(path)
+    suffix = given.suffix.lower()
+    if suffix in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp"):
+        raise PlotError(f"pictures are written as .png or .svg; received {given}. Rename it.")
+    whole = suffix in SUFFIXES
+    targets = [given] if whole else [given.with_name(given.name + s) for s in SUFFIXES]
+    if not given.parent.is_dir():
+        raise PlotError(f"the folder must exist; received {given.parent}. Create it first.")
+    for target in targets:
+        if target.is_dir() or (target.exists() and not overwrite):
+            raise PlotError(f"{target} exists already. Choose another name, or pass overwrite.")
+    return targets

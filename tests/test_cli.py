@@ -1,0 +1,266 @@
+"""The command keras-mmdense: each command does its work, or says in one line why not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+import keras_mmdense
+from keras_mmdense.cli import main, parser
+from keras_mmdense.cli.completion import bash, commands, fish, zsh
+from keras_mmdense.cli.progress import Progress
+
+RATE = 44100
+
+
+def run(capsys, *arguments):
+    """Run a command; return code, output and the lines of errors."""
+    code = main([*map(str, arguments)])
+    said = capsys.readouterr()
+    return code, said.out, said.err.strip().splitlines()
+
+
+@pytest.fixture(scope="module")
+def file(small_model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "small.keras"
+    small_model.save(path)
+    return path
+
+
+def write_song(path, seconds=0.3, channels=2, rate=RATE, level=0.1):
+    audio = level * np.random.default_rng(0).standard_normal((round(seconds * rate) + 7, channels))
+    sf.write(path, audio, rate, subtype="FLOAT" if path.suffix == ".wav" else "PCM_16")
+    return path
+
+
+def test_quick_commands_load_neither_keras_nor_tensorflow(tmp_path):
+    heavy = "{'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)"
+    for arguments in (["env"], ["completion", "bash"], ["--help"], ["separate", "--help"],
+                      ["plot", "mmdensenet", "-o", str(tmp_path / "a.svg")]):  # fmt: skip
+        code = (
+            f"import sys\nfrom keras_mmdense.cli import main\ntry: main({arguments!r})\n"
+            f"except SystemExit: pass\nsys.exit(str({heavy}))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stderr == "set()\n", arguments
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_mmdense", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"keras-mmdense {keras_mmdense.__version__}\n"
+    setup = (Path(__file__).parents[1] / "setup.py").read_text("utf-8")
+    assert "keras-mmdense=keras_mmdense.cli:main" in setup
+
+
+def test_summary_of_a_preset_and_of_a_file(file, capsys):
+    code, out, errors = run(capsys, "summary", "mdensenet")
+    assert (code, errors) == (0, [])
+    assert "trainable weights  121,102" in out
+    code, out, _ = run(capsys, "summary", file, "--layers", "--json", "--window-frames", 64)
+    found = json.loads(out)
+    assert code == 0
+    assert found["window_frames"] == 64
+    assert "low_dense4_layer2_conv" in [row["name"] for row in found["rows"]]
+
+
+def test_plot_writes_and_does_not_replace(file, tmp_path, capsys):
+    assert run(capsys, "plot", file, "-o", tmp_path / "a")[0] == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.svg"]
+    code, _, errors = run(capsys, "plot", "mmdensenet", "-o", tmp_path / "a.png")
+    assert code == 1
+    assert len(errors) == 1
+    assert "exists already" in errors[0]
+
+
+def test_separate_gives_what_the_library_gives_sample_for_sample(
+    file, small_model, tmp_path, capsys
+):
+    songs = [write_song(tmp_path / "one.wav"), write_song(tmp_path / "two.flac", 0.2, 1, 48000)]
+    code, out, _ = run(capsys, "separate", file, *songs, "-o", tmp_path / "new/out", "--residual")
+    assert code == 0
+    assert "real-time factor" in out
+    for song in songs:
+        audio, rate = sf.read(song, dtype="float32", always_2d=True)
+        expected = keras_mmdense.separate(small_model, audio, rate, residual=True)
+        folder = tmp_path / "new/out" / song.stem
+        assert {p.name for p in folder.iterdir()} == {f"{name}.wav" for name in expected}
+        for name, stem in expected.items():
+            found, found_rate = sf.read(folder / f"{name}.wav", dtype="float32", always_2d=True)
+            assert found_rate == rate
+            np.testing.assert_allclose(found, stem, atol=1e-6)
+    assert [p.name for p in (tmp_path / "new/out").glob(".*")] == []
+
+
+def test_flac_says_what_it_clips(tmp_path, capsys):
+    from small import SMALL
+
+    model = keras_mmdense.build(head="mask", **SMALL)
+    kernel, bias = model.get_layer("final_conv").weights
+    kernel.assign(np.zeros(kernel.shape))
+    bias.assign([50.0, 50.0])  # a mask of 1: the estimate is the song
+    model.save(tmp_path / "m.keras")
+    song = write_song(tmp_path / "loud.wav", level=1.0)
+    code, _, errors = run(capsys, "separate", tmp_path / "m.keras", song, "-o", tmp_path / "out",
+                          "--format", "flac")  # fmt: skip
+    assert code == 0
+    audio, _ = sf.read(song)
+    found, _ = sf.read(tmp_path / "out/loud/vocals.flac")
+    assert found.shape == audio.shape
+    assert sf.info(tmp_path / "out/loud/vocals.flac").subtype == "PCM_24"
+    assert int(errors[-1].split("clipped ")[1].split()[0]) == pytest.approx(
+        np.count_nonzero(np.abs(audio) > 1), abs=3
+    )
+
+
+def test_a_damaged_song_fails_alone_and_leaves_nothing(file, tmp_path, capsys):
+    good, bad = write_song(tmp_path / "good.wav"), write_song(tmp_path / "bad.wav")
+    audio, _ = sf.read(bad)
+    audio[100] = np.nan
+    sf.write(bad, audio, RATE, subtype="FLOAT")
+    code, _, errors = run(capsys, "separate", file, bad, good, "-o", tmp_path / "out")
+    assert code == 1
+    assert any("bad.wav: audio must be finite" in line for line in errors)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_an_interrupted_separation_leaves_nothing(file, tmp_path, capsys, monkeypatch):
+    song = write_song(tmp_path / "song.wav")
+
+    def stop(path, *_, **__):
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sf, "write", stop)
+    code, _, errors = run(capsys, "separate", file, song, "-o", tmp_path / "deep/out")
+    assert code == 130
+    assert "interrupted" in errors[-1]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["song.wav"]
+
+
+def refusals(tmp_path, file):
+    song = write_song(tmp_path / "song.wav")
+    (tmp_path / "x").mkdir()
+    twin = write_song(tmp_path / "x/song.flac")
+    wide = write_song(tmp_path / "wide.wav", channels=3)
+    (tmp_path / "text.wav").write_text("no audio")
+    (tmp_path / "taken/song").mkdir(parents=True)
+    (tmp_path / "broken.keras").write_bytes(Path(file).read_bytes()[:5000])
+    out = tmp_path / "out"
+    return {
+        "audio file": ["separate", file, tmp_path / "text.wav", "-o", out],
+        "mono or stereo": ["separate", file, wide, "-o", out],
+        "different names": ["separate", file, song, twin, "-o", out],
+        "exists already": ["separate", file, song, "-o", tmp_path / "taken"],
+        "trained one": ["separate", "mdensenet", song, "-o", out],
+        "ZIP archive": ["separate", tmp_path / "broken.keras", song, "-o", out],
+        "wiener must be": ["separate", file, song, "-o", out, "--wiener", 99],
+        "model is a preset": ["summary", "nothing"],
+        "multiple of": ["summary", file, "--window-frames", 3],
+        "model file must exist": ["plot", "no.keras", "-o", out],
+        "folder must exist": ["plot", "mdensenet", "-o", tmp_path / "no/a.png"],
+        "received 'no'": ["export", "no", "-o", tmp_path / "a.tflite"],
+    }
+
+
+def test_every_refusal_is_one_line_and_leaves_nothing(file, tmp_path, capsys):
+    cases = refusals(tmp_path, file)
+    before = sorted(tmp_path.rglob("*"))
+    for words, arguments in cases.items():
+        code, _, errors = run(capsys, *arguments)
+        assert (code, len(errors)) == (1, 1), (words, errors)
+        assert words in errors[0]
+    assert sorted(tmp_path.rglob("*")) == before
+    for wrong in ([], ["separate"], ["completion", "tcsh"], ["plot", "mdensenet"]):
+        with pytest.raises(SystemExit) as ending:
+            main(wrong)
+        assert ending.value.code == 2
+
+
+def test_env_tells_versions_and_no_paths(capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    code, out, _ = run(capsys, "env", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["keras_mmdense"] == keras_mmdense.__version__
+    assert found["backend"] == "jax"
+    assert found["variables"]["KERAS_BACKEND"] == "jax"
+    assert str(Path.home()) not in out
+    code, out, _ = run(capsys, "env")
+    assert f"  numpy              {np.__version__}\n" in out
+
+
+def test_progress_tells_share_and_time_left():
+    class Terminal:
+        def __init__(self, terminal):
+            self.terminal, self.written = terminal, ""
+
+        def isatty(self):
+            return self.terminal
+
+        def write(self, text):
+            self.written += text
+
+        def flush(self):
+            pass
+
+    for terminal, expected in ((True, "\r\x1b[Ksong:  25%, 1:30 left\r\x1b[K"),
+                               (False, "song:  25%, 1:30 left\n")):  # fmt: skip
+        times, stream = iter([0.0, 0.1, 30.0]), Terminal(terminal)
+        progress = Progress("song", stream, lambda times=times: next(times))
+        for share in (0.1, 0.25):
+            progress(share)
+        progress.close()
+        assert stream.written == expected
+
+
+COMPLETE = """
+eval "$SCRIPT"
+COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=()
+_keras_mmdense
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["s"], {"summary", "separate"}),
+        (["summary", "mm"], {"mmdensenet", "mmdensenet-edge"}),
+        (["separate", "x.keras", "--form"], {"--format"}),
+        (["separate", "x.keras", "--format", ""], {"wav", "flac"}),
+        (["export", "m.keras", "--precision", "float"], {"float32", "float16"}),
+        (["completion", ""], {"bash", "zsh", "fish"}),
+        (["env", ""], {""}),
+        (["plot", "mdensenet", "-o", "a fi"], {"a file.png"}),
+        (["nothing", "x"], {""}),
+    ],
+)
+def test_bash_completes(words, expected, tmp_path):
+    (tmp_path / "a file.png").touch()
+    done = subprocess.run(
+        ["bash", "-c", COMPLETE, "bash", "keras-mmdense", *words],
+        capture_output=True, text=True, cwd=tmp_path, env={"SCRIPT": bash()},
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert set(done.stdout.splitlines()) == expected
+
+
+def test_every_command_and_option_is_in_every_script():
+    for script in (bash(), zsh(), fish()):
+        for command in commands():
+            assert command.name in script
+            for option in command.options:
+                assert (
+                    option in script
+                    or f"-l {option[2:]} " in script
+                    or f"-s {option[1:]} " in script
+                )
+    names = {command.name for command in commands()}
+    assert all(f" {name} " in parser().format_help() for name in names)

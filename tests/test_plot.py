@@ -1,0 +1,272 @@
+"""Pictures: what they show is what they were given; files are whole, and never replaced unasked."""
+
+import json
+import subprocess
+import sys
+from unittest import mock
+
+import numpy as np
+import pytest
+from small import SMALL
+
+import keras_mmdense
+from keras_mmdense import Band, PlotError, Settings, plot
+from keras_mmdense.graph import trace
+from keras_mmdense.parity import Figures
+from keras_mmdense.plot.maps import band_blocks, final_block, part_width
+from keras_mmdense.plot.spectrograms import band_edges
+from keras_mmdense.presets import preset_settings
+from keras_mmdense.receptive_field import context_frames, receptive_field
+
+UNEQUAL = Settings(
+    ("bass", "vocals"),
+    (
+        Band("low", 0, 0.5, growth=(5, 6, 7), layers=(2, 1, 3), first_filters=9),
+        Band("high", 0.5, 1, growth=(4,), layers=(2,)),
+        Band("full", growth=(3, 4, 5, 6, 7), layers=(1,) * 5),
+    ),
+    bins=64,
+    shared=True,
+    head="mask",
+    transform=keras_mmdense.Transform(44100, 128, 64),
+)
+
+
+def texts(figure, axes=0):
+    return [text.get_text() for text in figure.axes[axes].texts]
+
+
+@pytest.mark.parametrize("output", ["last", "new", "all"])
+def test_numbers_of_maps_are_those_of_the_network(output):
+    from dataclasses import replace
+
+    s = replace(UNEQUAL, block_output=output)
+    calls = trace(keras_mmdense.build_from_settings(s), 16)
+    for band in s.bands:
+        for block in band_blocks(band, s):
+            layer = f"{band.name}_dense{block.number}_layer"
+            assert calls[f"{layer}1_conv"].input_shapes[0][-1] == block.read
+            assert calls[f"{layer}1_conv"].output_shape[-1] == block.growth
+            assert f"{layer}{block.layers}_conv" in calls
+            assert f"{layer}{block.layers + 1}_conv" not in calls
+            assert calls[f"{layer}1_conv"].output_shape[1] == 16 >> block.scale
+    assert calls["bands"].output_shape[-1] == part_width(s)
+    assert calls["joined"].output_shape[-1] == final_block(s).read
+    assert calls["bass_final_conv"].input_shapes[0][-1] == final_block(s).made
+
+
+def test_the_architecture_shows_every_band_block_and_source():
+    figure = plot.architecture(UNEQUAL, title="x $y$ z")
+    shown = texts(figure)
+    for band in UNEQUAL.bands:
+        assert band.name in shown
+        for block in band_blocks(band, UNEQUAL):
+            assert f"{block.read} > {block.made}" in shown
+            assert f"{block.layers} x {block.growth}" in shown
+    assert sum(text.startswith("dense ") for text in shown) == 3 + 1 + 5
+    assert any("bass\nvocals" in text for text in shown)
+    assert r"x \$y\$ z" in shown
+    assert "1 x 1 conv, 7 maps" in shown  # the high band's four maps are brought to the low one's
+    skips = [a for a in figure.axes[0].texts if a.get_text() == "" and a.arrow_patch]
+    dashed = [a for a in skips if a.arrow_patch.get_linestyle() == "--"]
+    assert len(dashed) == 1 + 0 + 2
+    whole = figure.axes[0].get_window_extent()
+    for text in figure.axes[0].texts:
+        box = text.get_window_extent(figure.canvas.get_renderer())
+        assert box.x0 >= whole.x0 - 1
+        assert box.x1 <= whole.x1 + 1
+
+
+@pytest.mark.parametrize("preset", ["mdensenet", "mmdensenet", "mmdensenet-edge"])
+def test_the_receptive_field_drawn_is_the_one_counted(preset):
+    s = preset_settings(preset)
+    assert s == keras_mmdense.settings_of(keras_mmdense.build(preset))
+    field = plot.architecture(s).axes[1]
+    bars = [
+        (round(-p.get_x() - 0.5), round(p.get_x() + p.get_width() - 0.5)) for p in field.patches
+    ]
+    assert max(before for before, _ in bars) == receptive_field(s)[0]
+    assert max(after for _, after in bars) == receptive_field(s)[1]
+    assert {abs(line.get_xdata()[0]) for line in field.lines} == {context_frames(s)}
+
+
+def test_a_model_and_its_file_give_the_same_drawing(small_model, tmp_path):
+    small_model.save(tmp_path / "m.keras")
+    plot.architecture(small_model, tmp_path / "a.svg")
+    plot.architecture(tmp_path / "m.keras", tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 96000])
+def test_a_sine_is_loudest_in_its_band_at_its_level(rate):
+    hertz, level = 1000.0, 0.25
+    sine = level * np.sin(2 * np.pi * hertz * np.arange(2 * rate) / rate)
+    figure = plot.spectrograms({"left": sine, "both": np.stack([sine, sine], 1)}, rate)
+    edges = band_edges(rate)
+    for axes in figure.axes[:2]:
+        values = axes.collections[0].get_array()[:, 5:-5].mean(axis=1)
+        loudest = int(values.argmax())
+        bin_width = rate / 2048
+        assert edges[loudest] - bin_width <= hertz <= edges[loudest + 1] + bin_width
+        bins = max(1.0, (edges[loudest + 1] - edges[loudest]) / bin_width)  # that share its power
+        top = 20 * np.log10(level)
+        assert top - 10 * np.log10(bins + 1) - 3 < values.max() < top + 0.1
+    assert figure.axes[0].get_xlim() == (0, 2)
+
+
+def test_spectrograms_share_one_scale_and_long_songs_are_averaged():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, 1_100_000).astype("float32")
+    figure = plot.spectrograms({"a": noise, "b": noise / 10, "c": 0 * noise}, 44100, columns=2)
+    meshes = [axes.collections[0] for axes in figure.axes[:4] if axes.collections]
+    assert len({mesh.get_clim() for mesh in meshes}) == 1
+    loud, soft, silent = (mesh.get_array() for mesh in meshes)
+    assert loud.shape == (128, 1000)
+    assert float((loud - soft).mean()) == pytest.approx(20, abs=0.1)
+    assert silent.max() == pytest.approx(-120)
+
+
+@pytest.mark.parametrize(
+    "signals",
+    [{}, {"a": np.zeros(9), "b": np.zeros(8)}, {"a": np.zeros(0)}, {"a": np.full(9, np.nan)}],
+)
+def test_wrong_signals_are_refused(signals):
+    with pytest.raises(PlotError, match="received"):
+        plot.spectrograms(signals, 44100)
+
+
+def test_curves_show_the_history_and_mark_the_best_epoch(tmp_path):
+    history = {"loss": [4.0, 2.0, 1.0], "val_loss": [4.0, float("nan"), 3.0], "sdr": [-1, 0, 1]}
+    figure = plot.training_curves(history, metrics=("loss", "sdr"))
+    training, validation, best = figure.axes[0].lines
+    assert list(training.get_ydata()) == [4, 2, 1]
+    assert validation.get_linestyle() == "--"
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (3, 3)
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "linear"]
+    (tmp_path / "h.csv").write_text("epoch,loss,val_loss\n1,4,4\n2,2,\n3,1,3\n")
+    again = plot.training_curves(tmp_path / "h.csv")
+    np.testing.assert_array_equal(again.axes[0].lines[1].get_ydata(), [4, np.nan, 3])
+    assert list(again.axes[0].lines[0].get_xdata()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("content", ["", "epoch,loss\n", "epoch,loss\n1,many\n", "a\n1,2,3\n"])
+def test_what_is_no_history_is_refused(tmp_path, content):
+    (tmp_path / "h.csv").write_text(content)
+    with pytest.raises(PlotError, match="received"):
+        plot.training_curves(tmp_path / "h.csv")
+    with pytest.raises(PlotError, match="received"):
+        plot.training_curves([1, 2])
+
+
+def test_block_times_count_every_block_and_those_too_late():
+    rng = np.random.default_rng(0)
+    times = {"int8": rng.lognormal(-5, 0.3, 500), "float32": [0.03, 0.04]}
+    figure = plot.block_times(times, block_seconds=0.035)
+    for axes, values in zip(figure.axes, times.values(), strict=True):
+        assert sum(bar.get_height() for bar in axes.patches) == len(values)
+        labels = [text.get_text() for text in axes.get_legend().get_texts()]
+        late = int(np.sum(np.array(values) > 0.035))
+        assert f"a block: 35 ms; {late} beyond" in labels
+        assert any(label == f"50 %: {1000 * np.median(values):.3g} ms" for label in labels)
+
+
+@pytest.mark.parametrize("times", [{}, {"a": []}, {"a": [0.1, 0.0]}, {"a": [float("inf")]}])
+def test_wrong_times_are_refused(times):
+    with pytest.raises(PlotError, match="received"):
+        plot.block_times(times)
+
+
+def figures(precision, snr):
+    sdr = {"vocals": 5.0}
+    return Figures(precision, 0.1, {"vocals": snr}, sdr, {"vocals": 5.5}, 7000, 6000,
+                   {"cpu_rtf": 0.02, "peak_mb": 90.0, "delegates": 1})  # fmt: skip
+
+
+def test_parity_from_figures_and_from_the_report_is_the_same(tmp_path):
+    from keras_mmdense.parity import write_report
+
+    found = [figures("float32", 120.0), figures("int8", 30.0)]
+    write_report(tmp_path, "m", found)
+    figure = plot.parity(tmp_path / "m.parity.json", tmp_path / "again.svg")
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [120, 30]
+    assert [bar.get_height() for bar in figure.axes[1].patches] == [0.5, 0.5]
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "m.parity.svg").read_bytes()
+    rows = json.loads((tmp_path / "m.parity.json").read_text())
+    for wrong in ("[]", "{}", "[1]", json.dumps([{**rows[0], "snr_db": {}}, rows[1]])):
+        (tmp_path / "wrong.json").write_text(wrong)
+        with pytest.raises(PlotError, match="received"):
+            plot.parity(tmp_path / "wrong.json")
+
+
+CURVE = {"loss": [2.0, 1.0]}
+
+
+def test_both_forms_one_form_and_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        plot.training_curves(CURVE, tmp_path / f"run.{name}")
+    plot.training_curves(CURVE, tmp_path / "one.PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "one.PNG", "run.a.png", "run.a.svg", "run.b.png", "run.b.svg",
+    ]  # fmt: skip
+    for suffix in ("png", "svg"):
+        one, other = (tmp_path / f"run.{name}.{suffix}" for name in "ab")
+        assert one.read_bytes() == other.read_bytes()
+    assert (tmp_path / "one.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_is_replaced_unasked_and_nothing_half_written_stays(tmp_path):
+    (tmp_path / "a.svg").write_text("mine")
+    with pytest.raises(PlotError, match="exists already"):
+        plot.training_curves(CURVE, tmp_path / "a")
+    for name, words in (("no/a", "folder must exist"), ("a.pdf", "png or .svg")):
+        with pytest.raises(PlotError, match=words):
+            plot.training_curves(CURVE, tmp_path / name)
+    with (
+        mock.patch("matplotlib.figure.Figure.savefig", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        plot.training_curves(CURVE, tmp_path / "b")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.svg"]
+    assert (tmp_path / "a.svg").read_text() == "mine"
+    plot.training_curves(CURVE, tmp_path / "a", overwrite=True)
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_the_user_s_settings_and_pyplot_are_left_alone():
+    code = (
+        "import sys, matplotlib\n"
+        "matplotlib.rcParams['lines.linewidth'] = 7\n"
+        "names = [name for name in matplotlib.rcParams if name != 'backend']\n"
+        "before = [matplotlib.rcParams[name] for name in names]\n"
+        "from keras_mmdense import plot\n"
+        "figure = plot.training_curves({'loss': [2, 1]})\n"
+        "assert figure.axes[0].lines[0].get_linewidth() == 1.5\n"
+        "assert [matplotlib.rcParams[name] for name in names] == before\n"
+        "sys.exit(str({'matplotlib.pyplot', 'keras', 'tensorflow'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "set()\n"
+
+
+def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(PlotError, match=r'pip install "keras-mmdense\[plot\]"'):
+        plot.training_curves(CURVE)
+
+
+def test_colours_differ_for_eyes_without_red_or_green():
+    """Through the dichromats' matrices of Vienot, Brettel and Mollon, 1999, in linear RGB."""
+    red = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+    green = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    codes = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in plot.COLOURS]
+    linear = np.array(codes) ** 2.2
+    for matrix in (np.eye(3), red, green):
+        seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)
+        far = np.linalg.norm(seen[:, None] - seen[None], axis=2) + np.eye(len(seen))
+        assert far.min() > 0.12
+
+
+def test_small_networks_are_drawn_too():
+    plot.architecture(keras_mmdense.build(scales=0, **SMALL | {"layers": 1}))
