@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 check-install lint types check env env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 check-install lint types check docs env env-demo env-docs env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -24,6 +24,10 @@ check-install:  ## what pip brings with the runner: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py
 
 check: lint types  ## what CI checks besides the tests
+
+docs: env-docs  ## the site, into site/, with warnings as errors; checks its links
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	.venv-docs/bin/python docs/tools/check_site.py site
 
 lint: env
 	.venv/bin/ruff check .
@@ -48,6 +52,13 @@ env-demo: .venv-demo/ready
 	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
 	touch $@
 
+env-docs: .venv-docs/ready
+.venv-docs/ready: setup.py
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --upgrade pip
+	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
+	touch $@
+
 env-tfio: .venv-tfio/ready
 .venv-tfio/ready: setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
@@ -58,4 +69,4 @@ env-tfio: .venv-tfio/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-tfio $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info
+	rm -rf .venv .venv-demo .venv-docs .venv-tfio site $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info
