@@ -60,12 +60,12 @@ def test_the_quick_start_runs(tmp_path, monkeypatch):
 
 
 def test_the_recipe_of_the_docs_is_one(tmp_path):
-    from training.recipe import read_recipe
+    from training.recipe import load_recipe
 
     page = (ROOT / "docs" / "how-to" / "own-stems.md").read_text("utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "piano.toml").write_text(text)
-    assert read_recipe(tmp_path / "piano.toml").model["sources"] == ["piano", "voice"]
+    assert load_recipe(str(tmp_path / "piano.toml")).model["sources"] == ["piano", "voice"]
 
 
 def test_every_public_name_is_in_the_reference():

@@ -1,4 +1,4 @@
-"""Checks a built site: every link inside it leads somewhere, and no page asks anything of the network.
+"""Checks a built site: links inside it lead somewhere, and no page asks anything of the network.
 
     python docs/tools/check_site.py site
 

@@ -76,11 +76,12 @@ def bands(figure: Figure) -> None:
                   va="top")  # fmt: skip
         for index, (growth, layers) in enumerate(zip(band.growth, band.layers, strict=True)):
             scale = min(index, 6 - index)
-            tall = 0.62 * height / 2**scale
-            bottom = band.start * 4 + 0.08 * height
+            tall = 0.58 * height / 2**scale
+            bottom = band.start * 4 + 0.16 * height
             x = left + 0.1 + index * 0.26
             axes.add_patch(Rectangle((x, bottom), 0.2, tall, color=colour, alpha=0.35))
-            axes.text(x + 0.1, bottom + 0.03, f"{layers}x\n{growth}", ha="center", fontsize=6.5)
+            axes.text(x + 0.1, bottom - 0.02, f"{layers}x\n{growth}", ha="center", va="top",
+                      fontsize=6.5)  # fmt: skip
     axes.annotate("", (5.2, 2), (4.5, 2), arrowprops={"arrowstyle": "->"})
     axes.add_patch(Rectangle((5.3, 0), 0.5, 4, fill=False, edgecolor="black"))
     axes.text(5.55, 2, "joined, final dense block, last convolution", rotation=90, ha="center",
