@@ -74,9 +74,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
         chosen = [peer for peer in args.peers if number == 0 or not peer.slow]
         for threads in args.threads:
             runs += [Run("separate", peer, threads, first, number) for peer in chosen]
+    chosen = [peer for peer in args.peers if peer in args.long_peers]
     for seconds in others:
         for threads in args.long_threads:
-            runs += [Run("separate", peer, threads, seconds) for peer in args.peers]
+            runs += [Run("separate", peer, threads, seconds) for peer in chosen]
     if args.steps:
         runs += [Run("train", peer) for peer in args.peers if peer.trains]
     return runs

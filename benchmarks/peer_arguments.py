@@ -9,10 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import NAMES, PEERS
+from benchmarks.peers import NAMES, PEERS, Peer
 
 MOST_ROUNDS, MOST_SECONDS = 20, 3600
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "keras-mmdense-peers"
+
+
+def _peers(parser: argparse.ArgumentParser, name: str, given: str) -> list[Peer]:
+    wanted = given.split(",")
+    unknown = sorted(set(wanted) - set(NAMES))
+    if unknown:
+        parser.error(f"{name} must be some of {', '.join(NAMES)}, got {', '.join(unknown)}")
+    return [peer for peer in PEERS if peer.name in wanted]
 
 
 def _numbers(
@@ -35,13 +43,19 @@ def arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespac
         argv: None for the process's own.
 
     Returns:
-        `peers` are `Peer`s; seconds, threads and long_threads lists of numbers; `given` is what
+        `peers` and `long_peers` are `Peer`s; seconds, threads and long_threads lists of numbers; `given` is what
         was typed.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument(
         "--peers", default=",".join(NAMES), metavar="A,B", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--long-peers",
+        default=",".join(NAMES),
+        metavar="A,B",
+        help="those of --peers to measure at further lengths; default: all",
     )
     parser.add_argument("--seconds", default="30,180", metavar="A,B", help="default: %(default)s")
     parser.add_argument("--threads", default="1,2", metavar="A,B", help="default: %(default)s")
@@ -66,10 +80,8 @@ def arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespac
     )
     args = parser.parse_args(argv)
     args.given = list(sys.argv[1:] if argv is None else argv)
-    unknown = sorted(set(args.peers.split(",")) - set(NAMES))
-    if unknown:
-        parser.error(f"--peers must be some of {', '.join(NAMES)}, got {', '.join(unknown)}")
-    args.peers = [peer for peer in PEERS if peer.name in args.peers.split(",")]
+    args.peers = _peers(parser, "--peers", args.peers)
+    args.long_peers = _peers(parser, "--long-peers", args.long_peers)
     args.long_threads = args.long_threads or args.threads
     cores = len(os.sched_getaffinity(0))
     args.seconds = _numbers(parser, "--seconds", args.seconds, float, MOST_SECONDS)

@@ -266,7 +266,11 @@ def into_page(found: Mapping[str, Any], page: Path) -> None:
     folder.mkdir(exist_ok=True)
     plot(found, [folder / "peers.png", folder / "peers.svg"])
     (folder / "peers.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    page.write_text(f"{before}{BEGIN}\n\n{text(found)}\n\n{END}{after}", "utf-8")
+    name = folder.name
+    picture = f"![CPU time, peak memory and installed size of each system]({name}/peers.png)"
+    raw = f"The raw figures: [peers.json]({name}/peers.json)."
+    block = "\n\n".join([BEGIN, picture, text(found), raw, END])
+    page.write_text(f"{before}{block}{after}", "utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -64,12 +64,11 @@ def test_systems_take_turns_and_slow_ones_run_once():
     ]  # fmt: skip
 
 
-def test_longer_songs_can_have_other_threads_and_only_what_trains_is_trained():
+def test_longer_songs_can_have_other_threads_and_systems_and_only_what_trains_is_trained():
     runs = planned("--peers", "edge-int8,openunmix", "--seconds", "5,9", "--threads", "1",
-                   "--long-threads", "2", "--rounds", "1")  # fmt: skip
-    assert [run for run in runs if run[3] == 9] == [
-        ("separate", "edge-int8", 2, 9, 0), ("separate", "openunmix", 2, 9, 0)
-    ]  # fmt: skip
+                   "--long-threads", "2", "--long-peers", "openunmix,demucs",
+                   "--rounds", "1")  # fmt: skip
+    assert [run for run in runs if run[3] == 9] == [("separate", "openunmix", 2, 9, 0)]
     assert [run[1] for run in runs if run[0] == "train"] == ["openunmix"]
 
 
@@ -152,6 +151,7 @@ def test_tables_and_plot_go_into_a_page(found, tmp_path, capsys):
     assert content.startswith("# A\n")
     assert content.endswith("\n\nafter\n")
     assert content.count("Open-Unmix |") == 2
+    assert content.count("(peers/peers.png)") == content.count("(peers/peers.json)") == 1
     assert (tmp_path / "peers" / "peers.png").read_bytes()[:4] == b"\x89PNG"
     assert "<svg" in (tmp_path / "peers" / "peers.svg").read_text()
     assert json.loads((tmp_path / "peers" / "peers.json").read_text()) == found
@@ -200,6 +200,7 @@ def test_a_measurement_is_told_what_to_do(tmp_path, monkeypatch):
     ("given", "said"),
     [
         (["--peers", "spleter"], "--peers must be some of edge-int8, "),
+        (["--long-peers", "x"], "--long-peers must be some of edge-int8, "),
         (["--seconds", "0"], "--seconds must be numbers from 1 to 3600, as in 1,2, got 0"),
         (["--threads", "a"], "--threads must be numbers from 1 to"),
         (["--rounds", "0"], "--rounds must be from 1 to 20, got 0"),

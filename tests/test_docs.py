@@ -55,7 +55,7 @@ def test_the_quick_start_runs(tmp_path, monkeypatch):
         exec(snippet, names)
     losses = names["history"].history["loss"]
     assert losses[-1] < losses[0]
-    assert (tmp_path / "mine-float16.tflite").is_file()
+    assert (tmp_path / "mine.tflite").is_file()
     assert sorted(names["stems"]) == sorted(names["sources"])
 
 
