@@ -43,8 +43,8 @@ def arguments(description: str, argv: Sequence[str] | None) -> argparse.Namespac
         argv: None for the process's own.
 
     Returns:
-        `peers` and `long_peers` are `Peer`s; seconds, threads and long_threads lists of numbers; `given` is what
-        was typed.
+        `peers` and `long_peers` are `Peer`s; seconds, threads and long_threads lists of numbers;
+        `given` is what was typed.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
