@@ -2,8 +2,8 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 test-web web notebooks check-install lint types check \
-	env env-demo env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 test-web web notebooks docs check-install lint types check \
+	env env-demo env-docs env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -42,6 +42,10 @@ check-install:  ## what pip brings with the runner: size, packages, import time
 
 check: lint types  ## what CI checks besides the tests
 
+docs: env-docs  ## the site, into site/, with warnings as errors; checks its links
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	.venv-docs/bin/python docs/tools/check_site.py site
+
 lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -66,6 +70,13 @@ env-demo: .venv-demo/ready
 	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
 	touch $@
 
+env-docs: .venv-docs/ready
+.venv-docs/ready: setup.py
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --upgrade pip
+	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
+	touch $@
+
 env-tfio: .venv-tfio/ready
 .venv-tfio/ready: setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
@@ -76,5 +87,5 @@ env-tfio: .venv-tfio/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-tfio $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info \
+	rm -rf .venv .venv-demo .venv-docs .venv-tfio site $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info \
 		edge/web/node_modules edge/web/dist edge/web/screenshots

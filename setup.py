@@ -18,6 +18,8 @@ MUSDB18 = ["av>=14"]
 TRAIN = [*TENSORFLOW, *PLOT, "tensorboard>=2.17"]
 # pyworld imports pkg_resources, which setuptools 81 no longer has
 CORPUS = ["mido>=1.3", "pyworld>=0.3.4", "scipy>=1.11", "setuptools<81"]
+# ruff formats the signatures of the reference.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10", "mkdocstrings[python]>=1,<2", "ruff==0.17.6"]
 # tensorflow-io's native ops fail with any other TensorFlow, and its metadata does not say so.
 TFIO = ["tensorflow>=2.17,<2.18", "tensorflow-io==0.37.1"]
 
@@ -43,6 +45,7 @@ setup(
         "musdb18": MUSDB18,
         "train": TRAIN,
         "corpus": CORPUS,
+        "docs": DOCS,
         "tfio": TFIO,
         "dev": [
             *EXPORT, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "jax>=0.4", "mido>=1.3",

@@ -71,8 +71,6 @@ def measure(python: Path, repeats: int) -> dict[str, Any]:
         megabytes (of site-packages without pip and setuptools), packages (name and version),
         runtime, and CPU seconds per statement (median).
     """
-    packages = json.loads(_answer(python, _LISTED))
-    site = Path(_answer(python, "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     times = {
         name: statistics.median(
             float(_answer(python, _TIMED.format(code)).splitlines()[-1]) for _ in range(repeats)
@@ -84,10 +82,29 @@ def measure(python: Path, repeats: int) -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "date": date.today().isoformat(),
         "runtime": _answer(python, _RUNTIME).strip(),
-        "megabytes": sum(_sizes(site)) / 1e6,
-        "packages": dict(packages),
+        "megabytes": megabytes_of(python),
+        "packages": packages_of(python),
         "cpu_seconds": times,
     }
+
+
+def packages_of(python: Path) -> dict[str, str]:
+    """Returns the packages of an environment and their versions, without pip and setuptools.
+
+    Args:
+        python: its interpreter.
+    """
+    return dict(json.loads(_answer(python, _LISTED)))
+
+
+def megabytes_of(python: Path) -> float:
+    """Returns the size of an environment's site-packages without pip and setuptools.
+
+    Args:
+        python: its interpreter.
+    """
+    site = Path(_answer(python, "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    return sum(_sizes(site)) / 1e6
 
 
 def _answer(python: Path, code: str) -> str:

@@ -104,7 +104,7 @@ def spleeter_int8(song: str, folder: str, model: str) -> dict[str, Any]:
         As `spleeter_keras`.
     """
     start = time.process_time()
-    networks = [_network_of(Path(model)) for _ in range(4)]
+    networks = [network_of(Path(model)) for _ in range(4)]
     return _separate(start, song, folder, networks)
 
 
@@ -121,10 +121,16 @@ def _separate(start: float, song: str, folder: str, networks: list[Network]) -> 
     return {"cpu_s": time.process_time() - loaded, "load_s": loaded - start}
 
 
-def _network_of(model: Path) -> Network:
+def network_of(model: Path, threads: int = 1) -> Network:
+    """Returns one source's network as `spleeter_shape.separate` takes it.
+
+    Args:
+        model: a `.tflite` with one input and one output, for one window.
+        threads: of the interpreter.
+    """
     import numpy as np
 
-    interpreter = _interpreter(model)
+    interpreter = _interpreter(model, threads)
     given = interpreter.get_input_details()[0]["index"]
     made = interpreter.get_output_details()[0]["index"]
 
@@ -155,10 +161,10 @@ def runner(model: Path) -> Callable[[], None]:
     return run
 
 
-def _interpreter(model: Path) -> Any:
+def _interpreter(model: Path, threads: int = 1) -> Any:
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=model.read_bytes(), num_threads=1)
+    interpreter = Interpreter(model_content=model.read_bytes(), num_threads=threads)
     interpreter.allocate_tensors()
     return interpreter
 

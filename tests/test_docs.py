@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -12,10 +13,10 @@ import keras_mmdense
 import training
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("edge/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("edge/*.md")])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
         if not target.startswith("http"):
@@ -39,3 +40,67 @@ MODULES = [
 def test_examples_in_docstrings_run(name):
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert failed == 0
+
+
+def test_the_quick_start_runs(tmp_path, monkeypatch):
+    """Its Python from top to bottom, in a folder that holds only the example."""
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge" / "example").symlink_to(ROOT / "edge" / "example")
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(snippets) >= 5
+    names: dict = {}
+    for snippet in snippets:
+        exec(snippet, names)
+    losses = names["history"].history["loss"]
+    assert losses[-1] < losses[0]
+    assert (tmp_path / "mine.tflite").is_file()
+    assert sorted(names["stems"]) == sorted(names["sources"])
+
+
+def test_the_recipe_of_the_docs_is_one(tmp_path):
+    from training.recipe import load_recipe
+
+    page = (ROOT / "docs" / "how-to" / "own-stems.md").read_text("utf-8")
+    (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "piano.toml").write_text(text)
+    assert load_recipe(str(tmp_path / "piano.toml")).model["sources"] == ["piano", "voice"]
+
+
+def test_every_public_name_is_in_the_reference():
+    import mmdense_edge
+
+    for package, page in (
+        (keras_mmdense, "keras_mmdense"),
+        (keras_mmdense.data, "data"),
+        (mmdense_edge, "mmdense_edge"),
+    ):
+        text = (ROOT / "docs" / "reference" / f"{page}.md").read_text("utf-8")
+        shown = set(re.findall(rf"^::: {package.__name__}\.(\w+)$", text, re.MULTILINE))
+        values = {"__version__", "KINDS", "SUBSETS", "data"}
+        assert set(package.__all__) - values <= shown
+
+
+def test_a_page_of_the_site_that_is_broken_is_found(tmp_path):
+    spec = importlib.util.spec_from_file_location(
+        "check_site", ROOT / "docs" / "tools" / "check_site.py"
+    )
+    check_site = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check_site)
+    good = '<h1 id="top">x</h1><a href="b.html#part">b</a><a href="https://a.example/">a</a>'
+    (tmp_path / "index.html").write_text(good)
+    (tmp_path / "b.html").write_text('<p id="part"></p><a href="index.html#top">i</a>')
+    assert list(check_site.problems(tmp_path)) == []
+    assert check_site.elsewhere(tmp_path) == ["https://a.example/"]
+    (tmp_path / "b.html").write_text(
+        '<script src="https://a.example/x.js"></script><a href="none.html">n</a><a href="#no">n</a>'
+    )
+    (tmp_path / "a.css").write_text("@font-face {src: url(//fonts.example/a.woff)}")
+    assert list(check_site.problems(tmp_path)) == [
+        "b.html: fetches https://a.example/x.js",
+        "b.html: none.html leads nowhere",
+        "b.html: #no: no anchor no",
+        "index.html: b.html#part: no anchor part",
+        "a.css: fetches //fonts.example/a.woff",
+    ]
