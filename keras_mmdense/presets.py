@@ -2,8 +2,8 @@
 
 Source of "mdensenet" and "mmdensenet": arXiv 1706.09588, Table 1. Where its print can be read two
 ways, the values here are those that come nearest to the published sizes; docs/architecture.md lists
-the other readings and the arguments of build() that give them. "mmdensenet-edge" is this project's
-own, chosen by experiment: docs/edge-model.md.
+the other readings and the arguments of build() that give them. "mmdensenet-edge" and
+"mmdensenet-micro" are this project's own, chosen by experiment: docs/edge-model.md.
 """
 
 from __future__ import annotations
@@ -64,6 +64,23 @@ PRESETS: dict[str, tuple[Band, ...]] = {
             layers=(1, 1, 2, 2, 2, 1, 1),
         ),
     ),
+    "mmdensenet-micro": (
+        Band(
+            "low", start=0, stop=0.5, first_kernel=(3, 3), first_filters=32,
+            growth=(16, 24, 24, 32, 24, 24, 16),
+            layers=(1, 1, 1, 1, 1, 1, 1),
+        ),
+        Band(
+            "high", start=0.5, stop=1, first_kernel=(3, 3), first_filters=16,
+            growth=(8, 8, 8, 8, 8, 8, 8),
+            layers=(1, 1, 1, 1, 1, 1, 1),
+        ),
+        Band(
+            "full", start=0, stop=1, first_kernel=(3, 3), first_filters=24,
+            growth=(16, 16, 24, 32, 24, 16, 16),
+            layers=(1, 1, 1, 1, 1, 1, 1),
+        ),
+    ),
 }  # fmt: skip
 
 # What a preset sets besides its bands; the paper's keep the defaults of build().
@@ -81,6 +98,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "final_growth": 32,
     },
 }
+_OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth": 24}
 
 
 def preset_options(preset: str) -> dict[str, Any]:

@@ -232,7 +232,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     ("words", "expected"),
     [
         (["s"], {"summary", "separate"}),
-        (["summary", "mm"], {"mmdensenet", "mmdensenet-edge"}),
+        (["summary", "mm"], {"mmdensenet", "mmdensenet-edge", "mmdensenet-micro"}),
         (["separate", "x.keras", "--form"], {"--format"}),
         (["separate", "x.keras", "--format", ""], {"wav", "flac"}),
         (["export", "m.keras", "--precision", "float"], {"float32", "float16"}),

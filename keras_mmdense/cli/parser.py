@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 FORMATS = ("wav", "flac")
 EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a trained model that comes with the package"
-PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge), or a .keras file"
+PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), or a .keras file"
 
 
 def parser() -> argparse.ArgumentParser:
