@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
-import { litert, models, serviceWorker } from "./build/plugins";
+import { litert, models, serviceWorker } from "./bundle/plugins";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const litertFolder = here("node_modules/@litertjs/core");
