@@ -187,7 +187,7 @@ def test_parity_from_figures_and_from_the_report_is_the_same(tmp_path):
 
     found = [figures("float32", 120.0), figures("int8", 30.0)]
     write_report(tmp_path, "m", found)
-    figure = plot.parity(tmp_path / "m.parity.json", tmp_path / "again.svg")
+    figure = plot.parity(tmp_path / "m.parity.json", tmp_path / "again")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [120, 30]
     assert [bar.get_height() for bar in figure.axes[1].patches] == [0.5, 0.5]
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "m.parity.svg").read_bytes()

@@ -63,8 +63,8 @@ def block_times(
         _panel(axes, row, bins, COLOURS[number % len(COLOURS)])
         if block_seconds is not None:
             late = np.count_nonzero(row > 1000 * block_seconds)
-            axes.axvline(1000 * block_seconds, color="black", lw=2,
-                         label=f"a block: {1e3 * block_seconds:.3g} ms; {late} beyond")  # fmt: skip
+            label = f"a block: {_number(1000 * block_seconds)} ms; {late} beyond"
+            axes.axvline(1000 * block_seconds, color="black", lw=2, label=label)
         axes.set_title(f"{plain(name)}: {len(row):,} blocks", fontsize=10, loc="left")
         axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     grid[-1].set(xscale="log", xlim=(bins[0], bins[-1]), xlabel="time of a block, ms")
@@ -73,12 +73,18 @@ def block_times(
     return save(figure, path, overwrite=overwrite)
 
 
+def _number(milliseconds: float) -> str:
+    return f"{milliseconds:.3g}" if milliseconds < 1000 else f"{milliseconds:,.0f}"
+
+
 def _panel(axes: Any, row: Any, bins: Any, colour: str) -> None:
     axes.hist(row, bins, color=colour, alpha=0.8)
     for rank, line in PERCENTILES.items():
         value = float(np.percentile(row, rank))
-        axes.axvline(value, color="black", lw=1, ls=line, label=f"{rank} %: {value:.3g} ms")
-    axes.plot(row.max(), 0, "v", color="black", clip_on=False, label=f"longest: {row.max():.3g} ms")
+        axes.axvline(value, color="black", lw=1, ls=line, label=f"{rank} %: {_number(value)} ms")
+    axes.plot(
+        row.max(), 0, "v", color="black", clip_on=False, label=f"longest: {_number(row.max())} ms"
+    )
     axes.set(yscale="symlog", ylabel="blocks", ylim=(0, None))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
