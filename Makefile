@@ -43,7 +43,7 @@ check-install:  ## what pip brings with the runner: size, packages, import time
 check: lint types  ## what CI checks besides the tests
 
 docs: env-docs  ## the site, into site/, with warnings as errors; checks its links
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	.venv-docs/bin/python docs/tools/check_site.py site
 
 lint: env

@@ -74,11 +74,12 @@ def test_every_public_name_is_in_the_reference():
     for package, page in (
         (keras_mmdense, "keras_mmdense"),
         (keras_mmdense.data, "data"),
+        (keras_mmdense.plot, "plot"),
         (mmdense_edge, "mmdense_edge"),
     ):
         text = (ROOT / "docs" / "reference" / f"{page}.md").read_text("utf-8")
         shown = set(re.findall(rf"^::: {package.__name__}\.(\w+)$", text, re.MULTILINE))
-        values = {"__version__", "KINDS", "SUBSETS", "data"}
+        values = {"__version__", "COLOURS", "KINDS", "SUBSETS", "data", "plot"}
         assert set(package.__all__) - values <= shown
 
 
