@@ -52,10 +52,11 @@ def _plot(outcomes: Sequence[Outcome], minutes: float, folder: Path) -> None:
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for one in outcomes:
+    for number, one in enumerate(outcomes):
         place = (one.macs_per_second / 1e9, one.mean)
         axes.scatter(*place, s=45, color="#0072b2")
-        axes.annotate(one.name, place, xytext=(6, 5), textcoords="offset points", fontsize=9)
+        beside = (6, (5, -12)[number % 2])  # neighbours seldom hide each other's names
+        axes.annotate(one.name, place, xytext=beside, textcoords="offset points", fontsize=9)
     axes.axvline(2.0, color="#999999", linestyle="--", linewidth=1)
     axes.set(
         xscale="log",
