@@ -66,9 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _take_signals()
     arguments = parser().parse_args(argv)
     # Only now: --help and usage errors need neither NumPy nor an interpreter.
-    from mmdense_edge import commands
+    from mmdense_edge import commands, heap
     from mmdense_edge.errors import MMDenseError, UsageError, printable
 
+    if argv is None:
+        heap.return_large_blocks()
     # What `mmdense live` has played it keeps, and says so itself.
     lost = ": the song in work was not written" if arguments.command == "separate" else ""
     try:

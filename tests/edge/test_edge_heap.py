@@ -1,0 +1,47 @@
+"""Memory of large blocks goes back to the system when they are freed."""
+
+import subprocess
+import sys
+
+import pytest
+from mmdense_edge import heap
+
+# Frees a block, so that glibc would keep the next ones, then says what stays of 64 blocks of 4 MiB.
+PROGRAM = """
+import sys
+from mmdense_edge import heap
+
+if sys.argv[1] == "yes":
+    assert heap.return_large_blocks()
+warm = bytearray(24 << 20)
+del warm
+
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+start = resident()
+blocks = [bytearray(b"x") * (4 << 20) for _ in range(16)]
+keeper = bytearray(b"y") * (64 << 10)
+del blocks
+print(resident() - start)
+"""
+
+
+@pytest.mark.native
+def test_freed_blocks_do_not_stay():
+    def left(asked):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, asked], capture_output=True, text=True, check=True
+        )
+        return int(done.stdout)
+
+    assert left("no") > 32 << 20  # else this test shows nothing
+    assert left("yes") < 4 << 20
+
+
+def test_other_systems_are_left_alone(monkeypatch):
+    monkeypatch.setattr(heap.sys, "platform", "darwin")
+    assert not heap.return_large_blocks()
