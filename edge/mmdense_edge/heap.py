@@ -12,8 +12,8 @@ _LARGE_BYTES = 1 << 20
 def return_large_blocks() -> bool:
     """Makes glibc give every block of 1 MiB or more back to the system as soon as it is freed.
 
-    Left alone, glibc raises that bound to 32 MiB when windows are freed, keeps them in its heap, and
-    the heap falls to pieces: 7 % more memory after an hour of music, for no gain in speed. It
+    Left alone, glibc raises that bound to 32 MiB when windows are freed, keeps them in its heap,
+    and the heap falls to pieces: 7 % more memory after an hour of music, for no gain in speed. It
     concerns the whole process, so the command calls it and the library does not.
 
     Returns:
