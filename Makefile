@@ -2,15 +2,18 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 test-web web notebooks docs check-install lint types check \
-	env env-demo env-docs env-tfio clean
+.PHONY: demo test test-edge test-tfio test-arm64 test-web test-notebooks web notebooks docs \
+	check-install lint types check env env-demo env-docs env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
 		--picture --overwrite -o $(DEMO_OUT)
 
-test: env  ## all tests
-	.venv/bin/python -m pytest -n auto --maxprocesses 4
+test: env  ## all tests but the notebooks
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --ignore tests/test_notebooks.py
+
+test-notebooks: env  ## runs the notebooks
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
 
 test-edge: env  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge

@@ -99,4 +99,4 @@ def test_effects_out_of_range_and_with_a_data_service_are_refused(tracks):
             Mixing(**wrong)
     reader = ExcerptReader(tracks, 500, mixing=Mixing(equalizer=3))
     with pytest.raises(DatasetError, match="equalizer, speed"):
-        served(reader, range(8), 8, None, 500, "grpc://127.0.0.1:1")
+        served(reader, range(8), 8, None, 500, "grpc://127.0.0.1:1", "magnitude")
