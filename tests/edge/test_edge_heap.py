@@ -6,7 +6,7 @@ import sys
 import pytest
 from mmdense_edge import heap
 
-# Frees a block, so that glibc would keep the next ones, then says what stays of 64 blocks of 4 MiB.
+# Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB.
 PROGRAM = """
 import sys
 from mmdense_edge import heap
@@ -23,7 +23,7 @@ def resident():
 
 
 start = resident()
-blocks = [bytearray(b"x") * (4 << 20) for _ in range(16)]
+blocks = [bytearray(b"x") * (8 << 20) for _ in range(8)]
 keeper = bytearray(b"y") * (64 << 10)
 del blocks
 print(resident() - start)
