@@ -1,0 +1,109 @@
+"""The command `mmdense serve` and the page that it serves: options, how it ends, what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from mmdense_edge import bundled, serve_command, web_site
+from mmdense_edge.cli import main
+from mmdense_edge.web_server import Server
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["serve", "--port", str(port)]) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        f"mmdense: port {port} on 127.0.0.1 is taken: give another one with --port, or 0 for a "
+        "free one\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--port", "65536"], 2, "--port must be from 0 to 65535, got 65536"),
+        (["--port", "-1"], 2, "--port must be from 0 to 65535, got -1"),
+        (["--key", "key.pem"], 2, "--key needs --certificate"),
+        (["--certificate", "missing.pem"], 2, "cannot use the certificate in missing.pem"),
+        (["--host", "192.0.2.7", "--port", "0"], 1, "give an address of this machine"),
+        (["--host", "no such\nname", "--port", "0"], 1, "give an address of this machine"),
+    ],
+)
+def test_wrong_options_are_told_in_one_line(capsys, arguments, code, told):
+    assert main(["serve", *arguments]) == code
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [(signal.SIGINT, 0, "mmdense: stopped\n"), (signal.SIGTERM, 143, "mmdense: terminated\n")],
+)
+def test_the_command_serves_the_built_page_and_ends_cleanly(number, code, last):
+    command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        line = process.stdout.readline()
+        host, _, port = line.split("//")[1].split("/")[0].partition(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection.request("GET", "/")
+        page = connection.getresponse().read()
+        process.send_signal(number)
+        assert process.wait(10) == code
+        connection.close()
+        assert process.stderr.read() == last
+    assert b"<title>mmdense" in page
+
+
+def test_open_opens_the_page_that_is_served(monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(serve_command.webbrowser, "open", opened.append)
+
+    def interrupt(self: Server) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Server, "serve_forever", interrupt)
+    assert main(["serve", "--port", "0", "--open"]) == 0
+    assert opened == [capsys.readouterr().out.split(" at ")[1].split(" ")[0]]
+
+
+def test_the_built_page_is_whole():
+    """What the page asks for by name is there, and the models are those of the folder."""
+    pages = web_site.load()
+    models = json.loads(pages["/models.json"].body(False)[0])
+    assert {entry["name"] for entry in models} == set(bundled.names())
+    assert [entry["name"] for entry in models if entry["isDefault"]] == [bundled.default()]
+    for entry in models:
+        path, _, version = entry["url"].partition("?v=")
+        data = pages["/" + path].body(False)[0]
+        assert len(data) == entry["bytes"]
+        assert hashlib.sha256(data).hexdigest().startswith(version), "make web, then commit"
+    worker = pages["/sw.js"].body(False)[0].decode()
+    assert "__FILES__" not in worker
+    assert {"/licences.txt", "/manifest.webmanifest", "/icon-192.png"} <= set(pages)
+    builds = [name for name in pages if name.endswith(".wasm")]
+    assert len(builds) == 3
+    for name in builds:
+        assert pages[name].body(False)[0].startswith(b"\0asm")
+        assert name.replace(".wasm", ".js") in pages
+
+
+def test_all_that_a_phone_can_download_is_below_12_mb():
+    """One of the builds, all models, all else; as sent to a browser that takes gzip."""
+    sizes = {path: len(page.body(True)[0]) for path, page in web_site.load().items() if path != "/"}
+    builds = [size for path, size in sizes.items() if path.endswith(".wasm")]
+    total = sum(sizes.values()) - sum(builds) + max(builds)
+    assert max(builds) < total < 12_000_000
