@@ -130,9 +130,28 @@ def test_spectrograms_share_one_scale_and_long_songs_are_averaged():
     "signals",
     [{}, {"a": np.zeros(9), "b": np.zeros(8)}, {"a": np.zeros(0)}, {"a": np.full(9, np.nan)}],
 )
-def test_wrong_signals_are_refused(signals):
+@pytest.mark.parametrize("draw", [plot.spectrograms, plot.levels])
+def test_wrong_signals_are_refused(signals, draw):
     with pytest.raises(PlotError, match="received"):
-        plot.spectrograms(signals, 44100)
+        draw(signals, 44100)
+    with pytest.raises(PlotError, match="999 Hz"):
+        draw({"a": np.zeros(9)}, 999)
+
+
+def test_levels_are_those_of_each_window_and_the_last_may_be_short():
+    halves = np.concatenate([np.full(1000, 0.5), np.full(1000, -0.05), np.full(10, 1.0)])
+    stereo = np.stack([halves, 0 * halves], axis=1)
+    figure = plot.levels(
+        {"mixture": halves, "half": stereo, "none": 0 * halves}, 1000, window_seconds=1
+    )
+    found = [axes.lines[0].get_ydata() for axes in figure.axes]
+    expected = np.array([0.5, 0.05, 1.0])
+    np.testing.assert_allclose(found[0], 20 * np.log10(expected), atol=1e-9)
+    np.testing.assert_allclose(found[1], 20 * np.log10(expected / 2**0.5), atol=1e-9)
+    assert set(found[2]) == {-90.0}
+    for wrong in (0.0, float("nan")):
+        with pytest.raises(PlotError, match="a window must"):
+            plot.levels({"a": halves}, 1000, window_seconds=wrong)
 
 
 def test_curves_show_the_history_and_mark_the_best_epoch(tmp_path):

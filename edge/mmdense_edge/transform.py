@@ -169,21 +169,30 @@ class Synthesis:
 
     def _add(self, spectra: Spectra) -> None:
         n_fft, hop_length = self._transform.n_fft, self._transform.hop_length
+        if not len(spectra):
+            return
         window = hann(n_fft)
         # Bins last: the inverse transform takes twice as long over any other axis.
         frames = np.fft.irfft(np.ascontiguousarray(spectra.swapaxes(1, 2)), n_fft)
         frames = frames.astype(np.float32, copy=False)
         frames *= window
+        count, channels, _ = frames.shape
         start = self._frames * hop_length - self._position
-        end = start + (len(frames) - 1) * hop_length + n_fft
-        grow = max(0, end - len(self._weight)) if len(frames) else 0
-        self._sum = np.pad(self._sum, ((0, 0), (0, grow)))
-        self._weight = np.pad(self._weight, (0, grow))
-        for frame in frames:
-            self._sum[:, start : start + n_fft] += frame
-            self._weight[start : start + n_fft] += window**2
-            start += hop_length
-        self._frames += len(frames)
+        parts = -(-n_fft // hop_length)
+        grow = max(0, start + (count - 1 + parts) * hop_length - len(self._weight))
+        self._sum = np.concatenate([self._sum, np.zeros((channels, grow), np.float32)], axis=1)
+        self._weight = np.concatenate([self._weight, np.zeros(grow, np.float32)])
+        # One part of all frames at a time, the last part first: each sample gets its frames in
+        # the order of the signal, whatever blocks they come in.
+        for part in reversed(range(parts)):
+            inside = slice(part * hop_length, min((part + 1) * hop_length, n_fft))
+            places = slice(start + inside.start, start + inside.start + count * hop_length)
+            length = inside.stop - inside.start
+            total = self._sum[:, places].reshape(channels, count, hop_length)
+            total[..., :length] += frames[:, :, inside].swapaxes(0, 1)
+            weight = self._weight[places].reshape(count, hop_length)
+            weight[:, :length] += window[inside] ** 2
+        self._frames += count
 
     def _take(self, end: int) -> Samples:
         """Returns the samples up to `end` in the padded signal, less the pad before the signal."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from mmdense_edge.runtime import Magnitude, Network
 from mmdense_edge.transform import Spectra
@@ -14,6 +16,8 @@ Window = tuple[Spectra, dict[str, Spectra]]
 
 # New frames that become spectra at a time: bounds memory, whatever the model's window.
 PART_FRAMES = 32
+
+Number = TypeVar("Number", np.float32, np.complex64)
 
 
 class Windows:
@@ -37,7 +41,9 @@ class Windows:
         self._contract = network.contract
         self._channels = channels
         self._sources = tuple(sources)
-        self._buffer = self._silence(self._contract.context_frames)
+        # Of one window, filled as frames come: growing it would copy it with every block.
+        self._buffer = self._silence(self._contract.frames)
+        self._filled = self._contract.context_frames
 
     def push(self, spectra: Spectra) -> Iterator[Window]:
         """Takes the next frames and yields the estimates of the windows that they complete.
@@ -49,30 +55,31 @@ class Windows:
             The mixture's spectra and for each source its own, shape (new frames, n_fft // 2 + 1,
             channels).
         """
-        self._buffer = np.concatenate([self._buffer, spectra])
-        while len(self._buffer) >= self._contract.frames:
-            yield from self._window(self._contract.step_frames)
+        while len(spectra):
+            part = spectra[: self._contract.frames - self._filled]
+            self._buffer[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            spectra = spectra[len(part) :]
+            if self._filled == self._contract.frames:
+                yield from self._window(self._contract.step_frames)
 
     def finish(self) -> Iterator[Window]:
         """Ends the signal and yields the estimates of its remaining frames."""
-        left = len(self._buffer) - self._contract.context_frames
+        left = self._filled - self._contract.context_frames
         while left > 0:
-            missing = self._contract.frames - len(self._buffer)
-            self._buffer = np.concatenate([self._buffer, self._silence(max(0, missing))])
+            self._buffer[self._filled :] = 0
             yield from self._window(min(left, self._contract.step_frames))
             left -= self._contract.step_frames
 
     def _silence(self, frames: int) -> Spectra:
-        shape = (frames, self._contract.transform.num_bins, self._channels)
-        return np.zeros(shape, np.complex64)
+        shape = (frames, self._channels, self._contract.transform.num_bins)
+        return np.zeros(shape, np.complex64).swapaxes(1, 2)
 
     def _window(self, keep: int) -> Iterator[Window]:
-        """Estimates the window at the buffer's start, of which `keep` frames are new."""
+        """Estimates the window in the buffer, of which `keep` frames are new, and moves on."""
         contract = self._contract
-        window = self._buffer[: contract.frames]
-        self._buffer = self._buffer[contract.step_frames :]
-        copies = max(1, contract.channels // self._channels)
-        magnitude = np.repeat(np.abs(window[:, : contract.bins]), copies, axis=2)
+        window = self._buffer
+        magnitude = self._copied(np.abs(window[:, : contract.bins]))
         estimates = self._estimate(magnitude)
         end = contract.context_frames + keep
         for first in range(contract.context_frames, end, PART_FRAMES):
@@ -82,16 +89,26 @@ class Windows:
                 mixture,
                 self._spectra(mixture, {name: estimates[name][part] for name in estimates}),
             )
+        self._filled = contract.frames - contract.step_frames
+        # A new one: the mixture's frames that were yielded are parts of the old one.
+        self._buffer = self._silence(contract.frames)
+        self._buffer[: self._filled] = window[contract.step_frames :]
+
+    def _copied(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Gives a mono signal both of a stereo network's channels."""
+        copies = self._contract.channels // self._channels
+        return np.repeat(values, copies, axis=2) if copies > 1 else values
 
     def _spectra(self, mixture: Spectra, estimates: dict[str, Magnitude]) -> dict[str, Spectra]:
         """Gives estimated magnitudes the mixture's phase, and its channels."""
-        copies = max(1, self._contract.channels // self._channels)
-        magnitude = np.repeat(np.abs(mixture), copies, axis=2)
-        phase = _phase(np.repeat(mixture, copies, axis=2), magnitude)
+        mixture = self._copied(mixture)
+        magnitude = np.abs(mixture)
+        phase = _phase(mixture, magnitude)
         spectra = {
-            source: _all_bins(estimate, magnitude) * phase for source, estimate in estimates.items()
+            source: _with_phase(estimate, mixture, magnitude, phase)
+            for source, estimate in estimates.items()
         }
-        if copies == 1:
+        if mixture.shape[2] == self._channels:
             return spectra
         return {source: both.mean(axis=2, keepdims=True) for source, both in spectra.items()}
 
@@ -119,14 +136,22 @@ def _phase(mixture: Spectra, magnitude: Magnitude) -> Spectra:
     return phase
 
 
-def _all_bins(estimate: Magnitude, magnitude: Magnitude) -> Magnitude:
-    """Extends an estimate to the bins that the network does not see, Nyquist among them.
+def _with_phase(
+    estimate: Magnitude, mixture: Spectra, magnitude: Magnitude, phase: Spectra
+) -> Spectra:
+    """Returns a source's spectrum; in memory its bins lie last, as the inverse transform wants.
 
-    They take the mask of the last bin that it sees, clipped to [0, 1].
+    Bins that the network does not see, Nyquist among them, take the mask of the last bin that it
+    sees, clipped to [0, 1].
     """
-    bins = estimate.shape[1]
-    last = magnitude[:, bins - 1 : bins]
+    frames, bins, channels = mixture.shape
+    seen = estimate.shape[1]
+    spectra: Spectra = np.empty((frames, channels, bins), np.complex64).swapaxes(1, 2)
+    spectra[:, :seen] = estimate
+    spectra[:, :seen] *= phase[:, :seen]
+    last = magnitude[:, seen - 1 : seen]
     mask = np.zeros_like(last)
     # Clipping before the division keeps a tiny magnitude from overflowing it.
-    np.divide(np.clip(estimate[:, bins - 1 :], 0, last), last, out=mask, where=last > 0)
-    return np.concatenate([estimate, mask * magnitude[:, bins:]], axis=1)
+    np.divide(np.clip(estimate[:, seen - 1 :], 0, last), last, out=mask, where=last > 0)
+    np.multiply(mask, mixture[:, seen:], out=spectra[:, seen:])
+    return spectra

@@ -9,6 +9,9 @@ from keras_mmdense.data.streams import Audio
 
 LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
 
+# Transforms have a multiple of this length: with a large prime in it they take twice as long.
+FFT_MULTIPLE = 4096
+
 
 def equalize(stem: Audio, decibels: npt.ArrayLike, sample_rate: int) -> Audio:
     """Filter a stem with a smooth curve, without delay.
@@ -27,12 +30,17 @@ def equalize(stem: Audio, decibels: npt.ArrayLike, sample_rate: int) -> Audio:
         True
     """
     decibels = np.asarray(decibels, np.float64)
-    frequencies = np.fft.rfftfreq(len(stem), 1 / sample_rate)
+    # Few samples are not padded: zeros would be most of what is filtered.
+    n_fft = len(stem)
+    if n_fft > FFT_MULTIPLE:
+        n_fft = -(-n_fft // FFT_MULTIPLE) * FFT_MULTIPLE
+    frequencies = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     points = np.geomspace(LOWEST_HZ, HIGHEST_HZ, len(decibels))
     curve = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(points), decibels)
     gain = (10 ** (curve / 20)).astype(np.float32)
-    filtered = np.fft.rfft(stem, axis=0) * gain[:, None]
-    return np.fft.irfft(filtered, len(stem), axis=0).astype(np.float32)
+    filtered = np.fft.rfft(np.ascontiguousarray(stem.T), n_fft) * gain
+    samples = np.fft.irfft(filtered, n_fft).astype(np.float32, copy=False)
+    return np.ascontiguousarray(samples[:, : len(stem)].T)
 
 
 def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
@@ -56,6 +64,7 @@ def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
 
 def widen(stem: Audio, factor: float) -> Audio:
     """Scale the difference of left and right: 0 is mono, 1 changes nothing; mono stays mono."""
-    middle = stem.mean(axis=1, keepdims=True)
-    widened: Audio = (middle + factor * (stem - middle)).astype(np.float32)
+    # not mean(axis=1), which takes ten times as long over an axis of two
+    middle = sum(stem.T) / np.float32(stem.shape[1])
+    widened: Audio = middle[:, None] + np.float32(factor) * (stem - middle[:, None])
     return widened

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_mmdense.errors import PlotError
+from keras_mmdense.plot.signals import checked
 from keras_mmdense.plot.style import PathLike, in_style, new_figure, plain, save
 from keras_mmdense.spectrogram import FloatArray, analyse, num_frames, pad
 from keras_mmdense.transform import Transform
@@ -57,18 +58,9 @@ def spectrograms(
         >>> len(figure.axes)  # two panels and the scale
         3
     """
-    arrays = {name: np.atleast_2d(np.asarray(x).T).T for name, x in signals.items()}
-    shapes = {name: x.shape for name, x in arrays.items()}
-    if (
-        len({len(x) for x in arrays.values()}) != 1
-        or not all(x.size and x.ndim == 2 and np.isfinite(x).all() for x in arrays.values())
-        or sample_rate < 1000
-        or (columns is not None and columns < 1)
-    ):
-        raise PlotError(
-            "spectrograms need finite signals of one length, a rate of 1000 Hz or more and at "
-            f"least one column; received {shapes}, {sample_rate} Hz, columns={columns}."
-        )
+    arrays = checked(signals, sample_rate)
+    if columns is not None and columns < 1:
+        raise PlotError(f"columns must be 1 or more; received {columns}.")
     levels = {name: _levels(x, sample_rate) for name, x in arrays.items()}
     num_samples = len(next(iter(arrays.values())))
     return save(

@@ -34,6 +34,15 @@ def test_equalizer_reaches_its_gains_at_its_frequencies_and_no_delay():
         assert 20 * np.log10(factor) == pytest.approx(gain, abs=0.3)
 
 
+@pytest.mark.parametrize("length", [1, 4096, 4099, 20011])
+def test_a_flat_curve_scales_stems_of_any_length(length):
+    stem = np.random.default_rng(length).standard_normal((length, 2)).astype(np.float32)
+    before = stem.copy()
+    flat = np.full(POINTS, 20 * np.log10(0.5))
+    np.testing.assert_allclose(equalize(stem, flat, RATE), stem / 2, atol=1e-6)
+    np.testing.assert_array_equal(stem, before)
+
+
 def test_speed_moves_pitch_and_keeps_the_length():
     tone = sine(1000, 2 * RATE)
     for factor in (0.8, 1.0, 1.3):

@@ -121,7 +121,15 @@ def test_the_buffer_is_bounded():
     windows = Windows(Neighbours(CONTRACT), 2, ("a",))
     for seed in range(50):
         list(windows.push(spectra_of(7, seed=seed)))
-        assert len(windows._buffer) < CONTRACT.frames
+        assert len(windows._buffer) == CONTRACT.frames
+        assert windows._filled < CONTRACT.frames
+
+
+def test_what_was_given_does_not_change_when_the_next_window_is_filled():
+    windows, spectra = Windows(Neighbours(CONTRACT), 2, ("a",)), spectra_of(60)
+    given = [mixture for mixture, _ in windows.push(spectra)]
+    given += [mixture for mixture, _ in windows.finish()]
+    np.testing.assert_array_equal(np.concatenate(given), spectra)
 
 
 def test_pushing_changes_no_input():
