@@ -71,6 +71,23 @@ def test_settings_differ_from_seed_to_seed(noise):
     assert np.ptp(balance) > 1
 
 
+def test_a_bass_that_growls_has_a_middle_as_loud_as_its_lows_and_moves():
+    bass = stereo(tone(60, 4, decay=0))
+    bass *= np.float32(effects.NOMINAL / dsp.level(bass))
+    ratios, moves = [], []
+    for seed in range(12):
+        made = effects.growl(np.random.default_rng(seed), bass, 0.5)
+        assert made.shape == bass.shape
+        assert dsp.level(made) == pytest.approx(dsp.level(bass), rel=0.02)
+        ratios.append(decibels(made, 300, 3000) - decibels(made, 20, 150))
+        parts = [decibels(part, 300, 3000) for part in np.array_split(made, 32)]
+        moves.append(max(parts) - min(parts))
+    assert decibels(bass, 300, 3000) - decibels(bass, 20, 150) < -40
+    assert max(ratios) > -3
+    assert np.median(ratios) > -15
+    assert max(moves) > 4
+
+
 def test_a_compressor_narrows_the_range(rng):
     quiet, loud = 0.02 * tone(440, 1, decay=0), 0.6 * tone(440, 1, decay=0)
     audio = stereo(np.concatenate([quiet, loud]))

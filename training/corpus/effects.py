@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from training.corpus.dsp import (
 
 NOMINAL = 0.1  # RMS at which compressors and drives are set
 
+# Of stems that keep their highs: `Habits.tilt` in dB and `Habits.high` in Hz.
+BRIGHT_TILT, BRIGHT_END = (-4.0, 6.0), (4000.0, 12000.0)
+
 
 @dataclass(frozen=True)
 class Habits:
@@ -47,6 +50,8 @@ class Habits:
         chorus: Share of stems with a chorus.
         width: Range of the factor of the side signal.
         mono: Share of stems that are made mono.
+        bright: Share of stems that keep their highs.
+        growl: Share of stems that growl, and keep their highs.
     """
 
     tone: float
@@ -63,6 +68,8 @@ class Habits:
     chorus: float
     width: tuple[float, float]
     mono: float
+    bright: float = 0.0
+    growl: float = 0.0
 
 
 # Set so that spectra, crests and widths of the stems cover those of real rock and pop.
@@ -70,6 +77,7 @@ HABITS = {
     "bass": Habits(
         tone=6, lows=(-3, 6), tilt=(-20, 0), corner=(130, 500), low=(25, 50), high=(300, 5000),
         compress=0.85, drive=0.3, space=0.3, wet=0.06, echo=0, chorus=0.12, width=(0, 1), mono=0.4,
+        bright=0.25, growl=0.2,
     ),
     "drums": Habits(
         tone=6, lows=(-4, 9), tilt=(-9, 2), corner=(1500, 8000), low=(25, 60), high=(7000, 18000),
@@ -102,7 +110,13 @@ def treat(rng: Rng, audio: Audio, source: str, beat: float) -> Audio:
     if loudness == 0:
         return audio
     habits = HABITS[source]
-    audio = equalise(rng, audio * np.float32(NOMINAL / loudness), habits)
+    audio = audio * np.float32(NOMINAL / loudness)
+    growls = chance(rng, habits.growl)
+    if growls:
+        audio = growl(rng, audio, beat)
+    if chance(rng, habits.bright) or growls:
+        habits = replace(habits, tilt=BRIGHT_TILT, high=BRIGHT_END)
+    audio = equalise(rng, audio, habits)
     if chance(rng, habits.compress):
         audio = compress(rng, audio)
     if chance(rng, habits.drive):
@@ -156,6 +170,24 @@ def drive(rng: Rng, audio: Audio, amount: float) -> Audio:
     shaped *= np.float32(level(audio) / max(level(shaped), 1e-9))
     clean = np.float32(pick(rng, [0, 0, rng.uniform(0, 0.8)]))
     return shaped * (1 - clean) + audio * clean
+
+
+def growl(rng: Rng, audio: Audio, beat: float) -> Audio:
+    """Overdrive, and a resonance that opens and closes in time with the music.
+
+    The middle of such a bass is as loud as its lows: a network that has never heard one takes it
+    for a voice.
+    """
+    hot = drive(rng, audio, log_uniform(rng, 8, 60))
+    hot = shelf(hot, log_uniform(rng, 200, 600), rng.uniform(6, 20), high=True)
+    closed = pass_filter(hot, log_uniform(rng, 200, 700), high=False)
+    opened = peak(hot, log_uniform(rng, 400, 2200), rng.uniform(3, 15), log_uniform(rng, 0.8, 5))
+    opened = pass_filter(opened, log_uniform(rng, 1500, 6000), high=False)
+    period = pick(rng, [0.25, 1 / 3, 0.5, 1, 2, 4]) * beat * SAMPLE_RATE
+    turns = np.arange(len(audio)) / period + rng.random()
+    share = 0.5 + 0.5 * rng.uniform(0.2, 1) * np.sin(2 * np.pi * turns)
+    shaped = closed + (opened - closed) * share.astype(np.float32)[:, None]
+    return shaped * np.float32(level(audio) / max(level(shaped), 1e-9))
 
 
 def amplifier(rng: Rng, audio: Audio, amount: float) -> Audio:
