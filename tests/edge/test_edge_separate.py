@@ -37,9 +37,13 @@ def command(model_path):
 
 
 def lines(stderr: bytes) -> list[str]:
-    """What the command said, without the interpreters' own notes, which may run together."""
+    """What the command said, without the interpreters' own notes, which may run together.
+
+    Without progress either: it depends on the machine whether there is time for any.
+    """
     text = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr.decode())
-    return [line for line in text.splitlines() if line]
+    progress = re.compile(r".*, real-time factor [\d.]+, [\d:]+ left")
+    return [line for line in text.splitlines() if line and not progress.fullmatch(line)]
 
 
 def everything(folder: Path) -> list[str]:
