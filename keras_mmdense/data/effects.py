@@ -65,6 +65,6 @@ def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
 def widen(stem: Audio, factor: float) -> Audio:
     """Scale the difference of left and right: 0 is mono, 1 changes nothing; mono stays mono."""
     # not mean(axis=1), which takes ten times as long over an axis of two
-    middle = sum(stem.T) / np.float32(stem.shape[1])
+    middle: Audio = np.asarray(sum(stem.T) / stem.shape[1], np.float32)
     widened: Audio = middle[:, None] + np.float32(factor) * (stem - middle[:, None])
     return widened
