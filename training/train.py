@@ -8,6 +8,7 @@ and keeps all of them; `--resume` goes on with the step after.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
@@ -151,4 +152,11 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    if exit_code == INTERRUPTED:
+        # The threads of tf.data may still want Python's lock, which the interpreter, when it ends,
+        # holds while it waits for them to end.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)

@@ -56,15 +56,18 @@ def test_the_command_serves_the_built_page_and_ends_cleanly(number, code, last):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        line = process.stdout.readline()
-        host, _, port = line.split("//")[1].split("/")[0].partition(":")
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
-        connection.request("GET", "/")
-        page = connection.getresponse().read()
-        process.send_signal(number)
-        assert process.wait(10) == code
-        connection.close()
-        assert process.stderr.read() == last
+        try:
+            line = process.stdout.readline()
+            host, _, port = line.split("//")[1].split("/")[0].partition(":")
+            connection = http.client.HTTPConnection(host, int(port), timeout=60)
+            connection.request("GET", "/")
+            page = connection.getresponse().read()
+            process.send_signal(number)
+            assert process.wait(60) == code
+            connection.close()
+            assert process.stderr.read() == last
+        finally:
+            process.kill()  # or a failure would wait for it for ever
     assert b"<title>mmdense" in page
 
 
