@@ -57,7 +57,9 @@ def test_candidates_are_trained_scored_and_kept(command, tmp_path, monkeypatch):
     assert files == ends | {f"{n}.{e}" for n in ("small", "wide") for e in ("keras", "json")}
     monkeypatch.setattr(candidates, "train", None)  # what is finished is not trained again
     assert main(command) == 0
-    assert json.loads((tmp_path / "out" / "candidates.json").read_text()) == report
+    again = json.loads((tmp_path / "out" / "candidates.json").read_text())
+    del report["machine"]["load"], again["machine"]["load"]  # of the moment
+    assert again == report
 
 
 def test_interrupted_between_candidates(command, tmp_path, monkeypatch, capsys):
