@@ -39,12 +39,11 @@ def save_model(model: keras.Model, path: Path, state: dict[str, Any] | None = No
 
 
 def load_checkpoint(model: keras.Model, path: Path) -> dict[str, Any]:
-    """Give a compiled model the weights and the optimizer state of a checkpoint.
+    """Give a compiled model, its optimizer built, the weights and optimizer state of a checkpoint.
 
     Returns:
         The state that it was saved with.
     """
-    model.optimizer.build(model.trainable_variables)
     model.load_weights(path)
     for layer in model.layers:
         if hasattr(layer, "finalize_state"):

@@ -193,6 +193,8 @@ class Trainer:
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
+        # TensorFlow traces a step twice if its first run makes the optimizer's variables
+        self._trainee.optimizer.build(self._trainee.trainable_variables)
 
 
 class _Watch(keras.callbacks.Callback):
