@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,31 @@ class Recipe:
         for holds, rule, received in checks:
             if not holds:
                 raise RecipeError(f"recipe {self.name}: {rule}; received {received!r}.")
+
+
+def in_parts(recipe: Recipe, parts: int) -> Recipe:
+    """Return the recipe with each batch made in parts, whose gradients are averaged.
+
+    Args:
+        recipe: Any recipe.
+        parts: What the batch size is divided by.
+
+    Raises:
+        RecipeError: The batch size cannot be divided so.
+
+    Example:
+        >>> small = in_parts(Recipe("r", batch_size=8), 4)
+        >>> small.batch_size, small.accumulate
+        (2, 4)
+    """
+    if parts < 1 or recipe.batch_size % parts:
+        raise RecipeError(
+            f"--accumulate must divide the batch size of recipe {recipe.name}, "
+            f"{recipe.batch_size}; received {parts}."
+        )
+    return replace(
+        recipe, batch_size=recipe.batch_size // parts, accumulate=recipe.accumulate * parts
+    )
 
 
 def load_recipe(name: str) -> Recipe:

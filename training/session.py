@@ -15,6 +15,7 @@ import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.normalization import adapt, copy_weights
 from training.distribution import Distribution
+from training.memory import check_memory
 from training.networks import build_model
 from training.recipe import Recipe, RecipeError
 from training.samples import Samples
@@ -52,6 +53,7 @@ class Session:
         self._service, self._init = args.data_service, args.init
         with distribution.scope():
             self.model = _build(recipe, args)
+        check_memory(self.model, recipe, distribution.workers)
         self._shape: dict[str, Any] = {
             "frames": recipe.frames,
             "batch_size": recipe.batch_size,

@@ -15,17 +15,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.errors import SettingsError
 from training.cluster import STRATEGIES
-from training.recipe import RecipeError, load_recipe
+from training.recipe import RecipeError, in_parts, load_recipe
 from training.runs import check_folder, make_folder, record
 from training.tracks import open_tracks
-
-if TYPE_CHECKING:
-    pass
 
 INTERRUPTED = 130
 
@@ -58,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="new folder for the results")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument(
+        "--accumulate", type=int, default=1, metavar="N",
+        help="make each batch in N parts and average their gradients: less memory",
+    )  # fmt: skip
     parser.add_argument("--init", help="a .keras file of the same architecture to start from")
     parser.add_argument(
         "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
@@ -78,6 +79,7 @@ def _train(args: argparse.Namespace) -> int:
     recipe = load_recipe(args.recipe)
     if args.epochs is not None:
         recipe = replace(recipe, epochs=args.epochs)
+    recipe = in_parts(recipe, args.accumulate)
     run = Path(args.out)
     sample_rate = recipe.model.get("sample_rate", 44100)
     tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks)
