@@ -113,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_metrics,
         default=("usdr",),
         metavar="NAME,...",
-        help="usdr (default: fast, whole tracks), museval, bsseval3, sisdr",
+        help="usdr (default: fast, whole tracks), active (usdr where a source sounds), museval, "
+        "bsseval3, sisdr",
     )
     parser.add_argument("--kind", choices=KINDS, default="auto", help="form of the tree")
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="subsets; default all")

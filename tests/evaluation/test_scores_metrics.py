@@ -29,7 +29,7 @@ def pick(signals, *names):
 
 
 def test_the_registry():
-    assert list(METRICS) == ["usdr", "museval", "bsseval3", "sisdr"]
+    assert list(METRICS) == ["usdr", "active", "museval", "bsseval3", "sisdr"]
     for name, metric in METRICS.items():
         assert metric.name == name
         assert f"{metric.over_tracks} over tracks" in metric.title

@@ -41,6 +41,19 @@ def test_equals_the_formulas_over_the_whole_signal(rng, num_samples):
     assert score("sisdr", reference, estimate, "SI-SDR") == pytest.approx(expected, abs=1e-9)
 
 
+def test_active_is_usdr_of_the_seconds_in_which_the_source_sounds(rng):
+    rate = 8000
+    reference, noise = rng.standard_normal((2, 4 * rate + 100, 2)).astype(np.float32)
+    quiet = 10 ** (-61 / 20)
+    for second, level in enumerate((0.0, 1.0, quiet, 0.5, 0.002)):
+        reference[second * rate : (second + 1) * rate] *= level
+    sounding = [*range(rate, 2 * rate), *range(3 * rate, len(reference))]
+    estimate = reference + noise * rng.uniform(0, 1, (len(noise), 1))
+    expected = score("usdr", reference[sounding], estimate[sounding], "SDR")
+    assert score("active", reference, estimate, "SDR") == pytest.approx(expected, abs=1e-9)
+    assert score("active", reference * 1e-6, estimate, "SDR") is None
+
+
 def test_sisdr_does_not_depend_on_scale_and_sdr_does(rng):
     reference, noise = orthogonal_pair(rng, 1000)
     estimate = reference + 0.1 * noise

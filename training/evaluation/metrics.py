@@ -160,6 +160,7 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("usdr", sdr.USDR_TITLE, ("SDR",), "mean", sdr.usdr),
+        Metric("active", sdr.ACTIVE_TITLE, ("SDR",), "mean", sdr.active),
         Metric("museval", bsseval.MUSEVAL_TITLE, bsseval.MEASURES, "median", bsseval.museval),
         Metric("bsseval3", bsseval.BSSEVAL3_TITLE, bsseval.MEASURES, "median", bsseval.bsseval3),
         Metric("sisdr", sdr.SISDR_TITLE, ("SI-SDR",), "mean", sdr.sisdr),

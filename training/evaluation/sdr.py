@@ -1,4 +1,4 @@
-"""Signal-to-distortion ratios of whole tracks: as they are, and whatever the scale."""
+"""Signal-to-distortion ratios of tracks: whole, where a source sounds, and whatever the scale."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ USDR_TITLE = (
     "SDR of the whole track, 10 log10(|reference|^2 / |reference - estimate|^2) over all samples "
     "and channels, no window and no epsilon (Music Demixing Challenge 2021); mean over tracks; "
     "200 dB at most; a silent reference has no value, a silent estimate has 0 dB"
+)
+ACTIVE_DB = -60.0
+ACTIVE_TITLE = (
+    "SDR, as usdr, over those seconds alone in which the source sounds: windows of 1 s, from the "
+    f"start on, whose mean power is above {ACTIVE_DB:g} dB of full scale; what leaks into its "
+    "rests does not count; mean over tracks; 200 dB at most; a source without such a second has no "
+    "value"
 )
 SISDR_TITLE = (
     "SI-SDR of the whole track over all samples and channels, one scale for all channels, mean not "
@@ -30,6 +37,23 @@ def usdr(
     only tells silent references from others.
     """
     return _whole_tracks("SDR", _sdr, references, estimates, sample_rate)
+
+
+def active(
+    references: Mapping[str, Array], estimates: Mapping[str, Array], sample_rate: int
+) -> dict[str, SourceScore]:
+    """Score each source with the SDR of the seconds in which it sounds; see `ACTIVE_TITLE`."""
+
+    def value(reference: Array, estimate: Array) -> float | None:
+        sdr = SDR()
+        for start in range(0, len(reference), sample_rate):
+            second = slice(start, start + sample_rate)
+            power = np.mean(np.square(reference[second], dtype=np.float64))
+            if power > 10 ** (ACTIVE_DB / 10):
+                sdr.add(reference[second], estimate[second])
+        return sdr.value()
+
+    return _whole_tracks("SDR", value, references, estimates, sample_rate)
 
 
 def sisdr(
