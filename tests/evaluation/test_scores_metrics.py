@@ -34,7 +34,7 @@ def test_the_registry():
         assert metric.name == name
         assert f"{metric.over_tracks} over tracks" in metric.title
     assert METRICS["museval"].measures == METRICS["bsseval3"].measures
-    assert [metric.measures[0] for metric in METRICS.values()] == ["SDR", "SDR", "SDR", "SI-SDR"]
+    assert [metric.measures[0] for metric in METRICS.values()][-2:] == ["SDR", "SI-SDR"]
     assert "museval 0.4.1" in METRICS["museval"].title
     assert "median over frames" in METRICS["museval"].title
     assert "mean over frames" in METRICS["bsseval3"].title
