@@ -24,10 +24,9 @@ def trained_models() -> dict[str, Path]:
 def load(name: str = "mmdensenet-edge") -> keras.Model:
     """Open a trained model that comes with the package, to separate with or to train on.
 
-    They are the float32 weights of the runner's files of the same name.
-
     Args:
-        name: The model's name; default "mmdensenet-edge".
+        name: "mmdensenet-edge" (default) or "mmdensenet-micro", the float32 weights of the runner's
+            files of the same name, or "mmdensenet-vocals", the paper's form for one source.
 
     Returns:
         An uncompiled `keras.Model` as `keras_mmdense.build` makes, for any number of frames.
