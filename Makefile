@@ -10,7 +10,8 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 		--picture --overwrite -o $(DEMO_OUT)
 
 test: env  ## all tests but the notebooks
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --ignore tests/test_notebooks.py
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
+		--ignore tests/test_notebooks.py
 
 test-notebooks: env  ## runs the notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
