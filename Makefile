@@ -2,16 +2,19 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 test-web test-notebooks web notebooks docs \
+.PHONY: demo test test-edge test-tfio test-arm64 test-web test-devices test-notebooks web notebooks docs \
 	check-install lint types check env env-demo env-docs env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
 		--picture --overwrite -o $(DEMO_OUT)
 
-test: env  ## all tests but the notebooks
+test: env  ## all tests but those of the two targets below
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
-		--ignore tests/test_notebooks.py
+		--ignore tests/test_notebooks.py --ignore tests/test_distribution.py
+
+test-devices: env  ## training on several devices and in several processes
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_distribution.py
 
 test-notebooks: env  ## runs the notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
