@@ -9,7 +9,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
 		--picture --overwrite -o $(DEMO_OUT)
 
-test: env  ## all tests but those of the two targets below
+test: env  ## all tests but those of test-devices and test-notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
 		--ignore tests/test_notebooks.py --ignore tests/test_distribution.py
 

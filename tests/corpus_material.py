@@ -82,6 +82,19 @@ def make_song(folder, name="1.Song", seconds=8.0, tempo=120):
     return folder
 
 
+def make_bands(folder, seconds=6.0):
+    """A band in one file, and one in two: noise left and a chord of A minor right."""
+    describe(folder, "bands", "other", sets=["*.wav", "tracks"])
+    (folder / "tracks").mkdir()
+    noise = 0.1 * np.random.default_rng(5).standard_normal(round(seconds * RATE))
+    chord = sum(tone(hertz_of(pitch), seconds, decay=0.0) for pitch in (57, 60, 64)) / 4
+    silent = np.zeros_like(chord)
+    sf.write(folder / "whole.wav", np.stack([noise, chord], 1), RATE)
+    sf.write(folder / "tracks" / "drums.wav", np.stack([noise, silent], 1), RATE)
+    sf.write(folder / "tracks" / "guitar.wav", np.stack([silent, chord], 1), RATE)
+    return folder
+
+
 def make_material(root):
     """All that two songs need without any program."""
     make_notes(root / "bassy")

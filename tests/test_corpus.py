@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import corpus_material as material
@@ -12,9 +13,9 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import open_dataset
-from training.corpus import render, tree
+from training.corpus import render, takes, tree
 from training.corpus.__main__ import main, progress_printer
-from training.corpus.material import CorpusError
+from training.corpus.material import CorpusError, find_material
 
 SECONDS = 4
 NUM_SAMPLES = SECONDS * 44100
@@ -132,6 +133,41 @@ def test_solo_songs_have_one_source(root, tmp_path):
     assert set(heard) <= {"vocals", "other"}
 
 
+def test_a_voice_over_bands_has_two_sources_with_all_tracks_of_the_band(root, tmp_path):
+    bands = tmp_path / "material" / "bands"
+    material.make_bands(bands)
+    shutil.copytree(root / "singer", tmp_path / "material" / "singer")
+    out = tmp_path / "out"
+    use = "patterns,takes"
+    assert run(out, "--bands", root=tmp_path / "material", songs=3, use=use) == 0
+    for track in open_dataset(out):
+        heard = {source for source in track.sources if track.read(source).any()}
+        assert heard == {"other", "vocals"}
+        band = track.read("other")
+        np.testing.assert_array_less(1e-3, np.sqrt((band**2).mean(0)))  # noise left, chord right
+        np.testing.assert_array_equal(
+            band + track.read("vocals"), track.read("mixture")
+        )  # in steps of 16 bits, exact in float32
+    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+    assert {song["score"] for song in manifest["songs"].values()} == {"band"}
+    assert {source["name"] for source in manifest["sources"]} == {"bands", "singer"}
+
+
+def test_a_recording_of_a_band_is_a_file_or_a_folder_of_tracks(tmp_path):
+    (item,), _ = find_material([material.make_bands(tmp_path / "bands")])
+    assert [[path.name for path in paths] for paths in item.recordings()] == [
+        ["drums.wav", "guitar.wav"], ["whole.wav"],
+    ]  # fmt: skip
+    parts = takes.band(np.random.default_rng(0), replace(item, sets=("tracks",)), 44100, 0)
+    whole = takes.band(np.random.default_rng(0), replace(item, sets=("*.wav",)), 44100, 0)
+    np.testing.assert_allclose(parts, whole, atol=2**-14)
+
+
+def test_bands_are_asked_for(root, tmp_path, capsys):
+    assert run(tmp_path / "out", "--bands", root=root) == 2
+    assert "--bands needs --material of use bands" in capsys.readouterr().err
+
+
 def test_no_material_at_all_but_the_synthesiser_and_one_singer(root, tmp_path):
     out = tmp_path / "out"
     assert run(out, root=root / "singer", songs=1, use="patterns,synth,takes") == 0
@@ -194,7 +230,9 @@ def test_a_full_disk_is_told(root, tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / "out").glob("*/*"))
 
 
-@pytest.mark.parametrize("changed", [("--seed", 31), ("--format", "flac"), ("--solo",)])
+@pytest.mark.parametrize(
+    "changed", [("--seed", 31), ("--format", "flac"), ("--solo",), ("--bands",)]
+)
 def test_other_settings_are_refused(corpus, root, changed, capsys):
     before = files(corpus)
     assert (

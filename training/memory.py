@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 
 import keras
 
 from keras_mmdense.graph import trace
+from keras_mmdense.machine import memory_bytes
 from training.recipe import Recipe, RecipeError
 
 # Of all that the layers give, what is held for the gradients: measured with the recipe `paper` and
@@ -67,11 +67,3 @@ def check_memory(model: keras.Model, recipe: Recipe, workers: int = 1) -> None:
             else "Copy the recipe and lower its frames."
         )
     )
-
-
-def memory_bytes() -> int | None:
-    """Return the machine's memory, or None where the system does not tell (Windows)."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None

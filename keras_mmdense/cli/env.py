@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_mmdense.cli.models import start_backend
+from keras_mmdense.machine import memory_bytes
 
 PACKAGES = (
     "keras-mmdense", "mmdense-edge", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
@@ -45,13 +46,14 @@ def environment() -> dict[str, Any]:
     """Return versions and machine; imports neither Keras nor a backend, and names no paths."""
     from keras_mmdense import __version__
 
+    memory = memory_bytes()
     return {
         "keras_mmdense": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
         "cores": _cores(),
-        "memory_gb": _memory_gb(),
+        "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "backend": _backend(),
         "gpus": _gpus(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -116,13 +118,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (AttributeError, ValueError, OSError):
-        return None  # Windows does not tell
 
 
 def _gpus() -> list[str]:

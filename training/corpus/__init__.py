@@ -27,6 +27,11 @@ What is asked for and missing is an error, never left out silently. The Python p
 fluid-soundfont-gm fluidr3mono-gm-soundfont musescore-general-soundfont csound-soundfont
 avldrums.lv2-soundfont`.
 
+With --bands, a voice over recordings of whole bands without one, which fill the stem `other`: for
+models of the vocals alone, to which any accompaniment is the same. On Debian, `apt-get install
+fretsonfire-songs-muldjord fretsonfire-songs-sectoid supertuxkart-data`, and --material
+/usr/share/games/fretsonfire/data/songs /usr/share/games/supertuxkart/data/music.
+
 --material is a folder of catalogue.toml, which gives its licence and its credit, or a folder of
 such folders. A folder of your own says the same in a file `material.toml`.
 

@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         help="folders of recordings")  # fmt: skip
     add("--use", default=",".join(ABILITIES), metavar="NAMES", help="what may be used (all)")
     add("--format", choices=FORMATS, default="wav", help="audio files, of 16 bits (wav)")
-    add("--solo", action="store_true", help="recordings of one source, the others silent")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--solo", dest="kind", action="store_const", const="solo", default="songs",
+        help="recordings of one source, the others silent")  # fmt: skip
+    kinds.add_argument("--bands", dest="kind", action="store_const", const="bands",
+        help="a voice over recordings of whole bands, for models of the vocals alone")  # fmt: skip
     add("--jobs", type=int, default=1, metavar="N", help="processes (1)")
     return parser
 

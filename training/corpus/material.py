@@ -21,7 +21,7 @@ from training.corpus.dsp import SAMPLE_RATE, Audio
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
 SELF_DESCRIPTION = "material.toml"
 MAX_BYTES = 1 << 20
-USES = ("notes", "hits", "loops", "takes", "units", "songs")
+USES = ("notes", "hits", "loops", "takes", "units", "songs", "bands")
 SOURCES = ("bass", "drums", "other", "vocals")
 SUFFIXES = (".wav", ".flac", ".ogg")
 SOUNDFONTS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/sounds/sf3"))
@@ -38,7 +38,8 @@ class Item:
     Args:
         name: Its name in the catalogue.
         path: The folder.
-        use: "notes", "hits", "loops", "takes", "units" or "songs"; catalogue.toml explains them.
+        use: "notes", "hits", "loops", "takes", "units", "songs" or "bands"; catalogue.toml
+            explains them.
         source: "bass", "drums", "other" or "vocals".
         licence: Licence of the audio.
         credit: Whom to name.
@@ -70,6 +71,24 @@ class Item:
     def files(self, pattern: str = "*") -> list[Path]:
         """Return the audio files of a pattern, in order of names."""
         return sorted(p for p in self.path.glob(pattern) if p.suffix.lower() in SUFFIXES)
+
+    def recordings(self) -> list[tuple[Path, ...]]:
+        """Return what the sets name, in order of names: a file, or a folder of files to be added.
+
+        Raises:
+            CorpusError: Nothing is there.
+        """
+        places = sorted({path for pattern in self.sets for path in self.path.glob(pattern)})
+        found = [
+            tuple(sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES))
+            if place.is_dir()
+            else (place,)
+            for place in places
+            if place.is_dir() or place.suffix.lower() in SUFFIXES
+        ]
+        if not any(found):
+            raise CorpusError(f"{self.path} has no audio files for {', '.join(self.sets)}.")
+        return [paths for paths in found if paths]
 
     def pitches(self) -> dict[str, int]:
         """Return the MIDI note of each file, of index.csv.

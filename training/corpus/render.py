@@ -27,7 +27,7 @@ from training.corpus.material import (
     find_soundfonts,
     fingerprint,
 )
-from training.corpus.song import render_solo, render_song
+from training.corpus.song import render_band, render_solo, render_song
 from training.corpus.studio import ABILITIES, SCORES, Studio
 from training.corpus.units import labelled_units, save_units
 
@@ -38,6 +38,7 @@ MATERIAL = {"takes": ("takes", "units"), "units": ("units",), "songs": ("songs",
 MATERIAL |= {"samples": ("notes", "hits")}
 UNITS = ".units.npz"
 FORMATS = ("wav", "flac")
+KINDS = ("songs", "solo", "bands")
 Progress = Callable[[int, int, str], None]
 
 
@@ -54,7 +55,8 @@ class Order:
         material: Folders.
         use: Names of `training.corpus.studio.ABILITIES`.
         format: "wav" or "flac", 16 bits.
-        solo: Recordings of one source, the others silent.
+        kind: "songs"; "solo", recordings of one source, the others silent; "bands", a voice over
+            recordings of whole bands, which are `other`.
         jobs: Processes.
     """
 
@@ -66,7 +68,7 @@ class Order:
     material: tuple[Path, ...] = ()
     use: tuple[str, ...] = ABILITIES
     format: str = "wav"
-    solo: bool = False
+    kind: str = "songs"
     jobs: int = 1
 
     def __post_init__(self) -> None:
@@ -79,6 +81,7 @@ class Order:
             (0 <= self.seed < 1 << 62, "--seed must be 0 or more, below 2**62", self.seed),
             (self.subset in SUBSETS, f"--subset must be one of {', '.join(SUBSETS)}", self.subset),
             (self.format in FORMATS, f"--format must be one of {', '.join(FORMATS)}", self.format),
+            (self.kind in KINDS, f"kind must be one of {', '.join(KINDS)}", self.kind),
             (not unknown, f"--use must be names of {', '.join(ABILITIES)}", unknown),
             (bool(set(self.use) & set(SCORES)), "--use must contain patterns or mma", self.use),
         )  # fmt: skip
@@ -110,8 +113,9 @@ def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dic
     settings = _settings(order, items, fonts)
     tree.start(order.out, settings)
     studio = Studio(frozenset(order.use), tuple(items), tuple(fonts), _units(order, items, tell))
-    if not order.solo:
+    if order.kind != "solo":
         studio.voices()
+    if order.kind == "songs":
         for source in ("bass", "drums", "other"):
             studio.instruments(source)
     places = [order.out / order.subset / f"song-{order.seed + k:09d}" for k in range(order.songs)]
@@ -169,7 +173,7 @@ def _settings(order: Order, items: list[Item], fonts: list[Soundfont]) -> dict[s
         "subset": order.subset,
         "use": sorted(order.use),
         "format": order.format,
-        "solo": order.solo,
+        "kind": order.kind,
         "material": fingerprint(items, fonts),
         "programs": {p: _version(p) for n, p in PROGRAMS.items() if n in order.use},
     }
@@ -192,7 +196,7 @@ def _version(program: str) -> str:
 def _units(order: Order, items: list[Item], tell: Callable[[str], None]) -> Path | None:
     """The file of syllables: analysed once, for it takes minutes, and kept in the corpus."""
     sung = [item for item in items if item.use == "units"]
-    if "units" not in order.use or order.solo or not sung:
+    if "units" not in order.use or order.kind == "solo" or not sung:
         return None
     path = order.out / UNITS
     if not path.exists():
@@ -209,8 +213,10 @@ def _render(order: Order, studio: Studio, place: Path) -> str:
     begin = time.monotonic()
     place.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=tree.PARTIAL) as folder:
-        if order.solo:
+        if order.kind == "solo":
             stems, facts = render_solo(seeds, studio, order.seconds)
+        elif order.kind == "bands":
+            stems, facts = render_band(seeds, studio, order.seconds)
         else:
             stems, facts = render_song(seeds, studio, order.seconds, Path(folder))
     tree.write_song(place, stems, {"seed": seed, **facts}, order.format)

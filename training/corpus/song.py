@@ -39,6 +39,7 @@ LEVELS = {  # mean and spread in dB of each source, before the mix is made loude
     "other": (-22.0, 3.0),
     "vocals": (-21.0, 2.8),
 }
+BAND_LEVEL = (-18.0, 3.5)  # of a whole band in the place of `other`
 LOUDNESS = (-16.0, 2.5)
 VOICES_OF_UNITS = (
     (0, 1.0),
@@ -128,7 +129,38 @@ def render_solo(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[S
     return mix(rng, stems), {"score": "solo", "used": {item.source: [item.name]}}
 
 
-def mix(rng: Rng, stems: Stems) -> Stems:
+def render_band(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[Stems, Facts]:
+    """Render a voice over the recording of a whole band, which is `other`; two stems are silent.
+
+    The band is played faster or slower, by two semitones at most, where that brings it into the
+    singer's key.
+
+    Raises:
+        CorpusError: There are no bands.
+    """
+    rng = np.random.default_rng(seeds)
+    num_samples = round(seconds * SAMPLE_RATE)
+    singer, chooser, mixer = rng.spawn(3)
+    bands = studio.find(["bands"], "other")
+    if not bands:
+        raise CorpusError("--bands needs --material of use bands.")
+    minutes = [sum(takes.seconds_of(p[0]) for p in item.recordings()) for item in bands]
+    item = bands[int(chooser.choice(len(bands), p=np.array(minutes) / sum(minutes)))]
+    singing = _sing(singer, studio, seconds)
+    state = int(chooser.integers(2**32))
+    audio = takes.band(np.random.default_rng(state), item, num_samples, 0)
+    shift = takes.nearest_shift(audio, singing.chart.tonic, singing.chart.minor)
+    if 0 < abs(shift) <= 2:
+        audio = takes.band(np.random.default_rng(state), item, num_samples, shift)
+    stems = {source: np.zeros((num_samples, 2), np.float32) for source in SOURCES}
+    stems |= {"vocals": singing.audio, "other": audio}
+    if not singing.finished:
+        stems["vocals"] = treat(mixer, singing.audio, "vocals", singing.chart.beat)
+    facts = {"score": "band", "used": {"other": [item.name], "vocals": singing.used}}
+    return mix(mixer, stems, LEVELS | {"other": BAND_LEVEL}), facts
+
+
+def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS) -> Stems:
     """Balance, limit and round stems so that they and their sum fit into 16 bits.
 
     The limiter's gain, made for the sum, is applied to every stem.
@@ -136,13 +168,14 @@ def mix(rng: Rng, stems: Stems) -> Stems:
     Args:
         rng: Chooses the balance and the loudness.
         stems: float32 by source; silent ones stay silent.
+        levels: Mean and spread of each source's level in dB.
 
     Returns:
         int16 by source.
     """
     balanced = {}
     for source in SOURCES:
-        mean, spread = LEVELS[source]
+        mean, spread = levels[source]
         decibels = mean + spread * float(np.clip(rng.standard_normal(), -2, 2))
         loudness = level(stems[source])
         factor = gain(decibels) / loudness if loudness else 0.0
@@ -256,9 +289,7 @@ def _add_guitar(rng: Rng, studio: Studio, chart: Chart, other: Audio) -> list[st
         return []
     item, state = pick(rng, items), int(rng.integers(2**32))
     audio = takes.excerpt(np.random.default_rng(state), item, len(other), 0)
-    tonic, minor = takes.find_key(audio)
-    relative = (3 if minor else 0) - (3 if chart.minor else 0)
-    shift = (chart.tonic - tonic - relative + 6) % 12 - 6
+    shift = takes.nearest_shift(audio, chart.tonic, chart.minor)
     if 0 < abs(shift) <= 3:  # nearer than that, the sound does not suffer
         audio = takes.excerpt(np.random.default_rng(state), item, len(other), shift)
     loudness = level(audio)

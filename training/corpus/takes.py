@@ -70,6 +70,20 @@ def excerpt(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
     return fade(fit(varispeed(load_part(path, start, seconds), ratio), num_samples), 0.02)
 
 
+def band(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
+    """Return one place of one recording of a band, all its tracks added, faster by `shift`."""
+    ratio = 2 ** (shift / 12)
+    found = item.recordings()
+    minutes = np.array([seconds_of(paths[0]) for paths in found])
+    paths = found[int(rng.choice(len(found), p=minutes / minutes.sum()))]
+    seconds = (num_samples / SAMPLE_RATE) * ratio + 0.1
+    start = rng.uniform(0, max(0.0, seconds_of(paths[0]) - seconds))
+    total = np.zeros((num_samples, 2), np.float32)
+    for path in paths:
+        add(total, varispeed(load_part(path, start, seconds), ratio), 0)
+    return fade(total, 0.02)
+
+
 def loop(rng: Rng, item: Item, chart: Chart, num_samples: int) -> Audio:
     """Return a loop over and over, at the speed at which it lasts a whole number of beats."""
     audio = load(pick(rng, item.files()))
@@ -123,6 +137,13 @@ def find_key(audio: Audio) -> tuple[int, int]:
     fits = np.array([[np.roll(p, k) @ chroma / np.sum(p) for p in PROFILES] for k in range(12)])
     tonic, minor = np.unravel_index(int(fits.argmax()), fits.shape)
     return int(tonic), int(minor)
+
+
+def nearest_shift(audio: Audio, tonic: int, minor: int) -> int:
+    """Return the semitones, -6 to 5, from a recording's key to another or to its relative one."""
+    own, own_minor = find_key(audio)
+    relative = (3 if own_minor else 0) - (3 if minor else 0)
+    return (tonic - own - relative + 6) % 12 - 6
 
 
 def doubled(rng: Rng, audio: Audio) -> Audio:
