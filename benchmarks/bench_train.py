@@ -2,9 +2,10 @@
 
 Forward, backward and update of MMDenseNet for one source, in float32 and bfloat16, with and
 without XLA, through the trainer's `fit`, beside a plain loop over `train_on_batch` of the same
-compiled model. Each case runs in a process of its own; the rounds are interleaved.
+compiled model. "as training.train" is with oneDNN's layers on any x86 processor and with
+training/kernel_gradient.py. Each case runs in a process of its own; the rounds are interleaved.
 
-Command: python benchmarks/bench_train.py --rounds 3
+Command: python -m benchmarks.bench_train --rounds 3
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ import subprocess
 import sys
 import time
 
+BASE = "plain Keras loop, float32"
+ONEDNN = "fit, float32, oneDNN"
+AS_TRAINED = "fit, float32, as training.train"
 CASES = {
-    "plain Keras loop, float32": ("float32", False, "loop"),
+    BASE: ("float32", False, "loop"),
     "fit, float32": ("float32", False, "fit"),
+    ONEDNN: ("float32", False, "fit"),
+    AS_TRAINED: ("float32", False, "fit"),
     "fit, float32, XLA": ("float32", True, "fit"),
     "fit, bfloat16": ("bfloat16", False, "fit"),
     "fit, bfloat16, XLA": ("bfloat16", True, "fit"),
 }
-BASE = "plain Keras loop, float32"
 
 
 def main() -> None:
@@ -36,24 +41,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--frames", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--float32", action="store_true", help="leave out bfloat16 and XLA")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         print(json.dumps(_measure(*CASES[args.case], args)))
         return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in CASES}
+    names = list(CASES)[: 4 if args.float32 else None]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(args.rounds):
-        for name in CASES:
+        for name in names:
             found[name].append(_in_own_process(name, args))
             print(f"round {number + 1}, {name}: {found[name][-1]}", file=sys.stderr)
     _print_table(found)
 
 
 def _in_own_process(name: str, args: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, "--case", name]
+    command = [sys.executable, "-m", "benchmarks.bench_train", "--case", name]
     for key in ("steps", "frames", "batch_size"):
         command += [f"--{key.replace('_', '-')}", str(getattr(args, key))]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    if name in (ONEDNN, AS_TRAINED):
+        environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
@@ -66,9 +75,12 @@ def _measure(precision: str, jit: bool, how: str, args: argparse.Namespace) -> d
     import tensorflow as tf
 
     import keras_mmdense
+    from training.kernel_gradient import speed_up
 
     keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
     model = keras_mmdense.build("mmdensenet", "vocals")
+    if args.case == AS_TRAINED:
+        speed_up(model)
     model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=jit)
     rng = np.random.default_rng(0)
     shape = (args.batch_size, args.frames, 1024, 2)

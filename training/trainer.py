@@ -17,6 +17,7 @@ from keras_mmdense import settings_of
 from keras_mmdense.data.waiting import measure_waiting
 from keras_mmdense.normalization import copy_weights
 from training.distribution import Distribution
+from training.kernel_gradient import speed_up
 from training.losses import LOSSES
 from training.networks import rebuild
 from training.recipe import Recipe
@@ -67,6 +68,10 @@ class Trainer:
         self._plain = in_float32(model)
         with self._distribution.scope():
             self._trainee = _with_sum(model) if recipe.sum_weight else model
+            if keras.backend.backend() == "tensorflow" and not tf.config.list_physical_devices(
+                "GPU"
+            ):
+                speed_up(self._trainee)
             self._compile()
         self._distribution.prepare(self._trainee)
 
