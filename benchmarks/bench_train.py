@@ -2,8 +2,9 @@
 
 Forward, backward and update of MMDenseNet for one source, in float32 and bfloat16, with and
 without XLA, through the trainer's `fit`, beside a plain loop over `train_on_batch` of the same
-compiled model. "as training.train" is with oneDNN's layers on any x86 processor and with
-training/kernel_gradient.py. Each case runs in a process of its own; the rounds are interleaved.
+compiled model. oneDNN's layers are on where the case says so, else where TensorFlow has them on by
+itself; "as training.train" is with them and with training/kernel_gradient.py. Each case runs in a
+process of its own; the rounds are interleaved.
 
 Command: python -m benchmarks.bench_train --rounds 3
 """
@@ -19,10 +20,12 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 BASE = "plain Keras loop, float32"
 ONEDNN = "fit, float32, oneDNN"
 AS_TRAINED = "fit, float32, as training.train"
+PLAIN = ("float32", False)
 CASES = {
     BASE: ("float32", False, "loop"),
     "fit, float32": ("float32", False, "fit"),
@@ -47,7 +50,7 @@ def main() -> None:
     if args.case:
         print(json.dumps(_measure(*CASES[args.case], args)))
         return
-    names = list(CASES)[: 4 if args.float32 else None]
+    names = [n for n, (p, jit, _) in CASES.items() if not args.float32 or (p, jit) == PLAIN]
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(args.rounds):
         for name in names:
@@ -61,9 +64,13 @@ def _in_own_process(name: str, args: argparse.Namespace) -> dict[str, float]:
     for key in ("steps", "frames", "batch_size"):
         command += [f"--{key.replace('_', '-')}", str(getattr(args, key))]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment.pop("TF_ENABLE_ONEDNN_OPTS", None)
     if name in (ONEDNN, AS_TRAINED):
         environment["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=True
+    )
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 

@@ -15,6 +15,7 @@ import soundfile as sf
 from keras_mmdense.data import open_dataset
 from training.corpus import render, takes, tree
 from training.corpus.__main__ import main, progress_printer
+from training.corpus.dsp import varispeed
 from training.corpus.material import CorpusError, find_material
 
 SECONDS = 4
@@ -138,7 +139,7 @@ def test_a_voice_over_bands_has_two_sources_with_all_tracks_of_the_band(root, tm
     material.make_bands(bands)
     shutil.copytree(root / "singer", tmp_path / "material" / "singer")
     out = tmp_path / "out"
-    use = "patterns,takes"
+    use = "takes"
     assert run(out, "--bands", root=tmp_path / "material", songs=3, use=use) == 0
     for track in open_dataset(out):
         heard = {source for source in track.sources if track.read(source).any()}
@@ -163,9 +164,38 @@ def test_a_recording_of_a_band_is_a_file_or_a_folder_of_tracks(tmp_path):
     np.testing.assert_allclose(parts, whole, atol=2**-14)
 
 
-def test_bands_are_asked_for(root, tmp_path, capsys):
+def test_bands_are_asked_for_before_anything_is_written(root, tmp_path, capsys):
     assert run(tmp_path / "out", "--bands", root=root) == 2
-    assert "--bands needs --material of use bands" in capsys.readouterr().err
+    assert "--bands needs --material of use bands; received bassy" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pattern", ["*.mp3", "nowhere", "empty"])
+def test_a_set_of_bands_that_names_nothing_is_told(tmp_path, pattern, capsys):
+    bands = material.make_bands(tmp_path / "bands")
+    (bands / "empty").mkdir()
+    material.describe(bands, "bands", "other", sets=["*.wav", pattern])
+    assert run(tmp_path / "out", "--bands", root=bands, use="espeak") == 2
+    assert f"must have audio files for {pattern}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_band_takes_the_place_of_other(tmp_path, capsys):
+    material.describe(tmp_path / "bands", "bands", "drums")
+    assert run(tmp_path / "out", "--bands", root=tmp_path / "bands") == 2
+    assert "a band's source must be other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("semitones", [-2, 0, 1])
+def test_the_nearest_shift_brings_a_recording_into_a_key(semitones):
+    chord = sum(material.tone(material.hertz_of(p), 3.0, decay=0.0) for p in (57, 60, 64))
+    chord = np.repeat(chord[:, None], 2, axis=1)
+    tonic, minor = takes.find_key(chord)
+    assert (tonic, minor) == (9, 1)
+    assert takes.nearest_shift(chord, (9 + semitones) % 12, 1) == semitones
+    moved = varispeed(chord, 2 ** (semitones / 12))
+    assert takes.find_key(moved) == ((9 + semitones) % 12, 1)
+    assert takes.nearest_shift(chord, 0, 0) == 0  # C, the relative major
 
 
 def test_no_material_at_all_but_the_synthesiser_and_one_singer(root, tmp_path):

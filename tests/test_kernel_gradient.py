@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from small import SMALL, disturb
 
 import keras_mmdense
-from training.kernel_gradient import kernel_gradient, speed_up
+from training.kernel_gradient import is_fast, kernel_gradient, speed_up
+from training.recipe import Recipe
+from training.trainer import Trainer
 
 small = st.integers(1, 6)
 
@@ -82,7 +84,8 @@ def test_what_the_model_gives_and_what_its_file_holds_stay_the_same(twins, tmp_p
     np.testing.assert_array_equal(fast, plain)
     twins[1].save(tmp_path / "fast.keras")
     loaded = keras.saving.load_model(tmp_path / "fast.keras")
-    assert {type(layer) for layer in loaded.layers} == {type(layer) for layer in twins[0].layers}
+    assert any(is_fast(layer) for layer in twins[1].layers)
+    assert not any(is_fast(layer) for layer in loaded.layers)
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["vocals"], plain)
 
 
@@ -105,3 +108,15 @@ def test_other_convolutions_are_left_alone(options):
     assert speed_up(model) == 0
     model = keras.Model(inputs, keras.layers.Conv2D(4, 3, padding="same")(inputs))
     assert speed_up(model) == 1
+    once = model.layers[1].convolution_op
+    assert speed_up(model) == 1
+    assert model.layers[1].convolution_op is once
+
+
+@pytest.mark.parametrize("gpus", [[], ["GPU:0"]])
+def test_the_trainer_speeds_up_on_cpus_alone(gpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    model = keras_mmdense.build("mdensenet", sources="vocals", head="mask", **SMALL)
+    data = tf.data.Dataset.from_tensors((np.zeros((1, 8, 64, 2)), {"vocals": np.zeros(1)}))
+    Trainer(model, Recipe("test"), tmp_path, lambda *_: data, data)
+    assert any(is_fast(layer) for layer in model.layers) == (not gpus)

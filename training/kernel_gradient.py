@@ -15,14 +15,14 @@ import keras
 def speed_up(model: keras.Model) -> int:
     """Have a model's convolutions compute their gradients so; what they give stays the same.
 
-    Nothing of it is stored in a file.
+    Nothing of it is stored in a file, and a second call changes nothing.
 
     Args:
-        model: A model to be trained with TensorFlow on CPUs.
+        model: A functional model that is to be trained with TensorFlow on CPUs.
 
     Returns:
-        The number of layers that it fits: float32, stride 1, same padding, a kernel larger than 1,
-        and no more maps given than taken.
+        The number of layers that it fits: float32, stride 1, same padding, a known number of bins,
+        a kernel larger than 1, and no more maps given than taken.
 
     Example:
         >>> import keras_mmdense
@@ -31,8 +31,14 @@ def speed_up(model: keras.Model) -> int:
     """
     fit = [layer for layer in model.layers if _fits(layer)]
     for layer in fit:
-        layer.convolution_op = partial(_convolution, layer.convolution_op)
+        if not is_fast(layer):
+            layer.convolution_op = partial(_convolution, layer.convolution_op)
     return len(fit)
+
+
+def is_fast(layer: keras.layers.Layer) -> bool:
+    """Whether `speed_up` has changed a layer."""
+    return "convolution_op" in vars(layer)
 
 
 def _fits(layer: keras.layers.Layer) -> bool:
@@ -44,6 +50,8 @@ def _fits(layer: keras.layers.Layer) -> bool:
         and layer.groups == 1
         and layer.compute_dtype == "float32"
         and max(layer.kernel_size) > 1
+        and layer.built
+        and layer.input.shape[2] is not None
         and layer.filters <= layer.kernel.shape[2]
     )
 
@@ -78,6 +86,11 @@ def kernel_gradient(inputs: Any, upstream: Any, size: tuple[int, int]) -> Any:
 
     Returns:
         (frames, bins, channels, maps) of the kernel.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> kernel_gradient(tf.ones((1, 8, 4, 2)), tf.ones((1, 8, 4, 3)), (3, 3)).shape
+        TensorShape([3, 3, 2, 3])
     """
     import tensorflow as tf
 

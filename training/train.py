@@ -77,9 +77,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _train(args: argparse.Namespace) -> int:
-    if platform.machine() in ("x86_64", "AMD64"):
-        # By itself TensorFlow takes oneDNN's faster layers only where there is AVX-512.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     recipe = load_recipe(args.recipe)
     if args.epochs is not None:
         recipe = replace(recipe, epochs=args.epochs)
@@ -158,6 +155,10 @@ def _interrupt(*_: object) -> None:
 
 
 if __name__ == "__main__":
+    if platform.machine() in ("x86_64", "AMD64"):
+        # By itself TensorFlow takes oneDNN's layers only on processors with VNNI or AMX; on others
+        # too they are faster (docs/benchmarks.md).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     exit_code = main()
     if exit_code == INTERRUPTED:
         # The threads of tf.data may still want Python's lock, which the interpreter, when it ends,

@@ -68,9 +68,7 @@ class Trainer:
         self._plain = in_float32(model)
         with self._distribution.scope():
             self._trainee = _with_sum(model) if recipe.sum_weight else model
-            if keras.backend.backend() == "tensorflow" and not tf.config.list_physical_devices(
-                "GPU"
-            ):
+            if keras.backend.backend() == "tensorflow" and not tf.config.get_visible_devices("GPU"):
                 speed_up(self._trainee)
             self._compile()
         self._distribution.prepare(self._trainee)

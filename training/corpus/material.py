@@ -44,7 +44,8 @@ class Item:
         licence: Licence of the audio.
         credit: Whom to name.
         share_alike: The licence asks for the same licence on what contains the audio.
-        sets: Patterns of file names that belong together.
+        sets: Patterns of file names that belong together; of bands, of files and of folders, each
+            of which is a recording.
         kit: Patterns of file names by stroke.
         songs: Tempo, tonic and mode by song.
     """
@@ -67,6 +68,11 @@ class Item:
                 f"material {self.name}: use must be one of {', '.join(USES)} and source one of "
                 f"{', '.join(SOURCES)}; received {self.use!r}, {self.source!r}."
             )
+        if self.use == "bands" and self.source != "other":
+            raise CorpusError(
+                f"material {self.name}: a band's source must be other, whose place it takes; "
+                f"received {self.source!r}."
+            )
 
     def files(self, pattern: str = "*") -> list[Path]:
         """Return the audio files of a pattern, in order of names."""
@@ -76,19 +82,20 @@ class Item:
         """Return what the sets name, in order of names: a file, or a folder of files to be added.
 
         Raises:
-            CorpusError: Nothing is there.
+            CorpusError: Nothing is there for one of the sets.
         """
-        places = sorted({path for pattern in self.sets for path in self.path.glob(pattern)})
-        found = [
-            tuple(sorted(p for p in place.glob("*") if p.suffix.lower() in SUFFIXES))
-            if place.is_dir()
-            else (place,)
-            for place in places
-            if place.is_dir() or place.suffix.lower() in SUFFIXES
-        ]
-        if not any(found):
-            raise CorpusError(f"{self.path} has no audio files for {', '.join(self.sets)}.")
-        return [paths for paths in found if paths]
+        found: dict[Path, tuple[Path, ...]] = {}
+        for pattern in self.sets:
+            places = sorted(self.path.glob(pattern))
+            tracks = {place: [place] if place.is_file() else place.glob("*") for place in places}
+            audio = {
+                place: tuple(sorted(p for p in files if p.suffix.lower() in SUFFIXES))
+                for place, files in tracks.items()
+            }
+            if not any(audio.values()):
+                raise CorpusError(f"{self.path} must have audio files for {pattern}; it has none.")
+            found |= {place: paths for place, paths in audio.items() if paths}
+        return [found[place] for place in sorted(found)]
 
     def pitches(self) -> dict[str, int]:
         """Return the MIDI note of each file, of index.csv.

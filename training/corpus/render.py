@@ -28,7 +28,7 @@ from training.corpus.material import (
     fingerprint,
 )
 from training.corpus.song import render_band, render_solo, render_song
-from training.corpus.studio import ABILITIES, SCORES, Studio
+from training.corpus.studio import ABILITIES, SCORES, VOICES, Studio
 from training.corpus.units import labelled_units, save_units
 
 REVISION = 4  # to be raised when the same seed gives another song
@@ -83,11 +83,17 @@ class Order:
             (self.format in FORMATS, f"--format must be one of {', '.join(FORMATS)}", self.format),
             (self.kind in KINDS, f"kind must be one of {', '.join(KINDS)}", self.kind),
             (not unknown, f"--use must be names of {', '.join(ABILITIES)}", unknown),
-            (bool(set(self.use) & set(SCORES)), "--use must contain patterns or mma", self.use),
+            (self.kind == "bands" or bool(set(self.use) & set(SCORES)),
+             "--use must contain patterns or mma", self.use),
         )  # fmt: skip
         for holds, rule, received in checks:
             if not holds:
                 raise CorpusError(f"{rule}; received {received!r}.")
+
+    @property
+    def means(self) -> tuple[str, ...]:
+        """What of `use` this kind of song needs: over recorded bands there is only singing."""
+        return tuple(n for n in self.use if self.kind != "bands" or n in VOICES)
 
 
 def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dict[str, Any]:
@@ -108,8 +114,10 @@ def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dic
     items, notes = find_material(order.material)
     for note in notes:
         tell(f"note: {note}")
-    fonts = find_soundfonts() if "soundfonts" in order.use else []
-    check_means(order.use, items, fonts)
+    fonts = find_soundfonts() if "soundfonts" in order.means else []
+    check_means(order.means, items, fonts)
+    if order.kind == "bands":
+        check_bands(items)
     settings = _settings(order, items, fonts)
     tree.start(order.out, settings)
     studio = Studio(frozenset(order.use), tuple(items), tuple(fonts), _units(order, items, tell))
@@ -164,6 +172,23 @@ def check_means(use: tuple[str, ...], items: list[Item], fonts: list[Soundfont])
         )
 
 
+def check_bands(items: list[Item]) -> None:
+    """Refuse an order for a voice over bands without bands, or with one that cannot be read.
+
+    Raises:
+        CorpusError: Says which.
+    """
+    bands = [item for item in items if item.use == "bands"]
+    if not bands:
+        received = ", ".join(item.name for item in items) or "none"
+        raise CorpusError(
+            f"--bands needs --material of use bands; received {received}. "
+            "python -m training.corpus --help names some."
+        )
+    for item in bands:
+        item.recordings()
+
+
 def _settings(order: Order, items: list[Item], fonts: list[Soundfont]) -> dict[str, Any]:
     """What must agree for songs to be of one corpus."""
     return {
@@ -173,9 +198,10 @@ def _settings(order: Order, items: list[Item], fonts: list[Soundfont]) -> dict[s
         "subset": order.subset,
         "use": sorted(order.use),
         "format": order.format,
-        "kind": order.kind,
+        "solo": order.kind == "solo",
+        **({"bands": True} if order.kind == "bands" else {}),
         "material": fingerprint(items, fonts),
-        "programs": {p: _version(p) for n, p in PROGRAMS.items() if n in order.use},
+        "programs": {p: _version(p) for n, p in PROGRAMS.items() if n in order.means},
     }
 
 

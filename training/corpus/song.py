@@ -134,17 +134,12 @@ def render_band(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[S
 
     The band is played faster or slower, by two semitones at most, where that brings it into the
     singer's key.
-
-    Raises:
-        CorpusError: There are no bands.
     """
     rng = np.random.default_rng(seeds)
     num_samples = round(seconds * SAMPLE_RATE)
     singer, chooser, mixer = rng.spawn(3)
     bands = studio.find(["bands"], "other")
-    if not bands:
-        raise CorpusError("--bands needs --material of use bands.")
-    minutes = [sum(takes.seconds_of(p[0]) for p in item.recordings()) for item in bands]
+    minutes = [sum(takes.band_seconds(p) for p in item.recordings()) for item in bands]
     item = bands[int(chooser.choice(len(bands), p=np.array(minutes) / sum(minutes)))]
     singing = _sing(singer, studio, seconds)
     state = int(chooser.integers(2**32))

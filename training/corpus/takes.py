@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,14 +75,19 @@ def band(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
     """Return one place of one recording of a band, all its tracks added, faster by `shift`."""
     ratio = 2 ** (shift / 12)
     found = item.recordings()
-    minutes = np.array([seconds_of(paths[0]) for paths in found])
+    minutes = np.array([band_seconds(paths) for paths in found])
     paths = found[int(rng.choice(len(found), p=minutes / minutes.sum()))]
     seconds = (num_samples / SAMPLE_RATE) * ratio + 0.1
-    start = rng.uniform(0, max(0.0, seconds_of(paths[0]) - seconds))
+    start = rng.uniform(0, max(0.0, band_seconds(paths) - seconds))
     total = np.zeros((num_samples, 2), np.float32)
     for path in paths:
-        add(total, varispeed(load_part(path, start, seconds), ratio), 0)
-    return fade(total, 0.02)
+        add(total, fade(varispeed(load_part(path, start, seconds), ratio), 0.02), 0)
+    return total
+
+
+def band_seconds(paths: Sequence[Path]) -> float:
+    """Return the length of a recording in tracks, which is that of its shortest."""
+    return min(seconds_of(path) for path in paths)
 
 
 def loop(rng: Rng, item: Item, chart: Chart, num_samples: int) -> Audio:
