@@ -2,16 +2,21 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test test-edge test-tfio test-arm64 test-web test-devices test-notebooks web notebooks docs \
+.PHONY: demo test ffmpeg test-edge test-tfio test-arm64 test-web test-devices test-notebooks web notebooks docs \
 	check-install lint types check env env-demo env-docs env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
 		--picture --overwrite -o $(DEMO_OUT)
 
-test: env  ## all tests but those of test-devices and test-notebooks
+test: env ffmpeg  ## all tests but those of test-devices and test-notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
 		--ignore tests/test_notebooks.py --ignore tests/test_distribution.py
+
+ffmpeg:
+	@command -v ffmpeg >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -q && apt-get install -y -q --no-install-recommends ffmpeg; } || \
+		{ echo "the tests need the program ffmpeg: install it" >&2; exit 1; }
 
 test-devices: env  ## training on several devices and in several processes
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_distribution.py
@@ -19,7 +24,7 @@ test-devices: env  ## training on several devices and in several processes
 test-notebooks: env  ## runs the notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
 
-test-edge: env  ## the runner's tests alone; they import no TensorFlow
+test-edge: env ffmpeg  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge
 
 test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with TensorFlow 2.17

@@ -172,10 +172,11 @@ def test_bands_are_asked_for_before_anything_is_written(root, tmp_path, capsys):
 
 @pytest.mark.parametrize("pattern", ["*.mp3", "nowhere", "empty"])
 def test_a_set_of_bands_that_names_nothing_is_told(tmp_path, pattern, capsys):
-    bands = material.make_bands(tmp_path / "bands")
+    material.make_takes(tmp_path / "material" / "singer")
+    bands = material.make_bands(tmp_path / "material" / "bands")
     (bands / "empty").mkdir()
     material.describe(bands, "bands", "other", sets=["*.wav", pattern])
-    assert run(tmp_path / "out", "--bands", root=bands, use="espeak") == 2
+    assert run(tmp_path / "out", "--bands", root=tmp_path / "material", use="takes") == 2
     assert f"must have audio files for {pattern}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
