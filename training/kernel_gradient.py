@@ -1,6 +1,6 @@
 """The gradient of a convolution's kernel as one matrix product.
 
-TensorFlow's own takes half of a training step on a CPU: the layers of a dense block give few maps.
+TensorFlow's own is slow where a layer gives few maps, as those of a dense block do.
 How much faster this is: `python -m benchmarks.bench_train`, docs/benchmarks.md.
 """
 
