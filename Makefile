@@ -10,7 +10,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 		--picture --overwrite -o $(DEMO_OUT)
 
 test: env ffmpeg  ## all tests but those of test-devices and test-notebooks
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
 		--ignore tests/test_notebooks.py --ignore tests/test_distribution.py
 
 ffmpeg:

@@ -155,7 +155,7 @@ def test_rewritten_networks_are_the_same_function(head, rng):
         {"norm": "after", "shared": True, "sources": ("a", "b"), "fold": 2},
         {"bottleneck": True, "block_output": "all", "pooling": "max"},
     ):
-        model = keras_mmdense.build(head=head, frames=16, **(SMALL | options))
+        model = keras_mmdense.build(head=head, frames=16, scales=2, **(SMALL | options))
         disturb(model)
         x = rng.random((2, 16, 64, 2)).astype(np.float32)
         expected = model(x)

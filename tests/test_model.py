@@ -141,7 +141,7 @@ def test_any_number_of_bands(rng):
     ],
 )
 def test_shapes_and_ranges(options, rng):
-    model = keras_mmdense.build(sources=("a", "b"), **SMALL | options)
+    model = keras_mmdense.build(sources=("a", "b"), scales=2, **SMALL | options)
     channels = options.get("channels", 2)
     x = rng.random((2, 16, 64, channels), np.float32)
     before = x.copy()
