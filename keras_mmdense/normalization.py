@@ -56,8 +56,9 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
             )
         mixture = np.asarray(compress(mixture, settings.compression), np.float64)
         count += mixture[:, :, 0].size
-        total += mixture.sum((0, 1, 3))
-        squares += (mixture**2).sum((0, 1, 3))
+        rows = mixture.reshape(-1, settings.bins * settings.channels)  # sums of rows are fast
+        total += rows.sum(0).reshape(settings.bins, -1).sum(1)
+        squares += np.square(rows).sum(0).reshape(settings.bins, -1).sum(1)
     if count == 0 or not np.isfinite(squares).all():
         raise SettingsError(
             f"adapt() needs finite values; received {count} of them per bin, sum {squares.sum()}. "

@@ -6,6 +6,8 @@ import json
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from small import SMALL
 from trees import make_dsd100
 
 import keras_mmdense
@@ -14,6 +16,7 @@ from keras_mmdense.data.excerpts import Mixing
 from training.recipe import RECIPES, Recipe, RecipeError, load_recipe
 from training.tracks import open_tracks
 from training.train import main
+from training.trainer import Trainer
 
 RECIPE = """
 frames = 16
@@ -49,6 +52,18 @@ def run(tree, tmp_path_factory):
     (folder / "mini.toml").write_text(RECIPE)
     assert main([str(folder / "mini.toml"), "--data", str(tree), "--out", str(folder / "out")]) == 0
     return folder / "out"
+
+
+def test_tensorflow_traces_a_step_once(tmp_path, monkeypatch):
+    traced, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *args: traced.append(1) or step(*args))
+    model = keras_mmdense.build("mdensenet", ("a", "b"), head="mask", scales=1, **SMALL)
+    sound = np.ones((1, 8, 64, 2), np.float32)
+    data = tf.data.Dataset.from_tensors((sound, {"a": sound / 2, "b": sound / 2}))
+    for recipe in (Recipe("test", ema=0.9), Recipe("test", sum_weight=1.0, loss="excerpt_sdr")):
+        Trainer(model, recipe, tmp_path, lambda *_: data, data).fit(1)
+        assert traced == [1]
+        traced.clear()
 
 
 def test_the_loss_falls(run):

@@ -15,6 +15,7 @@ import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.normalization import adapt, copy_weights
 from training.distribution import Distribution
+from training.malloc import keep_freed_memory
 from training.memory import check_memory
 from training.networks import build_model
 from training.recipe import Recipe, RecipeError
@@ -23,7 +24,7 @@ from training.state import Row
 from training.trainer import Trainer, in_float32
 
 EXCERPTS_PER_TRACK = 8  # for validation
-ADAPT_BATCHES = 50
+ADAPT_BATCHES = 20
 
 
 class Session:
@@ -87,6 +88,7 @@ class Session:
 
     def run(self, resume: bool) -> None:
         """Train to the end of the recipe, from the start or from where the run stopped."""
+        keep_freed_memory()
         if resume:
             self.trainer.resume()
         elif not self._init:

@@ -196,8 +196,22 @@ class Trainer:
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
-        # TensorFlow traces a step twice if its first run makes the optimizer's variables
+        # TensorFlow traces a step twice if its first run makes variables of optimizer or losses
         self._trainee.optimizer.build(self._trainee.trainable_variables)
+        if keras.backend.backend() == "tensorflow" and not self._distribution.strategy:
+            self._build_losses()
+
+    def _build_losses(self) -> None:
+        mixture, targets = self._held_out.element_spec
+        frames = mixture.shape[1]
+        found = {name: _zeros(spec, frames) for name, spec in self._trainee.output.items()}
+        wanted = {name: _zeros(spec, frames) for name, spec in targets.items()}
+        self._trainee.compute_loss(y=wanted, y_pred=found)
+        self._trainee.reset_metrics()
+
+
+def _zeros(spec: Any, frames: int) -> tf.Tensor:
+    return tf.zeros([1, *(frames if size is None else size for size in spec.shape[1:])])
 
 
 class _Watch(keras.callbacks.Callback):
