@@ -17,7 +17,7 @@ def keep_freed_memory() -> bool:
 
     When a data set of a generator is first read, TensorFlow lowers glibc's M_TRIM_THRESHOLD to
     128 KiB. From then on each step's memory goes back to the system and is mapped anew, page by
-    page: a quarter of a step of the device model on two cores.
+    page, which takes time.
 
     Returns:
         Whether it was done; other C libraries are left as they are.
