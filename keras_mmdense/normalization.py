@@ -56,7 +56,7 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
             )
         mixture = np.asarray(compress(mixture, settings.compression), np.float64)
         count += mixture[:, :, 0].size
-        rows = mixture.reshape(-1, settings.bins * settings.channels)  # sums of rows are fast
+        rows = mixture.reshape(-1, settings.bins * settings.channels)  # the quickest to sum
         total += rows.sum(0).reshape(settings.bins, -1).sum(1)
         squares += np.square(rows).sum(0).reshape(settings.bins, -1).sum(1)
     if count == 0 or not np.isfinite(squares).all():

@@ -167,7 +167,7 @@ def train(recipe: Recipe, tracks: list[Track], cpu_seconds: float) -> tuple[Any,
     from training.losses import LOSSES
     from training.networks import build_model
     from training.session import ADAPT_BATCHES
-    from training.trainer import OPTIMIZERS, in_float32
+    from training.trainer import OPTIMIZERS, in_float32, make_variables
 
     keras.utils.set_random_seed(recipe.seed)
     model = build_model(recipe.model)
@@ -185,7 +185,8 @@ def train(recipe: Recipe, tracks: list[Track], cpu_seconds: float) -> tuple[Any,
         loss={source: LOSSES[recipe.loss] for source in model.output_names},
         jit_compile="auto" if recipe.jit is None else recipe.jit,
     )
-    model.optimizer.build(model.trainable_variables)  # or the first step is traced twice
+    _, targets = data.element_spec
+    make_variables(model, targets, recipe.frames)
 
     class Clock(keras.callbacks.Callback):
         begin, steps = time.process_time(), 0

@@ -92,7 +92,8 @@ class Session:
         if resume:
             self.trainer.resume()
         elif not self._init:
-            adapt(self.model, self.first_data, max_batches=ADAPT_BATCHES)
+            parts = ADAPT_BATCHES * self.trainer.recipe.accumulate
+            adapt(self.model, self.first_data, max_batches=parts)
         self._started, self._resumed = time.monotonic(), len(self.trainer.history)
         self.trainer.fit(self.recipe.epochs)
 

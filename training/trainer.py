@@ -196,22 +196,30 @@ class Trainer:
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
-        # TensorFlow traces a step twice if its first run makes variables of optimizer or losses
-        self._trainee.optimizer.build(self._trainee.trainable_variables)
-        if keras.backend.backend() == "tensorflow" and not self._distribution.strategy:
-            self._build_losses()
-
-    def _build_losses(self) -> None:
         mixture, targets = self._held_out.element_spec
-        frames = mixture.shape[1]
-        found = {name: _zeros(spec, frames) for name, spec in self._trainee.output.items()}
-        wanted = {name: _zeros(spec, frames) for name, spec in targets.items()}
-        self._trainee.compute_loss(y=wanted, y_pred=found)
-        self._trainee.reset_metrics()
+        make_variables(self._trainee, targets, mixture.shape[1], self._distribution.strategy)
 
 
-def _zeros(spec: Any, frames: int) -> tf.Tensor:
-    return tf.zeros([1, *(frames if size is None else size for size in spec.shape[1:])])
+def make_variables(model: keras.Model, targets: Any, frames: int, strategy: Any = None) -> None:
+    """Make what a compiled model's first step would make: TensorFlow then traces it twice.
+
+    Args:
+        model: Compiled.
+        targets: By source, the `element_spec` of a data set's targets.
+        frames: Of the data.
+        strategy: TensorFlow's, if any: its replicas make the losses' variables in the step.
+    """
+    model.optimizer.build(model.trainable_variables)
+    if keras.backend.backend() != "tensorflow" or strategy:
+        return
+
+    def zeros(spec: Any) -> tf.Tensor:
+        return tf.zeros([1, *(frames if size is None else size for size in spec.shape[1:])])
+
+    estimates = {name: zeros(spec) for name, spec in model.output.items()}
+    wanted = {name: zeros(spec) for name, spec in targets.items()}
+    model.compute_loss(y=wanted, y_pred=estimates)
+    model.reset_metrics()
 
 
 class _Watch(keras.callbacks.Callback):

@@ -38,7 +38,7 @@ def equalize(stem: Audio, decibels: npt.ArrayLike, sample_rate: int) -> Audio:
     points = np.geomspace(LOWEST_HZ, HIGHEST_HZ, len(decibels))
     curve = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(points), decibels)
     gain = (10 ** (curve / 20)).astype(np.float32)
-    # "ortho" keeps NumPy in float32 both ways; without a norm its rfft computes in float64.
+    # "ortho" keeps NumPy 2 in float32 both ways; without a norm its rfft computes in float64.
     filtered = np.fft.rfft(np.ascontiguousarray(stem.T), n_fft, norm="ortho") * gain
     samples = np.fft.irfft(filtered, n_fft, norm="ortho").astype(np.float32, copy=False)
     return np.ascontiguousarray(samples[:, : len(stem)].T)
