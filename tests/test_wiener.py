@@ -142,7 +142,8 @@ def test_the_sources_of_several_models_are_filtered_together():
         disturb(model, seed)
     audio, seen = noise(64 * 300), []
     stems = keras_mmdense.separate(models, audio, 44100, wiener=1, progress=seen.append)
-    np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-6)
+    # magnitudes without a bound, unlike masks, may be far from the mixture's and round more
+    np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-5)
     assert seen == sorted(seen)
     assert seen[-1] == 1
 
