@@ -1,6 +1,5 @@
-/** The page's parts that need no browser: mix, player's clock, choice of backend, words. */
+/** The page's parts that need no browser: mix, player's clock, words. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Contract } from "../src/model/contract";
 import { longestSeconds } from "../src/page/decode";
 import { clock, remaining, songName, spoken } from "../src/page/format";
 import { freshMix, gains } from "../src/page/mix";
@@ -8,8 +7,6 @@ import { Player } from "../src/page/player";
 import { mixed } from "../src/page/track";
 import type { Track } from "../src/page/track";
 import { loudest } from "../src/page/waveform";
-import { fastest } from "../src/worker/backend";
-import type { Engine } from "../src/worker/engine";
 
 test("solo silences all others, mute silences a soloed one, too", () => {
   const mix = freshMix(3);
@@ -51,47 +48,6 @@ test("a bar of the waveform shows the loudest sample of its stretch", () => {
   const peaks = Float32Array.of(-0.1, 0.2, -0.6, 0.1, 0, 0.3, -0.2, 0.1);
   expect([loudest(peaks, 0, 2), loudest(peaks, 1, 2)].map((value) => value.toFixed(2))).toEqual(["0.60", "0.30"]);
   expect(loudest(peaks, 7, 8)).toBeCloseTo(0.2);
-});
-
-const CONTRACT = { frames: 2, bins: 4, channels: 1 } as Contract;
-
-/** An engine that takes as long as it is told, on a clock that only engines move. */
-function engineOf(kind: "plain" | "webgpu", ms: number, clockOf: { now: number }, answer = (value: number) => value): Engine {
-  const network = async (magnitude: Float32Array) => {
-    clockOf.now += ms;
-    return new Map([["vocals", magnitude.map(answer)]]);
-  };
-  return { backend: { kind, threads: 1 }, network, close: () => {} };
-}
-
-async function choice(gpuMs: number, answer?: (value: number) => number): Promise<string> {
-  const time = { now: 0 };
-  vi.spyOn(console, "info").mockReturnValue();
-  vi.spyOn(console, "warn").mockReturnValue();
-  const engines = [engineOf("plain", 100, time), engineOf("webgpu", gpuMs, time, answer)] as const;
-  return (await fastest(...engines, CONTRACT, () => time.now)).chosen.backend.kind;
-}
-
-test("WebGPU is taken where it is faster and answers alike", async () => {
-  expect(await choice(50)).toBe("webgpu");
-  expect(await choice(150)).toBe("plain");
-  expect(await choice(3000)).toBe("plain");
-  expect(await choice(50, (value) => value * 1.001)).toBe("webgpu");
-  expect(await choice(50, (value) => value * 1.1)).toBe("plain");
-  expect(await choice(50, () => NaN)).toBe("plain");
-  expect(
-    await choice(50, () => {
-      throw new Error("device lost");
-    }),
-  ).toBe("plain");
-});
-
-test("a backend that is slower by far is not run twice", async () => {
-  const time = { now: 0 };
-  vi.spyOn(console, "info").mockReturnValue();
-  const [wasm, gpu] = [engineOf("plain", 10, time), engineOf("webgpu", 1000, time)];
-  await fastest(wasm, gpu, CONTRACT, () => time.now);
-  expect(time.now).toBe(2 * 10 + 1000);
 });
 
 interface Started {
