@@ -185,8 +185,7 @@ def train(recipe: Recipe, tracks: list[Track], cpu_seconds: float) -> tuple[Any,
         loss={source: LOSSES[recipe.loss] for source in model.output_names},
         jit_compile="auto" if recipe.jit is None else recipe.jit,
     )
-    _, targets = data.element_spec
-    make_variables(model, targets, recipe.frames)
+    make_variables(model, data)
 
     class Clock(keras.callbacks.Callback):
         begin, steps = time.process_time(), 0

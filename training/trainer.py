@@ -196,22 +196,22 @@ class Trainer:
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
-        mixture, targets = self._held_out.element_spec
-        make_variables(self._trainee, targets, mixture.shape[1], self._distribution.strategy)
+        make_variables(self._trainee, self._held_out, self._distribution.strategy)
 
 
-def make_variables(model: keras.Model, targets: Any, frames: int, strategy: Any = None) -> None:
-    """Make what a compiled model's first step would make: TensorFlow then traces it twice.
+def make_variables(model: keras.Model, data: Any, strategy: Any = None) -> None:
+    """Make the variables of optimizer and losses: TensorFlow traces a step that makes any twice.
 
     Args:
         model: Compiled.
-        targets: By source, the `element_spec` of a data set's targets.
-        frames: Of the data.
+        data: A data set of (mixture, targets by source) for it.
         strategy: TensorFlow's, if any: its replicas make the losses' variables in the step.
     """
     model.optimizer.build(model.trainable_variables)
     if keras.backend.backend() != "tensorflow" or strategy:
         return
+    mixture, targets = data.element_spec
+    frames = mixture.shape[1]
 
     def zeros(spec: Any) -> tf.Tensor:
         return tf.zeros([1, *(frames if size is None else size for size in spec.shape[1:])])
