@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_mmdense.plot import parity
+from keras_mmdense.plot.style import attempt
 from keras_mmdense.spectrogram import ComplexArray, FloatArray
 
 SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score a source
@@ -105,12 +106,12 @@ def _median_sdr(estimate: FloatArray, mixture: ComplexArray, source: ComplexArra
 
 
 def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
-    """Write `<name>.parity.json`, `.md`, `.png` and `.svg` into a folder."""
+    """Write `<name>.parity.json` and `.md` into a folder, and a picture if it can be drawn."""
     content = [asdict(f) | {"summary": f.summary()} for f in figures]
     text = json.dumps(content, indent=1, default=dict)
     (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
     (folder / f"{name}.parity.md").write_text(as_markdown(name, figures), "utf-8")
-    parity(figures, folder / f"{name}.parity")
+    attempt(parity, figures, folder / f"{name}.parity")
 
 
 def as_markdown(name: str, figures: Sequence[Figures]) -> str:

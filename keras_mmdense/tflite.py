@@ -119,7 +119,8 @@ def export(
         contents = {p.name: job.flatbuffer(p) for p in chosen}
         if report:
             write_report(Path(folder), label, figures)
-            contents_of_reports = [Path(folder, target.name).read_bytes() for target in reports]
+        made = {target: Path(folder, target.name) for target in reports}
+        drawn = {target: p.read_bytes() for target, p in made.items() if p.exists()}
     contracts = {
         f.precision: make_contract(
             settings, contents[f.precision], frames, label, f.precision, f.summary()
@@ -129,7 +130,7 @@ def export(
     _targets(path, chosen, overwrite)  # the conversion took its time
     for key, target in targets.items():
         write_whole(target, with_contract(contents[key], contracts[key]))
-    for target, content in zip(reports, contents_of_reports if report else [], strict=True):
+    for target, content in drawn.items():
         write_whole(target, content)
     return contracts
 

@@ -1,4 +1,6 @@
-"""A small model's arguments, and weights that let no test pass because of zeros and ones."""
+"""A small model's arguments and weights that are not zeros and ones; the history of a run."""
+
+import csv
 
 import numpy as np
 
@@ -21,3 +23,9 @@ def disturb(model, seed=0):
                 weight.assign(value + 0.1 * rng.standard_normal(value.shape))
         if hasattr(layer, "finalize_state"):
             layer.finalize_state()
+
+
+def read_history(path):
+    """Return the epochs of a run's history.csv."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]

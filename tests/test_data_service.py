@@ -8,13 +8,13 @@ import sys
 import numpy as np
 import pytest
 import soundfile as sf
+from small import read_history
 from test_distribution import TIMEOUT, free_ports, train
 from trees import make_dsd100, make_folder
 
 import keras_mmdense
 from keras_mmdense.data import DatasetError, open_dataset, pipeline
 from keras_mmdense.data.served import check_service, wav_layout
-from training.state import read_history
 
 SHORT = {"frames": 8, "batch_size": 4, "epoch": 1}
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import keras
 import numpy as np
 import pytest
+from small import read_history
 from trees import make_dsd100
 
 import keras_mmdense
@@ -24,7 +25,7 @@ from keras_mmdense.data.excerpts import ExcerptReader
 from training.cluster import DistributionError, parse_cluster
 from training.distribution import Distribution, open_distribution
 from training.recipe import Recipe
-from training.state import STATE, read_history
+from training.state import STATE
 
 RECIPE = """
 frames = 8

@@ -10,12 +10,13 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from small import read_history
 from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import open_dataset, pipeline
 from training.recipe import Recipe
-from training.state import read_history, save_model, write_history
+from training.state import save_model, write_history
 from training.train import main
 from training.trainer import Trainer, TrainingError
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from small import read_history
 from trees import make_folder
 
 from keras_mmdense.data import open_dataset
-from training.state import read_history
 from training.train import main
 
 RECIPE = """

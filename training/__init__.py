@@ -1,1 +1,7 @@
 """Training and evaluation, run from the checkout: `python -m training.train`."""
+
+import os
+
+# The commands draw into files. The backend of a notebook's shell may be absent here, and importing
+# Keras fails where MPLBACKEND names one that does not exist.
+os.environ["MPLBACKEND"] = "agg"

@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING
 
 from mmdense_edge import machine
 
+from keras_mmdense.plot.style import attempt
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from training.candidates import Outcome
 
 
@@ -30,7 +34,7 @@ def write(outcomes: Sequence[Outcome], minutes: float, folder: Path) -> None:
     }
     (folder / "candidates.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     (folder / "candidates.md").write_text(table(ranked), "utf-8")
-    _plot(ranked, minutes, folder)
+    attempt(_plot, ranked, minutes, folder)
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
@@ -45,7 +49,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _plot(outcomes: Sequence[Outcome], minutes: float, folder: Path) -> None:
+def _plot(outcomes: Sequence[Outcome], minutes: float, folder: Path) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -68,3 +72,4 @@ def _plot(outcomes: Sequence[Outcome], minutes: float, folder: Path) -> None:
     axes.grid(alpha=0.3)
     for ending in ("png", "svg"):
         figure.savefig(folder / f"candidates.{ending}", dpi=120)
+    return figure

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_mmdense.data import Track
 from training.recipe import Recipe, RecipeError
-from training.state import write_text
+from training.state import BEST, LAST, MISSING, damage, write_text
 from training.tracks import fingerprint
 
 RECORD = "run.json"
@@ -46,21 +46,47 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
                 "--resume to go on with it."
             )
         return
+    way = way_on(run)
     path = run / RECORD
     if not path.exists():
-        raise RecipeError(f"--resume needs the folder of a run; received {run}. Check --out.")
-    before = json.loads(path.read_text("utf-8"))
+        raise RecipeError(
+            f"--resume needs the folder of a run; received {run} without {RECORD}. {way}"
+        )
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        old, data = dict(before["recipe"]), before["data"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RecipeError(
+            f"--resume needs the record of the run; received a damaged {path} ({error!r}). {way}"
+        ) from error
     changed = [
-        key
-        for key, value in now["recipe"].items()
-        if key != "epochs" and before["recipe"].get(key) != value
+        key for key, value in now["recipe"].items() if key != "epochs" and old.get(key) != value
     ]
-    if changed or before["data"] != now["data"]:
+    if changed or data != now["data"]:
         what = f"recipe ({', '.join(changed)})" if changed else "data"
         raise RecipeError(
-            f"--resume needs the recipe and the data of the run; received another {what}. "
-            "Start a new run, with --init to keep the weights."
+            f"--resume needs the recipe and the data of the run; received another {what}. {way}"
         )
+    fault = damage(run / LAST)
+    if fault and (fault != MISSING or has_epochs(run)):
+        raise RecipeError(
+            f"--resume goes on from {LAST}; received {run}, in which it {fault}. {way}"
+        )
+
+
+def has_epochs(run: Path) -> bool:
+    """Tell whether a run has finished any epoch."""
+    history = run / "history.csv"
+    rows = history.read_bytes().splitlines() if history.is_file() else []
+    return len(rows) > 1 or (run / BEST).exists()
+
+
+def way_on(run: Path) -> str:
+    """Return what to do with a run that cannot be resumed."""
+    fault = damage(run / BEST)
+    if not fault:
+        return f"Start a new run with --init {run / BEST}, the best weights so far."
+    return f"Check --out, or start a new run ({BEST} {fault})."
 
 
 def make_folder(run: Path, now: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.errors import SettingsError
 from training.cluster import STRATEGIES
 from training.recipe import RecipeError, in_parts, load_recipe
-from training.runs import check_folder, make_folder, record
+from training.runs import check_folder, has_epochs, make_folder, record, way_on
+from training.state import BEST, LAST, CheckpointError, damage
 from training.tracks import open_tracks
 
 INTERRUPTED = 130
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"train: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"train: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -100,6 +104,12 @@ def _train(args: argparse.Namespace) -> int:
     session = Session(recipe, tracks, valid, args, distribution)
     if distribution.is_chief:
         make_folder(run, now)
+        if has_epochs(run) and damage(run / BEST):
+            print(
+                f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better than all "
+                "before writes it again",
+                file=sys.stderr,
+            )
         print(
             f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
             f"{len(session.first_data)} steps an epoch, {session.model.count_params():,} weights, "
@@ -113,28 +123,32 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
     import tensorflow as tf
 
     from keras_mmdense.plot import training_curves
+    from keras_mmdense.plot.style import attempt
     from training.trainer import TrainingError
 
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        session.run(resume=resume and (run / "last.keras").exists())
+        session.run(resume=resume and (run / LAST).exists())
         code = 0
     except KeyboardInterrupt:
         code = INTERRUPTED
+    except CheckpointError as error:
+        raise RecipeError(
+            f"--resume goes on from {LAST}; {run / LAST} {error}. {way_on(run)}"
+        ) from error
     except (TrainingError, TrackError, OSError, tf.errors.OpError) as error:
         print(f"train: {_in_one_line(error, distribution.workers)}", file=sys.stderr)
         code = 1
     finally:
         signal.signal(signal.SIGTERM, before)
     if distribution.is_chief:
-        if _has_epochs(run / "history.csv"):
-            training_curves(run / "history.csv", run / "loss.png", title=run.name, overwrite=True)
+        if has_epochs(run):
+            attempt(
+                training_curves, run / "history.csv", run / "loss.png", title=run.name,
+                overwrite=True,
+            )  # fmt: skip
         print(f"{'interrupted; ' if code == INTERRUPTED else ''}results in {run}")
     return code
-
-
-def _has_epochs(history: Path) -> bool:
-    return history.exists() and len(history.read_text("utf-8").splitlines()) > 1
 
 
 def _in_one_line(error: Exception, workers: int) -> str:

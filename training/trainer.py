@@ -22,7 +22,7 @@ from training.losses import LOSSES
 from training.networks import rebuild
 from training.recipe import Recipe
 from training.schedule import Plan, plan
-from training.state import Row, load_checkpoint, read_history, save_model, write_history
+from training.state import BEST, LAST, Row, load_checkpoint, save_model, write_history
 
 SUM = "sum_of_sources"
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
@@ -74,11 +74,14 @@ class Trainer:
         self._distribution.prepare(self._trainee)
 
     def resume(self) -> None:
-        """Go on where `last.keras` was saved: weights, optimizer, average, schedule and data."""
+        """Go on where `last.keras` was saved: weights, optimizer, average, schedule and data.
+
+        Raises:
+            CheckpointError: It is no checkpoint of this recipe.
+        """
         with self._distribution.scope():
-            state = load_checkpoint(self._trainee, self._run / "last.keras")
-        self._epoch, self._step = state["epoch"], state["step"]
-        self.history = read_history(self._run / "history.csv")[: self._epoch]
+            state = load_checkpoint(self._trainee, self._run / LAST)
+        self._epoch, self._step, self.history = state["epoch"], state["step"], state["history"]
 
     def fit(self, epochs: int) -> None:
         """Train until that many epochs are done, or the recipe's early stop.
@@ -113,7 +116,7 @@ class Trainer:
         self._epoch, self._step = self._epoch + 1, 0
         if self.plan.best_epoch == self._epoch - 1 and self._distribution.is_chief:
             copy_weights(self.model, self._plain)
-            save_model(self._plain, self._run / "best.keras")
+            save_model(self._plain, self._run / BEST)
         if self._raw is not None:
             self._trainee.set_weights(self._raw)
         self._save()
@@ -173,10 +176,9 @@ class Trainer:
     def _save(self) -> None:
         if not self._distribution.is_chief:
             return
-        # the history first: a checkpoint never names an epoch that the history lacks
+        state = {"epoch": self._epoch, "step": self._step, "history": self.history}
+        save_model(self._trainee, self._run / LAST, state)
         write_history(self._run / "history.csv", self.history)
-        state = {"epoch": self._epoch, "step": self._step}
-        save_model(self._trainee, self._run / "last.keras", state)
 
     def _compile(self) -> None:
         r = self.recipe

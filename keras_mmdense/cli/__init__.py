@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is needed, is silent
+    os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
     try:
         command = importlib.import_module(f"keras_mmdense.cli.{arguments.command}")
         code = int(command.run(arguments))

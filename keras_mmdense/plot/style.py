@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ _STYLE = {"svg.hashsalt": "mmdense", "svg.fonttype": "none"}
 
 PathLike = str | os.PathLike[str]
 P = ParamSpec("P")
+_LOGGER = logging.getLogger(__name__)
 
 
 def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -46,6 +48,14 @@ def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return styled
+
+
+def attempt(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Draw a picture that goes with results: if it fails, they stay, and the log gets one line."""
+    try:
+        draw(*args, **kwargs)
+    except Exception as error:  # whatever the installed matplotlib, its settings or the disk raise
+        _LOGGER.warning("a picture was not drawn: %s", " ".join(str(error).split()) or repr(error))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_mmdense.data.faults import printable
 from keras_mmdense.plot import boxes
+from keras_mmdense.plot.style import attempt
 from training.evaluation.errors import EvaluationError
 from training.evaluation.reading import Key, Report, Values
 from training.evaluation.report import PLOTS
@@ -116,7 +117,7 @@ def _draw(comparison: Comparison, folder: Path) -> None:
         }
         title = f"{metric}: {measure} less that of {printable(comparison.base)}"
         axis = f"difference of {measure} in dB"
-        boxes(panels, axis, folder / f"{metric}_{measure}", title=title, zero=True)
+        attempt(boxes, panels, axis, folder / f"{metric}_{measure}", title=title, zero=True)
 
 
 def csv_text(comparison: Comparison) -> str:

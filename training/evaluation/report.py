@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_mmdense.data.faults import printable
 from keras_mmdense.plot import boxes
+from keras_mmdense.plot.style import attempt
 from training.evaluation.metrics import METRICS
 from training.evaluation.scores import ACCOMPANIMENT
 from training.evaluation.summary import Evaluation, summarize, values_of
@@ -188,4 +189,4 @@ def _plot(evaluation: Evaluation, metric: str, measure: str, target: Path) -> No
         }
     title = f"{metric}: {measure} of {len(evaluation.tracks)} tracks"
     target.parent.mkdir(parents=True, exist_ok=True)
-    boxes(panels, f"{measure} in dB", target, title=title, overwrite=True)
+    attempt(boxes, panels, f"{measure} in dB", target, title=title, overwrite=True)
