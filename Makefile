@@ -49,7 +49,7 @@ edge/web/node_modules/ready: edge/web/package-lock.json
 notebooks: env  ## execute the notebooks and save them with their outputs
 	.venv/bin/python notebooks/execute.py
 
-check-install:  ## what pip brings with the runner: size, packages, import time
+check-install:  ## what `pip install .` brings: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py
 
 check: lint types  ## what CI checks besides the tests
@@ -64,27 +64,23 @@ lint: env
 
 types: env
 	.venv/bin/mypy
-	cd edge && ../.venv/bin/mypy
 
 env: .venv/ready
-.venv/ready: setup.py edge/pyproject.toml
-	$(PYTHON) -m venv .venv
+.venv/ready: setup.py
+	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet -e ".[dev]" -e "./edge[plot]"
+	.venv/bin/python -m pip install --quiet -e ".[dev]"
 	touch $@
 
 env-demo: .venv-demo/ready
-.venv-demo/ready: edge/pyproject.toml $(wildcard edge/mmdense_edge/*.py edge/mmdense_edge/models/* \
-		edge/mmdense_edge/web/* edge/mmdense_edge/web/*/*)
-	$(PYTHON) -m venv .venv-demo
-	rm -rf edge/build
-	.venv-demo/bin/python -m pip install --quiet --upgrade --force-reinstall --no-deps ./edge
-	.venv-demo/bin/python -m pip install --quiet "./edge[plot]"
+.venv-demo/ready: setup.py
+	$(PYTHON) -m venv --clear .venv-demo
+	.venv-demo/bin/python -m pip install --quiet -e ".[plot]"
 	touch $@
 
 env-docs: .venv-docs/ready
 .venv-docs/ready: setup.py
-	$(PYTHON) -m venv .venv-docs
+	$(PYTHON) -m venv --clear .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --upgrade pip
 	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
@@ -93,11 +89,11 @@ env-tfio: .venv-tfio/ready
 .venv-tfio/ready: setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"tensorflow-io needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv-tfio
+	$(PYTHON) -m venv --clear .venv-tfio
 	.venv-tfio/bin/python -m pip install --quiet --upgrade pip
 	.venv-tfio/bin/python -m pip install --quiet -e ".[tfio]" "pytest>=8.2"
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-docs .venv-tfio site $(DEMO_OUT) build edge/build *.egg-info edge/*.egg-info \
+	rm -rf .venv .venv-demo .venv-docs .venv-tfio site $(DEMO_OUT) *.egg-info \
 		edge/web/node_modules edge/web/dist edge/web/screenshots

@@ -7,7 +7,7 @@ Each round runs, in turns, the runner and the page in a fresh Chromium, with two
 as the page takes) and with one, on the same song and model. The least of the rounds counts: what
 else the machine does only adds. Neither figure counts decoding and start. `--memory SECONDS`
 separates a song of that length once and prints the page's peak memory. Needs `make web` to have
-been run once (npm packages), Chromium and `pip install ./edge`.
+been run once (npm packages), Chromium and `pip install .`.
 """
 
 from __future__ import annotations

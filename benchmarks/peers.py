@@ -26,7 +26,7 @@ class Peer:
         label: in tables and plots.
         system: module and class below `benchmarks`.
         requirements: what pip installs into its environment, TORCH for the PyTorch asked for, and
-            paths below the root with "./" before them; () if it shares another's.
+            "." for this project; () if it shares another's.
         environment: the system whose environment it shares; "" for one of its own.
         trains: module and class whose `training` is measured; "" for none.
         trains_in: the system in whose environment; "" for its own.
@@ -54,7 +54,7 @@ TORCH = "TORCH"
 BASE = "edge-int8"
 PEERS = (
     Peer(
-        BASE, "mmdensenet-edge, int8, runner", "peers_litert:EdgeInt8", ("./edge",), ours=True
+        BASE, "mmdensenet-edge, int8, runner", "peers_litert:EdgeInt8", (".",), ours=True
     ),
     Peer(
         "edge-float32", "mmdensenet-edge, float32, runner", "peers_litert:EdgeFloat32",

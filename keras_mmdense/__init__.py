@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from mmdense_edge import __version__
+
+from keras_mmdense.errors import what_to_install
 
 _EXPORTS = {
     "AudioError": "errors",
@@ -28,6 +30,10 @@ _EXPORTS = {
     "separate": "separation",
     "settings_of": "model_settings",
     "summarize": "summary",
+}
+_NEED_KERAS = {
+    *("adapt", "annotate", "build", "build_from_settings", "export", "load", "separate"),
+    "summarize",
 }
 _SUBMODULES = ("data", "plot")
 __all__ = [
@@ -68,6 +74,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _NEED_KERAS:
+        try:
+            import keras  # noqa: F401  (starts the backend, too)
+        except ModuleNotFoundError as error:
+            raise ImportError(what_to_install(error)) from error
     if name in _EXPORTS:
         value = getattr(importlib.import_module(f"keras_mmdense.{_EXPORTS[name]}"), name)
     elif name in _SUBMODULES:

@@ -1,5 +1,13 @@
 """The errors that the library raises for wrong input; each message is one line with a way out."""
 
+_EXTRAS = {"keras": "tensorflow", "tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def what_to_install(error: ModuleNotFoundError) -> str:
+    """Return the line that says which extra brings a missing package."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0], "export")
+    return f'{error}: pip install ".[{extra}]" in a checkout of keras_mmdense'
+
 
 class SettingsError(ValueError):
     """A setting is outside its range, or two settings do not fit together."""

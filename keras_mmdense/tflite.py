@@ -271,5 +271,6 @@ class _Job:
                 raise ExportError(
                     "the conversion must end well; its process ended with "
                     f"{process.returncode}: {(found or ['no message'])[-1]}. It needs "
-                    "tensorflow>=2.17 and ai-edge-quantizer: pip install 'keras-mmdense[export]'."
+                    'tensorflow>=2.17 and ai-edge-quantizer: pip install ".[export]" in a checkout '
+                    "of keras_mmdense."
                 )

@@ -21,9 +21,3 @@ def test_everything_exported_is_there_and_documented():
         value = getattr(keras_mmdense, name)
         assert name.startswith("__") or value.__doc__
     assert set(keras_mmdense._EXPORTS) <= set(keras_mmdense.__all__)
-
-
-def test_the_runner_has_the_library_s_version():
-    import mmdense_edge
-
-    assert mmdense_edge.__version__ == keras_mmdense.__version__

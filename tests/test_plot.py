@@ -271,7 +271,7 @@ def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(PlotError, match=r'pip install "keras-mmdense\[plot\]"'):
+    with pytest.raises(PlotError, match=r'pip install "\.\[plot\]"'):
         plot.training_curves(CURVE)
 
 

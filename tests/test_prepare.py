@@ -327,7 +327,7 @@ def test_without_a_working_tensorflow_io_the_way_out_is_told(
     assert run(root, tmp_path / "out", "--decoder", "tfio") == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    for part in (words, "TensorFlow 2.17", "pip install 'keras-mmdense[tfio]'", "use soundfile"):
+    for part in (words, "TensorFlow 2.17", 'pip install ".[tfio]"', "use soundfile"):
         assert part in message
     assert not (tmp_path / "out").exists()
 

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _compare(args)
     except ModuleNotFoundError as error:
-        print(f"compare: {error}; pip install -e '.[train]' -e ./edge", file=sys.stderr)
+        print(f"compare: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; nothing was written", file=sys.stderr)

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _evaluate(args)
     except ModuleNotFoundError as error:
-        print(f"evaluate: {error}; pip install -e '.[train]' -e ./edge", file=sys.stderr)
+        print(f"evaluate: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished tracks are kept, the same command goes on", file=sys.stderr)

@@ -2,7 +2,7 @@
 
 Run: python docs/apps/make_vector.py
 
-Needs the runner (`pip install ./edge`), no TensorFlow. docs/apps.md explains the files.
+Needs `pip install .`, no TensorFlow. docs/apps.md explains the files.
 """
 
 from __future__ import annotations

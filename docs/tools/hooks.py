@@ -1,6 +1,6 @@
 """MkDocs hooks: files of the repository that pages link to become pages of the site.
 
-The pages are also read where they lie, so they link to `../edge/README.md` or to a source file. On
+The pages are also read where they lie, so they link to `../CHANGELOG.md` or to a source file. On
 the site such a link leads to a page of its own that holds the file.
 """
 
@@ -38,8 +38,8 @@ def page_of(path: str) -> str:
     """Returns the site's page for a file of the repository.
 
     Example:
-        >>> page_of("edge/README.md"), page_of("setup.py")
-        ('repository/edge/README.md', 'repository/setup.py.md')
+        >>> page_of("CHANGELOG.md"), page_of("setup.py")
+        ('repository/CHANGELOG.md', 'repository/setup.py.md')
     """
     return f"{FOLDER}/{path}" if path.endswith(".md") else f"{FOLDER}/{path}.md"
 

@@ -1,8 +1,8 @@
-"""Installs the runner on an emulated arm64 Debian, tests it, compares its stems with x86-64's.
+"""Installs the project on an emulated arm64 Debian, tests it, compares its stems with x86-64's.
 
 Run: make test-arm64
 
-Everything is kept in a folder, so that the next run only installs the runner anew. Where the
+Everything is kept in a folder, so that the next run only installs the project anew. Where the
 emulation cannot be set up the reason is printed and the exit code is 0.
 """
 
@@ -21,7 +21,6 @@ import numpy as np
 import soundfile as sf
 import userland
 from compare import compare
-
 from mmdense_edge import read_contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,20 +77,15 @@ def _set_up(folder: Path, suite: str) -> Path:
 
 
 def _install(python: Path, folder: Path) -> bool:
-    _say("pip install ./edge, as on a Pi")
+    _say('pip install ".[plot]", as on a Pi')
     if not (python.parent / "pip").exists():
         # As ensurepip does, which fails under qemu on Python 3.13: extended attributes.
         (wheel,) = (folder / "root" / "usr" / "share" / "python-wheels").glob("pip-*.whl")
         command = ["install", "--quiet", "--no-index", "--no-deps", str(wheel)]
         userland.run([str(python), str(wheel / "pip"), *command])
-    # A copy: what an earlier build left in edge/ must not get into this one.
-    source = folder / "edge"
-    shutil.rmtree(source, ignore_errors=True)
-    left_out = shutil.ignore_patterns("build", "*.egg-info", "__pycache__", "example", "arm64")
-    shutil.copytree(EDGE, source, ignore=left_out)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
-    userland.run([*pip, f"{source}[plot]"])
-    userland.run([*pip, "--force-reinstall", "--no-deps", str(source)])
+    userland.run([*pip, f"{ROOT}[plot]"])
+    userland.run([*pip, "--force-reinstall", "--no-deps", str(ROOT)])
     userland.run([*pip, "pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.11"])
     userland.run([str(python.with_name("mmdense")), "models"])
     return True
@@ -121,7 +115,7 @@ def _compare(python: Path, folder: Path) -> bool:
     native = [sys.executable, script, str(work / "x86-64"), str(song), *map(str, models)]
     subprocess.run(native, check=True)
     agree = True
-    for processor, chosen in zip(userland.PROCESSORS, (models, quantized)):
+    for processor, chosen in zip(userland.PROCESSORS, (models, quantized), strict=True):
         userland.write_processor(folder / "root", processor)
         _say(f"the same on {processor}")
         found = work / processor

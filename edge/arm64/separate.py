@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from mmdense_edge.cli import main as mmdense
 from mmdense_edge.contract import Contract, load_model
 from mmdense_edge.runtime import Network

@@ -130,10 +130,13 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
         a     b
         long  1
     """
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:]))]
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
         ).rstrip()
         for row in rows
     )
@@ -155,7 +158,7 @@ class Comparison:
     def ratios(self) -> list[float]:
         """The second model's figure over the first's, round by round."""
         first, second = self.cpu_seconds_per_second
-        return [b / a for a, b in zip(first, second)]
+        return [b / a for a, b in zip(first, second, strict=True)]
 
     def as_json(self) -> dict[str, Any]:
         """Returns the comparison as values that JSON has."""
@@ -171,7 +174,7 @@ class Comparison:
     def text(self) -> str:
         """Returns the comparison as lines."""
         rows: list[tuple[str, ...]] = [("model", "CPU s/s", "min", "max")]
-        for name, figures in zip(self.models, self.cpu_seconds_per_second):
+        for name, figures in zip(self.models, self.cpu_seconds_per_second, strict=True):
             shown = (statistics.median(figures), min(figures), max(figures))
             rows.append((name, *(f"{value:.4f}" for value in shown)))
         found = self.as_json()

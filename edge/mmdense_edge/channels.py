@@ -72,7 +72,7 @@ class Groups:
         """Takes the next samples, shape (any length, channels), and yields stems that are ready."""
         parts = (
             chain.push(np.ascontiguousarray(block[:, list(group)]))
-            for chain, group in zip(self._chains, self._groups)
+            for chain, group in zip(self._chains, self._groups, strict=True)
         )
         return self._joined(*parts)
 

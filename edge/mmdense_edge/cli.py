@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="mmdense", description="Separates music into its sources.", epilog=_EPILOG
     )
-    top.add_argument("--version", action="version", version=f"mmdense-edge {__version__}")
+    top.add_argument("--version", action="version", version=f"mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     separate_cli.add_parser(commands, _EPILOG)
     commands.add_parser("models", help="list the bundled models")

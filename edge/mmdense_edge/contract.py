@@ -212,7 +212,7 @@ def _check_version(version: Any) -> None:
     if version > VERSION:
         raise ModelError(
             f"the contract has version {version}, this runner reads up to {VERSION}: "
-            "update mmdense-edge"
+            "update keras_mmdense"
         )
 
 

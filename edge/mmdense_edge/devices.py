@@ -24,8 +24,8 @@ def load() -> Any:
         import sounddevice
     except ImportError as error:
         raise UsageError(
-            "a sound card needs sounddevice: pip install 'mmdense-edge[live]', or choose a file, "
-            "- or null for input and output"
+            'a sound card needs sounddevice: pip install ".[live]" in a checkout of keras_mmdense, '
+            "or choose a file, - or null for input and output"
         ) from error
     except OSError as error:
         raise UsageError(

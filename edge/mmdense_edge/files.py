@@ -152,8 +152,8 @@ class _Work:
     def _again(self, floats: Mapping[str, Path]) -> Blocks:
         """Yields the same as `_separated`, from files."""
         stems = [even(read_blocks(path, dtype="float64")) for path in floats.values()]
-        for mixture, *block in zip(even(self._song(self._ignore)), *stems):
-            yield dict(zip(floats, block)), mixture
+        for mixture, *block in zip(even(self._song(self._ignore)), *stems, strict=True):
+            yield dict(zip(floats, block, strict=True)), mixture
 
     def _song(self, damaged: OnDamage) -> Iterable[Exact]:
         return read_blocks(self._job.song.path, dtype="float64", damaged=damaged)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -89,10 +88,7 @@ def find_songs(arguments: Sequence[str], out: Path | None) -> Found:
 def _expanded(argument: str) -> list[str]:
     if os.path.lexists(argument) or argument == STDIN or not glob.has_magic(argument):
         return [argument]
-    try:
-        names = sorted(glob.glob(argument, recursive=True))
-    except re.error:  # Python 3.9 on a range that runs backwards
-        names = []
+    names = sorted(glob.glob(argument, recursive=True))
     if not names:
         raise UsageError(f"no file matches {argument!r}")
     return names

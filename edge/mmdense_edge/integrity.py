@@ -110,7 +110,8 @@ def _mp3_has_length(path: Path) -> bool:
         head = file.read(_ID3_HEADER)
         if head.startswith(b"ID3"):
             # Four bytes of seven bits each.
-            size = sum(byte << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0)))
+            shifts = (21, 14, 7, 0)
+            size = sum(byte << shift for byte, shift in zip(head[6:10], shifts, strict=False))
             file.seek(_ID3_HEADER + size)
             head = b""
         head += file.read(_MP3_HEAD)

@@ -24,7 +24,7 @@ def percentiles(times: list[float]) -> dict[str, float]:
         2.0
     """
     values = np.percentile(times, PERCENTILES) if times else np.zeros(len(PERCENTILES))
-    named = {f"p{rank}": float(value) for rank, value in zip(PERCENTILES, values)}
+    named = {f"p{rank}": float(value) for rank, value in zip(PERCENTILES, values, strict=True)}
     return {**named, "max": max(times, default=0.0)}
 
 

@@ -33,7 +33,9 @@ def check_available() -> None:
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
-        raise UsageError("pictures need matplotlib: pip install 'mmdense-edge[plot]'")
+        raise UsageError(
+            'pictures need matplotlib: pip install ".[plot]" in a checkout of keras_mmdense'
+        )
 
 
 def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
@@ -142,7 +144,7 @@ def draw(
     top = max(float(level.max()) for level in levels.values())
     figure = Figure((WIDTH_INCHES, ROW_INCHES * len(rows)), dpi=DPI, layout="constrained")
     axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
-    for axis, (title, level) in zip(axes, levels.items()):
+    for axis, (title, level) in zip(axes, levels.items(), strict=True):
         seconds = np.linspace(0, num_samples / sample_rate, level.shape[1] + 1)
         mesh = axis.pcolormesh(
             seconds, band_edges(sample_rate), level, vmin=top - RANGE_DB, vmax=top, cmap="magma"

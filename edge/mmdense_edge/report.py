@@ -103,9 +103,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
         >>> aligned([("a", "bcd"), ("ef", "g")])
         ['a   bcd', 'ef  g']
     """
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]
 
 
@@ -120,9 +121,9 @@ def table(report: SongReport) -> str:
     scored = any(stem.scored for stem in report.stems)
     rows = [_HEADER] + [_row(stem) for stem in report.stems]
     rows = rows if scored else [row[:3] + row[5:] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells, file in rows:
-        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:]))
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:-1], strict=True))
         lines.append("  ".join(["", name.ljust(widths[0]), *numbers, file]))
     if report.null_test is not None:
         lines.append(

@@ -33,7 +33,7 @@ _LITERT_SYSTEMS = {
     *(("linux", "x86_64"), ("linux", "arm64"), ("darwin", "arm64"), ("win32", "amd64")),
 }
 _TENSORFLOW_SYSTEMS = {*_LITERT_SYSTEMS, ("darwin", "x86_64")}
-_TFLITE_MACHINES = {"x86_64", "aarch64", "armv7l", "armv8l"}
+_TFLITE_MACHINES = {"aarch64", "armv7l", "armv8l"}
 
 # What a package raises that was built for another NumPy, C library or processor.
 _LOAD_ERRORS = (ImportError, AttributeError, OSError, SystemError)
@@ -85,7 +85,7 @@ def what_to_install() -> str:
     # A 32-bit system with a 64-bit kernel gives the kernel's name; the size of pointers tells.
     wide = sys.maxsize > 1 << 32
     system = (sys.platform, "arm64" if machine == "aarch64" else machine)
-    if wide and version >= (3, 10) and system in _LITERT_SYSTEMS:
+    if wide and system in _LITERT_SYSTEMS:
         return "pip install ai-edge-litert"
     if sys.platform == "linux" and version < (3, 12) and machine in _TFLITE_MACHINES:
         return "pip install tflite-runtime 'numpy<2'"
@@ -93,7 +93,7 @@ def what_to_install() -> str:
         return "pip install tensorflow (the small interpreters have no wheels here)"
     return (
         f"none has wheels for Python {version[0]}.{version[1]} on {sys.platform} {machine}"
-        f"{'' if wide else ' with 32 bits'}: use a 64-bit system with Python 3.10 or later"
+        f"{'' if wide else ' with 32 bits'}: use a 64-bit system with Python 3.11 or later"
     )
 
 

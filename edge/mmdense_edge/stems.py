@@ -256,7 +256,7 @@ def _spread(steps: Mapping[str, Exact], target: Exact, full: int) -> dict[str, E
         after = np.clip(before + missing, -full, full - 1)
         np.put_along_axis(stems, place, after, axis=0)
         missing = missing - (after - before)[0]
-    return dict(zip(steps, stems))
+    return dict(zip(steps, stems, strict=True))
 
 
 def _name(path: Path) -> str | bytes:

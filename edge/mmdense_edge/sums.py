@@ -187,7 +187,7 @@ class Shares:
         for first in range(0, len(mixture), FRAME):
             part = slice(first, first + FRAME)
             stems[:, part] += self._weights(stems[:, part]) * missing[part]
-        return dict(zip(names, stems)), mixture
+        return dict(zip(names, stems, strict=True)), mixture
 
     def _weights(self, frame: Exact) -> Exact:
         """Returns the shares along a frame, shape (stems, samples, 1)."""

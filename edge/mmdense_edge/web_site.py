@@ -86,7 +86,7 @@ def load(folder: Path = FOLDER, models: Path = bundled.FOLDER) -> dict[str, Page
             address = f"/models/{path.name}"
             pages[address] = _page(address, path.read_bytes(), path.suffix, packed=False)
     if "/index.html" not in pages:
-        raise MMDenseError(f"there is no page in {folder}: install mmdense-edge again")
+        raise MMDenseError(f"there is no page in {folder}: install keras_mmdense again")
     pages["/"] = pages["/index.html"]
     return pages
 

@@ -11,7 +11,13 @@ import sys
 from collections.abc import Sequence
 
 from keras_mmdense.cli.parser import parser
-from keras_mmdense.errors import AudioError, ExportError, PlotError, SettingsError
+from keras_mmdense.errors import (
+    AudioError,
+    ExportError,
+    PlotError,
+    SettingsError,
+    what_to_install,
+)
 
 __all__ = ["main", "parser"]
 
@@ -34,10 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes once more at its end: into nothing, or it would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         message, code = "what reads the standard output has ended", 1
-    except (AudioError, ExportError, PlotError, SettingsError, OSError, ValueError) as error:
-        message, code = " ".join(str(error).split()), 1
     except ModuleNotFoundError as error:
-        message, code = f"{error}: pip install 'keras-mmdense[export]' brings what is needed", 1
+        message, code = what_to_install(error), 1
+    except (
+        *(AudioError, ExportError, PlotError, SettingsError), ImportError, OSError, ValueError
+    ) as error:  # fmt: skip
+        message, code = " ".join(str(error).split()), 1
     except KeyboardInterrupt:
         message, code = "interrupted: what was in work was not written", 130
     print(f"keras-mmdense: {message}", file=sys.stderr)

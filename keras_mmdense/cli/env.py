@@ -17,7 +17,7 @@ from keras_mmdense.cli.models import start_backend
 from keras_mmdense.machine import memory_bytes
 
 PACKAGES = (
-    "keras-mmdense", "mmdense-edge", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
+    "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
     "ai-edge-litert", "ai-edge-quantizer", "tflite-runtime", "av", "matplotlib", "tensorflow-io",
 )  # fmt: skip
 BACKENDS = ("tensorflow", "jax")

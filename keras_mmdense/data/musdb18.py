@@ -1,6 +1,6 @@
 """MUSDB18: `{train,test}/Artist - Title.stem.mp4`, five AAC streams each, read through PyAV.
 
-PyAV brings its own decoder and is asked for only here: pip install 'keras-mmdense[musdb18]'. An
+PyAV brings its own decoder and is asked for only here: pip install ".[musdb18]". An
 excerpt is decoded from shortly before its first sample, never from the start of the track; MUSDB18
 as WAV ("musdb18hq") is still many times faster to read.
 
@@ -137,7 +137,7 @@ def _open(path: Path, failure: str) -> Iterator[Any]:
     except ImportError as error:
         raise DatasetError(
             f"MUSDB18's .stem.mp4 files are read through PyAV ({error}): pip install "
-            "'keras-mmdense[musdb18]', or use MUSDB18-HQ (WAV), which does not need it"
+            '".[musdb18]" in a checkout of keras_mmdense, or use MUSDB18-HQ (WAV)'
         ) from error
     try:
         missing = _missing_bytes(path)

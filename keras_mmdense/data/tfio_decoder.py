@@ -36,8 +36,8 @@ FORMATS = {
     ("MP3", "MPEG_LAYER_III"): ("decode_mp3", ""),
 }
 INSTALL = (
-    "they need TensorFlow 2.17 and Python 3.11 or 3.12: pip install 'keras-mmdense[tfio]' in an "
-    "environment of its own, or use soundfile"
+    'they need TensorFlow 2.17 and Python 3.11 or 3.12: pip install ".[tfio]" in a checkout of '
+    "keras_mmdense, in an environment of its own, or use soundfile"
 )
 PROBE = np.array([[1], [-2], [300]], np.int16)
 

@@ -42,7 +42,8 @@ def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             from matplotlib import style
         except ImportError as error:
             raise PlotError(
-                f'pictures need matplotlib; received {error}. pip install "keras-mmdense[plot]"'
+                f"pictures need matplotlib; received {error}. "
+                'pip install ".[plot]" in a checkout of keras_mmdense'
             ) from error
         with style.context(["default", _STYLE]):
             return draw(*args, **kwargs)

@@ -187,7 +187,7 @@ def test_musdb18_without_pyav_says_what_to_install(
 ) -> None:
     root = trees.make_musdb18(tmp_path, num_train=1, num_test=0)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DatasetError, match=r"pip install 'keras-mmdense\[musdb18\]'"):
+    with pytest.raises(DatasetError, match=r'pip install "\.\[musdb18\]"'):
         open_dataset(root)
 
 

@@ -254,7 +254,7 @@ def test_scaled_stems_are_not_clipped_and_keep_their_balance(
     quiet = run(separators["shares"], song("b.wav"), tmp_path / "quiet", clip="scale")
     assert quiet.gain_db == 0
     plain = run(separators["shares"], song("b.wav"), tmp_path / "plain")
-    for scaled, stem in zip(quiet.stems, plain.stems):
+    for scaled, stem in zip(quiet.stems, plain.stems, strict=True):
         assert Path(scaled.file).read_bytes() == Path(stem.file).read_bytes()
     assert not [path for path in tmp_path.rglob("*float.wav")]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import resource
 import signal
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -85,17 +84,6 @@ def test_what_names_no_songs(tree, arguments, match):
     Path("empty").mkdir()
     with pytest.raises(UsageError, match=match):
         find_songs(arguments, Path("music/../music/out"))
-
-
-def test_a_pattern_that_python_refuses(tree, monkeypatch):
-    """As Python 3.9 does with [z-a]."""
-
-    def refuse(*_, **__):
-        raise re.error("bad character range z-a")
-
-    monkeypatch.setattr("glob.glob", refuse)
-    with pytest.raises(UsageError, match="no file matches"):
-        find_songs(["[z-a]"], None)
 
 
 def test_links_in_a_circle_end(tree):

@@ -277,7 +277,7 @@ def test_a_list_of_cards(module):
 
 def test_without_sounddevice_or_portaudio(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(UsageError, match=r"pip install 'mmdense-edge\[live\]'"):
+    with pytest.raises(UsageError, match=r'pip install "\.\[live\]"'):
         devices.load()
     monkeypatch.delitem(sys.modules, "sounddevice")
     imported = builtins.__import__

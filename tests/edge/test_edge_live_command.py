@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import soundfile as sf
+from live_simulation import Simulation
 from mmdense_edge import live_command, live_controls, live_drivers
 from mmdense_edge.cli import main
 from mmdense_edge.errors import CardStopped, ModelError
@@ -21,8 +22,6 @@ from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_plan import make_plan
 from mmdense_edge.mixer import Mixer
 from mmdense_edge.runtime import Network
-
-from live_simulation import Simulation
 from test_edge_live_card import FakeSoundDevice
 
 

@@ -72,5 +72,5 @@ def test_every_band_has_its_bins(rate):
 
 def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"need matplotlib: pip install 'mmdense-edge\[plot\]'"):
+    with pytest.raises(UsageError, match=r'need matplotlib: pip install "\.\[plot\]"'):
         picture.check_available()

@@ -13,7 +13,7 @@ def test_sdr_of_files_equals_the_definition(tmp_path, noise):
     signals = [noise(150001, seed=seed) for seed in range(3)]
     signals[1] = signals[0] + 0.1 * signals[1]
     paths = [tmp_path / f"{index}.wav" for index in range(3)]
-    for path, signal in zip(paths, signals):
+    for path, signal in zip(paths, signals, strict=True):
         sf.write(path, signal, 44100, subtype="FLOAT")
     score = score_files(*paths)
     reference, estimate, mixture = (signal.astype(np.float64) for signal in signals)

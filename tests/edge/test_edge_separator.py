@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_sources_come_in_the_models_order(separators, noise):
 def test_any_blocks_give_the_same_stems(separators, cuts, rate, seed):
     audio = np.random.default_rng(seed).uniform(-0.5, 0.5, (30000, 2)).astype(np.float32)
     edges = [0, *sorted(cuts), len(audio)]
-    blocks = (audio[first:last] for first, last in zip(edges, edges[1:]))
+    blocks = (audio[first:last] for first, last in pairwise(edges))
     parts = list(separators["mono"].stream(blocks, rate, 2, residual=True))
     for part in parts:
         assert len({len(stem) for stem in part.values()}) == 1

@@ -295,7 +295,7 @@ def test_one_connection_takes_many_requests(server):
 
 
 def test_a_folder_without_a_page_is_an_error(tmp_path):
-    with pytest.raises(MMDenseError, match=r"there is no page in .*: install mmdense-edge again"):
+    with pytest.raises(MMDenseError, match=r"there is no page in .*: install keras_mmdense again"):
         web_site.load(tmp_path)
 
 

@@ -101,8 +101,8 @@ def test_long_blocks_are_mixed_in_pieces(noise):
 
 def corrected(stems: dict[str, np.ndarray], mixture: np.ndarray, at: list[int]):
     names = list(stems)
-    pieces = zip(*(parts_of(audio, at) for audio in (*stems.values(), mixture)))
-    blocks = ((dict(zip(names, piece)), piece[-1]) for piece in pieces)
+    pieces = zip(*(parts_of(audio, at) for audio in (*stems.values(), mixture)), strict=True)
+    blocks = ((dict(zip(names, piece, strict=False)), piece[-1]) for piece in pieces)
     done = list(Shares().correct(blocks))
     joined = {name: np.concatenate([block[name] for block, _ in done]) for name in names}
     return joined, np.concatenate([whole for _, whole in done])
@@ -157,7 +157,7 @@ def test_the_null_test_measures_files(tmp_path, noise, gain, error, steps):
     first = np.round(whole * 0.3 * 2**14) / 2**14
     stems = [first * gain, (whole - first) * gain]
     stems[1][77777, 1] += error / 2**15
-    for name, audio in zip(("a.wav", "b.wav", "song.wav"), (*stems, whole)):
+    for name, audio in zip(("a.wav", "b.wav", "song.wav"), (*stems, whole), strict=True):
         sf.write(tmp_path / name, audio, 44100, subtype="PCM_24")
     paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
     found = null_test(paths, tmp_path / "song.wav", gain=gain, bits=16, damaged=[].append)

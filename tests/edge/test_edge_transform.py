@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -30,7 +32,7 @@ def uniform(num_samples: int, channels: int = 2) -> np.ndarray:
 
 def split(total: int, cuts: list[int]) -> list[slice]:
     edges = [0, *sorted(cut % (total + 1) for cut in cuts), total]
-    return [slice(first, last) for first, last in zip(edges, edges[1:])]
+    return [slice(first, last) for first, last in pairwise(edges)]
 
 
 def test_the_window_is_the_periodic_hann():

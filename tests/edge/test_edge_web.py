@@ -18,7 +18,7 @@ def test_the_reference_of_the_pages_tests_is_the_runners():
     spec.loader.exec_module(made)
     kept = json.loads((FOLDER / "reference.json").read_text("utf-8"))
     assert [tuple(entry["case"]) for entry in kept] == list(made.CASES)
-    for entry, case in zip(kept, made.CASES):
+    for entry, case in zip(kept, made.CASES, strict=True):
         for source, stem in made.stems(case).items():
             values = np.frombuffer(base64.b64decode(entry["stems"][source]), "<f4")
             np.testing.assert_allclose(values.reshape(stem.shape), stem, atol=1e-6)

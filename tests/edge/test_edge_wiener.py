@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -67,8 +68,8 @@ def stream(mixture, estimates, iterations=1, cuts=()):
     names = [f"source {number}" for number in range(len(estimates))]
     edges = [0, *sorted(cut % (len(mixture) + 1) for cut in cuts), len(mixture)]
     stage, out = WienerFilter(iterations), []
-    for first, last in zip(edges, edges[1:]):
-        part = dict(zip(names, estimates[:, first:last]))
+    for first, last in pairwise(edges):
+        part = dict(zip(names, estimates[:, first:last], strict=True))
         out.extend(stage.push(mixture[first:last], part))
     out.extend(stage.finish())
     assert [list(part) for part in out] == [names] * len(out)
@@ -300,7 +301,7 @@ def test_a_stream_equals_the_whole_song_to_the_bit(separators, cuts):
     rng = np.random.default_rng(3)
     audio = rng.uniform(-0.5, 0.5, (60000, 2)).astype(np.float32)
     edges = [0, *sorted(cuts), len(audio)]
-    blocks = (audio[first:last] for first, last in zip(edges, edges[1:]))
+    blocks = (audio[first:last] for first, last in pairwise(edges))
     options = {"residual": True, "wiener": 1}
     parts = list(separators["mono"].stream(blocks, 16000, 2, **options))
     for name, whole in separators["mono"].separate(audio, 16000, **options).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def spectra_of(frames: int, channels: int = 2, seed: int = 0) -> np.ndarray:
 def run(windows: Windows, spectra: np.ndarray, cuts=()) -> dict[str, np.ndarray]:
     edges = [0, *sorted(cut % (len(spectra) + 1) for cut in cuts), len(spectra)]
     out = []
-    for first, last in zip(edges, edges[1:]):
+    for first, last in pairwise(edges):
         out.extend(windows.push(spectra[first:last]))
     out.extend(windows.finish())
     joined = np.concatenate([mixture for mixture, _ in out])

@@ -36,7 +36,7 @@ from training.state import write_text
 
 RECORD = "run.json"
 PACKAGES = (  # whose versions a score may depend on
-    "keras", "ai-edge-litert", "mmdense-edge", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
+    "keras", "ai-edge-litert", "keras-mmdense", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
 )  # fmt: skip
 PLAIN_SECONDS = 10.0  # between two lines where no terminal rewrites them
 

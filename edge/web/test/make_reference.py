@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-
 from mmdense_edge.channels import groups
 from mmdense_edge.contract import Transform
 from mmdense_edge.pipeline import Pipeline

@@ -1,0 +1,77 @@
+"""What a wheel and a source distribution hold, and what an installation without Keras says."""
+
+import subprocess
+import sys
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+import keras_mmdense
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (ROOT / "keras_mmdense", ROOT / "edge" / "mmdense_edge")
+
+
+def files(folder):
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder) for path in found if "__pycache__" not in path.parts}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with the wheel's packages, and the metadata with the list of the sdist's files."""
+    folder = tmp_path_factory.mktemp("built")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", folder]
+    command += ["build_py", "--build-lib", folder / "wheel"]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_wheel_and_sdist_hold_the_whole_package(built, package):
+    kept = files(package)
+    assert files(built / "wheel" / package.name) == kept
+    sources = (built / "keras_mmdense.egg-info" / "SOURCES.txt").read_text("utf-8").splitlines()
+    assert {package.relative_to(ROOT).joinpath(path).as_posix() for path in kept} <= set(sources)
+
+
+def test_the_wheel_holds_no_other_package(built):
+    assert {path.name for path in (built / "wheel").iterdir()} == {path.name for path in PACKAGES}
+
+
+def test_the_metadata(built):
+    info = (built / "keras_mmdense.egg-info" / "PKG-INFO").read_text("utf-8")
+    metadata = Parser().parsestr(info)
+    assert (metadata["Name"], metadata["Version"]) == ("keras-mmdense", keras_mmdense.__version__)
+    for name in metadata.get_all("License-File"):
+        assert (ROOT / name).is_file()
+
+
+@pytest.mark.parametrize("missing", ["keras", "tensorflow", "jax", "torch"])
+def test_without_keras_or_its_backend_the_first_use_says_what_to_install(missing):
+    extra = "tensorflow" if missing == "keras" else missing
+    code = (
+        f"import os, sys; sys.modules[{missing!r}] = None\n"
+        f"os.environ['KERAS_BACKEND'] = {extra!r}\n"
+        "import keras_mmdense\n"
+        "for name in keras_mmdense._NEED_KERAS:\n"
+        "    try: getattr(keras_mmdense, name)\n"
+        "    except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(keras_mmdense._NEED_KERAS), done.stderr
+    assert all(f'pip install ".[{extra}]"' in line for line in lines)
+
+
+def test_a_command_without_keras_says_what_to_install():
+    code = (
+        "import sys; sys.modules['keras'] = None\n"
+        "from keras_mmdense.cli import main\n"
+        "sys.exit(main(['summary', 'mmdensenet']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert 'pip install ".[tensorflow]"' in done.stderr
