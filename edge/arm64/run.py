@@ -85,7 +85,6 @@ def _install(python: Path, folder: Path) -> bool:
         userland.run([str(python), str(wheel / "pip"), *command])
     pip = [str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
     userland.run([*pip, f"{ROOT}[plot]"])
-    userland.run([*pip, "--force-reinstall", "--no-deps", str(ROOT)])
     userland.run([*pip, "pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.11"])
     userland.run([str(python.with_name("mmdense")), "models"])
     return True
