@@ -37,6 +37,8 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     model = default() if model is None else model
     if model is None:
         raise UsageError("no default model is bundled: give a model file (--model FILE)")
+    if not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"a model must be a bundled model's name or a path, got {model!r}")
     if model in known:
         return FOLDER / f"{model}.tflite"
     path = Path(model)

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,7 +133,7 @@ def _check_threads(package: str, num_threads: int) -> None:
 
 
 class Network:
-    """A model's network, loaded and warmed up.
+    """A model's network, loaded and warmed up; calls from several threads take turns.
 
     Args:
         model: the model, from `load_model`.
@@ -151,6 +152,7 @@ class Network:
             raise UsageError(f"threads must be from 1 to {MAX_THREADS}, got {num_threads}")
         self.contract: Contract = model.contract
         self.num_threads = num_threads
+        self._lock = threading.Lock()
         self.runtime, interpreter = interpreter_class()
         _check_threads(self.runtime, num_threads)
         try:
@@ -181,11 +183,13 @@ class Network:
         Raises:
             ModelError: the model answered with NaN or infinity.
         """
-        self._interpreter.set_tensor(self._input, magnitude[None])
-        self._interpreter.invoke()
+        # The interpreter has one set of tensors, and releases Python's own lock while it works.
+        with self._lock:
+            self._interpreter.set_tensor(self._input, magnitude[None])
+            self._interpreter.invoke()
+            answers = {name: self._interpreter.get_tensor(at) for name, at in self._outputs.items()}
         estimates = {}
-        for source, index in self._outputs.items():
-            estimate = self._interpreter.get_tensor(index)[0]
+        for source, (estimate,) in answers.items():
             if not np.isfinite(estimate).all():
                 raise ModelError(
                     f"the model {self.contract.name!r} answered with NaN or infinity for "

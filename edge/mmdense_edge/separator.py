@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,10 @@ class Separator:
     resampled to round(num_samples * model rate / sample rate) samples (at least 1) and the stems
     are resampled back; what the resampler gives beyond the mixture's length is cut, what it lacks
     is filled up with zeros.
+
+    One separator may serve any number of threads and of streams at the same time: the results are
+    those of one after the other. The network runs for one of them at a time, window by window;
+    for more speed give each thread a separator of its own.
 
     Args:
         model: a model file, or the name of a bundled model; default the bundled default.
@@ -87,7 +92,8 @@ class Separator:
         """
         if sources is None:
             return self.sources
-        if isinstance(sources, str) or not sources or not set(sources) <= set(self.sources):
+        listed = isinstance(sources, Collection) and not isinstance(sources, (str, bytes))
+        if not listed or not sources or any(name not in self.sources for name in sources):
             raise UsageError(
                 f"sources must be a list of {', '.join(self.sources)}, got {sources!r}"
             )
@@ -123,15 +129,12 @@ class Separator:
             For each source an array of the same shape as `audio`, float32.
 
         Raises:
-            SampleError: no samples, NaN or infinity, more than 64 channels, not floats.
+            SampleError: no samples, NaN or infinity, more than 64 channels, channels before
+                samples, not floats, or a sample rate that is no whole number in its range.
             UsageError: an unknown source, or `wiener` out of range.
             Cancelled: `cancel` returned True.
         """
-        audio = np.asarray(audio)
-        if audio.ndim not in (1, 2):
-            raise SampleError(
-                f"audio must have shape (samples,) or (samples, channels), got {audio.shape}"
-            )
+        audio = as_audio(audio)
         channels = 1 if audio.ndim == 1 else audio.shape[1]
         stems: Stems = {}
         done = 0
@@ -191,17 +194,67 @@ class Separator:
                 f"audio must have 1 to {MAX_CHANNELS} channels, got {channels}: "
                 "take the channels apart first"
             )
-        if not MIN_RATE <= sample_rate <= MAX_RATE or sample_rate != int(sample_rate):
-            raise SampleError(
-                f"the sample rate must be whole, {MIN_RATE} to {MAX_RATE} Hz, got {sample_rate}"
-            )
+        rate = as_sample_rate(sample_rate)
         if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations, got {wiener}")
-        rate = int(sample_rate)
+        if not isinstance(blocks, Iterable):
+            raise SampleError(f"blocks must be arrays, one after the other, got {blocks!r}")
         chain = Groups(
             channels, lambda size: Pipeline(self.network, rate, size, wanted, residual, wiener)
         )
         return _run(_stems(chain, _pieces(blocks, rate, channels), cancel), progress)
+
+
+def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Returns a whole signal as an array of one of the two shapes that are separated.
+
+    Args:
+        audio: shape (num_samples,) or (num_samples, channels).
+
+    Raises:
+        SampleError: another shape, or channels before samples.
+
+    Example:
+        >>> as_audio([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0]]).shape
+        (3, 2)
+    """
+    try:
+        array = np.asarray(audio)
+    except ValueError:  # a tuple of samples and sample rate, for example
+        array = np.asarray(None)
+    if array.ndim not in (1, 2):
+        shape = array.shape or f"a {type(audio).__name__}"
+        raise SampleError(
+            f"audio must be an array of shape (samples,) or (samples, channels), got {shape}"
+        )
+    if array.ndim == 2 and 0 < len(array) <= MAX_CHANNELS < array.shape[1]:
+        raise SampleError(
+            f"audio must have shape (samples, channels), got {array.shape}, which has the channels "
+            "first: pass audio.T"
+        )
+    return array
+
+
+def as_sample_rate(sample_rate: object) -> int:
+    """Returns a sample rate in Hz as an int.
+
+    Args:
+        sample_rate: a whole number from 1000 to 768000.
+
+    Raises:
+        SampleError: anything else.
+
+    Example:
+        >>> as_sample_rate(44100.0)
+        44100
+    """
+    rate = np.asarray(sample_rate)
+    if rate.shape or rate.dtype.kind not in "iuf" or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
+        raise SampleError(
+            f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz, "
+            f"got {sample_rate!r}"
+        )
+    return int(rate)
 
 
 def _run(ready: Iterator[Stems], progress: OnProgress | None) -> Iterator[Stems]:
@@ -228,7 +281,7 @@ def _pieces(
 ) -> Iterator[Samples]:
     """Yields the mixture, checked, in pieces that are not too long."""
     received = 0
-    for block in blocks:
+    for block in map(np.atleast_1d, blocks):
         for first in range(0, len(block), PIECE):
             piece = _checked(block[first : first + PIECE], received, sample_rate, channels)
             received += len(piece)
