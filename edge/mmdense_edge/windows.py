@@ -31,7 +31,7 @@ class Windows:
         network: called with each window's magnitude.
         channels: channels of the signal, 1 or 2. A mono signal goes into a stereo network twice
             and its estimates are averaged; a stereo signal goes through a mono network channel
-            by channel.
+            by channel. Frames whose two channels are equal get equal estimates, the average.
         sources: the sources wanted, names of the network's.
     """
 
@@ -82,6 +82,13 @@ class Windows:
         magnitude = self._copied(np.abs(window[:, : contract.bins]))
         estimates = self._estimate(magnitude)
         end = contract.context_frames + keep
+        if self._channels == 2 and contract.channels == 2:
+            # The network knows the channels by their places, and would tell equal ones apart.
+            equal = (window[:end, :, 0] == window[:end, :, 1]).all(axis=1)
+            if equal.any():
+                for source, estimate in estimates.items():
+                    mean = estimate[:end].mean(axis=2, keepdims=True)
+                    estimates[source] = np.where(equal[:, None, None], mean, estimate[:end])
         for first in range(contract.context_frames, end, PART_FRAMES):
             part = slice(first, min(first + PART_FRAMES, end))
             mixture = window[part]

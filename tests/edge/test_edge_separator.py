@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge import Separator
+from mmdense_edge import Separator, bundled
 from mmdense_edge.errors import Cancelled, ModelError, SampleError, UsageError
 from mmdense_edge.resampling import Resampler, resampled_length
 from mmdense_edge.separator import PIECE
@@ -106,6 +107,24 @@ def test_mono_is_the_average_of_the_same_in_both_channels(separators, noise):
         np.testing.assert_allclose(stem[:, 0], both[name].mean(axis=1), atol=1e-5)
 
 
+@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize("wiener", [0, 1])
+@pytest.mark.parametrize("model", [*bundled.names(), "shares", "magnitudes", "mono"])
+def test_equal_channels_come_back_equal(separators, noise, model, rate, wiener):
+    separator = separators.get(model) or Separator(model)
+    equal = np.repeat(noise(50000, 1), 2, axis=1)
+    for stem in separator.separate(equal, rate, residual=True, wiener=wiener).values():
+        np.testing.assert_array_equal(stem[:, 0], stem[:, 1])
+
+
+def test_the_equal_part_of_a_song_comes_back_equal(noise):
+    song = np.concatenate([np.repeat(noise(60000, 1), 2, axis=1), noise(60000, 2)])
+    stems = Separator().separate(song, 44100)
+    for stem in stems.values():
+        np.testing.assert_array_equal(stem[:55000, 0], stem[:55000, 1])
+        assert np.abs(stem[60000:, 0] - stem[60000:, 1]).max() > 0.01
+
+
 def test_silence_gives_silence(separators):
     for separator in separators.values():
         for stem in separator.separate(np.zeros((9000, 2), np.float32), 44100).values():
@@ -138,19 +157,41 @@ def test_bad_samples_are_refused_with_their_position(separators, noise, value):
     ("audio", "rate", "message"),
     [
         (np.zeros((0, 2), np.float32), 44100, "at least 1 sample, got 0"),
-        (np.zeros((10, 65), np.float32), 44100, "1 to 64 channels, got 65"),
+        (np.zeros((100, 65), np.float32), 44100, "1 to 64 channels, got 65"),
+        (np.zeros((2, 500), np.float32), 44100, r"\(samples, channels\), got \(2, 500\).*audio.T"),
+        (np.zeros((1, 65), np.float32), 44100, r"got \(1, 65\), which has the channels first"),
         (np.zeros((10, 0), np.float32), 44100, "1 to 64 channels, got 0"),
         (np.zeros((2, 10, 2), np.float32), 44100, "shape .*got"),
         (np.float32(1), 44100, "shape .*got"),
+        (None, 44100, "shape .*got a NoneType"),
+        ("song.wav", 44100, "shape .*got a str"),
+        ((np.zeros((10, 2)), 44100), 44100, "shape .*got a tuple"),
         (np.zeros((10, 2), np.int16), 44100, "floats.*got int16"),
         (np.zeros((10, 2), np.float32), 0, "1000 to 768000 Hz, got 0"),
         (np.zeros((10, 2), np.float32), 1e9, "1000 to 768000 Hz"),
-        (np.zeros((10, 2), np.float32), 44100.5, "whole, .* got 44100.5"),
+        (np.zeros((10, 2), np.float32), 44100.5, "whole number .* got 44100.5"),
+        (np.zeros((10, 2), np.float32), None, "1000 to 768000 Hz, got None"),
+        (np.zeros((10, 2), np.float32), "44100", "1000 to 768000 Hz, got '44100'"),
+        (np.zeros((10, 2), np.float32), [44100], r"1000 to 768000 Hz, got \[44100\]"),
+        (np.zeros((10, 2), np.float32), float("nan"), "1000 to 768000 Hz, got nan"),
+        (np.zeros((10, 2), np.float32), 44100j, "1000 to 768000 Hz, got 44100j"),
     ],
 )
 def test_bad_audio_is_refused(separators, audio, rate, message):
     with pytest.raises(SampleError, match=message):
         separators["identity"].separate(audio, rate)
+    if "Hz" in message:
+        with pytest.raises(SampleError, match=message):
+            separators["identity"].stream([audio], rate, 2)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [(None, "got None"), ([None], "got object"), ([np.zeros((2, 500))], r"got \(2, 500\)")],
+)
+def test_what_are_no_blocks_is_refused(separators, blocks, message):
+    with pytest.raises(SampleError, match=message):
+        list(separators["shares"].stream(blocks, 44100, 1))
 
 
 def test_a_block_of_another_shape_is_refused(separators, noise):
@@ -158,10 +199,16 @@ def test_a_block_of_another_shape_is_refused(separators, noise):
         list(separators["identity"].stream([noise(10), noise(10, 1)], 44100, 2))
 
 
-@pytest.mark.parametrize("sources", [["guitar"], [], "vocals"])
+@pytest.mark.parametrize("sources", [["guitar"], [], "vocals", 5, [["vocals"]], [None]])
 def test_unknown_sources_are_refused_before_any_work(separators, sources):
     with pytest.raises(UsageError, match="must be a list of drums, bass, vocals, got"):
         separators["shares"].stream(iter(()), 44100, 2, sources=sources)
+
+
+@pytest.mark.parametrize("model", [5, b"model.tflite", ["shares"]])
+def test_what_names_no_model_is_refused(model):
+    with pytest.raises(UsageError, match="a bundled model's name or a path, got"):
+        Separator(model)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 257, 1.5])
@@ -175,6 +222,30 @@ def test_threads_do_not_change_the_result(separators, model_path, noise):
     two = Separator(model_path("shares"), num_threads=2).separate(audio, 44100)
     for name, stem in separators["shares"].separate(audio, 44100).items():
         np.testing.assert_allclose(two[name], stem, atol=1e-5)
+
+
+def test_calls_from_several_threads_take_turns(separators, noise):
+    separator = separators["shares"]
+    songs = [noise(30000, seed=seed) for seed in range(4)]
+    alone = [separator.separate(song, 44100) for song in songs]
+
+    def by_stream(song: np.ndarray) -> dict[str, np.ndarray]:
+        blocks = list(separator.stream(np.array_split(song, 7), 44100, 2))
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+    def by_call(song: np.ndarray) -> dict[str, np.ndarray]:
+        return separator.separate(song, 44100)
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [
+            (number, pool.submit(work, songs[number]))
+            for _ in range(5)
+            for number in range(4)
+            for work in (by_call, by_stream)
+        ]
+        for number, call in calls:
+            for name, stem in call.result().items():
+                np.testing.assert_allclose(stem, alone[number][name], atol=1e-5)
 
 
 def test_an_answer_of_nan_is_refused(separators, noise):
