@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mmdense_edge import picture as pictures
@@ -45,7 +46,7 @@ def separate_file(
         cancel: asked now and then; True ends the work.
 
     Returns:
-        What was written.
+        What was written. A picture that cannot be drawn is told there, and costs no stem.
 
     Raises:
         AudioError: the song cannot be read, or a result exists or cannot be written.
@@ -91,8 +92,12 @@ class _Work:
             if job.picture:
                 drawn = aside / "picture.png"
                 rows = {"mixture": job.song.path, **paths}
-                pictures.draw(rows, files.num_samples, drawn, self._ignore)
-                moves[drawn] = job.picture
+                try:
+                    pictures.draw(rows, files.num_samples, drawn, self._ignore)
+                    moves[drawn] = job.picture
+                except Exception as error:  # whatever it is, the stems are done and stay
+                    reason = f"{type(error).__name__}: {error}"
+                    report = replace(report, picture=None, picture_error=reason)
             staging.publish(moves, aside, job.options.overwrite)
         return report
 

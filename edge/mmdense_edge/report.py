@@ -44,12 +44,13 @@ class SongReport:
         num_samples: length of the song and of each stem.
         seconds: taken from opening the song to closing its stems.
         stems: what was written.
-        picture: path of the spectrogram, if one was asked for.
+        picture: path of the spectrogram, if one was drawn.
         warnings: what the user should know.
         gain_db: of the stems against the song; below 0 where they were made quieter.
         null_test: how far the written stems are from adding up to the song at most, in steps of
             `null_test_bits` bits; None if they were not asked to.
         null_test_bits: the bit depth of the stems; 24 for floats.
+        picture_error: why a spectrogram that was asked for was not drawn; None if nothing failed.
     """
 
     song: str
@@ -64,6 +65,7 @@ class SongReport:
     gain_db: float = 0.0
     null_test: float | None = None
     null_test_bits: int = 0
+    picture_error: str | None = None
 
     @property
     def duration_seconds(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmdense_edge import __version__, picture
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, UsageError, printable
 from mmdense_edge.form import AudioInfo
 from mmdense_edge.inputs import Found, Song, find_songs, spool
 from mmdense_edge.jobs import Job, Options, plan
@@ -66,6 +67,9 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.two_stems is not None and arguments.sources is not None:
         raise UsageError("--two-stems writes its two stems: drop --sources")
     if arguments.picture:
+        # Matplotlib refuses to start with a backend that is not installed, as a notebook's shell
+        # may name one; a file needs none but this.
+        os.environ["MPLBACKEND"] = "agg"
         picture.check_available()
     return Options(
         file_format=arguments.format,
@@ -188,6 +192,9 @@ def _tell(report: SongReport) -> None:
     """Prints what went wrong with a song."""
     if report.error is not None:
         print(f"mmdense: {report.error}", file=sys.stderr)
+    if report.picture_error is not None:
+        told = f"{report.song}: no picture was drawn ({report.picture_error}), the stems are whole"
+        print(f"mmdense: {printable(told)}", file=sys.stderr)
 
 
 def _print(

@@ -15,6 +15,7 @@ import pytest
 import soundfile as sf
 from mmdense_edge import __version__, cli, picture
 from mmdense_edge.cli import main
+from mmdense_edge.errors import printable
 from mmdense_edge.progress import Progress
 from mmdense_edge.report import SongReport, StemReport, clock, table
 
@@ -281,6 +282,44 @@ def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
     code, _, err = separate(song(), "--picture")
     assert (code, err) == (2, "mmdense: pictures need matplotlib")
     assert everything(tmp_path) == ["song.wav"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "more"), [("module://absent.backend", []), ("nonsense", ["--jobs", "2"])]
+)
+def test_a_picture_is_drawn_whatever_backend_the_environment_names(
+    song, model_path, tmp_path, backend, more
+):
+    songs = [song(), song("other.wav")]
+    argv = ["separate", *songs, "-o", tmp_path / "out", "--model", model_path("shares"), *more]
+    done = subprocess.run(
+        [sys.executable, "-m", "mmdense_edge.cli", *map(str, argv), "--picture", "--quiet"],
+        env=os.environ | {"MPLBACKEND": backend}, capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert (done.returncode, "Traceback" in done.stderr, "picture" in done.stderr) == (0, 0, 0)
+    for name in ("song", "other"):
+        assert (tmp_path / "out" / name / "spectrogram.png").is_file()
+
+
+@pytest.mark.parametrize("error", [ValueError("two\nlines"), OSError("disk"), ImportError("gone")])
+def test_a_picture_that_fails_costs_a_line_and_no_stem(
+    separate, song, tmp_path, monkeypatch, error
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(picture, "draw", fail)
+    old = tmp_path / "out" / "song" / "spectrogram.png"
+    old.parent.mkdir(parents=True)
+    old.write_text("mine")
+    code, out, err = separate(song(), "--picture", "--overwrite", "--quiet")
+    assert (code, out) == (0, "")
+    (line,) = err.splitlines()
+    assert line.startswith(f"mmdense: {tmp_path}/song.wav: no picture was drawn (")
+    assert printable(str(error)) in line
+    stems = [f"song/{name}" for name in ("bass.wav", "drums.wav", "spectrogram.png", "vocals.wav")]
+    assert everything(tmp_path / "out") == ["song", *stems]
+    assert old.read_text() == "mine"
 
 
 @pytest.mark.parametrize("argv", [["--version"], ["--help"], ["separate", "--help"]])
