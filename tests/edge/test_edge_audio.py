@@ -164,26 +164,6 @@ def test_what_is_no_file_is_refused(tmp_path):
         audio_info(tmp_path / "fifo.wav")
 
 
-def test_an_mp3_file_of_which_the_decoder_reads_a_part_is_refused(tmp_path):
-    """Two bit rates and no length header: the decoder stops at the length it estimated."""
-    generator = np.random.default_rng(0)
-    parts = []
-    for level in (0.0, 0.9):
-        with sf.SoundFile(
-            tmp_path / "a.mp3", "w", 44100, 1, compression_level=level, bitrate_mode="CONSTANT"
-        ) as file:
-            file.write(generator.uniform(-0.5, 0.5, 100000))
-        data = (tmp_path / "a.mp3").read_bytes()
-        # Without its first frame a file has no header that gives the length.
-        parts.append(data[data.index(b"\xff\xfb", 4 + data.index(b"\xff\xfb")) :])
-    path = tmp_path / "joined.mp3"
-    path.write_bytes(parts[0] + parts[1] * 4)
-    with pytest.raises(AudioError, match=r"joined.mp3: the MP3 file gives no length and"):
-        read(path)
-    path.write_bytes(parts[0])
-    assert len(read(path)) > 99000
-
-
 @pytest.mark.parametrize("tagged", [True, False])
 def test_a_length_header_behind_a_long_tag_is_found(write, tagged):
     path = write("a.mp3", "MP3", "MPEG_LAYER_III")

@@ -1,0 +1,292 @@
+"""Joined and mislabelled files: the whole of the sound, or a line that says what is missing."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+from hypothesis import given
+from hypothesis import strategies as st
+from mmdense_edge import mpeg
+from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.errors import AudioError
+from mmdense_edge.parts import Joined
+
+ID3 = b"ID3\x04\0\0" + bytes([0, 2, 0, 0]) + bytes(32768)
+FORMATS = {
+    "mp3": ("MP3", "MPEG_LAYER_III", 44100),
+    "ogg": ("OGG", "VORBIS", 44100),
+    "opus": ("OGG", "OPUS", 48000),
+    "flac": ("FLAC", "PCM_16", 44100),
+    "wav": ("WAV", "PCM_16", 44100),
+    "aiff": ("AIFF", "PCM_24", 44100),
+    "caf": ("CAF", "PCM_16", 44100),
+    "rf64": ("RF64", "PCM_16", 44100),
+    "au": ("AU", "PCM_16", 44100),
+}
+
+
+def encoded(
+    kind: str, num_samples: int, seed: int = 0, *, rate: int = 0, channels: int = 2
+) -> bytes:
+    """Returns a file with a tone in noise."""
+    file_format, subtype, plain_rate = FORMATS[kind]
+    rate = rate or plain_rate
+    noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (num_samples, channels))
+    tone = 0.3 * np.sin(2 * np.pi * (220 + 50 * seed) / rate * np.arange(num_samples))
+    with io.BytesIO() as file:
+        sf.write(file, noise + tone[:, None], rate, subtype=subtype, format=file_format)
+        return file.getvalue()
+
+
+def plain(data: bytes) -> np.ndarray:
+    """Returns the samples of an undamaged file."""
+    return sf.read(io.BytesIO(data), dtype="float32", always_2d=True)[0]
+
+
+def read(path: Path, **options: object) -> np.ndarray:
+    return np.concatenate(list(read_blocks(path, **options)))
+
+
+@pytest.fixture
+def write(tmp_path) -> Callable[[str, bytes], Path]:
+    def make(name: str, data: bytes) -> Path:
+        (tmp_path / name).write_bytes(data)
+        return tmp_path / name
+
+    return make
+
+
+def told_or_refused(path: Path, match: str) -> np.ndarray:
+    """Checks that a file is refused with the reason; returns what it gives where it is taken."""
+    with pytest.raises(AudioError, match=f"{match}.*--allow-truncated"):
+        read(path)
+    told: list[str] = []
+    audio = read(path, damaged=told.append)
+    assert len(told) == 1
+    assert told[0].startswith(f"{path}: ")
+    return audio
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("parts", [2, 3])
+def test_joined_files_give_all_of_their_sound(write, kind, parts):
+    files = [encoded(kind, 30000 + 7001 * number, number) for number in range(parts)]
+    path = write(f"joined.{kind}", b"".join(files))
+    expected = np.concatenate([plain(data) for data in files])
+    np.testing.assert_array_equal(read(path), expected)
+    assert audio_info(path).num_samples == len(expected)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        ID3,
+        b"TAG" + bytes(125),
+        b"APETAGEX" + struct.pack("<4I8x", 2000, 64, 1, 0xA0000000) + bytes(2000),
+        b"LYRICSBEGIN" + b"x" * 500 + b"000511LYRICS200" + b"TAG" + bytes(125),
+        bytes(5000),
+        b"junk" * 700,
+    ],
+)
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "opus"])
+def test_what_stands_between_is_left_out(write, kind, between):
+    files = [encoded(kind, 30000, 0), encoded(kind, 40000, 1)]
+    path = write(f"joined.{kind}", between.join(files) + between)
+    np.testing.assert_array_equal(read(path), np.concatenate([plain(data) for data in files]))
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "flac", "wav"])
+def test_a_tag_in_front_is_left_out(write, kind, tags):
+    data = encoded(kind, 50000)
+    path = write(f"tagged.{kind}", ID3 * tags + data)
+    np.testing.assert_array_equal(read(path), plain(data))
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "flac", "wav"])
+@pytest.mark.parametrize("form", [{"rate": 32000}, {"channels": 1}])
+def test_a_part_of_another_form_is_refused(write, kind, form):
+    files = [encoded(kind, 30000, 0), encoded(kind, 40000, 1, **form)]
+    path = write(f"joined.{kind}", b"".join(files))
+    audio = told_or_refused(path, r"part 2 of 2 has . channels at .* 40000 samples are left out")
+    np.testing.assert_array_equal(audio, plain(files[0]))
+
+
+@pytest.mark.parametrize("kind", ["mp3", "ogg", "flac"])
+def test_a_part_that_is_cut_short_is_named(write, kind):
+    first, second = encoded(kind, 90000, 0), encoded(kind, 40000, 1)
+    path = write(f"joined.{kind}", first + second[: len(second) // 2])
+    audio = told_or_refused(path, "part 2 of 2 (cut short|ends after|damaged)")
+    np.testing.assert_array_equal(audio[:90000], plain(first))
+
+
+def counted(data: bytes, change: int) -> bytes:
+    """Returns an MP3 file whose first frame says another number of frames."""
+    at = data.index(b"Xing") + 8
+    (count,) = struct.unpack(">I", data[at : at + 4])
+    return data[:at] + struct.pack(">I", max(0, count + change)) + data[at + 4 :]
+
+
+@pytest.mark.parametrize("count", [-99, -20, -1])
+def test_an_mp3_file_whose_count_is_too_small_is_read_whole(write, count):
+    data = encoded("mp3", 50000)
+    np.testing.assert_array_equal(read(write("a.mp3", counted(data, count))), plain(data))
+
+
+def test_an_mp3_file_whose_count_is_too_large_is_refused(write):
+    told_or_refused(write("a.mp3", counted(encoded("mp3", 50000), 9)), "ends after .* samples")
+
+
+def frames(level: float, rate: int = 44100, channels: int = 1) -> bytes:
+    """Returns MP3 frames of one bit rate, without the one that counts them."""
+    with io.BytesIO() as file:
+        with sf.SoundFile(
+            file, "w", rate, channels, format="MP3", compression_level=level,
+            bitrate_mode="CONSTANT",
+        ) as sound:  # fmt: skip
+            sound.write(np.random.default_rng(0).uniform(-0.5, 0.5, (100000, channels)))
+        data = file.getvalue()
+    return data[mpeg.frame(data[:4]).length :]
+
+
+@pytest.mark.parametrize("rate", [44100, 22050, 8000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_an_mp3_file_without_a_count_is_read_whole(write, rate, channels):
+    """The decoder divides the bytes by the first frame's: with two bit rates it would stop."""
+    large, small = frames(0.0, rate, channels), frames(0.9, rate, channels)
+    for data, number in ((large + 4 * small, 5), (small + large, 2), (large, 1)):
+        audio = read(write("joined.mp3", data))
+        assert number * 100000 - 600 <= len(audio) < number * (100000 + 4000)
+    told_or_refused(write("holed.mp3", large + bytes(9000) + small), "9000 bytes at byte .* are no")
+
+
+def test_an_mp3_count_without_its_flag_is_none(write):
+    data = encoded("mp3", 50000)
+    at = data.index(b"Xing") + 4
+    audio = read(write("a.mp3", data[:at] + bytes(4) + data[at + 4 :]))
+    assert len(audio) == pytest.approx(50000, abs=2500)
+
+
+def total(data: bytes, samples: int) -> bytes:
+    """Returns a FLAC file whose header says another number of samples."""
+    number = int.from_bytes(data[18:26], "big") >> 36 << 36 | samples
+    return data[:18] + number.to_bytes(8, "big") + data[26:]
+
+
+@pytest.mark.parametrize("length", [100, 4096, 4097, 50000])
+def test_a_flac_file_whose_total_is_unknown_or_too_small_is_read_whole(write, length):
+    data = encoded("flac", length)
+    for samples in (0, 1, 90):
+        path = write("a.flac", total(data, samples))
+        assert audio_info(path).num_samples == length
+        np.testing.assert_array_equal(read(path), plain(data))
+
+
+def test_a_flac_file_whose_total_is_too_large_gives_all_that_it_holds(write):
+    data = encoded("flac", 50000)
+    path = write("a.flac", total(data, 70000))
+    audio = told_or_refused(path, "cut short: ends after 50000 of 70000 samples")
+    np.testing.assert_array_equal(audio, plain(data))
+
+
+def lengths(kind: str, data: bytes, *values: int) -> Iterator[bytes]:
+    """Yields a file with each of the values for the length of its samples."""
+    mark = {"aiff": b"SSND", "rf64": b"ds64", "au": b".snd"}.get(kind, b"data")
+    at = data.index(mark) + {"rf64": 16, "au": 8}.get(kind, 4)
+    form = {"wav": "<I", "rf64": "<Q", "aiff": ">I", "au": ">I", "caf": ">Q"}[kind]
+    for value in values:
+        number = struct.pack(form, value % (1 << 8 * struct.calcsize(form)))
+        yield data[:at] + number + data[at + len(number) :]
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "caf", "rf64", "au"])
+def test_a_length_that_was_never_written_is_found(write, kind):
+    data = encoded(kind, 50000)
+    for changed in lengths(kind, data, 0, -1, *((4,) if kind == "caf" else ())):
+        np.testing.assert_array_equal(read(write(f"a.{kind}", changed)), plain(data))
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "caf", "rf64", "au"])
+def test_sound_behind_the_length_that_a_header_promises_is_told(write, kind):
+    data = encoded(kind, 50000)
+    (path,) = (write(f"a.{kind}", changed) for changed in lengths(kind, data, 60000))
+    audio = told_or_refused(path, r"promises \d+ bytes of sound, and \d+ follow that are no chunk")
+    np.testing.assert_array_equal(audio, plain(data))
+
+
+def test_a_wav_file_without_samples_stays_so(write):
+    data = encoded("wav", 0) + b"LIST" + struct.pack("<I", 9000) + bytes(9000)
+    assert audio_info(write("a.wav", data)).num_samples == 0
+
+
+def test_a_wav_file_whose_length_went_round_is_read_whole(write):
+    """Some programs let 32 bits overflow; the file here is sparse."""
+    path = write("long.wav", encoded("wav", 50000))
+    with path.open("r+b") as file:
+        file.truncate(44 + 200000 + (1 << 32))
+    assert audio_info(path).num_samples == 50000 + (1 << 30)
+
+
+def pages(data: bytes) -> list[bytes]:
+    found = []
+    while data:
+        length = 27 + data[26]
+        length += sum(data[27:length])
+        found.append(data[:length])
+        data = data[length:]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["ogg", "opus"])
+def test_an_ogg_page_that_is_missing_or_damaged_is_told(write, kind):
+    whole = pages(encoded(kind, 200000))
+    middle = len(whole) // 2
+    flipped = bytearray(whole[middle])
+    flipped[-100] ^= 1
+    for instead in (b"", bytes(len(flipped)), bytes(flipped)):
+        path = write(f"a.{kind}", b"".join([*whole[:middle], instead, *whole[middle + 1 :]]))
+        told_or_refused(path, r"damaged: before byte \d+ 1 Ogg pages are missing")
+    junk = write(f"b.{kind}", b"".join([*whole[:middle], b"y" * 3000, *whole[middle:]]))
+    np.testing.assert_array_equal(read(junk), plain(b"".join(whole)))
+
+
+def test_a_broadcast_that_goes_on_in_its_middle_is_whole(write):
+    """What a listener gets who comes late: the headers, then pages from the middle."""
+
+    def renumbered(page: bytes, number: int) -> bytes:
+        page = page[:18] + struct.pack("<I", number) + bytes(4) + page[26:]
+        table = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+        checksum = zlib.crc32(page.translate(table), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        return page[:22] + struct.pack("<I", int(f"{checksum:032b}"[::-1], 2)) + page[26:]
+
+    data = encoded("ogg", 50000)
+    late = [
+        page if number < 2 else renumbered(page, number + 777)
+        for number, page in enumerate(pages(data))
+    ]
+    np.testing.assert_array_equal(read(write("late.ogg", b"".join(late))), plain(data))
+
+
+@given(
+    parts=st.lists(st.binary(max_size=9) | st.tuples(st.integers(0, 50), st.integers(0, 9))),
+    moves=st.lists(st.tuples(st.integers(-20, 60), st.integers(0, 2), st.integers(0, 30))),
+)
+def test_parts_are_read_as_one_file(parts, moves):
+    data = bytes(range(60))
+    parts = [part if isinstance(part, bytes) else (part[0], sum(part)) for part in parts]
+    whole = io.BytesIO(
+        b"".join(part if isinstance(part, bytes) else data[slice(*part)] for part in parts)
+    )
+    joined = Joined(io.BytesIO(data), parts)
+    for offset, whence, count in moves:
+        expected = max(0, offset + (0, whole.tell(), len(whole.getvalue()))[whence])
+        whole.seek(expected)
+        assert joined.seek(offset, whence) == expected
+        assert joined.read(count) == whole.read(count)
