@@ -76,7 +76,7 @@ def read_blocks(
     for part in _parts(path):
         sound, name = part.sound, part.name
         if sound is None and form is None:
-            yield from ffmpeg.decode(path, ffmpeg.probe(path), dtype, damaged)
+            yield from ffmpeg.decode(path, dtype, damaged)
             return
         if sound is None:
             tell("cannot be read: it is left out, and what follows it")

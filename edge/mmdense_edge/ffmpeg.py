@@ -1,34 +1,49 @@
 """Reads what libsndfile does not know, m4a, aac and videos, through the ffmpeg program.
 
 The program is given one local file and no other protocol, and only the containers below: formats
-that name other files, such as playlists, are not among them. What it says is damage.
+that name other files, such as playlists, are not among them. What it says of the sound is damage.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
+import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.errors import AudioError
 from mmdense_edge.form import TAGS, AudioInfo, OnDamage
+from mmdense_edge.parts import find, read
 
 BLOCK = 1 << 16
 PROBE_SECONDS = 60
 
 _CONTAINERS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,mpegts,mpeg,flv,flac,ac3,eac3,dts,wv,ape,tta,"
-    "mpc,mpc8"
+    "mpc,mpc8,mp3"
 )
-_INPUT = ("-v", "error", "-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
+_INPUT = ("-v", "repeat+error", "-format_whitelist", _CONTAINERS, "-protocol_whitelist")
 _NAMES = {"track": "tracknumber"}
+
+# What only the first bytes of a file are, in the formats that ffmpeg reads no further than the end
+# of the first of several joined files.
+_MARKS = (
+    re.compile(rb"FLV\x01.\0\0\0\x09", re.DOTALL),
+    re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"),  # ASF
+    re.compile(rb"TTA1[\1-\3]\0"),
+    re.compile(rb"\x1a\x45\xdf\xa3.{1,60}\x42\x82.(webm|matroska)", re.DOTALL),
+)
+_MARK_BYTES = 80
 
 
 def probe(path: Path) -> AudioInfo:
@@ -40,9 +55,44 @@ def probe(path: Path) -> AudioInfo:
     Raises:
         AudioError: the programs are missing, or find no sound in the file.
     """
+    forms = [_probe(path, name)[0] for name in _names(path)]
+    return replace(forms[0], num_samples=sum(form.num_samples for form in forms))
+
+
+def _names(path: Path) -> list[list[str]]:
+    """Returns what a file is called in a command: once for each of the files joined in it."""
+    with path.open("rb") as file:
+        head = read(file, 0, _MARK_BYTES)
+        size = file.seek(0, io.SEEK_END)
+        starts, at = [0], 0
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            while len(box := read(file, at, 16)) >= 8:
+                length, kind = struct.unpack(">I4s", box[:8])
+                if length == 1 and len(box) == 16:
+                    (length,) = struct.unpack(">Q", box[8:])
+                if kind == b"ftyp" and at:
+                    starts.append(at)
+                if length < 8:
+                    break
+                at += length
+        for mark in _MARKS:
+            at = 1 if mark.match(head) else size
+            while (at := find(file, head[:4], at, size)) < size:
+                if mark.match(read(file, at, _MARK_BYTES)):
+                    starts.append(at)
+                at += 1
+    if len(starts) == 1:
+        return [["file", "-i", f"file:{path}"]]
+    return [
+        ["file,subfile", "-i", f"subfile,,start,{start},end,{stop},,:file:{path}"]
+        for start, stop in zip(starts, [*starts[1:], size])
+    ]
+
+
+def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
+    """Returns the form of the first sound track, and the codecs of what is no sound."""
     command = [
-        _program("ffprobe", path), *_INPUT, "-select_streams", "a:0",
-        "-show_streams", "-show_format", "-of", "json", f"file:{path}",
+        _program("ffprobe", path), *_INPUT, *name, "-show_streams", "-show_format", "-of", "json"
     ]  # fmt: skip
     try:
         done = subprocess.run(
@@ -52,9 +102,10 @@ def probe(path: Path) -> AudioInfo:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AudioError(f"{path}: cannot be read as audio: ffprobe failed ({error})") from error
     if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise AudioError(
             f"{path}: cannot be read as audio (libsndfile does not know the format, ffmpeg says: "
-            f"{_said(done.stderr)}): use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
+            f"{lines[-1][-200:]}): use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
         )
     return _parsed(path, done.stdout)
 
@@ -70,16 +121,16 @@ def _program(name: str, path: Path) -> str:
     return found
 
 
-def _said(stderr: bytes) -> str:
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1][-200:] if lines else "nothing"
-
-
-def _parsed(path: Path, text: bytes) -> AudioInfo:
+def _parsed(path: Path, text: bytes) -> tuple[AudioInfo, list[str]]:
+    sound, others = None, []
     try:
         values = json.loads(text)
-        streams = values["streams"]
-        form = _form(streams[0], values["format"]) if streams else None
+        for stream in values["streams"]:
+            if stream.get("codec_type", "audio") != "audio":
+                others.append(str(stream.get("codec_name", "none")))
+            elif sound is None:
+                sound = stream
+        form = None if sound is None else _form(sound, values["format"])
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise AudioError(f"{path}: ffprobe gives no form of the sound ({error!r})") from error
     if form is None:
@@ -89,7 +140,7 @@ def _parsed(path: Path, text: bytes) -> AudioInfo:
             f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
             f"{form.sample_rate} Hz)"
         )
-    return form
+    return form, others
 
 
 def _form(stream: Mapping[str, Any], container: Mapping[str, Any]) -> AudioInfo:
@@ -114,44 +165,65 @@ def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(text) for name, text in named.items() if name in TAGS}
 
 
-def decode(
-    path: Path, form: AudioInfo, dtype: str, damaged: OnDamage
-) -> Iterator[npt.NDArray[Any]]:
+def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[Any]]:
     """Yields the sound of a file in blocks, shape (samples, channels), as ffmpeg decodes it.
 
     Args:
         path: the file.
-        form: from `probe`.
         dtype: "float32" or "float64".
-        damaged: called with a line where ffmpeg reports an error.
+        damaged: called with a line where ffmpeg reports an error in the sound.
 
     Raises:
         AudioError: ffmpeg is missing or gives nothing.
     """
-    command = [
-        _program("ffmpeg", path), "-nostdin", *_INPUT, "-i", f"file:{path}", "-map", "0:a:0",
-        "-ar", str(form.sample_rate), "-ac", str(form.channels), "-f", "f32le", "-",
-    ]  # fmt: skip
     count = 0
-    # A file takes any amount of messages; a pipe would fill up and stop the program.
-    with tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
-        )
-        with process:
-            try:
-                for block in _blocks(process, form.channels):
-                    count += len(block)
-                    yield block.astype(dtype, copy=False)
-                process.wait()
-            finally:
-                process.kill()
-        messages.seek(0)
-        said = messages.read(1 << 16)
-    if not count:
-        raise AudioError(f"{path}: ffmpeg gives no sound ({_said(said)})")
-    if process.returncode or said.strip():
-        damaged(f"{path}: damaged after {count} samples or before (ffmpeg says: {_said(said)})")
+    first = None
+    for name in _names(path):
+        form, others = _probe(path, name)
+        first = first or form
+        command = [
+            _program("ffmpeg", path), "-nostdin", *_INPUT, *name, "-map", "0:a:0",
+            "-af", "asetpts=N/SR/TB",  # of joined files, and where the clock of a broadcast jumps
+            "-ar", str(first.sample_rate), "-ac", str(first.channels), "-f", "f32le", "-",
+        ]  # fmt: skip
+        # A file takes any amount of messages; a pipe would fill up and stop the program.
+        with tempfile.TemporaryFile() as messages:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
+            )
+            with process:
+                try:
+                    for block in _blocks(process, first.channels):
+                        count += len(block)
+                        yield block.astype(dtype, copy=False)
+                    process.wait()
+                finally:
+                    process.kill()
+            messages.seek(0)
+            said = _said(messages, others)
+        if not count:
+            raise AudioError(f"{path}: ffmpeg gives no sound ({said or 'nothing'})")
+        if process.returncode or said:
+            damaged(
+                f"{path}: damaged after {count} samples or before (ffmpeg says: "
+                f"{said or 'nothing'})"
+            )
+
+
+def _said(messages: IO[bytes], others: Sequence[str]) -> str:
+    """Returns the last message that is not about a picture, a film or other things without sound.
+
+    Args:
+        messages: of the program, a line each; "[name @ address] " tells which part it comes from.
+        others: the codecs of what is no sound.
+    """
+    said = ""
+    while line := messages.readline(1 << 12):
+        text = line.decode("utf-8", "replace").strip()
+        part = text[1:].partition(" @ ")[0] if text.startswith("[") else ""
+        if text and not any(codec in part for codec in others):
+            said = text[-200:]
+    return said
 
 
 def _blocks(process: subprocess.Popen[bytes], channels: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -33,6 +33,8 @@ def streams(file: Any) -> list[Stream]:
         found = _flac(file, start, size)
     elif mark in _CHUNKS:
         found = _chunks(file, start, size)
+    elif _ogg_page(read(file, find(file, b"OggS", start, min(size, _JUNK)), _OGG_LONGEST)):
+        found = _ogg(file, start, size)
     elif start or mpeg.frame(mark):
         # Where the frames cannot be followed, the decoder's own estimate of the length is none.
         return mpeg.streams(file, start, size) or [Stream(num_samples=1)]
@@ -242,39 +244,51 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     whole, sound = Stream([(start, size)]), _sound_chunk(file, start)
     if sound is None:
         return whole, size
-    narrow, mark = sound.code[-1] == "I", read(file, start, 4)
+    narrow, head = sound.code[-1] == "I", read(file, start, 12)
     held, promised = size - sound.begin, max(0, sound.length - sound.extra)
     end, rest = sound.begin + promised, held - promised
     unknown = any(abs(promised - limit) <= _ENDLESS_MARGIN for limit in _ENDLESS)
-    if rest < 0:
-        if not unknown:
-            told = f"cut short: its header promises {promised} bytes, the file holds {held}"
-            whole.faults.append(told)
-        if not unknown or narrow:  # which libsndfile understands
-            return whole, size
-    else:
+    if rest < 0 and not unknown:
+        told = f"cut short: its header promises {promised} bytes, the file holds {held}"
+        whole.faults.append(told)
+        return whole, size
+    if promised and not unknown:
         ends = [end, end + promised % 2, -(-end // 8) * 8]
         if narrow:  # all of the file is one chunk
             ends.append(start + 8 + struct.unpack(sound.code, read(file, start + 4, 4))[0])
         for after in ends:
-            if sound.begin <= after < size and read(file, after, 4) == mark:  # one joined on
+            if sound.begin <= after < size and _is_head(file, after, head):
                 return Stream([(start, after)]), after
-        form = _CHUNKS[mark][2]
-        if mark == b"riff" or (promised and rest <= _JUNK) or _is_chunk(file, end, size, form):
+        if rest <= _JUNK or head[:4] == b"riff":
             return whole, size
-        if promised and not unknown and (rest % (1 << 32) or not narrow):
-            whole.faults.append(
-                f"its header promises {promised} bytes of sound, and {rest} follow that are no "
-                "chunk and are taken for sound"
-            )
-    if mark == b"RIFF" and held >> 32:  # more than its length can say: the wide form of WAV
+    if not unknown and _is_chunk(file, end, size, _CHUNKS[head[:4]][2]):
+        return whole, size
+    stop = sound.begin
+    while (stop := find(file, head[:4], stop + 1, size)) < size and not _is_head(file, stop, head):
+        pass
+    if unknown and narrow and stop == size and not held >> 32:  # which libsndfile understands
+        return whole, size
+    held = stop - sound.begin
+    if promised and not unknown and (held - promised) % (1 << 32 if narrow else size):
+        whole.faults.append(
+            f"its header promises {promised} bytes of sound, and {held - promised} follow that "
+            "are no chunk and are taken for sound"
+        )
+    if head[:4] == b"RIFF" and held >> 32:  # more than its length can say: the wide form of WAV
         wide = struct.pack("<4sI4s4sI3QI", b"RF64", _32_BITS, b"WAVE", b"ds64", 28, 0, held, 0, 0)
         right = struct.pack("<I", _32_BITS)
-        whole.parts = [wide, (start + 12, sound.place), right, (sound.place + 4, size)]
+        whole.parts = [wide, (start + 12, sound.place), right, (sound.place + 4, stop)]
     else:
         right = struct.pack(sound.code, min(held + sound.extra, _32_BITS if narrow else 1 << 63))
-        whole.parts = [(start, sound.place), right, (sound.place + len(right), size)]
-    return whole, size
+        whole.parts = [(start, sound.place), right, (sound.place + len(right), stop)]
+    return whole, stop
+
+
+def _is_head(file: Any, at: int, head: bytes) -> bool:
+    """Tells whether a file of the same kind starts at a position."""
+    kind = slice(8, 12) if _CHUNKS[head[:4]][0] == 12 else slice(4, 8)
+    other = read(file, at, 12)
+    return other[:4] == head[:4] and other[kind] == head[kind]
 
 
 def _is_chunk(file: Any, at: int, size: int, form: str) -> bool:

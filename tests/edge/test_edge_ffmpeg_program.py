@@ -50,15 +50,89 @@ def test_the_program_itself_on_a_file_cut_short(tmp_path, noise):
         list(read_blocks(path))
 
 
-def test_a_flac_file_without_a_length_goes_through_the_program(tmp_path, noise):
+PIPED = [
+    ("flac", []), ("wav", []), ("aiff", []), ("caf", []), ("au", []), ("mp3", ["-q:a", "2"]),
+    ("mp3", ["-q:a", "2", "-write_xing", "0"]), ("ogg", ["-c:a", "libvorbis"]), ("adts", []),
+    ("mp2", []), ("matroska", []), ("mpegts", []), ("w64", []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file_format", "options"), PIPED)
+@pytest.mark.parametrize("joined", [1, 2])
+def test_what_the_program_wrote_into_a_pipe_is_read_whole(
+    tmp_path, noise, file_format, options, joined
+):
+    """It cannot go back there to put the length into the header."""
+    sf.write(tmp_path / "a.wav", noise(100011), 44100, subtype="PCM_16")
+    program = [shutil.which("ffmpeg"), "-v", "error", "-i", tmp_path / "a.wav"]
+    command = [*program, *options, "-f", file_format, "-"]
+    piped = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    path = tmp_path / f"piped.{file_format}"
+    path.write_bytes(piped * joined)
+    audio = np.concatenate(list(read_blocks(path)))
+    if file_format in ("flac", "wav", "aiff", "caf", "au", "w64"):
+        once = sf.read(tmp_path / "a.wav", dtype="float32")[0]
+        np.testing.assert_array_equal(audio, np.tile(once, (joined, 1)))
+    # What is lossy has some silence before the sound and behind it.
+    assert 100011 * joined - 600 <= len(audio) < (100011 + 4000) * joined
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.m4a", ["-c:a", "alac"]),
+        ("a.mov", ["-c:a", "pcm_s16le"]),
+        ("a.mp4", ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"]),
+        ("a.mkv", ["-c:a", "flac"]),
+        ("a.webm", ["-c:a", "libopus", "-ar", "48000"]),
+        ("a.wma", []),
+        ("a.tta", ["-c:a", "tta"]),
+        ("a.flv", ["-c:a", "aac"]),
+        ("a.ts", ["-c:a", "aac"]),
+        ("a.avi", ["-c:a", "ac3"]),
+        ("a.aac", []),
+        ("a.ac3", []),
+    ],
+)
+def test_joined_files_give_all_of_their_sound(tmp_path, noise, name, options):
+    files = []
+    for number, length in enumerate((100011, 150011)):
+        sf.write(tmp_path / "a.wav", noise(length, seed=number), 44100, subtype="PCM_16")
+        real("-y", "-i", tmp_path / "a.wav", *options, tmp_path / name)
+        files.append((tmp_path / name).read_bytes())
+    lengths = []
+    odd = tmp_path / f"-i ,,:http: \n'\".{name}"
+    for data in (*files, files[0] + files[1]):
+        odd.write_bytes(data)
+        lengths.append(sum(map(len, read_blocks(odd))))
+    assert lengths[0] > 97000
+    assert abs(lengths[2] - lengths[0] - lengths[1]) <= 2400
+    if "pcm" in options[-1:] or "alac" in options:
+        assert audio_info(odd).num_samples == lengths[2] == 100011 + 150011
+
+
+def test_a_broken_cover_is_no_damage(tmp_path, noise):
     sf.write(tmp_path / "a.wav", noise(30011), 44100, subtype="PCM_16")
-    with (tmp_path / "a.flac").open("wb") as file:
-        subprocess.run(
-            [shutil.which("ffmpeg"), "-v", "error", "-i", tmp_path / "a.wav", "-f", "flac", "-"],
-            stdout=file, check=True,
-        )  # fmt: skip
-    audio = np.concatenate(list(read_blocks(tmp_path / "a.flac")))
+    real("-f", "lavfi", "-i", "testsrc", "-frames:v", "1", tmp_path / "cover.png")
+    path = tmp_path / "a.m4a"
+    cover = ["-map", "0:a", "-map", "1:v", "-c:v", "copy", "-disposition:v", "attached_pic"]
+    real("-i", tmp_path / "a.wav", "-i", tmp_path / "cover.png", *cover, "-c:a", "alac", path)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT")
+    data[at - 20 : at + 200] = bytes(220)
+    path.write_bytes(data)
+    audio = np.concatenate(list(read_blocks(path)))
     np.testing.assert_array_equal(audio, sf.read(tmp_path / "a.wav", dtype="float32")[0])
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
+def test_a_recording_that_starts_in_the_middle_of_a_film_is_no_damage(tmp_path, noise, codec):
+    sf.write(tmp_path / "a.wav", noise(88200), 44100, subtype="PCM_16")
+    path = tmp_path / "a.ts"
+    film = ["-f", "lavfi", "-i", "testsrc=d=2", "-c:v", codec, "-g", "25", "-c:a", "aac"]
+    real("-i", tmp_path / "a.wav", *film, path)
+    path.write_bytes(path.read_bytes()[188 * 40 :])  # packets of 188 bytes
+    assert sum(map(len, read_blocks(path))) > 60000
 
 
 def test_a_playlist_names_no_other_file(tmp_path, noise):

@@ -102,6 +102,11 @@ def test_what_stands_between_is_left_out(write, kind, between):
     np.testing.assert_array_equal(read(path), np.concatenate([plain(data) for data in files]))
 
 
+def test_junk_in_front_of_an_ogg_file_is_left_out(write):
+    data = encoded("ogg", 50000)
+    np.testing.assert_array_equal(read(write("a.ogg", b"junk" * 99 + data)), plain(data))
+
+
 @pytest.mark.parametrize("tags", [1, 2])
 @pytest.mark.parametrize("kind", ["mp3", "ogg", "flac", "wav"])
 def test_a_tag_in_front_is_left_out(write, kind, tags):
