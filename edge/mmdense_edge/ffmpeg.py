@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,7 +86,7 @@ def _names(path: Path) -> list[list[str]]:
         return [["file", "-i", f"file:{path}"]]
     return [
         ["file,subfile", "-i", f"subfile,,start,{start},end,{stop},,:file:{path}"]
-        for start, stop in zip(starts, [*starts[1:], size])
+        for start, stop in pairwise([*starts, size])
     ]
 
 

@@ -11,6 +11,7 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from mmdense_edge import mpeg
@@ -113,7 +114,7 @@ def _flac(file: Any, start: int, size: int) -> list[Stream]:
         if block[1:] == _FLAC_MARK and block[0] & 0x7F == 0:
             starts.append(at)
     found = []
-    for first, stop in zip(starts, [*starts[1:], size]):
+    for first, stop in pairwise([*starts, size]):
         head = read(file, first, _FLAC_HEADER)
         stream = Stream([(first, stop)])
         numbers = int.from_bytes(head[18:26], "big")

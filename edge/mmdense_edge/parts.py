@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Union
+from typing import Any
 
 # Bytes of a file, from a position up to another; or bytes that take the place of some.
-Part = Union[tuple[int, int], bytes]
+Part = tuple[int, int] | bytes
 
 _BLOCK = 1 << 16
 _ID3_HEADER = 10
@@ -115,5 +115,5 @@ def behind_tags(file: Any, at: int) -> int:
         if not head.startswith(b"ID3") or len(head) < _ID3_HEADER:
             return at
         # Four bytes of seven bits each; a footer repeats the header.
-        size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0)))
+        size = sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
         at += _ID3_HEADER + size + (_ID3_HEADER if head[5] & 0x10 else 0)
