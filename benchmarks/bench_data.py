@@ -195,7 +195,7 @@ def _work(args: argparse.Namespace) -> dict[str, float]:
         return _train(dataset, int(steps))
     settings = Settings(dataset.sources, (Band("full"),))
     num_samples = (FRAMES - 1) * settings.transform.hop_length + settings.transform.n_fft
-    example = num_samples / settings.transform.sample_rate
+    example = num_samples / settings.sample_rate
     take = pipeline_batches(dataset, settings, FRAMES, BATCH_SIZE, None)
     loop = _plain_loop(dataset, num_samples)
     return {

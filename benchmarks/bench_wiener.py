@@ -26,8 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-
-from keras_mmdense import wiener
+from mmdense_edge import wiener
 
 RATE, HOP, BINS, SOURCES = 44100, 1024, 1025, 4
 CASES = ("stream", "whole song", "norbert, complex64", "norbert, complex128")

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from mmdense_edge.contract import Transform
+from mmdense_edge.transform import istft, stft
 
 from benchmarks.conversion import vary_constants
-from keras_mmdense import spectrogram
-from keras_mmdense.transform import Transform
 
 if TYPE_CHECKING:
     import keras
@@ -84,7 +84,7 @@ def separate(audio: FloatArray, networks: Sequence[Network]) -> list[FloatArray]
         >>> [stem.shape for stem in separate(audio, [lambda windows: windows])]
         [(5000, 2)]
     """
-    spectrum = spectrogram.stft(audio, TRANSFORM)
+    spectrum = stft(audio, TRANSFORM)
     windows = _windows(np.abs(spectrum[:, :BINS]))
     squares = [np.square(network(windows)) for network in networks]
     total = sum(squares, start=np.float32(EPSILON))
@@ -93,7 +93,7 @@ def separate(audio: FloatArray, networks: Sequence[Network]) -> list[FloatArray]
         mask = (square / total).reshape(-1, BINS, CHANNELS)[: len(spectrum)]
         estimate = np.zeros_like(spectrum)
         np.multiply(spectrum[:, :BINS], mask, out=estimate[:, :BINS])
-        stems.append(spectrogram.istft(estimate, len(audio), TRANSFORM))
+        stems.append(istft(estimate, TRANSFORM, len(audio)))
     return stems
 
 

@@ -20,7 +20,7 @@ _EXPORTS = {
     "PlotError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
-    "Transform": "transform",
+    "Transform": "settings",
     "adapt": "normalization",
     "annotate": "model_settings",
     "build": "model",
@@ -66,10 +66,9 @@ if TYPE_CHECKING:
     from keras_mmdense.model_settings import annotate, settings_of
     from keras_mmdense.normalization import adapt
     from keras_mmdense.separation import separate
-    from keras_mmdense.settings import Settings
+    from keras_mmdense.settings import Settings, Transform
     from keras_mmdense.summary import summarize
     from keras_mmdense.tflite import export
-    from keras_mmdense.transform import Transform
     from keras_mmdense.weights import load
 
 

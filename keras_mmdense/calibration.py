@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmdense_edge.runtime import Magnitude
+from mmdense_edge.transform import Samples, Spectra, analyse
 
 from keras_mmdense.data import DatasetError, Track, open_dataset
 from keras_mmdense.errors import ExportError
 from keras_mmdense.settings import Settings
-from keras_mmdense.spectrogram import ComplexArray, FloatArray, analyse
 
 MIN_SECONDS = 20.0
 MAX_SECONDS = 120.0
@@ -32,9 +33,9 @@ class Music:
         sources: The same windows of each source of the model; empty where the songs have no stems.
     """
 
-    calibration: FloatArray
-    check: ComplexArray
-    sources: dict[str, ComplexArray]
+    calibration: Magnitude
+    check: Spectra
+    sources: dict[str, Spectra]
 
 
 def read_music(music: MusicSource, s: Settings, frames: int) -> Music:
@@ -55,7 +56,7 @@ def read_music(music: MusicSource, s: Settings, frames: int) -> Music:
     """
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
     songs = _songs(music, s)
-    seconds = num_samples / s.transform.sample_rate
+    seconds = num_samples / s.sample_rate
     least, most = (int(np.ceil(t / seconds)) for t in (MIN_SECONDS, MAX_SECONDS))
     wanted = 2 * min(max(least, len(songs)), max(least, most))
     windows = [w for song in songs for w in _windows(song, num_samples, 1 + wanted // len(songs))]
@@ -95,7 +96,7 @@ class _Song:
             raise ExportError(f"music must be audio files; received {path} ({error}).") from error
         self.path, self.num_samples, self.sample_rate = path, info.frames, info.samplerate
 
-    def read(self, start: int, count: int) -> list[FloatArray]:
+    def read(self, start: int, count: int) -> list[Samples]:
         import soundfile
 
         return [soundfile.read(self.path, count, start, dtype="float32", always_2d=True)[0]]
@@ -109,13 +110,13 @@ class _Stems:
         self.path, self.num_samples = track.path, track.num_samples
         self.sample_rate = track.sample_rate
 
-    def read(self, start: int, count: int) -> list[FloatArray]:
+    def read(self, start: int, count: int) -> list[Samples]:
         return [self.track.read(name, start, count) for name in ("mixture", *self.sources)]
 
 
 def _songs(music: MusicSource, s: Settings) -> list[_Song] | list[_Stems]:
     """Return the songs of a folder whose audio files lie in it directly, else tracks."""
-    rate = s.transform.sample_rate
+    rate = s.sample_rate
     songs: list[_Song] | list[_Stems]
     if isinstance(music, str | os.PathLike):
         folder = Path(music)
@@ -138,7 +139,7 @@ def _songs(music: MusicSource, s: Settings) -> list[_Song] | list[_Stems]:
     return songs
 
 
-def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[list[FloatArray]]:
+def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[list[Samples]]:
     """Yield evenly spaced windows that sound, at most `count`; short songs end in silence."""
     last = max(0, song.num_samples - num_samples)
     length = min(num_samples, song.num_samples)
@@ -153,7 +154,7 @@ def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[lis
             yield window
 
 
-def _spectra(window: list[FloatArray], s: Settings) -> ComplexArray:
+def _spectra(window: list[Samples], s: Settings) -> Spectra:
     """Return (1 + sources, frames, bins, channels): the mixture and its sources."""
     made = []
     for audio in window:

@@ -8,7 +8,6 @@ import json
 import os
 import tempfile
 import zipfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ def make_contract(
         "name": name,
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "sources": list(s.sources),
-        "sample_rate": s.transform.sample_rate,
+        "sample_rate": s.sample_rate,
         "transform": {
             "n_fft": s.transform.n_fft,
             "hop_length": s.transform.hop_length,
@@ -51,7 +50,7 @@ def make_contract(
         "licence": s.licence,
         "training_data": s.training_data,
         "parity": parity,
-        "settings": asdict(s),
+        "settings": s.to_dict(),
     }
 
 

@@ -1,5 +1,9 @@
 """The errors that the library raises for wrong input; each message is one line with a way out."""
 
+from mmdense_edge.errors import AudioError
+
+__all__ = ["AudioError", "ExportError", "PlotError", "SettingsError"]
+
 _EXTRAS = {"keras": "tensorflow", "tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 
 
@@ -11,10 +15,6 @@ def what_to_install(error: ModuleNotFoundError) -> str:
 
 class SettingsError(ValueError):
     """A setting is outside its range, or two settings do not fit together."""
-
-
-class AudioError(ValueError):
-    """Audio that cannot be separated: wrong shape, type, rate or values."""
 
 
 class ExportError(RuntimeError):

@@ -13,8 +13,7 @@ from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
 from keras_mmdense.presets import PerBand, preset_options, resolve_bands, sequence
-from keras_mmdense.settings import Settings
-from keras_mmdense.transform import Transform
+from keras_mmdense.settings import Settings, Transform
 
 
 def build(
@@ -104,7 +103,8 @@ def build(
         bands=resolve_bands(preset, bands, scales, growth, layers, kernel),
         frames=frames,
         channels=channels,
-        transform=Transform(sample_rate, n_fft, n_fft // 2 if hop_length is None else hop_length),
+        sample_rate=sample_rate,
+        transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
         **chosen,
     )
     return build_from_settings(settings)

@@ -46,9 +46,9 @@ def multiply_adds_per_second(model: keras.Model, frames: int = FRAMES) -> float:
         model: A model with the settings of keras_mmdense.
         frames: Frames of an example, a multiple of its `frame_multiple`.
     """
-    transform = settings_of(model).transform
+    s = settings_of(model)
     length = model.input.shape[1] or frames
-    return multiply_adds(model, length) / length * transform.sample_rate / transform.hop_length
+    return multiply_adds(model, length) / length * s.sample_rate / s.transform.hop_length
 
 
 def of_layer(call: Call) -> int:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmdense_edge.runtime import Magnitude
+from mmdense_edge.transform import Spectra
 
 from keras_mmdense.plot import parity
 from keras_mmdense.plot.style import attempt
-from keras_mmdense.spectrogram import ComplexArray, FloatArray
 
 SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score a source
 
@@ -53,10 +54,10 @@ class Figures:
 
 
 def compare(
-    found: Mapping[str, FloatArray],
-    expected: Mapping[str, FloatArray],
-    mixture: ComplexArray,
-    sources: Mapping[str, ComplexArray],
+    found: Mapping[str, Magnitude],
+    expected: Mapping[str, Magnitude],
+    mixture: Spectra,
+    sources: Mapping[str, Spectra],
     head: str,
 ) -> tuple[float, dict[str, float], dict[str, float], dict[str, float]]:
     """Compare a file's outputs with Keras' on the same windows.
@@ -94,7 +95,7 @@ def _decibels(signal: float, noise: float) -> float:
     return round(float(10 * np.log10((signal + 1e-30) / (noise + 1e-30))), 2)
 
 
-def _median_sdr(estimate: FloatArray, mixture: ComplexArray, source: ComplexArray) -> Any:
+def _median_sdr(estimate: Magnitude, mixture: Spectra, source: Spectra) -> Any:
     """SDR of spectra: the estimate has the mixture's phase. None where all windows are silent."""
     values = []
     for window, mix, true in zip(estimate, mixture, source, strict=True):

@@ -14,8 +14,7 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.settings import Settings
-from keras_mmdense.transform import Transform
+from keras_mmdense.settings import Settings, Transform
 
 PerBlock = int | Sequence[Any]
 PerBand = PerBlock | Mapping[str, PerBlock]

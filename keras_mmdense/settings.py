@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from mmdense_edge.contract import Transform
+
 from keras_mmdense.band import Band
 from keras_mmdense.checks import check_name, int_tuple, is_int, require
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.transform import Transform
 
 MAX_JSON_BYTES = 1 << 20
 
@@ -41,12 +42,17 @@ class Settings:
         fold: Neighbouring bins that one position of the network holds as channels: the network
             works on bins // fold positions.
         frames: Fixed number of frames, or None for any multiple of 2**scales.
-        transform: The short-time Fourier transform.
+        sample_rate: Rate of the audio in Hz, 1000 to 384000.
+        transform: The short-time Fourier transform: `n_fft`, even, 16 to 65536 samples, and
+            `hop_length`, 1 to n_fft // 2 samples.
         training_data: What the weights were trained on, in words.
         licence: Licence of the weights.
 
     Raises:
         SettingsError: A value is outside its range or two do not fit together.
+
+    Source: arXiv 1706.09588 gives 1024 bins; window 2048 and hop 1024 at 44.1 kHz are the values
+    of independent re-implementations.
 
     Example:
         >>> settings = Settings(sources=("vocals",), bands=(Band("full"),))
@@ -71,6 +77,7 @@ class Settings:
     channels: int = 2
     fold: int = 1
     frames: int | None = None
+    sample_rate: int = 44100
     transform: Transform = field(default_factory=Transform)
     training_data: str = ""
     licence: str = ""
@@ -149,7 +156,23 @@ class Settings:
             self.final_kernel,
             "The paper has (1, 2).",
         )
+        n_fft, hop_length = self.transform.n_fft, self.transform.hop_length
+        window = self.transform.window
+        require(window == "hann", "window must be 'hann'", window, "Leave it out.")
+        require(
+            is_int(n_fft) and 16 <= n_fft <= 65536 and n_fft % 2 == 0,
+            "n_fft must be even and 16 to 65536 samples",
+            n_fft,
+            "Pass 2 * bins.",
+        )
+        require(
+            is_int(hop_length) and 1 <= hop_length <= n_fft // 2,
+            f"hop_length must be 1 to n_fft // 2 = {n_fft // 2} samples",
+            hop_length,
+            "Pass n_fft // 2 or less, else samples are lost.",
+        )
         for name, low, high in (
+            ("sample_rate", 1000, 384000),
             ("final_growth", 1, 4096),
             ("final_layers", 1, 64),
             ("bins", 1, 32768),
@@ -164,8 +187,8 @@ class Settings:
                 "Pass a whole number in that range.",
             )
         require(
-            self.bins <= self.transform.n_fft // 2 + 1,
-            f"bins must be at most n_fft // 2 + 1 = {self.transform.n_fft // 2 + 1}",
+            self.bins <= self.transform.num_bins,
+            f"bins must be at most n_fft // 2 + 1 = {self.transform.num_bins}",
             self.bins,
             "Pass a longer n_fft or fewer bins.",
         )
@@ -216,9 +239,16 @@ class Settings:
                 "Pass None for any length.",
             )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as they are stored: the transform has the sample rate in it."""
+        stored = asdict(self)
+        transform = {"sample_rate": stored.pop("sample_rate"), **stored["transform"]}
+        del transform["window"]  # a periodic Hann window, the only one there is
+        return {**stored, "transform": transform}
+
     def to_json(self) -> str:
         """Return the settings as one line of JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
@@ -237,8 +267,9 @@ class Settings:
             data: dict[str, Any] = json.loads(text)
             data["bands"] = tuple(Band(**band) for band in data["bands"])
             data["sources"] = _names(data["sources"])
-            data["transform"] = Transform(**data["transform"])
-            return cls(**data)
+            transform = dict(data.pop("transform"))
+            sample_rate = transform.pop("sample_rate", cls.sample_rate)
+            return cls(**data, sample_rate=sample_rate, transform=Transform(**transform))
         except SettingsError:
             raise
         except (ValueError, TypeError, KeyError, RecursionError) as error:

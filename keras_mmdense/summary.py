@@ -106,8 +106,7 @@ def summarize(
     context = context_frames(s)
     kept, frames = _window(s, window_frames, context)
     calls = trace(model, frames)
-    transform = s.transform
-    rate = transform.sample_rate / transform.hop_length / frames
+    rate = s.sample_rate / s.transform.hop_length / frames
     rows = [_row([call], name, rate) for name, call in calls.items()]
     if not by_layer:
         rows = [_row(members, name, rate) for name, members in _blocks(calls, s).items()]
@@ -215,12 +214,12 @@ def _table(summary: Summary) -> Iterable[str]:
 
 def _totals(summary: Summary) -> Iterable[str]:
     s, t = summary.settings, summary.settings.transform
-    second = t.hop_length / t.sample_rate
+    second = t.hop_length / s.sample_rate
     before, after = summary.field
     frames = summary.window_frames + 2 * summary.context if s.frames is None else s.frames
     yield f"preset             {s.preset}; sources {', '.join(s.sources)}; {s.head} head"
     yield (
-        f"transform          {t.sample_rate} Hz, n_fft {t.n_fft}, hop_length {t.hop_length}: "
+        f"transform          {s.sample_rate} Hz, n_fft {t.n_fft}, hop_length {t.hop_length}: "
         f"{1000 * second:.1f} ms a frame"
     )
     yield (

@@ -230,8 +230,8 @@ class _Job:
         lines = self._run("keras_mmdense.tflite_probe", str(file))
         probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
         kept = self.frames - 2 * context_frames(self.settings)
-        transform = self.settings.transform
-        probe["cpu_rtf"] = probe["cpu_s"] * transform.sample_rate / (kept * transform.hop_length)
+        seconds = kept * self.settings.transform.hop_length / self.settings.sample_rate
+        probe["cpu_rtf"] = probe["cpu_s"] / seconds
         return Figures(
             precision.name,
             *numbers,

@@ -1,13 +1,27 @@
-"""The model that comes with the runner, on the example song: what `make demo` relies on."""
+"""The models that come with the package: the files open, and separate the example song."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import Separator
+from mmdense_edge import Separator, bundled, read_contract
+
+import keras_mmdense
+from keras_mmdense.weights import trained_models
 
 EXAMPLE = Path(__file__).parents[1] / "edge" / "example"
+
+# The keys of settings in files of version 1, whatever the names in Python are.
+STORED = {
+    "sources", "bands", "preset", "shared", "final_growth", "final_layers", "final_kernel",
+    "block_output", "bottleneck", "pooling", "norm", "head", "compression", "bins", "channels",
+    "fold", "frames", "transform", "training_data", "licence",
+}  # fmt: skip
+STORED_BAND = {
+    "name", "growth", "layers", "kernels", "first_filters", "first_kernel", "start", "stop"
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +54,34 @@ def test_it_says_what_it_is():
     contract = Separator().contract
     assert contract.licence == "CC BY-SA 4.0"
     assert "Nagoya Institute of Technology" in contract.training_data
+
+
+def check_stored(stored):
+    """Settings keep what a file has, and are written as they were read."""
+    assert set(stored) == STORED
+    assert {key for band in stored["bands"] for key in band} == STORED_BAND
+    assert set(stored["transform"]) == {"sample_rate", "n_fft", "hop_length"}
+    settings = keras_mmdense.Settings.from_json(json.dumps(stored))
+    assert json.loads(settings.to_json()) == stored
+    return settings
+
+
+@pytest.mark.parametrize("name", bundled.names())
+def test_every_bundled_file_opens_in_the_runner(name):
+    contract = Separator(name).contract
+    stored = json.loads(json.dumps(read_contract(bundled.find(name)).settings))
+    settings = check_stored(stored)
+    assert (settings.sources, settings.bins) == (contract.sources, contract.bins)
+    assert settings.sample_rate == contract.sample_rate
+    assert settings.transform == contract.transform
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_every_bundled_file_opens_in_keras(name):
+    import keras
+
+    path = Path(keras_mmdense.__file__).parent / "weights" / f"{name}.keras"
+    model = keras.saving.load_model(path, compile=False)
+    settings = check_stored(json.loads(model.get_layer("settings").bias_initializer.value))
+    assert settings == keras_mmdense.settings_of(path) == keras_mmdense.settings_of(model)
+    assert set(model.output) == set(settings.sources)

@@ -241,7 +241,7 @@ def test_figures_and_thresholds_by_hand():
 
 
 def test_transform_of_the_test_is_that_of_the_model(model):
-    assert keras_mmdense.settings_of(model).transform == Transform(RATE, 128, 64)
+    assert keras_mmdense.settings_of(model).transform == Transform(128, 64)
 
 
 def run(*arguments):

@@ -7,6 +7,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from mmdense_edge.picture import band_edges
 from small import SMALL
 
 import keras_mmdense
@@ -14,7 +15,6 @@ from keras_mmdense import Band, PlotError, Settings, plot
 from keras_mmdense.graph import trace
 from keras_mmdense.parity import Figures
 from keras_mmdense.plot.maps import band_blocks, final_block, part_width
-from keras_mmdense.plot.spectrograms import band_edges
 from keras_mmdense.presets import preset_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
 
@@ -28,7 +28,7 @@ UNEQUAL = Settings(
     bins=64,
     shared=True,
     head="mask",
-    transform=keras_mmdense.Transform(44100, 128, 64),
+    transform=keras_mmdense.Transform(128, 64),
 )
 
 

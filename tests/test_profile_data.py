@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import trees
 
-from keras_mmdense import Band, Settings
+from keras_mmdense import Band, Settings, Transform
 from keras_mmdense.data import DatasetError, open_dataset
-from keras_mmdense.transform import Transform
 from training import profile_data
 from training.profile_data import Speed, measure, profile, shares, table
 
@@ -30,7 +29,7 @@ def tree(tmp_path_factory):
 
 
 def settings(*sources):
-    return Settings(sources, (Band("full"),), bins=256, transform=Transform(44100, 512, 256))
+    return Settings(sources, (Band("full"),), bins=256, transform=Transform(512, 256))
 
 
 def test_every_part_is_measured_in_whole_examples(tree):

@@ -101,18 +101,19 @@ def test_wrong_bands_are_refused(arguments, words):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "changes",
     [
         {"sample_rate": 0},
-        {"n_fft": 2047},
-        {"hop_length": 1025},
-        {"hop_length": 0},
-        {"n_fft": "2048"},
+        {"transform": Transform(n_fft=2047)},
+        {"transform": Transform(hop_length=1025)},
+        {"transform": Transform(hop_length=0)},
+        {"transform": Transform(n_fft="2048")},
+        {"transform": Transform(window="hamming")},
     ],
 )
-def test_wrong_transforms_are_refused(arguments):
+def test_wrong_transforms_are_refused(changes):
     with pytest.raises(SettingsError, match="received"):
-        Transform(**arguments)
+        make(**changes)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,7 @@ def test_wrong_arguments_are_refused_before_the_first_layer(monkeypatch):
         {"bins": "1024"},
         {"bins": 0},
         {"n_fft": "2048"},
+        {"window": "hamming"},
         {"preset": ["mmdensenet"]},
         {"bands": Band("low")},
     ]

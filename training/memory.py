@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import keras
+from mmdense_edge.machine import memory_bytes
 
 from keras_mmdense.graph import trace
-from keras_mmdense.machine import memory_bytes
 from training.recipe import Recipe, RecipeError
 
 # Of all that the layers give, what is held for the gradients: measured with the recipe `paper` and

@@ -21,8 +21,7 @@ from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
 from keras_mmdense.presets import sequence
-from keras_mmdense.settings import Settings
-from keras_mmdense.transform import Transform
+from keras_mmdense.settings import Settings, Transform
 
 NETWORKS = ("fnn", "blstm", "blend")
 LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear units: chosen
@@ -160,7 +159,8 @@ def build_network(
         preset=network,
         bins=bins,
         channels=channels,
-        transform=Transform(sample_rate, n_fft, n_fft // 2 if hop_length is None else hop_length),
+        sample_rate=sample_rate,
+        transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
     )
     return _build(settings, Sizes(**sizes))
 

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         recipe = load_recipe(args.recipe) if args.recipe else Recipe("default")
         settings = _settings(recipe) if args.recipe else None
-        rate = settings.transform.sample_rate if settings else 44100
+        rate = settings.sample_rate if settings else 44100
         dataset = open_dataset(args.data, sample_rate=rate)
         print(f"measuring, about {args.seconds:.0f} s", file=sys.stderr)
         result = profile(
@@ -126,7 +126,7 @@ def profile(
     pipeline = pipeline_batches(tracks, settings, frames, batch_size, mixing)
     transform = settings.transform
     num_samples = (frames - 1) * transform.hop_length + transform.n_fft
-    example = num_samples / transform.sample_rate
+    example = num_samples / settings.sample_rate
     reader = ExcerptReader(tracks, num_samples, settings.channels, 0, mixing)
     numbers = itertools.count()
     speeds = {
@@ -232,15 +232,15 @@ def _transform(settings: Settings, batch_size: int, num_samples: int) -> Callabl
     """Return a function that transforms one batch, mixture and sources."""
     import tensorflow as tf
 
-    from keras_mmdense.spectrogram import magnitude_tf
+    from keras_mmdense.data.pipeline import spectrum_tf
 
     shape = (len(settings.sources) + 1, batch_size, num_samples, settings.channels)
     stems = tf.random.stateless_uniform(shape, (0, 0), -1.0, 1.0)
-    run = tf.function(lambda x: magnitude_tf(x, settings.transform, settings.bins))
+    run = tf.function(lambda x: tf.abs(spectrum_tf(x, settings.transform, settings.bins)))
 
     def work() -> float:
         run(stems)
-        return batch_size * num_samples / settings.transform.sample_rate
+        return batch_size * num_samples / settings.sample_rate
 
     return work
 

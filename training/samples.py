@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mmdense_edge.transform import stft
 
 from keras_mmdense import separate, settings_of
 from keras_mmdense.data import Track
-from keras_mmdense.spectrogram import stft
 from training.recipe import RecipeError
 from training.state import Row
 

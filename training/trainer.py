@@ -157,7 +157,7 @@ class Trainer:
         )
         steps = watch.step - watch.first
         settings = settings_of(self.model)
-        hop, rate = settings.transform.hop_length, settings.transform.sample_rate
+        hop, rate = settings.transform.hop_length, settings.sample_rate
         audio = steps * self.recipe.batch_size * self.recipe.frames * hop / rate
         return {
             "epoch": self._epoch + 1,

@@ -14,10 +14,10 @@ import soundfile as sf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from mmdense_edge.contract import Transform
+from mmdense_edge.transform import stft
 
-from keras_mmdense import spectrogram
 from keras_mmdense.presets import PRESETS
-from keras_mmdense.transform import Transform
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "docs" / "drawings"
@@ -35,7 +35,7 @@ def song(name: str, seconds: float = 4, start: float = 6) -> Any:
 
 def magnitude(name: str, n_fft: int = 2048) -> Any:
     """Returns the magnitude of the example, (bins, frames)."""
-    return np.abs(spectrogram.stft(song(name)[:, None], Transform(n_fft=n_fft))[:, :, 0]).T
+    return np.abs(stft(song(name)[:, None], Transform(n_fft=n_fft))[:, :, 0]).T
 
 
 def transform(figure: Figure) -> None:

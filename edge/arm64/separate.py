@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from mmdense_edge.cli import main as mmdense
 from mmdense_edge.contract import Contract, load_model
-from mmdense_edge.runtime import Network
+from mmdense_edge.runtime import TFLiteNetwork
 
 
 def probe(contract: Contract) -> np.ndarray:
@@ -36,7 +36,8 @@ def answers(path: Path) -> dict[str, Any]:
     magnitude = probe(model.contract)
     factor = magnitude if model.contract.output == "mask" else np.float32(1)
     return {
-        source: estimate / factor for source, estimate in Network(model)(magnitude.copy()).items()
+        source: estimate / factor
+        for source, estimate in TFLiteNetwork(model)(magnitude.copy()).items()
     }
 
 

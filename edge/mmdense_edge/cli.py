@@ -11,7 +11,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from mmdense_edge import __version__, bench_cli, live_cli, separate_cli, serve_cli
@@ -20,6 +20,9 @@ _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
     "2 wrong usage; 129 terminal closed; 130 interrupted; 143 terminated."
 )
+
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,39 +61,67 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; default those of the process.
     """
+    prepare(argv is None)
+    arguments = parser().parse_args(argv)
+    # Only now: --help and usage errors need neither NumPy nor an interpreter.
+    from mmdense_edge import commands, heap
+
+    if argv is None:
+        heap.return_large_blocks()
+    command = getattr(commands, arguments.command)
+    # What `mmdense live` has played it keeps, and says so itself.
+    lost = ": the song in work was not written" if arguments.command == "separate" else ""
+    return carry_out("mmdense", lambda: command(arguments), lost, own_process=argv is None)
+
+
+def prepare(own_process: bool) -> None:
+    """Prepares the streams of a command and, in a process of its own, the signals that end it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a song's letters shall not stop the work.
             stream.reconfigure(errors="backslashreplace")
-    if argv is None:
+    if own_process:
         _take_signals()
-    arguments = parser().parse_args(argv)
-    # Only now: --help and usage errors need neither NumPy nor an interpreter.
-    from mmdense_edge import commands, heap
+
+
+def carry_out(
+    program: str,
+    work: Callable[[], int],
+    lost: str = "",
+    errors: tuple[type[Exception], ...] = (),
+    *,
+    own_process: bool,
+) -> int:
+    """Carries out a command; returns its exit code, or prints in one line why it failed.
+
+    Args:
+        program: its name in messages.
+        work: the command, which returns its exit code.
+        lost: what Ctrl-C or a signal costs, for the message.
+        errors: what else, besides this package's errors and the system's, is the user's to know.
+        own_process: the process ends with the command.
+    """
     from mmdense_edge.errors import MMDenseError, UsageError, printable
 
-    if argv is None:
-        heap.return_large_blocks()
-    # What `mmdense live` has played it keeps, and says so itself.
-    lost = ": the song in work was not written" if arguments.command == "separate" else ""
+    told: tuple[type[Exception], ...] = (MMDenseError, OSError, *errors)
     try:
-        code = int(getattr(commands, arguments.command)(arguments))
+        code = work()
         sys.stdout.flush()  # here, where it can be told that nobody reads any more
         return code
     except BrokenPipeError:
-        if argv is None:
+        if own_process:
             # Python flushes once more at its end: into nothing, or it would end with code 120.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        message, code = "what reads the standard output has ended", commands.FAILED
+        message, code = "what reads the standard output has ended", FAILED
     except UsageError as error:
-        message, code = str(error), commands.USAGE
-    except (MMDenseError, OSError) as error:
-        message, code = printable(str(error)), commands.FAILED
+        message, code = str(error), USAGE
+    except told as error:
+        message, code = printable(str(error)), FAILED
     except KeyboardInterrupt:
-        message, code = f"interrupted{lost}", commands.INTERRUPTED
+        message, code = f"interrupted{lost}", INTERRUPTED
     except SystemExit as ending:
         message, code = f"terminated{lost}", int(ending.code or 0)
-    print(f"mmdense: {message}", file=sys.stderr)
+    print(f"{program}: {message}", file=sys.stderr)
     return code
 
 

@@ -11,14 +11,15 @@ from mmdense_edge.contract import load_model
 from mmdense_edge.errors import printable
 from mmdense_edge.report import aligned
 
-OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+OK = 0
 
 
 def separate(arguments: argparse.Namespace) -> int:
     """Separates songs into files; see `mmdense separate --help`."""
     from mmdense_edge import separate_command
+    from mmdense_edge.separator import Separator
 
-    return separate_command.run(arguments)
+    return separate_command.run(arguments, lambda: Separator(arguments.model, arguments.threads))
 
 
 def models(arguments: argparse.Namespace) -> int:

@@ -49,6 +49,14 @@ def cpu_name(
     return platform.processor() or platform.machine()
 
 
+def memory_bytes() -> int | None:
+    """Returns the machine's memory, or None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def peak_memory_bytes(status: Path = Path("/proc/self/status")) -> int | None:
     """Returns the most memory that this process has had resident, or None where that is unknown.
 

@@ -1,9 +1,10 @@
-"""Draws the spectrograms of a mixture and its stems under one another."""
+"""Draws the spectrograms of a mixture and its stems on one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,16 @@ from mmdense_edge.audio import audio_info, read_blocks
 from mmdense_edge.contract import Transform
 from mmdense_edge.errors import UsageError
 from mmdense_edge.form import OnDamage, refuse
-from mmdense_edge.transform import Analysis, Spectra
+from mmdense_edge.transform import Analysis, Samples, Spectra
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Levels = npt.NDArray[np.float64]
 
 MAX_COLUMNS = 1000
 BANDS = 128
-LOWEST_HZ = 40.0
+LOWEST_HZ, HIGHEST_HZ = 40.0, 20000.0
 RANGE_DB = 80.0
 WIDTH_INCHES, ROW_INCHES, DPI = 10.0, 2.0, 100
 
@@ -44,43 +50,49 @@ def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
     Args:
         sample_rate: in Hz; the highest edge is half of it, 20 kHz at most.
     """
-    highest = min(20000.0, sample_rate / 2)
+    highest = min(HIGHEST_HZ, sample_rate / 2)
     return np.geomspace(min(LOWEST_HZ, highest / 2), highest, BANDS + 1)
 
 
-class Spectrogram:
-    """Mean power in bands of log frequency over columns of time, in fixed memory.
+def spectrogram(
+    blocks: Iterable[Samples], sample_rate: int, num_samples: int, channels: int
+) -> Levels:
+    """Returns the level of a signal in bands of log frequency over time, in fixed memory.
 
     Args:
+        blocks: the signal, of shape (any length, channels), full scale 1.0.
         sample_rate: in Hz.
         num_samples: length of the signal.
+        channels: of the signal; their mean power is taken.
+
+    Returns:
+        Mean power in dB of a full-scale sine, -120 at least, shape (128, columns) with 1000
+        columns at most.
 
     Example:
-        >>> Spectrogram(sample_rate=44100, num_samples=44100).power().shape
+        >>> spectrogram([np.zeros((44100, 2), np.float32)], 44100, 44100, 2).shape
         (128, 45)
     """
+    num_frames = _TRANSFORM.num_frames(num_samples)
+    columns = min(MAX_COLUMNS, num_frames)
+    weights = _band_weights(sample_rate)
+    power, count, done = np.zeros((columns, BANDS)), np.zeros((columns, 1)), 0
+    analysis = Analysis(_TRANSFORM, channels)
 
-    def __init__(self, sample_rate: int, num_samples: int) -> None:
-        """Starts with no power."""
-        self._num_frames = _TRANSFORM.num_frames(num_samples)
-        self._columns = min(MAX_COLUMNS, self._num_frames)
-        self._weights = _band_weights(sample_rate)
-        self._sum = np.zeros((self._columns, BANDS))
-        self._count = np.zeros((self._columns, 1))
-        self._frames = 0
+    def add(spectra: Spectra) -> None:
+        nonlocal done
+        frames = np.arange(done, done + len(spectra))
+        places = np.minimum(frames * columns // num_frames, columns - 1)
+        # A sine of amplitude 1 gives n_fft / 4 in its bin.
+        squares = np.square(np.abs(spectra) * (4 / _TRANSFORM.n_fft)).mean(axis=2)
+        np.add.at(power, places, squares @ weights)
+        np.add.at(count, places, 1)
+        done += len(spectra)
 
-    def add(self, spectra: Spectra) -> None:
-        """Adds the next frames, shape (frames, 1025, 1)."""
-        frames = np.arange(self._frames, self._frames + len(spectra))
-        columns = np.minimum(frames * self._columns // self._num_frames, self._columns - 1)
-        np.add.at(self._sum, columns, np.abs(spectra[:, :, 0]) ** 2 @ self._weights)
-        np.add.at(self._count, columns, 1)
-        self._frames += len(spectra)
-
-    def power(self) -> npt.NDArray[np.float64]:
-        """Returns the mean power, shape (bands, columns)."""
-        mean: npt.NDArray[np.float64] = (self._sum / np.maximum(self._count, 1)).T
-        return mean
+    for block in blocks:
+        add(analysis.push(block))
+    add(analysis.finish())
+    return 10 * np.log10(np.maximum(power / np.maximum(count, 1), _SMALLEST_POWER)).T
 
 
 def _band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
@@ -96,30 +108,52 @@ def _band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
     return weights
 
 
-def spectrogram_of(
-    path: Path, num_samples: int, damaged: OnDamage = refuse
-) -> npt.NDArray[np.float64]:
-    """Returns the power of an audio file's mean channel, shape (bands, columns).
+def draw_panels(
+    figure: Figure,
+    levels: Mapping[str, Levels],
+    sample_rate: int,
+    seconds: float,
+    *,
+    columns: int = 1,
+    range_db: float = RANGE_DB,
+) -> None:
+    """Draws spectrograms on one scale of time, frequency and level.
 
     Args:
-        path: the file.
-        num_samples: its length.
-        damaged: as for `read_blocks`.
+        figure: an empty Matplotlib figure.
+        levels: by title, from `spectrogram`.
+        sample_rate: of the signals, in Hz.
+        seconds: length of the signals.
+        columns: panels in a row.
+        range_db: the range of colours below the loudest, in dB.
     """
-    spectrogram = Spectrogram(audio_info(path).sample_rate, num_samples)
-    # Full scale is 0 dB: a sine of amplitude 1 gives n_fft / 4 in its bin.
-    scale = np.float32(4 / _TRANSFORM.n_fft)
-    analysis = Analysis(_TRANSFORM, channels=1)
-    for block in read_blocks(path, damaged=damaged):
-        spectrogram.add(analysis.push(block.mean(axis=1, keepdims=True) * scale))
-    spectrogram.add(analysis.finish())
-    return spectrogram.power()
+    from matplotlib.ticker import EngFormatter
+
+    rows = -(-len(levels) // columns)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    top = max(float(level.max()) for level in levels.values())
+    for axes in grid.flat[len(levels) :]:
+        axes.set_visible(False)
+    for axes, (title, level) in zip(grid.flat, levels.items(), strict=False):
+        edges = np.linspace(0, seconds, level.shape[1] + 1)
+        mesh = axes.pcolormesh(
+            edges, band_edges(sample_rate), level, vmin=top - range_db, vmax=top, cmap="magma",
+            rasterized=True,
+        )  # fmt: skip
+        axes.set_title(title, fontsize=10)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(EngFormatter())
+        axes.tick_params(labelsize=8)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("Hz", fontsize=9)
+    figure.supxlabel("time (s)", fontsize=9)
+    figure.colorbar(mesh, ax=list(grid.flat), label="dB of full scale", pad=0.01)
 
 
 def draw(
     rows: Mapping[str, Path], num_samples: int, picture: Path, damaged: OnDamage = refuse
 ) -> None:
-    """Writes a PNG with one spectrogram for each file, on one colour scale.
+    """Writes a PNG with one spectrogram for each file.
 
     Args:
         rows: for each title an audio file; all of the same sample rate and length.
@@ -133,24 +167,13 @@ def draw(
     """
     check_available()
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
 
-    sample_rate = audio_info(next(iter(rows.values()))).sample_rate
-    levels = {
-        title: 10
-        * np.log10(np.maximum(spectrogram_of(path, num_samples, damaged), _SMALLEST_POWER))
-        for title, path in rows.items()
-    }
-    top = max(float(level.max()) for level in levels.values())
+    levels, rate = {}, 1
+    for title, path in rows.items():
+        info = audio_info(path)
+        rate = info.sample_rate
+        blocks = read_blocks(path, damaged=damaged)
+        levels[title] = spectrogram(blocks, rate, num_samples, info.channels)
     figure = Figure((WIDTH_INCHES, ROW_INCHES * len(rows)), dpi=DPI, layout="constrained")
-    axes = figure.subplots(len(rows), sharex=True, squeeze=False)[:, 0]
-    for axis, (title, level) in zip(axes, levels.items(), strict=True):
-        seconds = np.linspace(0, num_samples / sample_rate, level.shape[1] + 1)
-        mesh = axis.pcolormesh(
-            seconds, band_edges(sample_rate), level, vmin=top - RANGE_DB, vmax=top, cmap="magma"
-        )
-        axis.set(title=title, yscale="log", ylabel="Hz")
-        axis.yaxis.set_major_formatter(EngFormatter())
-    axes[-1].set_xlabel("time (s)")
-    figure.colorbar(mesh, ax=list(axes), label="dB of full scale")
+    draw_panels(figure, levels, rate, num_samples / rate)
     figure.savefig(picture, format="png")

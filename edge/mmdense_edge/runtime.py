@@ -10,7 +10,7 @@ import platform
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -132,8 +132,34 @@ def _check_threads(package: str, num_threads: int) -> None:
         )
 
 
-class Network:
-    """A model's network, loaded and warmed up; calls from several threads take turns.
+@runtime_checkable
+class Network(Protocol):
+    """What the chain separates with: a model file, or any other model that has these members.
+
+    Args:
+        contract: what goes in and what comes out.
+        runtime: name of the package that computes it.
+        num_threads: threads of the interpreter; None if the package decides.
+    """
+
+    contract: Contract
+    runtime: str
+    num_threads: int | None
+
+    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        """Estimates the sources' magnitudes in one window.
+
+        Args:
+            magnitude: of the mixture, shape (frames, bins, channels), float32.
+
+        Returns:
+            For each source an array of the same shape. It may have fewer bins: those above take
+            the mask of its last one.
+        """
+
+
+class TFLiteNetwork:
+    """The network of a model file, loaded and warmed up; calls from several threads take turns.
 
     Args:
         model: the model, from `load_model`.
@@ -151,7 +177,7 @@ class Network:
         if not isinstance(num_threads, int) or not 1 <= num_threads <= MAX_THREADS:
             raise UsageError(f"threads must be from 1 to {MAX_THREADS}, got {num_threads}")
         self.contract: Contract = model.contract
-        self.num_threads = num_threads
+        self.num_threads: int | None = num_threads
         self._lock = threading.Lock()
         self.runtime, interpreter = interpreter_class()
         _check_threads(self.runtime, num_threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-_DESCRIPTION = """
+DESCRIPTION = """
 Writes OUT/<song>/<stem>.wav for each song. Stems have the song's sample rate, channels, exact
 length, tags and bit depth (16 bits for lossy and 8-bit files). A song's stems appear when all of
 them are complete, or not at all. Memory does not depend on length. Of more than two channels,
@@ -15,8 +15,23 @@ left and right pairs are separated together, the others each by itself.
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
     """Adds the command to the command line's parser."""
     separate = commands.add_parser(
-        "separate", help="separate songs into files", description=_DESCRIPTION, epilog=epilog
+        "separate", help="separate songs into files", description=DESCRIPTION, epilog=epilog
     )
+    add_options(separate, "mmdense")
+    add = separate.add_argument
+    add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
+    add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
+    add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
+
+
+def add_options(separate: argparse.ArgumentParser, program: str) -> None:
+    """Adds what every command that separates takes: songs, the output, stems and files.
+
+    Args:
+        separate: the command's parser.
+        program: its name in messages.
+    """
+    separate.set_defaults(program=program)
     add = separate.add_argument
     add(
         "songs",
@@ -26,9 +41,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
         "stdin; wav, flac, ogg, opus, mp3, aiff, and with ffmpeg m4a, aac and videos",
     )
     add("-o", "--out", required=True, metavar="OUT", help="the folder, or - for one stem on stdout")
-    add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
-    add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
-    add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
     add("--reference", metavar="DIR", help="score against DIR/<stem>.wav, .flac or .ogg (SDR)")
     add("--picture", action="store_true", help="also draw spectrogram.png (needs matplotlib)")
     add("--allow-truncated", action="store_true", help="take what a damaged song holds, and warn")

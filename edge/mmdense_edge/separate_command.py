@@ -8,10 +8,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+from tqdm import tqdm
 
 from mmdense_edge import __version__, picture
 from mmdense_edge.errors import AudioError, UsageError, printable
@@ -19,20 +21,24 @@ from mmdense_edge.form import AudioInfo
 from mmdense_edge.inputs import Found, Song, find_songs, spool
 from mmdense_edge.jobs import Job, Options, plan
 from mmdense_edge.pool import attempt, check_processes, separate_all
-from mmdense_edge.progress import Progress
 from mmdense_edge.report import SongReport, table
 from mmdense_edge.score import find_references
-from mmdense_edge.separator import Separator
+from mmdense_edge.separator import OnProgress, Separator
 from mmdense_edge.sums import Parts, choose
 
 OK, FAILED = 0, 1
 STDOUT = "-"
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Separates songs into files and prints what was done; see `mmdense separate --help`."""
+def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
+    """Separates songs into files and prints what was done; see `mmdense separate --help`.
+
+    Args:
+        arguments: of `separate_cli.add_options`, with jobs and threads.
+        opened: returns the separator; called when the options are checked.
+    """
     options = _options(arguments)
-    separator = Separator(arguments.model, arguments.threads)
+    separator = opened()
     parts = _parts(arguments, separator)
     piped = arguments.out == STDOUT
     with ExitStack() as stack:
@@ -145,56 +151,52 @@ def _reports(
     for number, job in enumerate(jobs, 1):
         name = job.song.label if len(jobs) == 1 else f"{job.song.label} ({number}/{len(jobs)})"
         reports.append(_one_song(separator, job, name, quiet=arguments.quiet))
-        _tell(reports[-1])
+        _tell(reports[-1], arguments)
     return reports
 
 
 def _one_song(separator: Separator, job: Job, name: str, *, quiet: bool) -> SongReport:
-    started: list[Progress] = []
+    with _bar(name, quiet=quiet) as bar:
 
-    def progress(info: AudioInfo) -> Progress:
-        started.append(Progress(name, info.num_samples, info.sample_rate, sys.stderr))
-        return started[0]
+        def progress(info: AudioInfo) -> OnProgress:
+            bar.reset(round(info.num_samples / info.sample_rate) or None)
+            return lambda done: bar.update(done // info.sample_rate - bar.n)
 
-    try:
-        return attempt(separator, job, None if quiet else progress)
-    finally:
-        for shown in started:
-            shown.close()
+        return attempt(separator, job, progress)
+
+
+def _bar(label: str, *, quiet: bool) -> tqdm[None]:
+    """Returns a bar of seconds of music on stderr; it is shown on a terminal only, then goes."""
+    return tqdm(
+        desc=printable(label), unit=" s", leave=False, disable=quiet or None, dynamic_ncols=True
+    )
 
 
 def _parallel(
     separator: Separator, jobs: Sequence[Job], arguments: argparse.Namespace
 ) -> list[SongReport]:
-    shown = Progress("", 0, 1000, sys.stderr)
+    with _bar("songs", quiet=arguments.quiet) as bar:
 
-    def progress(songs: int, done: float, expected: float) -> None:
-        shown.label = f"{songs} of {len(jobs)} songs"
-        shown.total = round(1000 * expected)
-        shown(round(1000 * done))
+        def progress(songs: int, done: float, expected: float) -> None:
+            bar.set_description(f"{songs} of {len(jobs)} songs", refresh=False)
+            bar.total = round(expected) or None
+            bar.update(int(done) - bar.n)
 
-    try:
         reports = separate_all(
-            jobs,
-            separator.model.path,
-            arguments.threads,
-            arguments.jobs,
-            None if arguments.quiet else progress,
+            jobs, separator.model.path, arguments.threads, arguments.jobs, progress
         )
-    finally:
-        shown.close()
     for report in reports:
-        _tell(report)
+        _tell(report, arguments)
     return reports
 
 
-def _tell(report: SongReport) -> None:
+def _tell(report: SongReport, arguments: argparse.Namespace) -> None:
     """Prints what went wrong with a song."""
     if report.error is not None:
-        print(f"mmdense: {report.error}", file=sys.stderr)
+        print(f"{arguments.program}: {report.error}", file=sys.stderr)
     if report.picture_error is not None:
         told = f"{report.song}: no picture was drawn ({report.picture_error}), the stems are whole"
-        print(f"mmdense: {printable(told)}", file=sys.stderr)
+        print(f"{arguments.program}: {printable(told)}", file=sys.stderr)
 
 
 def _print(
@@ -213,7 +215,7 @@ def _print(
             lines.append(f"{found.others} files that are not audio were left alone")
         print("\n".join(lines), file=stream)
     if failed and len(reports) > 1:
-        print(f"mmdense: {failed} of {len(reports)} songs failed", file=sys.stderr)
+        print(f"{arguments.program}: {failed} of {len(reports)} songs failed", file=sys.stderr)
 
 
 def _as_json(

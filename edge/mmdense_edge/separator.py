@@ -14,7 +14,7 @@ from mmdense_edge.channels import MAX_CHANNELS, Groups
 from mmdense_edge.contract import Contract, Model, load_model
 from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.pipeline import Pipeline, Stems
-from mmdense_edge.runtime import Network, describe
+from mmdense_edge.runtime import Network, TFLiteNetwork, describe
 from mmdense_edge.transform import Samples
 from mmdense_edge.wiener import MAX_ITERATIONS
 
@@ -23,7 +23,7 @@ MIN_RATE, MAX_RATE = 1000, 768000
 # Samples that go through the chain at a time: bounds memory whatever blocks the caller has.
 PIECE = 1 << 15
 
-OnProgress = Callable[[int], None]
+OnProgress = Callable[[int], object]
 Cancel = Callable[[], bool]
 
 
@@ -41,8 +41,9 @@ class Separator:
     for more speed give each thread a separator of its own.
 
     Args:
-        model: a model file, or the name of a bundled model; default the bundled default.
-        num_threads: threads of the interpreter, 1 to 256, default 1.
+        model: a model file, or the name of a bundled model; default the bundled default. Or a
+            `runtime.Network`, for example `keras_mmdense.separation.KerasNetwork`.
+        num_threads: threads of the interpreter, 1 to 256, default 1; a `Network` has its own.
 
     Raises:
         ModelError: the model cannot be used.
@@ -56,15 +57,20 @@ class Separator:
         {(44100, 2)}
     """
 
-    def __init__(self, model: str | os.PathLike[str] | None = None, num_threads: int = 1) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] | Network | None = None, num_threads: int = 1
+    ) -> None:
         """Loads the model and runs it once."""
-        self.model: Model = load_model(find(model))
-        self.network = Network(self.model, num_threads)
+        if isinstance(model, Network):
+            self.network: Network = model
+        else:
+            self.model: Model = load_model(find(model))  # only of a file
+            self.network = TFLiteNetwork(self.model, num_threads)
 
     @property
     def contract(self) -> Contract:
         """What the model says about itself."""
-        return self.model.contract
+        return self.network.contract
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -73,13 +79,14 @@ class Separator:
 
     @property
     def runtime(self) -> str:
-        """The interpreter in use: ai_edge_litert, tflite_runtime or tensorflow."""
+        """The package in use: ai_edge_litert, tflite_runtime or tensorflow, or a network's."""
         return self.network.runtime
 
     @property
     def engine(self) -> str:
-        """The interpreter in words: its name, version and threads."""
-        return f"{describe(self.runtime)}, {self.network.num_threads} thread(s)"
+        """The package in words: its name, version and threads."""
+        threads = self.network.num_threads
+        return describe(self.runtime) + ("" if threads is None else f", {threads} thread(s)")
 
     def select(self, sources: Sequence[str] | None) -> tuple[str, ...]:
         """Returns the sources asked for, in the model's order.

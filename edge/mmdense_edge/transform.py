@@ -29,6 +29,22 @@ def hann(n_fft: int) -> Samples:
     return window
 
 
+def analyse(samples: Samples, transform: Transform) -> Spectra:
+    """Returns the spectrum of the frames that lie wholly inside a signal: nothing is reflected.
+
+    Args:
+        samples: shape (num_samples, channels), float32, n_fft samples at least.
+        transform: sizes of the transform.
+
+    Returns:
+        Shape (1 + (num_samples - n_fft) // hop_length, n_fft // 2 + 1, channels), complex64.
+    """
+    n_fft = transform.n_fft
+    views = np.lib.stride_tricks.sliding_window_view(samples, n_fft, axis=0)
+    spectra = np.fft.rfft(views[:: transform.hop_length] * hann(n_fft))  # (frames, channels, bins)
+    return spectra.swapaxes(1, 2).astype(np.complex64, copy=False)
+
+
 class Analysis:
     """Turns blocks of samples into frames of the spectrum, as soon as each frame is complete.
 
@@ -99,15 +115,14 @@ class Analysis:
         count = (len(self._buffer) - self._next - n_fft) // hop_length + 1
         if count < 1:
             return self._no_frames()
-        views = np.lib.stride_tricks.sliding_window_view(self._buffer[self._next :], n_fft, axis=0)
-        spectra = np.fft.rfft(views[::hop_length] * hann(n_fft))  # (frames, channels, bins)
+        spectra = analyse(self._buffer[self._next :], self._transform)
         self._frames += count
         self._next += count * hop_length
         # One sample more than the pad stays, because the end is reflected around the last sample.
         drop = max(0, min(self._next, len(self._buffer) - self._transform.pad - 1))
         self._buffer = self._buffer[drop:].copy()
         self._next -= drop
-        return spectra.swapaxes(1, 2).astype(np.complex64, copy=False)
+        return spectra
 
 
 class Synthesis:

@@ -13,8 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mmdense_edge.machine import cpu_name, memory_bytes
+from mmdense_edge.runtime import free_cores
+
 from keras_mmdense.cli.models import start_backend
-from keras_mmdense.machine import memory_bytes
 
 PACKAGES = (
     "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
@@ -51,8 +53,8 @@ def environment() -> dict[str, Any]:
         "keras_mmdense": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": _cores(),
+        "processor": cpu_name(),
+        "cores": free_cores(),
         "memory_gb": None if memory is None else round(memory / 1e9, 1),
         "backend": _backend(),
         "gpus": _gpus(),
@@ -104,20 +106,6 @@ def _backend() -> str:
     except (OSError, ValueError, AttributeError):
         chosen = None
     return str(os.environ.get("KERAS_BACKEND") or chosen or "tensorflow")
-
-
-def _processor() -> str:
-    try:
-        match = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text("utf-8"))
-    except (OSError, UnicodeDecodeError):
-        match = None
-    return match[1] if match else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpus() -> list[str]:

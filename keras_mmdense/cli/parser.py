@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mmdense_edge import separate_cli
+
 from keras_mmdense import __version__
 from keras_mmdense.precisions import PRECISIONS
 
 SHELLS = ("bash", "zsh", "fish")
-FORMATS = ("wav", "flac")
 EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a trained model that comes with the package"
 PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), or a .keras file"
@@ -51,22 +52,14 @@ def _plot(commands: Any) -> None:
 def _separate(commands: Any) -> None:
     one = commands.add_parser(
         "separate", help="separate songs with a Keras model", epilog=EPILOG,
-        description="Separates songs with a Keras model into DIR/SONG/SOURCE.wav. On a device, and "
-        "for many songs, export the model and take the command mmdense, which is faster.",
+        description=f"{separate_cli.DESCRIPTION} On a device, and for many songs, export the model "
+        "and take the command mmdense, which is faster.",
     )  # fmt: skip
-    add = one.add_argument
-    add("model", metavar="MODEL", help=MODEL)
-    add(
-        "songs", metavar="SONG", nargs="+", help="audio files that libsndfile reads, mono or stereo"
-    )
-    add("-o", "--out", required=True, metavar="DIR", help="a folder for the songs' folders")
-    add("--format", choices=FORMATS, default="wav",
-        help="wav: 32-bit float; flac: 24-bit (default: wav)")  # fmt: skip
-    add("--residual", action="store_true", help="also write the song less the sum of its sources")
-    add("--wiener", type=int, default=0, metavar="N",
-        help="iterations of the Wiener filter, 0 to 10 (default: 0)")  # fmt: skip
-    add("--window-frames", type=int, default=256, metavar="N",
-        help="frames that a window keeps; does not change the result (default: 256)")  # fmt: skip
+    one.add_argument("model", metavar="MODEL", help=MODEL)
+    separate_cli.add_options(one, "keras-mmdense")
+    one.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "
+        "window keeps; does not change the result (default: 256)")  # fmt: skip
+    one.set_defaults(jobs=1)
 
 
 def _export(commands: Any) -> None:

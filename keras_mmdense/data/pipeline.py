@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mmdense_edge.transform import hann
 
 from keras_mmdense.data.excerpts import ACCOMPANIMENT, ExcerptReader, Mixing, check_tracks
 from keras_mmdense.data.faults import DatasetError
 from keras_mmdense.data.tracks import Audio, Track
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Settings, Transform
 
 if TYPE_CHECKING:
     import keras
@@ -217,8 +218,6 @@ def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) ->
     """
     import tensorflow as tf
 
-    from keras_mmdense.spectrogram import spectrum_tf
-
     stack = [tf.reduce_sum(stems, axis=1)]
     stack += [_target(stems, names, source) for source in s.sources]
     # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
@@ -230,6 +229,27 @@ def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) ->
     else:
         targets = tf.abs(spectra[1:])
     return mixture, {name: targets[i] for i, name in enumerate(s.sources)}
+
+
+def spectrum_tf(samples: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
+    """Return the spectrum of `mmdense_edge.transform.analyse`, in TensorFlow.
+
+    Args:
+        samples: (..., num_samples, channels), float32, n_fft samples at least: the frames that
+            lie wholly inside are transformed.
+        transform: The transform.
+        bins: Number of bins to keep, from bin 0.
+
+    Returns:
+        Spectrum (..., frames, bins, channels), complex64.
+    """
+    import tensorflow as tf
+
+    by_channel = tf.linalg.matrix_transpose(samples)  # (..., channels, num_samples)
+    frames = tf.signal.frame(by_channel, transform.n_fft, transform.hop_length)
+    spectrum = tf.signal.rfft(frames * hann(transform.n_fft))[..., :bins]
+    rank = len(samples.shape)  # (..., channels, frames, bins) -> (..., frames, bins, channels)
+    return tf.transpose(spectrum, [*range(rank - 2), rank - 1, rank, rank - 2])
 
 
 def _target(stems: Any, names: Sequence[str], source: str) -> Any:
@@ -262,9 +282,9 @@ def _checked_settings(
             f"the tracks must have the model's sources {s.sources}; received "
             f"{tracks[0].sources}. Build the model with sources of the data set."
         )
-    if tracks[0].sample_rate != s.transform.sample_rate:
+    if tracks[0].sample_rate != s.sample_rate:
         raise DatasetError(
-            f"tracks must have the model's rate of {s.transform.sample_rate} Hz; received "
+            f"tracks must have the model's rate of {s.sample_rate} Hz; received "
             f"{tracks[0].sample_rate}. Build the model with that sample_rate."
         )
     if frames < 1 or frames % s.frame_multiple or batch_size < 1 or s.frames not in (None, frames):

@@ -107,7 +107,7 @@ def _titles(axes: Any, s: Settings, title: str | None, height: float) -> None:
     axes.text(
         0.2, height - 0.45,
         f"{copies}Input: {s.bins} bins of {s.channels} channels{fold}{squeezed}; "
-        f"{t.sample_rate / 1000:g} kHz, n_fft {t.n_fft}, hop_length {t.hop_length}. "
+        f"{s.sample_rate / 1000:g} kHz, n_fft {t.n_fft}, hop_length {t.hop_length}. "
         "Boxes: layers x maps per layer, maps read > maps given on.",
         fontsize=8, va="top", color=GREY,
     )  # fmt: skip
@@ -151,7 +151,7 @@ def _range(axes: Any, s: Settings, band: Band, top: float, height: float, colour
     """Draw the band's share of the frequency axis."""
     from matplotlib.patches import Rectangle
 
-    hertz = s.transform.sample_rate / s.transform.n_fft
+    hertz = s.sample_rate / s.transform.n_fft
     first, after = (edge * s.fold for edge in band.edges(s.positions))
     low, high = first / s.bins, after / s.bins
     x, bottom = 0.68, top - height

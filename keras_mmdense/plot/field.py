@@ -29,7 +29,7 @@ def draw_field(figure: Any, s: Settings, box: tuple[float, float, float, float])
         axes.barh(row, before + after + 1, left=-before - 0.5, height=0.6,
                   color=COLOURS[row % len(COLOURS)], alpha=0.7)  # fmt: skip
         axes.text(0, row, f"{before} + 1 + {after}", ha="center", va="center", fontsize=7)
-    context, seconds = context_frames(s), s.transform.hop_length / s.transform.sample_rate
+    context, seconds = context_frames(s), s.transform.hop_length / s.sample_rate
     for edge in (-context, context):
         axes.axvline(edge, color="black", lw=1, ls=":")
     axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=8)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import PlotError
 from keras_mmdense.plot.signals import checked
 from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, plain, save
-from keras_mmdense.spectrogram import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ LOWEST_DB = -90.0
 
 @in_style
 def levels(
-    signals: Mapping[str, FloatArray],
+    signals: Mapping[str, Samples],
     sample_rate: int,
     path: PathLike | None = None,
     *,
@@ -81,7 +81,7 @@ def levels(
     return save(figure, path, overwrite=overwrite)
 
 
-def _curve(audio: FloatArray, window: int) -> Any:
+def _curve(audio: Samples, window: int) -> Any:
     starts = np.arange(0, len(audio), window)
     power = np.square(audio, dtype=np.float64).mean(axis=1)
     sizes = np.diff(np.append(starts, len(audio)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.spectrogram import FloatArray
 
 
-def checked(signals: Mapping[str, FloatArray], sample_rate: int) -> dict[str, FloatArray]:
+def checked(signals: Mapping[str, Samples], sample_rate: int) -> dict[str, Samples]:
     """Return signals as (num_samples, channels).
 
     Args:

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from mmdense_edge.transform import analyse, stft
 from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import DatasetError, open_dataset, pipeline
 from keras_mmdense.data.excerpts import ExcerptReader, Mixing
-from keras_mmdense.spectrogram import analyse
 
 ALL = ("bass", "drums", "other", "vocals")
 
@@ -21,6 +21,20 @@ def settings(sources=ALL, **options):
     return keras_mmdense.settings_of(
         keras_mmdense.build(sources=sources, shared=True, bins=256, growth=1, layers=1, **options)
     )
+
+
+@pytest.mark.parametrize(("n_fft", "hop_length"), [(2048, 1024), (64, 20)])
+def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
+    transform = keras_mmdense.Transform(n_fft, hop_length)
+    audio = rng.standard_normal((3, 9000, 2)).astype(np.float32)
+    found = pipeline.spectrum_tf(audio, transform, n_fft // 2).numpy()
+    expected = np.stack([analyse(one, transform)[:, : n_fft // 2] for one in audio])
+    assert found.shape == (3, 1 + (9000 - n_fft) // hop_length, n_fft // 2, 2)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    if n_fft // 2 % hop_length == 0:  # then the frames of a song lie at the same samples
+        first = n_fft // 2 // hop_length
+        whole = stft(audio[0], transform)[first : first + len(found[0]), : n_fft // 2]
+        assert np.abs(found[0] - whole).max() < 1e-5 * np.abs(expected).max()
 
 
 def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):

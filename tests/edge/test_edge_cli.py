@@ -16,8 +16,8 @@ import soundfile as sf
 from mmdense_edge import __version__, cli, picture
 from mmdense_edge.cli import main
 from mmdense_edge.errors import printable
-from mmdense_edge.progress import Progress
 from mmdense_edge.report import SongReport, StemReport, clock, table
+from tqdm import tqdm
 
 
 @pytest.fixture
@@ -212,10 +212,10 @@ def test_models_that_cannot_be_used(song, tmp_path, capfd):
 
 
 def test_interruption_ends_with_130_and_leaves_nothing(separate, song, tmp_path, monkeypatch):
-    def stop(self: Progress, done: int) -> None:
+    def stop(self: tqdm, seconds: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Progress, "__call__", stop)
+    monkeypatch.setattr(tqdm, "update", stop)
     code, out, err = separate(song())
     assert (code, out) == (130, "")
     assert err == "mmdense: interrupted: the song in work was not written"
@@ -229,9 +229,9 @@ def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name,
     """The process signals itself once the first samples are done."""
     program = (
         "import os, signal, sys\n"
-        "from mmdense_edge import cli, progress\n"
-        f"stop = lambda self, done: os.kill(os.getpid(), signal.{name})\n"
-        "progress.Progress.__call__ = stop\n"
+        "from mmdense_edge import cli\n"
+        "from tqdm import tqdm\n"
+        f"tqdm.update = lambda self, seconds: os.kill(os.getpid(), signal.{name})\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.exit(cli.main())\n"
     )

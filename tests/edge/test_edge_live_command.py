@@ -21,7 +21,7 @@ from mmdense_edge.live_drivers import run_paced
 from mmdense_edge.live_engine import LiveEngine
 from mmdense_edge.live_plan import make_plan
 from mmdense_edge.mixer import Mixer
-from mmdense_edge.runtime import Network
+from mmdense_edge.runtime import TFLiteNetwork
 from test_edge_live_card import FakeSoundDevice
 
 
@@ -199,7 +199,7 @@ def test_an_end_from_outside_keeps_what_was_played(
 @pytest.mark.parametrize("pace", [pytest.param("real", marks=pytest.mark.native), "fast"])
 def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
     path = song(audio=np.zeros((60000, 2)))
-    network = Network.__call__
+    network = TFLiteNetwork.__call__
     calls = iter(range(6))
 
     def breaks(self, magnitude):
@@ -207,7 +207,7 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
             raise ModelError("the model is broken")
         return network(self, magnitude)
 
-    monkeypatch.setattr(Network, "__call__", breaks)
+    monkeypatch.setattr(TFLiteNetwork, "__call__", breaks)
     options = ["--output", tmp_path / "o.wav", "--pace", pace, "--step-frames", "4"]
     code, _, err = live(path, *options, "--quiet")
     assert (code, err) == (1, "mmdense: the model is broken")

@@ -12,7 +12,7 @@ import pytest
 from mmdense_edge import runtime
 from mmdense_edge.contract import load_model
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
-from mmdense_edge.runtime import Network, free_cores, interpreter_class, what_to_install
+from mmdense_edge.runtime import TFLiteNetwork, free_cores, interpreter_class, what_to_install
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_a_clash_that_shows_in_the_constructor_says_what_to_install(monkeypatch,
 
     monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
     with pytest.raises(InterpreterError, match=r"does not work with NumPy .*_ARRAY_API.*install"):
-        Network(load_model(model_path("identity")))
+        TFLiteNetwork(load_model(model_path("identity")))
 
 
 def test_tflite_runtime_is_refused_more_threads_than_cores(monkeypatch, model_path):
@@ -122,11 +122,11 @@ def test_tflite_runtime_is_refused_more_threads_than_cores(monkeypatch, model_pa
     model = load_model(model_path("identity"))
     monkeypatch.setattr(runtime, "free_cores", lambda: 2)
     monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
-    assert Network(model, num_threads=2).num_threads == 2
+    assert TFLiteNetwork(model, num_threads=2).num_threads == 2
     with pytest.raises(UsageError, match=r"threads may be 2 at most, .* got 3"):
-        Network(model, num_threads=3)
+        TFLiteNetwork(model, num_threads=3)
     monkeypatch.setattr(runtime, "interpreter_class", lambda: ("ai_edge_litert", interpreter))
-    assert Network(model, num_threads=3).num_threads == 3
+    assert TFLiteNetwork(model, num_threads=3).num_threads == 3
 
 
 def test_the_cores_of_this_process_are_counted():
@@ -136,7 +136,7 @@ def test_the_cores_of_this_process_are_counted():
 def test_masks_are_multiplied_with_the_mixture(model_path, noise):
     magnitude = np.abs(noise(16 * 1024)).reshape(16, 1024, 2)
     kept = magnitude.copy()
-    estimates = Network(load_model(model_path("shares")))(magnitude)
+    estimates = TFLiteNetwork(load_model(model_path("shares")))(magnitude)
     np.testing.assert_allclose(sum(estimates.values()), magnitude, atol=1e-6)
     assert all((part >= 0).all() and (part <= magnitude).all() for part in estimates.values())
     np.testing.assert_array_equal(magnitude, kept)
@@ -144,7 +144,7 @@ def test_masks_are_multiplied_with_the_mixture(model_path, noise):
 
 def test_magnitudes_are_taken_as_they_are(model_path, noise):
     magnitude = np.abs(noise(16 * 1024)).reshape(16, 1024, 2)
-    network = Network(load_model(model_path("magnitudes")))
+    network = TFLiteNetwork(load_model(model_path("magnitudes")))
     first, second = network(magnitude), network(magnitude * 2)
     assert (first["vocals"] > magnitude).any()
     # Estimates stay what they were when the interpreter runs again.
@@ -167,12 +167,12 @@ def test_magnitudes_are_taken_as_they_are(model_path, noise):
 )
 def test_a_model_unlike_its_contract_is_refused(pack, changes, match):
     with pytest.raises(ModelError, match=match):
-        Network(load_model(pack(changes)))
+        TFLiteNetwork(load_model(pack(changes)))
 
 
 def test_a_model_that_does_not_load_is_refused(pack):
     with pytest.raises(ModelError, match="cannot load it") as caught:
-        Network(load_model(pack(content=b"\x1c\0\0\0TFL3" + bytes(100))))
+        TFLiteNetwork(load_model(pack(content=b"\x1c\0\0\0TFL3" + bytes(100))))
     assert str(caught.value).isprintable()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -37,13 +38,9 @@ def command(model_path):
 
 
 def lines(stderr: bytes) -> list[str]:
-    """What the command said, without the interpreters' own notes, which may run together.
-
-    Without progress either: it depends on the machine whether there is time for any.
-    """
+    """What the command said, without the interpreters' own notes, which may run together."""
     text = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr.decode())
-    progress = re.compile(r".*, real-time factor [\d.]+, [\d:]+ left")
-    return [line for line in text.splitlines() if line and not progress.fullmatch(line)]
+    return [line for line in text.splitlines() if line]
 
 
 def everything(folder: Path) -> list[str]:
@@ -242,6 +239,29 @@ def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, 
     (said,) = lines(done.stderr)
     assert said.endswith("ed: the song in work was not written")
     assert everything(tmp_path) == ["0.wav", "1.wav", "2.wav", "program.py"]
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_a_bar_that_goes_away(separate, song, tmp_path, monkeypatch, noise):
+    path = song("a\nb.wav", noise(3 * 44100))
+    for quiet in ([], ["--quiet"]):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        code, _, said = separate(path, "-o", tmp_path / f"out{len(quiet)}", *quiet)
+        shown = sys.stderr.getvalue()
+        assert (code, said) == (0, [])
+        if quiet:
+            assert shown == ""
+        else:
+            assert "a\\nb.wav:   0%|" in shown
+            assert " 0/3 [00:00<?, ? s/s]" in shown
+            assert shown.rpartition("\r")[2] == ""
+            assert shown.split("\r")[-2].strip() == ""
 
 
 def _die(*_: object) -> None:

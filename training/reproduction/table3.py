@@ -154,14 +154,14 @@ def measure(name: str, model: keras.Model, timing: Timing) -> Row:
     except tf.errors.OpError as error:
         told = re.search(r"TrackError: (.+)", str(error))
         raise ReproductionError(told[1] if told else str(error).splitlines()[0]) from error
-    transform = settings_of(model).transform
+    s = settings_of(model)
     frames = timing.batch_size * timing.frames
     return Row(
         name,
         parameters(model),
         multiply_adds_per_second(model, timing.frames),
         statistics.median(watch.seconds[1:]),
-        frames * transform.hop_length / transform.sample_rate,
+        frames * s.transform.hop_length / s.sample_rate,
     )
 
 
