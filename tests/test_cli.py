@@ -114,9 +114,9 @@ def test_a_damaged_song_fails_alone_and_leaves_nothing(file, tmp_path, capsys):
 def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys):
     song = write_song(tmp_path / "song.flac", channels=6)
     code, out, _ = run(
-        capsys, "separate", file, song, "-o", tmp_path / "out", "--two-stems", "vocals", "--json",
-        "--sum-to-mixture", "--filename", "{model}-{track}.{stem}.{ext}", "--format", "flac",
-        "--wiener", 1, "--window-frames", 16,
+        capsys, "separate", file, song, "-o", tmp_path / "out", "--json", "--format", "flac",
+        "--two-stems", "vocals", "--other", "sum", "--sum-to-mixture", "--wiener", 1,
+        "--filename", "{model}-{track}.{stem}.{ext}", "--window-frames", 16,
     )  # fmt: skip
     (report,) = json.loads(out)["songs"]
     assert (code, report["channels"], report["null_test"]) == (0, 6, 0)
