@@ -12,7 +12,9 @@ import numpy as np
 from mmdense_edge.contract import Contract
 from mmdense_edge.errors import ModelError
 from mmdense_edge.resampling import resampled_length
+from mmdense_edge.runtime import Magnitude
 from mmdense_edge.separator import MAX_RATE, MIN_RATE, Separator
+from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_of
@@ -22,7 +24,6 @@ from keras_mmdense.settings import Settings
 if TYPE_CHECKING:
     import keras
 
-Audio = np.ndarray[Any, np.dtype[np.float32]]
 WINDOW_FRAMES = 256
 
 
@@ -35,7 +36,7 @@ def separate(
     wiener: int = 0,
     window_frames: int | None = WINDOW_FRAMES,
     progress: Callable[[float], None] | None = None,
-) -> dict[str, Audio]:
+) -> dict[str, Samples]:
     """Separate a song into the sources of a model.
 
     The network sees window after window; each carries as many further frames on both sides as can
@@ -155,7 +156,7 @@ class KerasNetwork:
             settings={},
         )
 
-    def __call__(self, magnitude: Audio) -> dict[str, Audio]:
+    def __call__(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Estimate the sources' magnitudes in one window.
 
         Args:
@@ -167,7 +168,7 @@ class KerasNetwork:
         Raises:
             ModelError: A model answers with NaN or infinity.
         """
-        estimates: dict[str, Audio] = {}
+        estimates: dict[str, Magnitude] = {}
         for network, s in self._networks:
             with self._lock:
                 outputs = network.predict_on_batch(magnitude[None, :, : s.bins])

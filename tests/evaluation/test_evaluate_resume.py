@@ -1,5 +1,6 @@
 """Stopped and gone on with, an evaluation gives the report of an uninterrupted one."""
 
+import io
 import json
 import os
 import signal
@@ -195,25 +196,14 @@ def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, text):
         path.write_bytes(before)
 
 
-def test_progress_tells_the_time_left():
-    class Terminal(list):
+def test_a_terminal_shows_how_many_are_done(tree, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
         def isatty(self):
             return True
 
-        write = list.append
-
-        def flush(self):
-            pass
-
-    lines = Terminal()
-    clock = iter([0.0, 10.0, 20.0, 40.0])
-    progress = session.Progress(3, lines, lambda: next(clock))
-    for what in ("a", "b", "c"):
-        progress(what)
-    assert [line.removeprefix("\r\x1b[K") for line in lines] == [
-        "1 of 3 done, 0:20 left: a",
-        "2 of 3 done, 0:10 left: b",
-        "3 of 3 done, 0:00 left: c",
-    ]
-    progress.close()
-    assert np.all([line.startswith("\r\x1b[K") for line in lines])
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(command(tmp_path, "mixture", limit=1)) == 0
+    shown = sys.stderr.getvalue().split("\r")
+    assert any(line.startswith("  0%|") and " 0/1 [" in line for line in shown)
+    assert shown[-1] == ""
+    assert shown[-2].strip() == ""

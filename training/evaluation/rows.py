@@ -138,7 +138,7 @@ def open_estimator(row: Row, num_threads: int = 1) -> Estimator:
         num_threads: Threads of a TFLite interpreter.
 
     Raises:
-        EvaluationError, MMDenseError: The model cannot be used.
+        EvaluationError, MMDenseError, SettingsError: The model cannot be used.
     """
     if row.kind == "folder":
         return FolderEstimator(row.paths[0], row.estimated)

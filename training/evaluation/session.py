@@ -7,14 +7,14 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
-from mmdense_edge.report import clock
+from tqdm import tqdm
 
 from keras_mmdense.data import Dataset, Track
 from keras_mmdense.data.faults import printable
@@ -38,7 +38,6 @@ RECORD = "run.json"
 PACKAGES = (  # whose versions a score may depend on
     "keras", "ai-edge-litert", "keras-mmdense", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
 )  # fmt: skip
-PLAIN_SECONDS = 10.0  # between two lines where no terminal rewrites them
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def evaluate(plan: Plan, jobs: int, stream: TextIO) -> list[str]:
     if done:
         print(f"{done} results of an earlier run are kept", file=stream)
     faults: list[str] = []
-    progress = Progress(len(tasks), stream)
+    bar = tqdm(total=len(tasks), file=stream, leave=False, disable=None, dynamic_ncols=True)
 
     def finished(outcome: Outcome) -> None:
         row, track = outcome.task.row, outcome.task.track
@@ -134,12 +133,11 @@ def evaluate(plan: Plan, jobs: int, stream: TextIO) -> list[str]:
             write_result(path, row, track, metric, marks[path], scores)
         if outcome.fault:
             faults.append(f"{printable(row.name)}, {printable(label(track))}: {outcome.fault}")
-        progress(f"{printable(row.name)}, {printable(label(track))}")
+        bar.set_postfix_str(f"{printable(row.name)}, {printable(label(track))}", refresh=False)
+        bar.update()
 
-    try:
+    with bar:
         run(tasks, plan.report, jobs, finished)
-    finally:
-        progress.close()
     if not faults:
         write_report(collect(plan), plan.report)
         this["seconds"] = round(time.monotonic() - begin, 1)
@@ -215,48 +213,6 @@ def check_folder(plan: Plan) -> list[dict[str, Any]]:
             "command would leave out. Name all rows, metrics and tracks, or choose another --out."
         )
     return runs
-
-
-class Progress:
-    """Tells how many tasks are done, and about how long the others take.
-
-    On a terminal a line that is rewritten, elsewhere a line every ten seconds and the last one.
-
-    Args:
-        total: Number of tasks.
-        stream: Where to write.
-        now: The clock, in seconds.
-
-    Example:
-        >>> Progress(2, sys.stdout, now=iter([0.0, 30.0]).__next__)("irm, Song")
-        1 of 2 done, 0:30 left: irm, Song
-    """
-
-    def __init__(
-        self, total: int, stream: TextIO, now: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._total, self._stream, self._now = total, stream, now
-        self._terminal = stream.isatty()
-        self._done = 0
-        self._start = self._last = now()
-
-    def __call__(self, what: str) -> None:
-        """Count one task."""
-        self._done += 1
-        now, left = self._now(), self._total - self._done
-        if not self._terminal and now - self._last < PLAIN_SECONDS and left:
-            return
-        self._last = now
-        seconds = (now - self._start) * left / self._done
-        line = f"{self._done} of {self._total} done, {clock(seconds)} left: {what}"
-        self._stream.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Clear the line on a terminal."""
-        if self._terminal:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
 
 
 def _fits(track: Track, pattern: str) -> bool:
