@@ -13,7 +13,7 @@ from mmdense_edge.contract import Contract
 from mmdense_edge.errors import ModelError
 from mmdense_edge.resampling import resampled_length
 from mmdense_edge.runtime import Magnitude
-from mmdense_edge.separator import MAX_RATE, MIN_RATE, Separator
+from mmdense_edge.separator import Separator, as_audio, as_sample_rate
 from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import SettingsError
@@ -80,18 +80,13 @@ def separate(
     Source: arXiv 1706.09588, section 3; magnitude estimates with the mixture's phase.
     """
     models = list(model) if isinstance(model, Sequence) else [model]
-    audio = np.asarray(audio)
-    length = len(audio) if audio.ndim else 0
-    window = WINDOW_FRAMES if window_frames is None else window_frames
-    if MIN_RATE <= sample_rate <= MAX_RATE:  # other rates are refused by the separator
-        s = _common_settings(models)[0]
-        num_frames = s.transform.num_frames(
-            resampled_length(length, int(sample_rate), s.sample_rate)
-        )
-        window = num_frames if window_frames is None else min(window_frames, num_frames)
+    audio, rate = as_audio(audio), as_sample_rate(sample_rate)
+    s = _common_settings(models)[0]
+    num_frames = s.transform.num_frames(resampled_length(len(audio), rate, s.sample_rate))
+    window = num_frames if window_frames is None else min(window_frames, num_frames)
     return Separator(KerasNetwork(models, window)).separate(
-        audio, sample_rate, residual=residual, wiener=wiener,
-        progress=None if progress is None else lambda done: progress(done / length),
+        audio, rate, residual=residual, wiener=wiener,
+        progress=None if progress is None else lambda done: progress(done / len(audio)),
     )  # fmt: skip
 
 
@@ -122,13 +117,23 @@ class KerasNetwork:
     def __init__(
         self, models: Sequence[keras.Model], window_frames: int = WINDOW_FRAMES, name: str = ""
     ) -> None:
+        from keras_mmdense.model import build_from_settings
+        from keras_mmdense.normalization import copy_weights
+
         settings = _common_settings(models)
         if window_frames < 1:
             raise SettingsError(
                 f"window_frames must be 1 or more, or None; received {window_frames}. Try 256."
             )
         self._lock = threading.Lock()  # calls from several threads take turns
-        self._networks = [(_any_length(m, s), s) for m, s in zip(models, settings, strict=True)]
+        self._networks = []
+        for model, s in zip(models, settings, strict=True):
+            if s.frames is None:
+                self._networks.append((model, s))
+            else:  # the same weights in a model that takes any number of frames
+                free = build_from_settings(replace(s, frames=None))
+                copy_weights(model, free)
+                self._networks.append((free, s))
         sources = tuple(source for s in settings for source in s.sources)
         step = math.lcm(*(s.frame_multiple for s in settings))
         kept, context = (
@@ -195,15 +200,3 @@ def _common_settings(models: Sequence[keras.Model]) -> list[Settings]:
             f"sources {sources}, {inputs}. Separate with one after the other."
         )
     return settings
-
-
-def _any_length(model: keras.Model, settings: Settings) -> keras.Model:
-    """Return the model itself, or one with the same weights that takes any number of frames."""
-    if settings.frames is None:
-        return model
-    from keras_mmdense.model import build_from_settings
-    from keras_mmdense.normalization import copy_weights
-
-    free = build_from_settings(replace(settings, frames=None))
-    copy_weights(model, free)
-    return free

@@ -138,12 +138,12 @@ def test_the_upper_bins_take_the_last_bin_s_mask():
 @pytest.mark.parametrize(
     ("audio", "rate", "words"),
     [
-        (np.zeros((2, 1000)), 44100, "1 to 64 channels, got 1000"),
+        (np.zeros((2, 1000)), 44100, "channels"),
         (np.zeros((0, 2)), 44100, "at least 1 sample, got 0"),
         (np.zeros((10, 2), np.int16), 44100, "got int16"),
         (np.array([1.0, np.inf]), 44100, "sample 1 .* is inf"),
-        (np.zeros((10, 2)), 0, "sample rate must be whole"),
-        (np.zeros((10, 2)), float("nan"), "sample rate must be whole"),
+        (np.zeros((10, 2)), 0, "sample rate must be a whole number"),
+        (np.zeros((10, 2)), float("nan"), "sample rate must be a whole number"),
         (np.full(10, 1e300), 44100, "is inf"),
         (np.zeros((1, 1, 1)), 44100, "shape"),
         (np.float32(0), 44100, "shape"),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:

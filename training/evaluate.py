@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdense_edge.errors import MMDenseError, printable
+
 from keras_mmdense.data import KINDS, SUBSETS, DatasetError, open_dataset
-from keras_mmdense.data.faults import printable
 from keras_mmdense.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from mmdense_edge.errors import MMDenseError
-
     from training.evaluation.errors import EvaluationError
     from training.evaluation.session import evaluate
 

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmdense_edge.errors import printable
 
 from keras_mmdense.data import KINDS, Dataset, DatasetError, Track, TrackError, open_dataset
 from keras_mmdense.data.candidates import entries
-from keras_mmdense.data.faults import Fault, printable
+from keras_mmdense.data.faults import Fault
 from keras_mmdense.data.streams import Audio, Stream, open_audio_file
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
 

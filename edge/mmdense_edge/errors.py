@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 
 class MMDenseError(Exception):
     """Base of this package's errors; its text is one line."""
@@ -57,16 +59,22 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def printable(text: str) -> str:
-    r"""Returns `text` as one line that is safe to print: control characters are escaped.
+def printable(text: str | os.PathLike[str]) -> str:
+    r"""Returns `text` as one line that is safe to print on any terminal or in a log.
+
+    Names of files may hold line breaks, control characters and bytes that are no text at all.
 
     Args:
-        text: any text, for example a file's name or a message that quotes one.
+        text: any text, for example a message that quotes a name, or a path.
+
+    Returns:
+        The text with every unprintable character as its backslash escape.
 
     Example:
         >>> printable("two\nlines")
         'two\\nlines'
     """
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char if char.isprintable() else char.encode("unicode_escape").decode()
+        for char in os.fspath(text)
     )

@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmdense_edge.errors import printable
+
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
-from keras_mmdense.data.faults import DatasetError, printable
+from keras_mmdense.data.faults import DatasetError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

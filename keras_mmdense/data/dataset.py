@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
+from mmdense_edge.errors import printable
+
 from keras_mmdense.data import dsd100, folder, musdb18, musdb18hq
 from keras_mmdense.data.candidates import SOURCES, Candidate, Reader
 from keras_mmdense.data.checks import open_track
-from keras_mmdense.data.faults import DatasetError, Fault, printable
+from keras_mmdense.data.faults import DatasetError, Fault
 from keras_mmdense.data.scan import scan_track
 from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track
 

@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-
-def printable(text: str | os.PathLike[str]) -> str:
-    r"""Return `text` on one line that any UTF-8 terminal or log accepts.
-
-    File names may hold line breaks, control characters and bytes that are no text at all.
-
-    Args:
-        text: str or path.
-
-    Returns:
-        The text with every unprintable character as its backslash escape.
-
-    Example:
-        >>> printable("a\nb")
-        'a\\nb'
-    """
-    characters = os.fspath(text)
-    if characters.isprintable():
-        return characters
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in characters
-    )
+from mmdense_edge.errors import printable
 
 
 class TrackError(ValueError):

@@ -10,7 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from keras_mmdense.errors import PlotError
 
 if TYPE_CHECKING:

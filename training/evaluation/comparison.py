@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from keras_mmdense.plot import boxes
 from keras_mmdense.plot.style import attempt
 from training.evaluation.errors import EvaluationError

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, TrackError
 from keras_mmdense.data.checks import LENGTH_TOLERANCE
-from keras_mmdense.data.faults import printable
 from keras_mmdense.data.streams import AudioFile, open_audio_file
 from training.evaluation.errors import EvaluationError
 from training.evaluation.songs import Samples, Song, blocks, label

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from training.evaluation.errors import EvaluationError
 from training.evaluation.report import COLUMNS, SCORES, SUMMARY
 from training.evaluation.summary import FORMAT, VERSION

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from keras_mmdense.plot import boxes
 from keras_mmdense.plot.style import attempt
 from training.evaluation.metrics import METRICS

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from mmdense_edge import bundled, read_contract
+from mmdense_edge.errors import printable
 from mmdense_edge.wiener import MAX_ITERATIONS
 
 from keras_mmdense import __version__, settings_of
 from keras_mmdense.data import Track
-from keras_mmdense.data.faults import printable
 from training.evaluation.baselines import BASELINES, MASKS, MaskEstimator, MixtureEstimator
 from training.evaluation.errors import EvaluationError
 from training.evaluation.folders import FolderEstimator, open_folder

@@ -14,10 +14,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
+from mmdense_edge.errors import printable
 from tqdm import tqdm
 
 from keras_mmdense.data import Dataset, Track
-from keras_mmdense.data.faults import printable
 from training.evaluation.errors import EvaluationError
 from training.evaluation.report import write_report
 from training.evaluation.results import (

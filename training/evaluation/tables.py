@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from training.evaluation.statistics import Interval
 
 NOTHING = "-"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data.faults import printable
+from mmdense_edge.errors import printable
+
 from training.evaluation.tables import text
 from training.reproduction.markdown import ReproductionError, table
 from training.reproduction.published import GRADES, SOURCES, TABLE2
