@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from mmdense_edge import signals
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command until it is stopped; return its exit code: 0 stopped, 2 cannot start."""
@@ -23,9 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
-    signals = {signal.SIGINT, signal.SIGTERM}
+    # a signal that is ignored would be waited for all the same
+    ends = set(signals.wanted())
     # before the server's threads inherit it, and a signal could end one of them
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
         server = _start(args)
     except (tf.errors.OpError, RuntimeError, OSError) as error:
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{args.role} is running; Ctrl-C ends it", flush=True)
     if args.role == "dispatcher":
         print(f"train with --data-service {server.target}", flush=True)
-    signal.sigwait(signals)
+    signal.sigwait(ends)
     return 0
 
 

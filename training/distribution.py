@@ -16,6 +16,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from mmdense_edge import signals
 
 from training.cluster import DistributionError, parse_cluster
 from training.recipe import Recipe
@@ -149,17 +150,15 @@ def open_distribution(name: str) -> Distribution:
 
 def _open_workers(worker: int, workers: int) -> Distribution:
     # TensorFlow waits for the others, up to an hour; Python's own Ctrl-C would wait with it
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        strategy = _Workers()
+        with signals.taken(signal.SIG_DFL, "SIGINT"):
+            strategy = _Workers()
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         line = str(error).strip().splitlines()[0]
         raise DistributionError(
             f"all {workers} workers must be started and reach each other; received {line}. Check "
             "the addresses in TF_CONFIG and the ports."
         ) from error
-    finally:
-        signal.signal(signal.SIGINT, before)
     replicas = strategy.num_replicas_in_sync
     if replicas % workers:
         raise DistributionError(

@@ -16,12 +16,12 @@ data; 130: stopped with Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmdense_edge import signals
 from mmdense_edge.errors import MMDenseError, printable
 
 from keras_mmdense.data import KINDS, SUBSETS, DatasetError, open_dataset
@@ -36,17 +36,15 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     args = _parser().parse_args(argv)
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return _evaluate(args)
+        with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+            return _evaluate(args)
     except ModuleNotFoundError as error:
         print(f"evaluate: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished tracks are kept, the same command goes on", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -166,10 +164,6 @@ def _count(low: int) -> Callable[[str], int]:
         return int(text)
 
     return number
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import argparse
 import os
 import platform
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from mmdense_edge import signals
 
 from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.errors import SettingsError
@@ -126,9 +127,9 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
     from keras_mmdense.plot.style import attempt
     from training.trainer import TrainingError
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        session.run(resume=resume and (run / LAST).exists())
+        with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+            session.run(resume=resume and (run / LAST).exists())
         code = 0
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -139,8 +140,6 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
     except (TrainingError, TrackError, OSError, tf.errors.OpError) as error:
         print(f"train: {_in_one_line(error, distribution.workers)}", file=sys.stderr)
         code = 1
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if distribution.is_chief:
         if has_epochs(run):
             attempt(
@@ -162,10 +161,6 @@ def _in_one_line(error: Exception, workers: int) -> str:
             "of them was waited for. Start them again with --resume"
         )
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from mmdense_edge import signals
 
 from keras_mmdense import settings_of
 from keras_mmdense.data.waiting import measure_waiting
@@ -236,7 +236,7 @@ class _Watch(keras.callbacks.Callback):
 
     @contextmanager
     def interrupted_between_steps(self) -> Iterator[None]:
-        """Hold Ctrl-C and SIGTERM back to the end of the step, and the last step's to the end.
+        """Hold what ends a program back to the end of the step, and the last step's to the end.
 
         Half a step cannot be saved, nor an epoch that lacks its validation.
         """
@@ -244,12 +244,8 @@ class _Watch(keras.callbacks.Callback):
         def ask(*_: object) -> None:
             self._asked_to_stop = True
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with signals.taken(ask):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         if self._asked_to_stop:
             raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from mmdense_edge import __version__, bench_cli, live_cli, separate_cli, serve_cli
+from mmdense_edge import __version__, bench_cli, live_cli, separate_cli, serve_cli, signals
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
@@ -47,14 +47,6 @@ def _terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _take_signals() -> None:
-    """Makes what would kill the process end it cleanly; what is ignored (nohup) stays so."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _terminate)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code.
 
@@ -81,7 +73,8 @@ def prepare(own_process: bool) -> None:
             # A terminal that lacks a song's letters shall not stop the work.
             stream.reconfigure(errors="backslashreplace")
     if own_process:
-        _take_signals()
+        for number in signals.wanted("SIGTERM", "SIGHUP"):
+            signal.signal(number, _terminate)
 
 
 def carry_out(

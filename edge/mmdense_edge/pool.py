@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmdense_edge import staging
+from mmdense_edge import signals, staging
 from mmdense_edge.errors import MMDenseError, UsageError, printable
 from mmdense_edge.files import separate_file
 from mmdense_edge.form import AudioInfo
@@ -90,15 +88,17 @@ def separate_all(
     # Started afresh: neither threads nor the interpreter survive a fork.
     context = multiprocessing.get_context("spawn")
     made = staging.missing_folders(jobs[0].out)
-    stop, board = context.Event(), context.RawArray("d", 2 * len(jobs))
-    executor = ProcessPoolExecutor(
-        min(processes, len(jobs)),
-        mp_context=context,
-        initializer=_start,
-        initargs=(model, threads, stop, board),
-    )
+    # What is started ignores Ctrl-C and the terminal's end: this process tells it to stop.
+    with signals.taken(signal.SIG_IGN, "SIGINT", "SIGHUP"):
+        stop, board = context.Event(), context.RawArray("d", 2 * len(jobs))
+        executor = ProcessPoolExecutor(
+            min(processes, len(jobs)),
+            mp_context=context,
+            initializer=_start,
+            initargs=(model, threads, stop, board),
+        )
     try:
-        with _interrupts_ignored():
+        with signals.taken(signal.SIG_IGN, "SIGINT", "SIGHUP"):
             futures = [executor.submit(_work, number, job) for number, job in enumerate(jobs)]
         pending = set(futures)
         while pending:
@@ -124,26 +124,14 @@ def _expected(seconds: Sequence[float]) -> float:
     return sum(known) / len(known) * len(seconds) if known else 0.0
 
 
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Lets processes start that ignore Ctrl-C: they are told to stop by their parent."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 _process: dict[str, Any] = {}
 
 
 def _start(model: Path, threads: int, stop: Any, board: Any) -> None:
     """Prepares a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    for number in signals.wanted("SIGTERM"):
+        signal.signal(number, lambda *_: stop.set())
     _process.update(model=model, threads=threads, stop=stop, board=board)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import __version__, cli, picture
+from mmdense_edge import __version__, picture
 from mmdense_edge.cli import main
 from mmdense_edge.errors import printable
 from mmdense_edge.report import SongReport, StemReport, clock, table
+from shells import started
 from tqdm import tqdm
 
 
@@ -222,39 +222,43 @@ def test_interruption_ends_with_130_and_leaves_nothing(separate, song, tmp_path,
     assert everything(tmp_path) == ["song.wav"]
 
 
-@pytest.mark.parametrize(
-    ("name", "code", "told"), [("SIGINT", 130, "interrupted"), ("SIGTERM", 143, "terminated")]
-)
-def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name, code, told):
-    """The process signals itself once the first samples are done."""
+def signalled(model_path, path: Path, out: Path, name: str, ignored: tuple[str, ...]):
+    """Runs a separation that sends itself a signal each time that some samples are done."""
     program = (
         "import os, signal, sys\n"
         "from mmdense_edge import cli\n"
         "from tqdm import tqdm\n"
         f"tqdm.update = lambda self, seconds: os.kill(os.getpid(), signal.{name})\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "sys.exit(cli.main())\n"
     )
-    arguments = ["separate", song(), "-o", tmp_path / "out", "--model", model_path("shares")]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+    arguments = ["separate", path, "-o", out, "--model", model_path("shares")]
+    return subprocess.run(
+        started([sys.executable, "-c", program, *map(str, arguments)], ignored),
         check=False, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "told"),
+    [
+        ("SIGINT", 130, "interrupted"),
+        ("SIGTERM", 143, "terminated"),
+        ("SIGHUP", 129, "terminated"),
+    ],
+)
+def test_a_signal_in_the_middle_leaves_nothing(song, model_path, tmp_path, name, code, told):
+    done = signalled(model_path, song(), tmp_path / "out", name, ())
     assert done.returncode == code
     assert done.stderr.endswith(f"mmdense: {told}: the song in work was not written\n")
     assert everything(tmp_path) == ["song.wav"]
 
 
-def test_a_closed_terminal_ends_the_work_but_not_under_nohup(monkeypatch):
-    taken = {}
-    monkeypatch.setattr(cli.signal, "signal", lambda number, _: taken.update({number: True}))
-    cli._take_signals()
-    assert set(taken) == {signal.SIGTERM, signal.SIGHUP}
-    taken.clear()
-    ignored = {signal.SIGHUP: signal.SIG_IGN}
-    monkeypatch.setattr(cli.signal, "getsignal", ignored.get)
-    cli._take_signals()
-    assert set(taken) == {signal.SIGTERM}
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_that_is_ignored_from_the_start_stays_so(song, model_path, tmp_path, name):
+    """As under `nohup`, and in the background of a script."""
+    done = signalled(model_path, song(), tmp_path / "out", name, (name,))
+    assert (done.returncode, "mmdense:" in done.stderr) == (0, False)
+    assert (tmp_path / "out" / "song" / "vocals.wav").is_file()
 
 
 def test_quiet_prints_errors_only(separate, song, tmp_path):

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from mmdense_edge.errors import MMDenseError
 from mmdense_edge.files import separate_file
 from mmdense_edge.inputs import Song
 from mmdense_edge.jobs import plan
+from shells import started
 
 
 @pytest.fixture
@@ -211,7 +211,12 @@ def test_songs_in_parallel_are_the_same_songs(command, song, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "code", "whole_group"),
-    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, True), (signal.SIGTERM, 143, False)],
+    [
+        (signal.SIGINT, 130, True),
+        (signal.SIGTERM, 143, True),
+        (signal.SIGTERM, 143, False),
+        (signal.SIGHUP, 129, True),
+    ],
 )
 def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, code, whole_group):
     """Once the first samples are done: from a terminal, from systemd, from `kill`."""
@@ -226,13 +231,14 @@ def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, 
         "real = pool.separate_all\n"
         "separate_command.separate_all = lambda *a: real(*a[:4], told)\n"
         "if __name__ == '__main__':\n"
-        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    sys.exit(cli.main())\n"
     )
     (tmp_path / "program.py").write_text(program)
     argv = ["separate", *songs, "-o", tmp_path / "out", "--jobs", "2", "--model"]
     done = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *map(str, argv), model_path("mono")],
+        started(
+            [sys.executable, str(tmp_path / "program.py"), *map(str, argv), str(model_path("mono"))]
+        ),
         capture_output=True, check=False, start_new_session=True,
     )  # fmt: skip
     assert done.returncode == code, done.stderr.decode()
@@ -283,20 +289,3 @@ def test_an_error_names_its_song_once(separators, tmp_path):
     assert pool.attempt(separators["shares"], job).error == "a\\nb.wav: no such file"
     with pytest.raises(MMDenseError, match="no such file"):
         separate_file(separators["shares"], job)
-
-
-def test_processes_start_deaf_to_ctrl_c():
-    before = signal.getsignal(signal.SIGINT)
-    with pool._interrupts_ignored():
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    assert signal.getsignal(signal.SIGINT) == before
-    seen = []
-
-    def elsewhere() -> None:
-        with pool._interrupts_ignored():
-            seen.append(signal.getsignal(signal.SIGINT))
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert seen == [before]

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,12 +25,12 @@ SECRET = b"nobody shall read this"
 def running(server: Server) -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    try:
-        with server:
+    with server:
+        try:
             yield server
+        finally:
             server.shutdown()
-    finally:
-        thread.join()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def ask(server: Server) -> Iterator[Ask]:
     def request(
         path: str, method: str = "GET", body: bytes | None = None, **headers: str
     ) -> http.client.HTTPResponse:
-        connection = http.client.HTTPConnection(*server.server_address, timeout=10)
+        connection = http.client.HTTPConnection(*server.server_address)
         connections.append(connection)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, body, named)
@@ -87,7 +87,7 @@ def ask(server: Server) -> Iterator[Ask]:
 
 def raw(server: Server, request: bytes) -> bytes:
     """Sends bytes as they are and returns all that comes back."""
-    with socket.create_connection(server.server_address, timeout=10) as connection:
+    with socket.create_connection(server.server_address) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         parts = []
@@ -285,13 +285,12 @@ def test_only_addresses_that_change_with_their_contents_are_kept_unasked(ask):
 
 
 def test_one_connection_takes_many_requests(server):
-    connection = http.client.HTTPConnection(*server.server_address, timeout=10)
-    for path, status in (("/", 200), ("/assets/app-1.js", 200), ("/", 200), ("/nothing", 404)):
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == status
-    connection.close()
+    with closing(http.client.HTTPConnection(*server.server_address)) as connection:
+        for path, status in (("/", 200), ("/assets/app-1.js", 200), ("/", 200), ("/nothing", 404)):
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status
 
 
 def test_a_folder_without_a_page_is_an_error(tmp_path):
@@ -325,15 +324,13 @@ def test_https_with_a_certificate(site, certificate):
     with running(Server("127.0.0.1", 0, pages, tls_context(certificate, None))) as server:
         assert server.url().startswith("https://")
         # A client that says nothing holds nobody up.
-        with socket.create_connection(server.server_address, timeout=10):
+        with socket.create_connection(server.server_address):
             trusted = ssl.create_default_context(cafile=str(certificate))
             trusted.check_hostname = False
-            connection = http.client.HTTPSConnection(
-                *server.server_address, timeout=10, context=trusted
-            )
-            connection.request("GET", "/")
-            assert connection.getresponse().read().startswith(b"<!doctype html>")
-            connection.close()
+            https = http.client.HTTPSConnection(*server.server_address, context=trusted)
+            with closing(https) as connection:
+                connection.request("GET", "/")
+                assert connection.getresponse().read().startswith(b"<!doctype html>")
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 from mmdense_edge import bundled, serve_command, web_site
 from mmdense_edge.cli import main
 from mmdense_edge.web_server import Server
+from shells import started
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(capsys):
@@ -47,28 +50,50 @@ def test_wrong_options_are_told_in_one_line(capsys, arguments, code, told):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "last"),
-    [(signal.SIGINT, 0, "mmdense: stopped\n"), (signal.SIGTERM, 143, "mmdense: terminated\n")],
-)
-def test_the_command_serves_the_built_page_and_ends_cleanly(number, code, last):
+@contextmanager
+def serving(*ignored: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], bytes]]]:
+    """Starts the command; gives its process and what asks it for the page."""
     command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        started(command, ignored), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            line = process.stdout.readline()
-            host, _, port = line.split("//")[1].split("/")[0].partition(":")
-            connection = http.client.HTTPConnection(host, int(port), timeout=60)
-            connection.request("GET", "/")
-            page = connection.getresponse().read()
-            process.send_signal(number)
-            assert process.wait(60) == code
-            connection.close()
-            assert process.stderr.read() == last
+            host, _, port = process.stdout.readline().split("//")[1].split("/")[0].partition(":")
+
+            def page() -> bytes:
+                with closing(http.client.HTTPConnection(host, int(port))) as connection:
+                    connection.request("GET", "/")
+                    return connection.getresponse().read()
+
+            yield process, page
         finally:
             process.kill()  # or a failure would wait for it for ever
-    assert b"<title>mmdense" in page
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "last"),
+    [
+        (signal.SIGINT, 0, "mmdense: stopped\n"),
+        (signal.SIGTERM, 143, "mmdense: terminated\n"),
+        (signal.SIGHUP, 129, "mmdense: terminated\n"),
+    ],
+)
+def test_the_command_serves_the_built_page_and_ends_cleanly(number, code, last):
+    with serving() as (process, page):
+        assert b"<title>mmdense" in page()
+        process.send_signal(number)
+        assert process.wait() == code
+        assert process.stderr.read() == last
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_from_the_start_does_not_stop_it(number):
+    with serving(number.name) as (process, page):
+        process.send_signal(number)
+        assert b"<title>mmdense" in page()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 143
+        assert process.stderr.read() == "mmdense: terminated\n"
 
 
 def test_open_opens_the_page_that_is_served(monkeypatch, capsys):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from mmdense_edge import load_model
+from shells import started
 from test_evaluate import command, contents, copy_estimates
 from trees import make_folder
 
@@ -77,11 +78,11 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
 def test_a_signal_leaves_whole_files_and_no_process(tree, tmp_path, name):
     arguments = command(tmp_path, "mixture", "irm", jobs=2, metric="usdr,sisdr")
     process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, name, *arguments],
+        started([sys.executable, "-c", STOPPED, name, *arguments]),
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     # the pipes end when the command and all its processes have
-    _, told = process.communicate(timeout=120)
+    _, told = process.communicate()
     if name == "SIGKILL":
         assert process.returncode == -signal.SIGKILL
     else:

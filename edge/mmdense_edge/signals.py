@@ -1,0 +1,57 @@
+"""Signals that end a program: taken, unless whoever started it had them ignored."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+ENDS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def wanted(*names: str) -> list[signal.Signals]:
+    """Returns the signals that this process does not ignore.
+
+    `nohup` has SIGHUP ignored, and a shell without job control has SIGINT ignored in what it
+    starts in the background. A program that takes such a signal nevertheless would end with the
+    terminal, or at a Ctrl-C that was meant for another one.
+
+    Args:
+        names: of the signals, by default those of `ENDS`; one that the system does not have (on
+            Windows SIGHUP) is left out.
+    """
+    known = [getattr(signal, name) for name in names or ENDS if hasattr(signal, name)]
+    return [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextmanager
+def taken(handler: Handler | signal.Handlers, *names: str) -> Iterator[None]:
+    """Handles signals while the block runs, except those that this process ignores.
+
+    Args:
+        handler: called with the signal's number and the frame; or what `signal.signal` takes.
+        names: as for `wanted`. Outside the main thread, where Python has no handlers, none is
+            taken.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, handler) for number in wanted(*names)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, signal.SIG_DFL if old is None else old)
+
+
+def interrupt(*_: object) -> None:
+    """Ends the work as Ctrl-C does.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
+    raise KeyboardInterrupt

@@ -1,0 +1,56 @@
+"""Signals: taken for a while, but not those that are ignored."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from mmdense_edge import signals
+
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(autouse=True)
+def terminal():
+    """Signals as in a terminal, whatever the shell that runs the tests ignores."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in NUMBERS]
+
+
+def test_signals_are_taken_for_a_while():
+    before = handlers()
+    with signals.taken(signals.interrupt):
+        assert handlers() == [signals.interrupt] * 3
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with signals.taken(signal.SIG_IGN, "SIGTERM", "SIGNONE"):
+        assert handlers() == [before[0], signal.SIG_IGN, before[2]]
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_is_ignored_stays_so(number):
+    signal.signal(number, signal.SIG_IGN)
+    assert set(signals.wanted()) == set(NUMBERS) - {number}
+    with signals.taken(signals.interrupt):
+        signal.raise_signal(number)
+        assert handlers().count(signals.interrupt) == 2
+    assert signal.getsignal(number) is signal.SIG_IGN
+
+
+def test_outside_the_main_thread_none_is_taken():
+    before = handlers()
+
+    def elsewhere() -> list[object]:
+        with signals.taken(signals.interrupt):
+            return handlers()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(elsewhere).result() == before

@@ -1,0 +1,27 @@
+"""Starts commands as different shells do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+_START = """
+import os, signal, sys
+ignored = sys.argv[1].split(",")
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    signal.signal(getattr(signal, name), signal.SIG_IGN if name in ignored else signal.SIG_DFL)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def started(command: Sequence[str], ignored: Sequence[str] = ()) -> list[str]:
+    """Returns the command that starts another one with its signals as in a terminal.
+
+    What the shell ignores that runs the tests (`nohup`, a script's background) would be ignored in
+    all that they start, too.
+
+    Args:
+        command: the program's path and its arguments.
+        ignored: the signals among SIGINT, SIGTERM and SIGHUP that it starts with ignored.
+    """
+    return [sys.executable, "-c", _START, ",".join(ignored), *command]
