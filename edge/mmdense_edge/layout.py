@@ -18,17 +18,22 @@ from mmdense_edge import mpeg
 from mmdense_edge.parts import Stream, behind_tags, find, read
 
 
-def streams(file: Any) -> list[Stream]:
+def streams(file: Any, whole: bool = True) -> list[Stream]:
     """Returns the streams of an audio file, one after the other; one at least.
 
     Args:
         file: opened for reading in binary.
+        whole: False walks through an Ogg or FLAC file, of which each byte has to be read, only if
+            its start and its end do not fit together. What is damaged in between is not seen then,
+            nor are two files of equal length.
     """
     size = file.seek(0, io.SEEK_END)
     start = behind_tags(file, 0)
     mark = read(file, start, 4)
     found: list[Stream] = []
-    if mark == b"OggS":
+    if not whole and _fits(file, start, size):
+        found = [Stream([(start, size)])]
+    elif mark == b"OggS":
         found = _ogg(file, start, size)
     elif mark == b"fLaC":
         found = _flac(file, start, size)
@@ -43,6 +48,17 @@ def streams(file: Any) -> list[Stream]:
     if len(found) == 1 and start == 0 and len(found[0].parts) == 1 and found[0].parts[0][0] == 0:
         found[0].parts = []
     return found or [Stream([(start, size)] if start else [])]
+
+
+def _fits(file: Any, start: int, size: int) -> bool:
+    """Tells whether the end of an Ogg or FLAC file is that of the stream at its start."""
+    head = read(file, start, _OGG_LONGEST)
+    if head.startswith(b"fLaC"):
+        total = int.from_bytes(head[18:26], "big") & _FLAC_TOTAL
+        return total == _flac_samples(file, start, size, head[:_FLAC_HEADER])
+    first, tail = _ogg_page(head), read(file, max(start, size - 2 * _OGG_LONGEST), 1 << 20)
+    last = _ogg_page(tail[tail.rfind(b"OggS") :])
+    return bool(first and last and first[14:18] == last[14:18] and last[5] & _OGG_LAST)
 
 
 # Ogg: pages, each with its length, its stream's number, its own number and a checksum.

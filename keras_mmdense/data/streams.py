@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import soundfile as sf
+from mmdense_edge import layout
+from mmdense_edge.parts import Joined, Part
 from numpy.typing import NDArray
 
 from keras_mmdense.data.faults import TrackError
 
 DType = Literal["float32", "int16"]
 Audio = NDArray[Any]
-
-# Writers that stream to a pipe cannot know the size beforehand and leave this placeholder.
-RIFF_SIZE_UNKNOWN = 0xFFFFFFFF
 
 
 class Stream(Protocol):
@@ -60,6 +61,7 @@ class AudioFile:
         sample_rate: int, Hz.
         channels: int.
         pcm16: bool, True where the file stores 16-bit integers.
+        parts: what is read of the file, from `mmdense_edge.layout`; empty if all of it is.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class AudioFile:
     sample_rate: int
     channels: int
     pcm16: bool
+    parts: tuple[Part, ...] = field(default=(), repr=False)
 
     def read(self, start: int, num_samples: int, dtype: DType = "float32") -> Audio:
         """Read an excerpt by seeking.
@@ -86,7 +89,7 @@ class AudioFile:
             raise TrackError(self.path, "is not a 16-bit file: read it as float32")
         stored = "int16" if self.pcm16 else "float32"
         try:
-            with sf.SoundFile(_soundfile_name(self.path)) as file:
+            with _opened(self.path, self.parts) as file:
                 file.seek(start)
                 audio = file.read(num_samples, dtype=stored, always_2d=True)
         except (OSError, sf.SoundFileError) as error:
@@ -137,8 +140,8 @@ def open_audio_file(path: Path) -> AudioFile:
         An `AudioFile` that holds at least one sample.
 
     Raises:
-        TrackError: missing, a folder, unreadable, empty, or cut short. A cut Ogg file cannot be
-            told from a shorter one here; it shows as a difference in length from its siblings.
+        TrackError: missing, a folder, unreadable, empty, cut short, or several files joined into
+            one. A wrong length in the header, if all of the sound is there, is no fault.
 
     Example:
         >>> import tempfile
@@ -153,31 +156,34 @@ def open_audio_file(path: Path) -> AudioFile:
     if not path.exists():
         raise TrackError(path, "is missing")
     try:
-        with sf.SoundFile(_soundfile_name(path)) as file:
+        with path.open("rb") as bytes_of_file:
+            stream, *more = layout.streams(bytes_of_file, whole=False)
+        parts = tuple(stream.parts)
+        with _opened(path, parts) as file:
             facts = AudioFile(
-                path, file.frames, file.samplerate, file.channels, file.subtype == "PCM_16"
+                path, file.frames, file.samplerate, file.channels, file.subtype == "PCM_16", parts
             )
     except (OSError, sf.SoundFileError) as error:
         raise TrackError(path, f"is not a readable audio file: {_cause(error)}") from error
     if facts.num_samples < 1:
         raise TrackError(path, "holds no samples")
-    missing = _missing_riff_bytes(path)
-    if missing:
-        raise TrackError(path, f"is cut short: its header promises {missing} bytes more")
+    if more:
+        raise TrackError(path, f"is {1 + len(more)} files joined into one: decode it to one WAV")
+    if stream.faults:
+        raise TrackError(path, stream.faults[0])
     facts.read(facts.num_samples - 1, 1)
     return facts
 
 
-def _missing_riff_bytes(path: Path) -> int:
-    """Bytes that a WAV file's header promises beyond the end of the file."""
-    with path.open("rb") as file:
-        header = file.read(12)
-    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
-        return 0
-    size = int.from_bytes(header[4:8], "little")
-    missing = size + 8 - path.stat().st_size
-    # Many writers leave out the last padding byte.
-    return missing if missing > 1 and size != RIFF_SIZE_UNKNOWN else 0
+@contextmanager
+def _opened(path: Path, parts: Sequence[Part]) -> Iterator[sf.SoundFile]:
+    """Open an audio file, or the parts of it that are one."""
+    if not parts:
+        with sf.SoundFile(_soundfile_name(path)) as sound:
+            yield sound
+        return
+    with path.open("rb") as file, sf.SoundFile(Joined(file, parts)) as sound:
+        yield sound
 
 
 def _soundfile_name(path: Path) -> str | bytes:
