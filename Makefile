@@ -2,8 +2,8 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test ffmpeg test-edge test-tfio test-arm64 test-web test-devices test-notebooks web notebooks docs \
-	check-install lint types check env env-demo env-docs env-tfio clean
+.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-devices test-notebooks web notebooks docs \
+	check-install lint types check env env-demo env-docs env-lowest env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -29,6 +29,11 @@ test-edge: env ffmpeg  ## the runner's tests alone; they import no TensorFlow
 
 test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with TensorFlow 2.17
 	.venv-tfio/bin/python -m pytest tests/tfio
+
+# Old packages warn of newer ones that they use, so warnings are no errors here.
+test-lowest: env-lowest  ## data, weights, training, export and scores at the lowest versions of all dependencies
+	.venv-lowest/bin/python -m pytest -W default -n auto --maxprocesses 4 --dist loadfile \
+		tests/test_keras_habits.py tests/test_bundled.py tests/data/test_readers.py tests/test_train.py
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	.venv-demo/bin/python edge/arm64/run.py
@@ -85,6 +90,16 @@ env-docs: .venv-docs/ready
 	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
+env-lowest: .venv-lowest/ready
+.venv-lowest/ready: setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
+		f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
+		-e ".[train,export,musdb18]" "pytest>=8.2" "pytest-xdist>=3.6"
+	touch $@
+
 env-tfio: .venv-tfio/ready
 .venv-tfio/ready: setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
@@ -95,5 +110,5 @@ env-tfio: .venv-tfio/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-docs .venv-tfio site $(DEMO_OUT) *.egg-info \
+	rm -rf .venv .venv-demo .venv-docs .venv-lowest .venv-tfio site $(DEMO_OUT) *.egg-info \
 		edge/web/node_modules edge/web/dist edge/web/screenshots

@@ -21,6 +21,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from keras_mmdense.model import LAST
 from keras_mmdense.model_settings import LAYER_NAME
 
 
@@ -151,7 +152,7 @@ def _scale_and_offset(norm: Any) -> tuple[Any, Any]:
 
 def _pool(layer: Any) -> _Given:
     quarter = np.full((2, 2, layer.input.shape[-1], 1), 0.25, np.float32)
-    pool = layers.DepthwiseConv2D(2, strides=2, use_bias=False, name="mean")
+    pool = layers.DepthwiseConv2D(2, strides=2, use_bias=False, name="mean", **LAST)
     return _Given(layer.name, (pool, [quarter]))
 
 
@@ -163,12 +164,14 @@ def _up_convolution(layer: Any, after: tuple[Any, Any] | None, depth_to_space: b
     kernel, bias = kernel.astype(np.float32), bias.astype(np.float32)
     activation = None if after is None else "relu"
     if not depth_to_space:
-        same = layers.Conv2DTranspose(len(bias), 2, strides=2, activation=activation, name="conv")
+        same = layers.Conv2DTranspose(
+            len(bias), 2, strides=2, activation=activation, name="conv", **LAST
+        )
         return _Given(layer.name, (same, [kernel, bias]))
     height, width, made, read = kernel.shape
     # depth-to-space counts (row, column, map)
     matrix = kernel.transpose(3, 0, 1, 2).reshape(1, 1, read, height * width * made)
-    conv = layers.Conv2D(height * width * made, 1, activation=activation, name="conv")
+    conv = layers.Conv2D(height * width * made, 1, activation=activation, name="conv", **LAST)
     values = [matrix, np.tile(bias, height * width)]
     return _Given(layer.name, (conv, values), (DepthToSpace(name="space"), []))
 
@@ -176,4 +179,4 @@ def _up_convolution(layer: Any, after: tuple[Any, Any] | None, depth_to_space: b
 def _depthwise(norm: Any) -> _Given:
     scale, offset = _scale_and_offset(norm)
     values = [scale.reshape(1, 1, -1, 1).astype(np.float32), offset.astype(np.float32)]
-    return _Given(norm.name, (layers.DepthwiseConv2D(1, name="scale"), values))
+    return _Given(norm.name, (layers.DepthwiseConv2D(1, name="scale", **LAST), values))

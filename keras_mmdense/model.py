@@ -15,6 +15,8 @@ from keras_mmdense.model_settings import settings_layer
 from keras_mmdense.presets import PerBand, preset_options, resolve_bands, sequence
 from keras_mmdense.settings import Settings, Transform
 
+LAST = {"data_format": "channels_last"}  # whatever keras.json says
+
 
 def build(
     preset: str = "mmdensenet",
@@ -163,7 +165,9 @@ def _band(x: Any, band: Band, s: Settings, prefix: str) -> Any:
     name = f"{prefix}{band.name}"
     first, after = band.edges(s.positions)
     if not band.is_full:  # (batch, frames, after - first, channels)
-        x = layers.Cropping2D(((0, 0), (first, s.positions - after)), name=f"{name}_crop")(x)
+        x = layers.Cropping2D(((0, 0), (first, s.positions - after)), name=f"{name}_crop", **LAST)(
+            x
+        )
     x = _conv(x, f"{name}_first", band.first_filters, band.first_kernel, s)
     skips: list[Any] = []
     blocks = zip(band.growth, band.layers, band.kernels, strict=True)
@@ -175,7 +179,7 @@ def _band(x: Any, band: Band, s: Settings, prefix: str) -> Any:
         if index < band.scales:  # on the way down: half the frames and bins
             skips.append(x)
             pool = layers.AveragePooling2D if s.pooling == "average" else layers.MaxPooling2D
-            x = pool(2, name=f"{name}_pool{index + 2}")(x)
+            x = pool(2, name=f"{name}_pool{index + 2}", **LAST)(x)
     return x
 
 
@@ -203,7 +207,7 @@ def _composite(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Sett
 
 
 def _conv(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Settings) -> Any:
-    x = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv")(x)
+    x = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv", **LAST)(x)
     return _norm_after(x, name, s)
 
 
@@ -211,7 +215,7 @@ def _upsample(x: Any, name: str, s: Settings) -> Any:
     """Transposed convolution whose kernel is the pooling's size; keeps the number of maps."""
     if s.norm == "before":
         x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    x = layers.Conv2DTranspose(x.shape[-1], 2, strides=2, name=f"{name}_conv")(x)
+    x = layers.Conv2DTranspose(x.shape[-1], 2, strides=2, name=f"{name}_conv", **LAST)(x)
     return _norm_after(x, name, s)
 
 
@@ -229,7 +233,9 @@ def _concatenate(tensors: list[Any], axis: int, name: str) -> Any:
 def _head(x: Any, mixture: Any, source: str, prefix: str, s: Settings) -> Any:
     """Last convolution, and the estimate in the mixture's scale, in float32 under any policy."""
     filters = s.fold * s.channels
-    x = layers.Conv2D(filters, s.final_kernel, padding="same", name=f"{prefix}final_conv")(x)
+    x = layers.Conv2D(filters, s.final_kernel, padding="same", name=f"{prefix}final_conv", **LAST)(
+        x
+    )
     if s.fold > 1:
         x = layers.Reshape((s.frames or -1, s.bins, s.channels), name=f"{prefix}unfold")(x)
     if s.head == "mask":

@@ -40,6 +40,7 @@ def settings_layer(settings: Settings) -> keras.layers.Layer:
         depthwise_initializer="ones",
         bias_initializer=keras.initializers.Constant(settings.to_json()),
         trainable=False,
+        data_format="channels_last",
         dtype="float32",
         name=LAYER_NAME,
     )
@@ -102,16 +103,9 @@ def annotate(
 
 def _settings_of_file(path: Path) -> Settings:
     try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo("config.json")
-            if info.file_size > MAX_CONFIG_BYTES:
-                raise SettingsError(
-                    f"config.json of a .keras file must have at most {MAX_CONFIG_BYTES} bytes; "
-                    f"received {info.file_size} in {path}. It is no file of keras_mmdense."
-                )
-            config: dict[str, Any] = json.loads(archive.read(info))
-        for layer in config["config"]["layers"]:
-            if layer["name"] == LAYER_NAME:
+        read = _config_of_h5 if path.suffix in (".h5", ".hdf5") else _config_of_archive
+        for layer in read(path)["config"]["layers"]:
+            if layer["config"]["name"] == LAYER_NAME:
                 return Settings.from_json(layer["config"]["bias_initializer"]["config"]["value"])
     except SettingsError:
         raise
@@ -128,3 +122,29 @@ def _settings_of_file(path: Path) -> Settings:
         f"a model of keras_mmdense.build() has a layer {LAYER_NAME!r}; received {path} without it. "
         "Build one with keras_mmdense."
     )
+
+
+def _config_of_archive(path: Path) -> dict[str, Any]:
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("config.json")
+        _check_size(info.file_size, path)
+        config: dict[str, Any] = json.loads(archive.read(info))
+    return config
+
+
+def _config_of_h5(path: Path) -> dict[str, Any]:
+    import h5py  # comes with Keras
+
+    with h5py.File(path, "r") as file:
+        text = file.attrs["model_config"]
+    _check_size(len(text), path)
+    config: dict[str, Any] = json.loads(text)
+    return config
+
+
+def _check_size(size: int, path: Path) -> None:
+    if size > MAX_CONFIG_BYTES:
+        raise SettingsError(
+            f"the configuration in a model file must have at most {MAX_CONFIG_BYTES} bytes; "
+            f"received {size} in {path}. It is no file of keras_mmdense."
+        )

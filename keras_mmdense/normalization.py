@@ -13,6 +13,8 @@ from keras_mmdense.model_settings import settings_of
 if TYPE_CHECKING:
     import keras
 
+    from keras_mmdense.settings import Settings
+
 # Bins that are almost empty in the training data must not blow up on a song that fills them.
 STD_FLOOR = 1e-3
 
@@ -43,7 +45,7 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
     """
     from keras_mmdense.model import compress
 
-    settings = settings_of(model)
+    settings = ready(model)
     count, total, squares = 0, np.zeros(settings.bins), np.zeros(settings.bins)
     for index, batch in enumerate(data):
         if index == max_batches:
@@ -73,6 +75,31 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Give a model the weights of another of the same settings, whatever their frames."""
     target.set_weights(source.get_weights())
     _refresh(target)
+
+
+def ready(model: keras.Model) -> Settings:
+    """Return the settings of a model that is to be used, its normalisation that of its weights.
+
+    Keras derives the constants of a `Normalization` layer when it adapts or loads. After
+    `set_weights`, on a clone or a newly built model, the layer would still use those from before.
+
+    Raises:
+        SettingsError: It is no model of `keras_mmdense.build`, or lacks an output.
+    """
+    settings = settings_of(model)
+    outputs = getattr(model, "output", None)
+    if not isinstance(outputs, dict) or not set(settings.sources) <= set(outputs):
+        raise SettingsError(
+            f"a model must have an output for each of its sources, {settings.sources}; received "
+            f"{list(outputs) if isinstance(outputs, dict) else outputs!r}. Use the whole model."
+        )
+    if any(
+        not np.array_equal(np.ravel(used), np.ravel(stored))
+        for layer in _normalizations(model)
+        for used, stored in ((layer.mean, layer.adapt_mean), (layer.variance, layer.adapt_variance))
+    ):
+        _refresh(model)
+    return settings
 
 
 def _assign(model: keras.Model, mean: Any, std: Any) -> None:

@@ -17,7 +17,7 @@ from mmdense_edge.separator import Separator, as_audio, as_sample_rate
 from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.model_settings import settings_of
+from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.settings import Settings
 
@@ -118,7 +118,6 @@ class KerasNetwork:
         self, models: Sequence[keras.Model], window_frames: int = WINDOW_FRAMES, name: str = ""
     ) -> None:
         from keras_mmdense.model import build_from_settings
-        from keras_mmdense.normalization import copy_weights
 
         settings = _common_settings(models)
         if window_frames < 1:
@@ -189,7 +188,7 @@ class KerasNetwork:
 
 def _common_settings(models: Sequence[keras.Model]) -> list[Settings]:
     """Return the settings of models that fit together."""
-    settings = [settings_of(model) for model in models]
+    settings = [ready(model) for model in models]
     if not settings:
         raise SettingsError("separate() needs a model; received none. Pass one or a list.")
     sources = [source for s in settings for source in s.sources]

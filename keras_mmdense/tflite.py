@@ -25,7 +25,7 @@ import numpy as np
 from keras_mmdense.calibration import Music, MusicSource, read_music
 from keras_mmdense.contract import make_contract, with_contract, write_whole
 from keras_mmdense.errors import ExportError
-from keras_mmdense.model_settings import settings_of
+from keras_mmdense.normalization import ready
 from keras_mmdense.parity import Figures, compare, write_report
 from keras_mmdense.precisions import Precision, choose, failures, thresholds_of
 from keras_mmdense.receptive_field import context_frames
@@ -91,7 +91,7 @@ def export(
         >>> keras_mmdense.export(model, target, window_frames=8)["float32"]["sources"]
         ['vocals']
     """
-    settings, chosen = settings_of(model), choose(precision)
+    settings, chosen = ready(model), choose(precision)
     limits = {p.name: thresholds_of(p, thresholds) for p in chosen}
     targets = _targets(path, chosen, overwrite)
     if window_frames < 1 or window_frames % settings.frame_multiple:

@@ -15,8 +15,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import keras_mmdense
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.model_settings import settings_of
 from training.state import save_model
 
 
@@ -30,9 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.out.exists() or args.out.suffix != ".keras":
             raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
-        for path in args.models:
-            settings_of(path)
-        models = [keras.saving.load_model(path, compile=False) for path in args.models]
+        models = [keras_mmdense.load(path) for path in args.models]
         save_model(average(models, args.shares), args.out)
     except (SettingsError, ValueError, OSError) as error:
         print(f"average: {error}", file=sys.stderr)

@@ -202,6 +202,7 @@ def _fnn(frames: Any, prefix: str, sizes: Sizes) -> Any:
         2 * sizes.context + 1,
         padding="same",
         activation="relu",
+        data_format="channels_last",
         name=f"{prefix}fnn_layer1",
     )(x)
     for index in range(2, LAYERS + 1):

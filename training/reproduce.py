@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras_mmdense
 from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.errors import SettingsError
 from training.recipe import RecipeError
@@ -91,7 +92,7 @@ def _figure5(args: argparse.Namespace) -> str:
     from keras_mmdense.model_settings import settings_of
     from training.reproduction import figure5
 
-    model = figure5.load(args.model)
+    model = keras_mmdense.load(args.model)
     name, norm = args.model.name, settings_of(model).norm
     found = figure5.blocks(model)
     if args.out:

@@ -13,7 +13,6 @@ import keras
 
 import keras_mmdense
 from keras_mmdense.data import Track, pipeline
-from keras_mmdense.model_settings import READ_ERRORS
 from keras_mmdense.normalization import adapt, copy_weights
 from training.distribution import Distribution
 from training.malloc import keep_freed_memory
@@ -152,11 +151,11 @@ def _build(recipe: Recipe, args: argparse.Namespace) -> keras.Model:
 
 def _take_weights(path: str, model: keras.Model) -> None:
     try:
-        copy_weights(keras.saving.load_model(path, compile=False), model)
-    except READ_ERRORS as error:
+        copy_weights(keras_mmdense.load(path), model)
+    except ValueError as error:
         raise RecipeError(
-            f"--init must be a .keras file of the recipe's architecture; received {path} "
-            f"({(str(error) or type(error).__name__).splitlines()[0]})."
+            f"--init must be a model of the recipe's architecture; received {path} "
+            f"({str(error).splitlines()[0]})."
         ) from error
 
 

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 from mmdense_edge import container
 from mmdense_edge.contract import load_model
 from mmdense_edge.errors import MMDenseError
 
+import keras_mmdense
 from keras_mmdense.contract import with_contract, write_whole
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.operations import multiply_adds_per_second
@@ -69,10 +69,9 @@ def work_per_frame(path: Path) -> float:
         StampError: Not a Keras file.
     """
     try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError) as error:
-        raise StampError(f"MODEL must be a .keras file; received {path} ({error}).") from error
-    return multiply_adds_per_second(model)
+        return multiply_adds_per_second(keras_mmdense.load(path))
+    except SettingsError as error:
+        raise StampError(f"MODEL must be a .keras file: {error}") from error
 
 
 def read_scores(report: Path, metric: str) -> dict[str, dict[str, float]]:

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "--accumulate", type=int, default=1, metavar="N",
         help="make each batch in N parts and average their gradients: less memory",
     )  # fmt: skip
-    parser.add_argument("--init", help="a .keras file of the same architecture to start from")
+    parser.add_argument("--init", help="a .keras file, or a trained model's name, to start from")
     parser.add_argument(
         "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
     )

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.model_settings import READ_ERRORS, settings_of
+from keras_mmdense.model_settings import settings_of
 from keras_mmdense.presets import PRESETS, preset_settings
 from keras_mmdense.settings import Settings
-from keras_mmdense.weights import load, trained_models
+from keras_mmdense.weights import SUFFIXES, load, trained_models
 
 if TYPE_CHECKING:
     import keras
@@ -36,31 +36,17 @@ def start_backend() -> None:
 
 
 def open_model(name: str) -> keras.Model:
-    """Return the trained model of a `.keras` file, or one that comes with the package.
+    """Return the trained model of a file, or one that comes with the package.
 
     Raises:
-        SettingsError: There is no such model, or the file is no model of keras_mmdense.
+        SettingsError: As `keras_mmdense.load`.
     """
-    if not name.endswith(".keras"):
-        if name not in trained_models():
-            raise SettingsError(
-                f"a model is a .keras file or a trained one ({', '.join(trained_models())}); "
-                f"received {name!r}."
-            )
+    if name.endswith(SUFFIXES):
+        settings_of(name)  # an error is told before the backend is started
         start_backend()
-        return load(name)
-    settings_of(name)  # says in one line if it is no file of ours
-    start_backend()
-    import keras
-
-    try:
-        model: keras.Model = keras.saving.load_model(name, compile=False)
-    except READ_ERRORS as error:
-        raise SettingsError(
-            f"a .keras file must hold a model with its weights; received {name} "
-            f"({type(error).__name__}: {error}). Save it again with model.save."
-        ) from error
-    return model
+    elif name in trained_models():
+        start_backend()
+    return load(name)
 
 
 def network(name: str) -> keras.Model:
@@ -69,7 +55,7 @@ def network(name: str) -> keras.Model:
     Raises:
         SettingsError: Neither a preset nor a file of a model.
     """
-    if name.endswith(".keras"):
+    if name.endswith(SUFFIXES):
         return open_model(name)
     form(name)
     start_backend()
@@ -84,7 +70,7 @@ def form(name: str) -> Settings:
     Raises:
         SettingsError: Neither a preset nor a file of a model.
     """
-    if name.endswith(".keras"):
+    if name.endswith(SUFFIXES):
         return settings_of(name)
     if name not in PRESETS:
         raise SettingsError(

@@ -13,7 +13,7 @@ from mmdense_edge.transform import hann
 from keras_mmdense.data.excerpts import ACCOMPANIMENT, ExcerptReader, Mixing, check_tracks
 from keras_mmdense.data.faults import DatasetError
 from keras_mmdense.data.tracks import Audio, Track
-from keras_mmdense.model_settings import settings_of
+from keras_mmdense.normalization import ready
 from keras_mmdense.settings import Settings, Transform
 
 if TYPE_CHECKING:
@@ -274,7 +274,7 @@ def _checked_settings(
             f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
             'The paper has "magnitude".'
         )
-    s = model if isinstance(model, Settings) else settings_of(model)
+    s = model if isinstance(model, Settings) else ready(model)
     check_tracks(tracks)
     known = {*tracks[0].sources} | ({ACCOMPANIMENT} if "vocals" in tracks[0].sources else set())
     if not set(s.sources) <= known:

@@ -83,7 +83,7 @@ def test_a_damaged_keras_file_is_told_in_one_line(tmp_path):
     start = data.index(b"model.weights.h5") + 40
     data[start : start + 200] = bytes(200)
     (tmp_path / "broken.keras").write_bytes(data)
-    with pytest.raises(EvaluationError, match=r"must open in Keras; received .*broken.keras"):
+    with pytest.raises(SettingsError, match=r"received .*broken.keras"):
         ModelEstimator([tmp_path / "broken.keras"], ["vocals"], 0, 1)
 
 

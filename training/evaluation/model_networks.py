@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mmdense_edge.contract import Contract, load_model
 from mmdense_edge.runtime import Magnitude, TFLiteNetwork
 from mmdense_edge.separator import Separator
 
-from keras_mmdense.model_settings import READ_ERRORS
+from keras_mmdense import load
 from keras_mmdense.separation import KerasNetwork
 from training.evaluation.errors import EvaluationError
 from training.evaluation.songs import Samples, Song, blocks
@@ -81,27 +80,14 @@ def open_separator(paths: Sequence[Path], num_threads: int = 1) -> Separator:
         num_threads: Threads of the TFLite interpreter.
 
     Raises:
-        EvaluationError: `.tflite` files do not fit together, or a `.keras` file cannot be opened.
-        SettingsError: `.keras` files do not fit together.
+        EvaluationError: `.tflite` files do not fit together.
+        SettingsError: `.keras` files do not fit together, or one cannot be used.
         MMDenseError: A `.tflite` file cannot be used.
     """
     if paths[0].suffix == ".keras":
-        return Separator(KerasNetwork([_load(path) for path in paths]))
+        return Separator(KerasNetwork([load(path) for path in paths]))
     networks = [TFLiteNetwork(load_model(path), num_threads) for path in paths]
     return Separator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
-
-
-def _load(path: Path) -> Any:
-    import keras
-
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except READ_ERRORS as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise EvaluationError(
-            f"a .keras file must open in Keras; received {path} ({reason[0]}). "
-            "Save it again with this version."
-        ) from error
 
 
 def _window(c: Contract) -> tuple[int, int, int, int, int, int, int]:

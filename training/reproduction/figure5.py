@@ -21,7 +21,7 @@ import numpy.typing as npt
 from keras import layers
 
 from keras_mmdense.graph import Call, maker, readers, trace
-from keras_mmdense.model_settings import READ_ERRORS, settings_of
+from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
 from training.reproduction.markdown import ReproductionError, check_new, table
 
@@ -54,24 +54,6 @@ class Block:
         """Mean norm of the up-sampled maps over that of the skipped ones."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return float(np.divide(self.up.mean(), self.skip.mean()))
-
-
-def load(path: Path) -> keras.Model:
-    """Open a `.keras` file of this library.
-
-    Raises:
-        SettingsError: It is none.
-        ReproductionError: Keras cannot open it.
-    """
-    settings_of(path)
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except READ_ERRORS as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ReproductionError(
-            f"the model must be a .keras file that Keras opens; received {path} ({reason[0]}). "
-            "Save it anew with model.save()."
-        ) from error
 
 
 def blocks(model: keras.Model) -> list[Block]:

@@ -1,0 +1,226 @@
+"""Whichever way a model gets its weights, its stems are those of the weights, or it is refused."""
+
+import copy
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from small import disturb
+from trees import make_folder
+
+import keras_mmdense
+from keras_mmdense import SettingsError
+from keras_mmdense.export_rewrites import rewrite
+from keras_mmdense.normalization import ready
+from keras_mmdense.weights import trained_models
+from training.networks import build_network
+
+SMALL = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "final_layers": 1}
+DEVICE = {"sources": ("bass", "vocals"), "shared": True, "head": "mask", "compression": "log"}
+DEVICE |= {"frames": 8}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """As the presets for devices are: masks, logarithm of the input, folded bins."""
+    made = keras_mmdense.build(fold=2, norm="after", **DEVICE, **SMALL)
+    disturb(made)
+    return made
+
+
+@pytest.fixture
+def song(rng):
+    return rng.uniform(-0.5, 0.5, (3000, 2)).astype(np.float32)
+
+
+def through(made, folder, name):
+    made.save(folder / name)
+    return folder / name
+
+
+def with_weights(target, source):
+    target.set_weights(source.get_weights())
+    return target
+
+
+def from_weights_file(made, folder):
+    made.save_weights(folder / "m.weights.h5")
+    other = keras_mmdense.build_from_settings(keras_mmdense.settings_of(made))
+    other.load_weights(folder / "m.weights.h5")
+    return other
+
+
+HABITS = {
+    "clone_model": lambda m, _: with_weights(keras.models.clone_model(m), m),
+    "build": lambda m, _: with_weights(
+        keras_mmdense.build_from_settings(keras_mmdense.settings_of(m)), m
+    ),
+    "from_config": lambda m, _: with_weights(m.__class__.from_config(m.get_config()), m),
+    "json": lambda m, _: with_weights(keras.models.model_from_json(m.to_json()), m),
+    "deepcopy": lambda m, _: copy.deepcopy(m),
+    "clone of a clone": lambda m, f: HABITS["clone_model"](HABITS["clone_model"](m, f), f),
+    "clone of a file": lambda m, f: HABITS["clone_model"](
+        keras.saving.load_model(through(m, f, "m.keras")), f
+    ),
+    "file": lambda m, f: keras.saving.load_model(through(m, f, "m.keras")),
+    "load .keras": lambda m, f: keras_mmdense.load(through(m, f, "m.keras")),
+    "load .h5": lambda m, f: keras_mmdense.load(through(m, f, "m.h5")),
+    "weights file": from_weights_file,
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_the_stems_are_those_of_the_weights(habit, model, song, tmp_path):
+    expected = keras_mmdense.separate(model, song, 44100)
+    copied = HABITS[habit](model, tmp_path)
+    found = keras_mmdense.separate(copied, song, 44100)
+    for source, stem in expected.items():
+        np.testing.assert_allclose(found[source], stem, atol=1e-6)
+    assert keras_mmdense.settings_of(copied) == keras_mmdense.settings_of(model)
+
+
+def test_training_and_export_read_a_clone_s_weights_too(model, tmp_path, rng):
+    x = rng.random((1, 8, 64, 2)).astype(np.float32)
+    tracks = keras_mmdense.data.open_dataset(make_folder(tmp_path, 2, 0.5))
+    for use in (lambda m: keras_mmdense.data.train(tracks, m, frames=8), ready):
+        clone = with_weights(keras.models.clone_model(model), model)
+        clone.predict_on_batch(x)  # what is compiled holds the constants
+        use(clone)
+        for source, y in clone.predict_on_batch(x).items():
+            np.testing.assert_allclose(y, model(x)[source], atol=1e-6)
+
+
+def test_a_magnitude_head_undoes_the_scale_of_its_weights(song):
+    made = keras_mmdense.build(**SMALL)
+    keras_mmdense.adapt(made, [np.full((1, 8, 64, 2), v, np.float32) for v in (1, 5)])
+    clone = with_weights(keras.models.clone_model(made), made)
+    expected = keras_mmdense.separate(made, song, 44100)["vocals"]
+    np.testing.assert_allclose(
+        keras_mmdense.separate(clone, song, 44100)["vocals"], expected, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda m: keras.Model(m.input, m.output["vocals"]),
+        lambda m: keras.Model(m.input, {"vocals": m.output["vocals"]}),
+        lambda m: keras.Model(m.input, list(m.output.values())),
+        lambda m: keras.Sequential([m]),
+        lambda m: "model.keras",
+    ],
+)
+def test_a_part_of_a_model_is_refused(part, model, song):
+    with pytest.raises(SettingsError, match="received"):
+        keras_mmdense.separate(part(model), song, 44100)
+
+
+@pytest.fixture
+def channels_first():
+    keras.config.set_image_data_format("channels_first")
+    yield
+    keras.config.set_image_data_format("channels_last")
+
+
+@pytest.mark.usefixtures("channels_first")
+@pytest.mark.parametrize("norm", ["before", "after"])
+def test_the_order_of_axes_in_keras_json_does_not_matter(norm, rng):
+    options = DEVICE | {"norm": norm, "pooling": "average", "head": "mask"}
+    made = keras_mmdense.build(**options, **SMALL)
+    disturb(made)
+    x = rng.random((1, 8, 64, 2)).astype(np.float32)
+    small, network = rewrite(made), build_network("blend", bins=64, hidden=4, cells=2)
+    keras.config.set_image_data_format("channels_last")
+    other = with_weights(keras_mmdense.build(**options, **SMALL), made)
+    ready(other)
+    for source, y in other(x).items():
+        np.testing.assert_allclose(made(x)[source], y, atol=1e-6)
+        np.testing.assert_allclose(small(x)[source], y, atol=1e-4)
+    assert network(x)["vocals"].shape == x.shape
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+def test_trained_weights_open_in_float32_whatever_the_policy(policy, model, song, tmp_path):
+    path = through(model, tmp_path, "m.keras")
+    keras.config.set_dtype_policy(policy)
+    try:
+        opened = keras_mmdense.load(path)
+        assert keras.config.dtype_policy().name == policy
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for source, stem in keras_mmdense.separate(model, song, 44100).items():
+        np.testing.assert_allclose(
+            keras_mmdense.separate(opened, song, 44100)[source], stem, atol=1e-6
+        )
+
+
+def test_a_model_of_half_precision_separates_and_is_saved(song, tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        made = keras_mmdense.build(fold=2, **DEVICE, **SMALL)
+        disturb(made)
+        half = keras_mmdense.separate(made, song, 44100)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    whole = keras_mmdense.separate(
+        keras_mmdense.load(through(made, tmp_path, "m.keras")), song, 44100
+    )
+    for source, stem in half.items():
+        assert stem.dtype == np.float32
+        np.testing.assert_allclose(stem, whole[source], atol=0.02)
+
+
+@pytest.mark.parametrize("name", trained_models())
+def test_bundled_weights_open_with_the_oldest_keras(name, rng):
+    path = trained_models()[name]
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("metadata.json"))["keras_version"] == "3.12.0"
+    plain, own = keras.saving.load_model(path, compile=False), keras_mmdense.load(name)
+    x = rng.random((1, 32, plain.input.shape[2], 2)).astype(np.float32)
+    for source, y in own.predict_on_batch(x).items():
+        np.testing.assert_array_equal(plain.predict_on_batch(x)[source], y)
+
+
+def without_weights(path):
+    with zipfile.ZipFile(path) as archive:
+        config = archive.read("config.json")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", config)
+
+
+def with_other_settings(path):
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["config.json"] = parts["config.json"].replace(rb"\"growth\":[2", rb"\"growth\":[5")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        without_weights,
+        with_other_settings,
+        lambda path: path.write_bytes(path.read_bytes()[:-5000]),
+        lambda path: path.write_bytes(b""),
+        Path.unlink,
+    ],
+)
+def test_a_file_that_does_not_open_is_told_in_one_line(damage, model, tmp_path):
+    path = through(model, tmp_path, "m.keras")
+    damage(path)
+    with pytest.raises(SettingsError) as told:
+        keras_mmdense.load(path)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_other_names_are_refused():
+    for name in ("mmdensenet", "model.pt", ""):
+        with pytest.raises(SettingsError, match="received"):
+            keras_mmdense.load(name)
