@@ -94,7 +94,7 @@ env-lowest: .venv-lowest/ready
 .venv-lowest/ready: setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv-lowest
+	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 		-e ".[train,export,musdb18]" "pytest>=8.2" "pytest-xdist>=3.6"

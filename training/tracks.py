@@ -18,6 +18,7 @@ def open_tracks(
     valid: Sequence[str] = (),
     sample_rate: int = 44100,
     valid_names: str | None = None,
+    sources: Sequence[str] = (),
 ) -> tuple[list[Track], list[Track]]:
     """Open trees to train on and to validate on.
 
@@ -29,6 +30,7 @@ def open_tracks(
         sample_rate: Rate in Hz that the tracks must have.
         valid_names: A text file that names, one a line, the tracks of `data` that are for
             validation instead of those of the subset "valid".
+        sources: The model's; see `needed` of `open_dataset`.
 
     Returns:
         Training and validation tracks.
@@ -37,8 +39,8 @@ def open_tracks(
         RecipeError: Too few tracks.
         DatasetError: A tree without a usable track.
     """
-    tracks = [track for root in data for track in _usable(root, sample_rate)]
-    fixed = [track for root in valid for track in _usable(root, sample_rate)]
+    tracks = [track for root in data for track in _usable(root, sample_rate, sources)]
+    fixed = [track for root in valid for track in _usable(root, sample_rate, sources)]
     if valid_names is None:
         fixed += [track for track in tracks if track.subset == "valid"]
         tracks = [track for track in tracks if track.subset in ("", "train")]
@@ -77,8 +79,8 @@ def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
     return [track for track in tracks if track.name in names]
 
 
-def _usable(root: str, sample_rate: int) -> list[Track]:
-    dataset = open_dataset(root, sample_rate=sample_rate)
-    if dataset.faults:
+def _usable(root: str, sample_rate: int, sources: Sequence[str]) -> list[Track]:
+    dataset = open_dataset(root, sample_rate=sample_rate, needed=sources)
+    if dataset.faults or dataset.notes:
         print(dataset.report(), file=sys.stderr)
     return list(dataset)

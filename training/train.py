@@ -20,6 +20,7 @@ from typing import Any
 from mmdense_edge import signals
 
 from keras_mmdense.data import DatasetError, TrackError
+from keras_mmdense.data.candidates import SOURCES
 from keras_mmdense.errors import SettingsError
 from training.cluster import STRATEGIES
 from training.recipe import RecipeError, in_parts, load_recipe
@@ -88,7 +89,9 @@ def _train(args: argparse.Namespace) -> int:
     recipe = in_parts(recipe, args.accumulate)
     run = Path(args.out)
     sample_rate = recipe.model.get("sample_rate", 44100)
-    tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks)
+    sources = recipe.model.get("sources", SOURCES)
+    sources = [sources] if isinstance(sources, str) else sources
+    tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks, sources)
     from keras_mmdense.data.served import check_service
     from training.distribution import open_distribution
     from training.session import Session

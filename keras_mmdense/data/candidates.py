@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from keras_mmdense.data.faults import Fault, TrackError
+from keras_mmdense.data.faults import DatasetError, Fault, TrackError, printable
 from keras_mmdense.data.streams import Stream, open_audio_file
+from keras_mmdense.data.tracks import SUBSETS
 
 # The order is the same in every reader, so that a model trained on one set fits the others.
 SOURCES = ("bass", "drums", "other", "vocals")
+# What the folders of subsets are called, in any letter case.
+SPLITS = {
+    "train": "train", "training": "train", "trainset": "train",
+    "valid": "valid", "val": "valid", "validation": "valid", "dev": "valid", "development": "valid",
+    "test": "test", "testing": "test", "testset": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,3 +102,52 @@ def entries(folder: Path) -> list[Path]:
 def subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, by name, without hidden ones; [] where there is none."""
     return [path for path in entries(folder) if path.is_dir()]
+
+
+def folded(name: str) -> str:
+    """Return a name so that spellings which look alike are equal: letter case and Unicode form.
+
+    Example:
+        >>> folded("Ü") == folded("u\u0308")
+        True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def split_folders(root: Path) -> list[tuple[str, Path]]:
+    """Return the folders of subsets in a tree, each after its subset: train, valid, test.
+
+    Raises:
+        DatasetError: Two folders are the same subset.
+    """
+    found: dict[str, Path] = {}
+    for path in subfolders(root):
+        subset = SPLITS.get(folded(path.name))
+        if subset and subset in found:
+            raise DatasetError(
+                f"{printable(root)} must have one folder a subset; both "
+                f"{printable(found[subset].name)} and {printable(path.name)} are {subset!r}: put "
+                "the songs into one of them"
+            )
+        if subset:
+            found[subset] = path
+    return [(subset, found[subset]) for subset in SUBSETS if subset in found]
+
+
+def strays(root: Path, holds_songs: Callable[[Path], bool]) -> list[Candidate]:
+    """Return the folders beside those of subsets that hold songs: nobody can tell their subset.
+
+    Args:
+        root: the tree.
+        holds_songs: tells whether a folder is a song or holds songs.
+    """
+    splits = [path for _, path in split_folders(root)]
+    reason = (
+        "lies beside the folders train, valid (or val, validation, dev) and test: move its songs "
+        "into one of them"
+    )
+    return [
+        Candidate(path.name, "", path, {}, (Fault(path, reason, path.name),))
+        for path in subfolders(root)
+        if splits and path not in splits and holds_songs(path)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from keras_mmdense.data.candidates import SOURCES, Candidate, Reader
 from keras_mmdense.data.checks import open_track
 from keras_mmdense.data.faults import DatasetError, Fault
 from keras_mmdense.data.scan import scan_track
+from keras_mmdense.data.sums import find_sums, mixtures_apart
 from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track
 
 READERS: Mapping[str, Reader] = {
@@ -129,6 +131,7 @@ def open_dataset(
     subset: str | Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
     sample_rate: int = 44100,
+    needed: Sequence[str] = (),
 ) -> Dataset:
     """Open a tree of separated music.
 
@@ -136,7 +139,9 @@ def open_dataset(
     that reading later does not fail half-way. A track with any fault is left out, and each fault
     is listed. The rules: all files of a track have `sample_rate` and at most two channels; lengths
     may differ by up to 0.1 s, and then the part that all files have is the track, which is noted;
-    mono among stereo is read in both channels, which is noted.
+    mono among stereo is read in both channels, which is noted. In a folder of songs a source that
+    is the sum of others, by its samples, is left out, which is noted, as is a stored mixture that
+    is not the sum of its sources.
 
     Args:
         root: the tree.
@@ -145,6 +150,8 @@ def open_dataset(
         sources: names of the sources to offer, in this order, or one name; None (default): all
             of the tree, in alphabetical order. The mixture holds all of them in any case.
         sample_rate: int, Hz, default 44100. Nothing is resampled.
+        needed: the sources of a model. In a folder of songs they count however few songs have
+            them, and where one is the sum of others, these are left out instead.
 
     Returns:
         A `Dataset` with at least one track.
@@ -172,7 +179,7 @@ def open_dataset(
     rate = _sample_rate(sample_rate)
     try:
         kind = _kind(root, kind)
-        candidates = READERS[kind].find(root, asked)
+        candidates = READERS[kind].find(root, (*(asked or ()), *needed))
     except OSError as error:
         raise DatasetError(f"{printable(root)} cannot be read: {error}") from error
     names = _sources(root, candidates, asked)
@@ -182,7 +189,62 @@ def open_dataset(
     faults = [fault for outcome in outcomes for fault in outcome.faults]
     notes = [note for outcome in outcomes for note in outcome.notes]
     _require_tracks(root, kind, tracks, faults)
+    if kind == "folder":
+        names, tracks, sum_notes = _without_sums(tracks, names, asked, needed)
+        notes += sum_notes
+    if kind != "musdb18":  # whose streams are lossy, and slow to read
+        notes += [
+            Fault(
+                track.streams[MIXTURE].path,
+                "is not the sum of its sources, which training mixes: the difference is at "
+                f"{10 * math.log10(share):.0f} dB",
+                track.name,
+            )
+            for track, share in mixtures_apart(tracks).items()
+        ]
     return Dataset(root, kind, names, rate, tuple(tracks), tuple(faults), tuple(notes))
+
+
+def _without_sums(
+    tracks: list[Track],
+    names: tuple[str, ...],
+    asked: tuple[str, ...] | None,
+    needed: Sequence[str],
+) -> tuple[tuple[str, ...], list[Track], list[Fault]]:
+    """Leave out sources that are in others, so that the mixture holds everything once.
+
+    Returns:
+        The sources to offer, the tracks, and notes.
+
+    Raises:
+        DatasetError: Both a sum and its parts are asked for.
+    """
+    wanted, notes = {*(asked or ()), *needed}, []
+    for total, parts in find_sums(tracks, {*SOURCES, *wanted}).items():
+        is_sum = f"{total} is {'the sum' if len(parts) > 1 else 'a copy'} of {', '.join(parts)}"
+        if total in (asked or ()) and set(parts) & set(asked or ()):
+            raise DatasetError(
+                f"sources must not hold each other, but {is_sum}: ask for one or the other"
+            )
+        keep = total in wanted and not set(parts) & wanted
+        left_out = set(parts) if keep else {total}
+        notes.append(
+            Fault(
+                tracks[0].streams[total].path,
+                f"{is_sum}; not used as a source: {', '.join(sorted(left_out))}",
+                tracks[0].name,
+            )
+        )
+        names = tuple(name for name in names if name not in left_out)
+        tracks = [
+            replace(
+                track,
+                sources=names,
+                streams={n: s for n, s in track.streams.items() if n not in left_out},
+            )
+            for track in tracks
+        ]
+    return names, tracks, notes
 
 
 def ordered(subsets: Iterable[str]) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mmdense.data.candidates import SOURCES, Candidate, entries
+from keras_mmdense.data.candidates import SOURCES, Candidate, entries, split_folders, strays
 from keras_mmdense.data.faults import DatasetError, Fault, TrackError
 from keras_mmdense.data.musdb18hq import subset_of
 from keras_mmdense.data.streams import Audio, DType, Stream, check_excerpt, to_float
@@ -82,12 +82,12 @@ class StemStream:
 
 
 def recognises(root: Path) -> bool:
-    """Tell whether there is a .stem.mp4 file in train or test."""
-    return bool(find(root, None))
+    """Tell whether there is a .stem.mp4 file in train, valid or test."""
+    return any(candidate.files for candidate in find(root, None))
 
 
 def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
-    """Return every .stem.mp4 file in train and test as a track."""
+    """Return every .stem.mp4 file in train, valid and test as a track."""
     del sources  # always the same four
     return [
         Candidate(
@@ -96,10 +96,10 @@ def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
             path,
             dict.fromkeys((*SOURCES, MIXTURE), path),
         )
-        for split in ("train", "test")
-        for path in entries(root / split)
+        for split, top in split_folders(root)
+        for path in entries(top)
         if path.name.endswith(SUFFIX)
-    ]
+    ] + strays(root, lambda folder: any(folder.glob(f"*{SUFFIX}")))
 
 
 def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
@@ -108,6 +108,8 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
     Raises:
         DatasetError: PyAV is not installed.
     """
+    if not candidate.files:
+        return {}, []
     try:
         return dict(_probe(candidate.path)), []
     except TrackError as error:

@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mmdense.data.candidates import SOURCES, Candidate, open_files, subfolders
+from keras_mmdense.data.candidates import (
+    SOURCES,
+    Candidate,
+    open_files,
+    split_folders,
+    strays,
+    subfolders,
+)
+from keras_mmdense.data.folder import has_audio
 from keras_mmdense.data.tracks import MIXTURE
 
 FORM = "{train,test}/TRACK/{mixture,bass,drums,other,vocals}.wav"
@@ -38,13 +46,15 @@ open_streams = open_files
 
 def recognises(root: Path) -> bool:
     """Tell whether a track in train or test has the five files, and there is no valid folder."""
-    return not (root / "valid").is_dir() and any(
-        all(path.exists() for path in candidate.files.values()) for candidate in find(root, None)
+    splits = dict(split_folders(root))
+    return "valid" not in splits and any(
+        candidate.files and all(path.exists() for path in candidate.files.values())
+        for candidate in find(root, None)
     )
 
 
 def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
-    """Return every folder in train and test as a track."""
+    """Return every folder in train, valid and test as a track."""
     del sources  # always the same four
     return [
         Candidate(
@@ -53,16 +63,16 @@ def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
             folder,
             {name: folder / f"{name}.wav" for name in (*SOURCES, MIXTURE)},
         )
-        for split in ("train", "test")
-        for folder in subfolders(root / split)
-    ]
+        for split, top in split_folders(root)
+        for folder in subfolders(top)
+    ] + strays(root, has_audio)
 
 
 def subset_of(split: str, name: str) -> str:
     """Return the subset of a MUSDB18 track.
 
     Args:
-        split: "train" or "test", the folder it lies in.
+        split: "train", "valid" or "test", the folder it lies in.
         name: str, the track's name.
 
     Returns:

@@ -125,7 +125,8 @@ def test_mono_among_stereo_is_read_in_both_channels(tmp_path: Path) -> None:
     rewrite(root / "Song 0" / "bass.wav", channels=1)
     dataset = open_dataset(root)
     assert dataset.faults == ()
-    assert [note.path.name for note in dataset.notes] == ["bass.wav"]
+    mono, mixture = dataset.notes
+    assert (mono.path.name, mixture.path.name) == ("bass.wav", "mixture.wav")
     bass = dataset[0].read("bass")
     assert bass.shape == (44113, 2)
     np.testing.assert_array_equal(bass[:, 0], bass[:, 1])
@@ -210,7 +211,8 @@ def test_not_finite_samples(tmp_path: Path, value: float) -> None:
     checked = dataset.check()
     assert [track.name for track in checked] == ["Song 1"]
     assert checked.faults[0].path == root / "Song 0" / "bass.wav"
-    assert [note.reason for note in checked.notes] == ["bass is silent throughout"]
+    notes = [note.reason for note in checked.notes if "is not the sum" not in note.reason]
+    assert notes == ["bass is silent throughout"]
 
 
 def test_deep_check_finds_damage_inside_a_file(tmp_path: Path) -> None:
