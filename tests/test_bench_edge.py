@@ -7,21 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from benchmarks import bench_edge, litert_profiler, multiply_adds, operators, spleeter_shape
+from benchmarks import bench_edge, multiply_adds, spleeter_shape
 from benchmarks.conversion import convert, vary_constants
 from benchmarks.edge_report import CASES, DEVICE, INT8, KERAS, Round, Work, figures, tables
-
-PROFILE = """
-=== Run Order ===
-          [node type]  [start]  [first]  [avg ms]      [%]   [cdf%] [mem KB] [times called] [Name]
-  Delegate/Convolution (NHWC, QC8) IGEMM  0.000  9.000  6.000  60.000%  60.000%  0.000  1  [Delegate]:0
- Delegate/Convolution (NHWC, QC8) DWConv  0.000  1.000  1.000  10.000%  70.000%  0.000  1  [Delegate]:1
-                     Delegate/Copy (NC, X8)  0.000  2.000  2.000  20.000%  90.000%  0.000  1  [Delegate]:2
-                         AVERAGE_POOL_2D  0.000  1.000  1.000  10.000% 100.000%  0.000  1  [a/b;c]:9
-
-=== Top by Computation Time ===
-  Delegate/Convolution (NHWC, QC8) IGEMM  0.000  9.000  6.000  60.000%  60.000%  0.000  1  [Delegate]:0
-"""  # noqa: E501
 
 
 def small_network(frames=8, bins=6):
@@ -128,93 +116,17 @@ def model_report():
     return bench_edge.report(model, work, [one], 3)
 
 
-def test_a_profile_by_kind():
-    rows = litert_profiler.parse(PROFILE)
-    assert rows == [
-        ("Convolution (NHWC, QC8) IGEMM", 6.0), ("Convolution (NHWC, QC8) DWConv", 1.0),
-        ("Copy (NC, X8)", 2.0), ("AVERAGE_POOL_2D", 1.0),
-    ]  # fmt: skip
-    kinds = operators.by_kind(rows)
-    assert list(kinds) == ["convolution", "concatenation", "depthwise convolution", "pooling"]
-    assert operators.convolution_share(kinds) == pytest.approx(0.7)
-    assert operators.kind_of("Deconvolution (NC, QS8) Subconv2D") == "transposed convolution"
-    assert operators.kind_of("SOMETHING_NEW") == "SOMETHING_NEW"
-
-
-def test_the_profiler_finds_every_operator_of_a_network(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(operators, "one_core", lambda: None)  # the tests go on on all cores
-    file, figures_file = tmp_path / "small.tflite", tmp_path / "small.json"
-    file.write_bytes(convert(small_network(512, 512), int8=False))
-    assert operators.main([str(file), "--runs", "2", "--json", str(figures_file)]) == 0
-    assert "| **all convolutions** | **" in capsys.readouterr().out
-    found = json.loads(figures_file.read_text())["models"]["small"]
-    kinds = [operators.kind_of(name) for name, _ in found["operators"]]
-    assert kinds.count("depthwise convolution") == kinds.count("transposed convolution") == 1
-    assert kinds.count("convolution") == kinds.count("1x1 convolution") == 1
-    assert all(seconds >= 0 for _, seconds in found["operators"])
-    assert found["run_s"] > 0
-
-
-def test_a_network_too_small_to_be_timed_is_refused(tmp_path, monkeypatch):
-    summary = PROFILE.replace("6.000", "0.000").replace("1.000", "0.000").replace("2.000", "0.000")
-    monkeypatch.setattr(litert_profiler, "_Session", lambda _: SilentSession(summary))
-    with pytest.raises(litert_profiler.ProfilerError, match="a microsecond"):
-        litert_profiler.profile(tmp_path, 2, lambda: None)
-
-
-def test_each_operator_counts_with_its_least_time(tmp_path, monkeypatch):
-    session = SilentSession(
-        PROFILE, PROFILE.replace(" 6.000", " 5.000").replace(" 2.000", " 3.000")
-    )
-    monkeypatch.setattr(litert_profiler, "_Session", lambda _: session)
-    turns = []
-    rows = litert_profiler.profile(tmp_path, 2, lambda: turns.append(1))
-    assert [seconds for _, seconds in rows] == pytest.approx([5e-3, 1e-3, 2e-3, 1e-3])
-    assert len(turns) == 2
-
-
-def test_runs_that_do_not_match_are_refused(tmp_path, monkeypatch):
-    session = SilentSession(PROFILE, PROFILE.replace("Copy", "Slice"))
-    monkeypatch.setattr(litert_profiler, "_Session", lambda _: session)
-    with pytest.raises(litert_profiler.ProfilerError, match="the same operators"):
-        litert_profiler.profile(tmp_path, 2, lambda: None)
-
-
-class SilentSession:
-    """Gives one profile after the other; the last again and again."""
-
-    def __init__(self, *summaries):
-        self.summaries = list(summaries)
-
-    def run(self):
-        pass
-
-    def profiled_run(self):
-        return self.summaries.pop(0) if len(self.summaries) > 1 else self.summaries[0]
-
-
-def test_a_file_that_is_no_model_is_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(operators, "one_core", lambda: None)
-    file = tmp_path / "broken.tflite"
-    file.write_bytes(b"no model")
-    assert operators.main([str(file)]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("operators: ")
-
-
 @pytest.mark.parametrize(
-    ("command", "arguments", "said"),
+    ("arguments", "said"),
     [
-        (bench_edge, ["--rounds", "0"], "--rounds must be from 1 to 100, got 0"),
-        (bench_edge, ["--seconds", "nan"], "--seconds must be from 1 to 3600, got nan"),
-        (bench_edge, ["--json", "."], "--json must name a new file"),
-        (operators, [], "name a model file, or a preset"),
-        (operators, ["none.tflite"], "no model file at none.tflite"),
-        (operators, ["--plain", "mmdensenet", "--runs", "0"], "--runs must be from 1 to 1000"),
+        (["--rounds", "0"], "--rounds must be from 1 to 100, got 0"),
+        (["--seconds", "nan"], "--seconds must be from 1 to 3600, got nan"),
+        (["--json", "."], "--json must name a new file"),
     ],
 )
-def test_wrong_arguments_are_refused(capsys, command, arguments, said):
+def test_wrong_arguments_are_refused(capsys, arguments, said):
     with pytest.raises(SystemExit) as stopped:
-        command.main(arguments)
+        bench_edge.main(arguments)
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
 

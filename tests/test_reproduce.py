@@ -1,225 +1,17 @@
-"""Tables 1 to 3: what is built against the reading, published rows with their grade, refusals."""
-
-import csv
-import json
-from pathlib import Path
+"""Table 3: what is counted and timed, published sizes with their grade, refusals."""
 
 import pytest
-from trees import make_dsd100, make_folder
+from trees import make_folder
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from keras_mmdense.graph import parameters, trace
+from keras_mmdense.graph import parameters
 from training.networks import build_network
 from training.reproduce import main
-from training.reproduction import published, table1, table2, table3
-from training.reproduction.markdown import ReproductionError
+from training.reproduction import table3
 from training.reproduction.table3 import DSD100_SECONDS, Row, Timing
 
-BLOCKS = [f"dense {number}" for number in range(1, 8)]
-COUNTS = {"mdensenet": 121_102, "mmdensenet": 277_622}
 TINY = {"bins": 16, "cells": 4, "hidden": 4, "reduced": 4, "context": 1}
-
-
-def rows(**options):
-    preset = options.pop("preset", "mmdensenet")
-    return table1.rows_of(trace(keras_mmdense.build(preset, **options)), preset)
-
-
-@pytest.fixture(scope="module")
-def paper():
-    """The rows of the paper's network."""
-    return rows()
-
-
-@pytest.mark.parametrize("preset", COUNTS)
-def test_every_row_agrees_and_together_they_are_the_whole_network(preset):
-    found = rows(preset=preset)
-    every = [row for part in found.values() for row in part]
-    assert {row.verdict for row in every} <= {"agrees", "agrees with one of 2"}
-    assert sum(row.parameters for row in every) == COUNTS[preset]
-    for band in published.TABLE1[preset]:
-        scales = [row.scale for row in found[band] if row.layer.startswith("dense")]
-        assert [frames for frames, _ in scales] == [1, 2, 4, 8, 4, 2, 1]
-        assert [bins for _, bins in scales] == [1, 2, 4, 8, 4, 2, 1]
-
-
-def test_each_layer_of_a_dense_block_reads_all_maps_before_it(paper):
-    low = {row.layer: row for row in paper["low"]}
-    assert low["dense 1"].reads == (32, 46, 60, 74)
-    assert low["dense 1"].output == (128, 512, 14)
-    assert low["dense 7"].reads == (30, 46, 62, 78)  # 16 up-sampled, 14 skipped
-    assert low["up 7"].output == (128, 512, 30)
-
-
-@pytest.mark.parametrize(
-    ("options", "differing"),
-    [
-        ({"growth": {"low": (14, 16, 16, 15, 16, 16, 16)}, "kernel": {"high": (3, 4)},
-          "layers": {"full": (2, 2, 2, 3, 2, 2, 2)}, "final_kernel": (3, 3)},
-         {"low": ["dense 4"], "high": BLOCKS, "full": ["dense 4"], "joined": ["final conv"]}),
-        ({"bottleneck": True, "final_growth": 5, "preset": "mdensenet"},
-         {"full": BLOCKS, "joined": ["final dense"]}),
-    ],
-)  # fmt: skip
-def test_what_differs_from_the_reading_is_marked(options, differing):
-    found = {
-        band: [row.layer for row in of_band if row.verdict == "DIFFERS"]
-        for band, of_band in rows(**options).items()
-    }
-    assert found == differing
-
-
-def test_other_readings_agree_too_and_another_pooling_is_named(paper):
-    other = rows(growth={"high": (10,) * 7}, layers={"full": 2}, pooling="max")
-    high = other["high"][-1]
-    assert (high.built, high.verdict) == ("3x3, k 10, L 3, 1x1 to 16 maps", "agrees with one of 2")
-    assert high.output == (128, 512, 16)
-    full = {row.layer: row for row in other["full"]}
-    assert full["dense 4"].verdict == "agrees with one of 2"
-    assert "max pool 2" in full
-    assert "average pool 2" in [row.layer for row in paper["low"]]
-
-
-def test_table1_prints_readings_and_writes_the_same(tmp_path, capsys, monkeypatch):
-    # the weights of all readings are counted in test_model
-    monkeypatch.setattr(table1, "READINGS", table1.READINGS[:2])
-    out = tmp_path / "table1.md"
-    assert main(["table1", "--out", str(out)]) == 0
-    printed = capsys.readouterr().out
-    assert out.read_text() == printed
-    assert "DIFFERS" not in printed
-    for count in (121_102, 277_622, 207_134, 503_330):
-        assert f"| {count:,} |" in printed
-    assert "| 277,622 | 2.8 |" in printed
-    assert "| 503,330 | 4.6 |" in printed
-    assert "0.33 M [Q]" in printed
-
-
-def test_published_rows_carry_their_grade_and_memory_says_so(capsys):
-    assert main(["table2"]) == 0
-    printed = capsys.readouterr().out
-    for name, (values, grade, _) in published.TABLE2.items():
-        line = next(text for text in printed.splitlines() if text.startswith(f"| {name}"))
-        assert f"[{grade}] {published.GRADES[grade]}" in line
-        assert ("(from memory)" in line) == (grade == "M")
-        assert [float(cell) for cell in line.split("|")[2:7]] == list(values)
-    assert "training.train paper --data DSD100" in printed
-    assert "--metric bsseval3 --wiener 1" in printed
-    assert "No row was measured" in printed
-
-
-def summary(**changes):
-    """Return a summary as training.evaluate writes it, of the 50 songs of DSD100's Test."""
-    names = [f"test/{number:03d} - Artist - Song" for number in range(1, 51)]
-    values = {"bass": 3.5, "drums": 5.25, "other": 3.75, "vocals": None}
-    scores = {
-        source: {"SDR": {"value": value, "interval": None, "tracks": 50 if value else 0}}
-        for source, value in values.items()
-    }
-    row = {"name": "ours", "wiener": 1, "accompaniment": ""}
-    metric = {"rows": {"ours": {"sources": scores}}, "over_tracks": "median"}
-    content = {
-        "format": "mmdense-evaluation",
-        "version": 1,
-        "data": {"name": "DSD100", "kind": "dsd100", "tracks": [{"name": n} for n in names]},
-        "rows": [row],
-        "metrics": {"bsseval3": metric},
-    }
-    return content | changes
-
-
-def write(folder, content):
-    folder.mkdir(exist_ok=True)
-    text = content if isinstance(content, str) else json.dumps(content)
-    (folder / "summary.json").write_text(text)
-    return folder
-
-
-def test_measured_rows_stand_below_the_published_ones(tmp_path, capsys):
-    report = write(tmp_path / "report", summary())
-    assert main(["table2", "--report", str(report)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    line = next(text for text in lines if text.startswith("| ours"))
-    assert line == (
-        "| ours | 3.50 | 5.25 | 3.75 | - | - | measured, bsseval3; Wiener filter, 1 iterations; "
-        "vocals of 0 of 50 songs |"
-    )
-    assert lines.index(line) > next(k for k, t in enumerate(lines) if t.startswith("| MMDense"))
-
-
-def tracks(*names):
-    return {"tracks": [{"name": name} for name in names]}
-
-
-DSD100 = summary()["data"]
-OTHER_TERMS = {
-    "fewer songs": {"data": DSD100 | {"tracks": DSD100["tracks"][:49]}},
-    "other songs": {"data": DSD100 | tracks(*[f"train/{k:03d} - A - B" for k in range(51, 101)])},
-    "one song twice": {"data": DSD100 | {"tracks": [*DSD100["tracks"][:49], DSD100["tracks"][0]]}},
-    "another set": {"data": DSD100 | {"name": "MUSDB18", "kind": "musdb18hq"}},
-    "another metric": {"metrics": {"museval": summary()["metrics"]["bsseval3"]}},
-}
-
-
-@pytest.mark.parametrize("changes", OTHER_TERMS.values(), ids=OTHER_TERMS)
-def test_a_report_on_other_terms_is_refused_unless_told(changes, tmp_path, capsys):
-    report = write(tmp_path / "report", summary(**changes))
-    assert main(["table2", "--report", str(report)]) == 2
-    error = capsys.readouterr().err
-    assert "50 test songs of DSD100" in error
-    assert error.count("\n") == 1
-    assert main(["table2", "--report", str(report), "--anyway"]) == 0
-    line = next(t for t in capsys.readouterr().out.splitlines() if t.startswith("| ours"))
-    assert "measured on other terms: " in line
-    if "metrics" in changes:
-        assert "metric museval" in line
-    else:
-        assert f"tracks of {changes['data']['name']}" in line
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", "{}", '{"format": "mmdense-evaluation", "version": 2}', summary(rows=None)],
-    ids=["empty", "list", "no report", "newer", "damaged"],
-)
-def test_what_is_no_report_is_refused(content, tmp_path, capsys):
-    report = write(tmp_path / "report", content)
-    assert main(["table2", "--report", str(report)]) == 2
-    error = capsys.readouterr().err
-    assert "finished report of training.evaluate" in error
-    assert error.count("\n") == 1
-    with pytest.raises(ReproductionError, match="finished report"):
-        table2.measured_rows(tmp_path / "nowhere")
-
-
-def test_rows_are_chosen_by_name(tmp_path, capsys):
-    report = write(tmp_path / "report", summary())
-    assert [row.name for row in table2.measured_rows(report, ["ours"])] == ["ours"]
-    assert main(["table2", "--report", str(report), "--rows", "theirs"]) == 2
-    assert "name rows of the report, ours; received ['theirs']" in capsys.readouterr().err
-
-
-def test_a_real_report_is_read_as_it_is_written(tmp_path, monkeypatch):
-    from training.evaluate import main as evaluate
-
-    monkeypatch.chdir(tmp_path)
-    make_dsd100(Path("DSD100"), 1, 1, seconds=0.5)
-    arguments = ["mixture", "--data", "DSD100", "--subset", "test", "--accompaniment"]
-    assert evaluate([*arguments, "--metric", "usdr,bsseval3", "--out", "report"]) == 0
-    found = table2.measured_rows(Path("report"), anyway=True)
-    scores = list(csv.DictReader(Path("report/scores.csv").read_text().splitlines()))
-    assert [row.name for row in found] == ["mixture"]
-    for row in found:
-        assert "1 tracks of DSD100 (dsd100)" in row.origin
-        for source in published.SOURCES:
-            values = [
-                float(one["value"])
-                for one in scores
-                if (one["row"], one["source"], one["metric"], one["measure"])
-                == (row.name, source, "bsseval3", "SDR")
-            ]
-            assert [row.values[source]] == pytest.approx(values)
 
 
 @pytest.fixture
@@ -285,7 +77,7 @@ def test_share_of_blend_and_published_sizes_stand_beside_the_count():
     text = table3.report(found, Timing())
     assert "| MMDenseNet | 36 | 0.33 M [Q] | 3.6% | 1.00 |" in text
     for name in table3.NETWORKS:
-        assert name in {"FNN", "BLSTM"} | set(published.SIZES)
+        assert name in {"FNN", "BLSTM"} | set(table3.PUBLISHED)
 
 
 @pytest.mark.parametrize(
@@ -319,18 +111,18 @@ def test_tracks_that_break_while_they_are_read_are_told_in_one_line(
 @pytest.mark.parametrize("where", ["there", "nowhere/file.md"])
 def test_out_is_checked_before_the_work(where, tmp_path, capsys, monkeypatch):
     (tmp_path / "there").write_text("mine")
-    monkeypatch.setattr(table1, "report", lambda: pytest.fail("worked first"))
-    assert main(["table1", "--out", str(tmp_path / where)]) == 2
+    monkeypatch.setattr(table3, "measure_all", lambda *_: pytest.fail("worked first"))
+    assert main(["table3", "--out", str(tmp_path / where)]) == 2
     assert "--out must" in capsys.readouterr().err
     assert (tmp_path / "there").read_text() == "mine"
 
 
 def test_ctrl_c_ends_in_one_line(capsys, monkeypatch, tmp_path):
-    def interrupted():
+    def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(table1, "report", interrupted)
-    assert main(["table1", "--out", str(tmp_path / "out.md")]) == 130
+    monkeypatch.setattr(table3, "measure_all", interrupted)
+    assert main(["table3", "--out", str(tmp_path / "out.md")]) == 130
     assert capsys.readouterr().err == "stopped\n"
     assert not list(tmp_path.iterdir())
 

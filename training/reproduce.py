@@ -1,7 +1,5 @@
-"""The paper's tables and its figure 5: `python -m training.reproduce table1`.
+"""The paper's table 3 and its figure 5: `python -m training.reproduce table3`.
 
-table1   the architecture as built, layer by layer, beside the reading of the paper
-table2   what to run on DSD100, the published rows, and the rows of a report
 table3   size, multiply-adds and training time, beside FNN, BLSTM and their BLEND
 figure5  how strongly the up-sampling path reads each map, from a trained .keras file
 
@@ -54,19 +52,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _table1(args: argparse.Namespace) -> str:
-    from training.reproduction import table1
-
-    return table1.report()
-
-
-def _table2(args: argparse.Namespace) -> str:
-    from training.reproduction import table2
-
-    measured = table2.measured_rows(args.report, args.rows, args.anyway) if args.report else []
-    return table2.report(measured)
-
-
 def _table3(args: argparse.Namespace) -> str:
     from training.reproduction import table3
 
@@ -107,19 +92,6 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_subparsers(dest="what", metavar="WHAT", required=True)
-    table1 = what.add_parser("table1", help="the architecture as built")
-    table1.set_defaults(make=_table1)
-    table2 = what.add_parser("table2", help="SDR on DSD100")
-    table2.set_defaults(make=_table2)
-    table2.add_argument("--report", type=Path, help="folder of a report of training.evaluate")
-    table2.add_argument(
-        "--rows", nargs="+", default=[], metavar="NAME", help="its rows to show; default all"
-    )
-    table2.add_argument(
-        "--anyway",
-        action="store_true",
-        help="show a report of other songs or another metric, labelled with what it is of",
-    )
     table3 = what.add_parser("table3", help="size and time")
     table3.set_defaults(make=_table3)
     table3.add_argument("--steps", type=int, default=3, help="training steps timed; default 3")
@@ -135,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     figure5 = what.add_parser("figure5", help="weights of the up-sampling path")
     figure5.set_defaults(make=_figure5)
     figure5.add_argument("model", metavar="MODEL.keras", type=Path, help="a trained model")
-    for one in (table1, table2, table3):
-        one.add_argument("--out", metavar="FILE", type=Path, help="new file for the output")
+    table3.add_argument("--out", metavar="FILE", type=Path, help="new file for the output")
     figure5.add_argument(
         "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg, .json and .md"
     )

@@ -19,12 +19,22 @@ from keras_mmdense.graph import parameters
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.operations import multiply_adds_per_second
 from training.networks import build_network
-from training.reproduction import published
 from training.reproduction.markdown import ReproductionError, machine, table
 
 # 50 songs of 4 min 10 s on average: about the length of DSD100's training half
 DSD100_SECONDS = 12500.0
 SOURCE = "vocals"
+# Published sizes with their grade, see GRADES, and where they are from.
+PUBLISHED = {
+    "MDenseNet": ("0.14 M [D]", "1.5 % of BLEND, arXiv 1706.09588"),
+    "MMDenseNet": ("0.33 M [Q]", "arXiv 2008.05216"),
+    "BLEND": ("9.2 M [D]", "MMDenseNet's 0.33 M are 3.6 % of it, arXiv 1706.09588"),
+    "BLSTM, large": ("30.03 M [Q]", "arXiv 2008.05216"),
+}
+GRADES = (
+    "[A] the authors' own text; [D] derived from other published figures; [M] from memory of the "
+    "paper, not checked against it; [Q] quoted from the authors by others"
+)
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "MDenseNet": lambda: keras_mmdense.build("mdensenet", SOURCE),
     "MMDenseNet": lambda: keras_mmdense.build("mmdensenet", SOURCE),
@@ -193,7 +203,7 @@ def report(rows: Sequence[Row], timing: Timing) -> str:
         [
             row.name,
             f"{row.parameters:,}",
-            published.SIZES.get(row.name, "-"),
+            PUBLISHED.get(row.name, "-")[0],
             f"{row.parameters / sizes['BLEND']:.1%}" if "BLEND" in sizes else "-",
             f"{row.multiply_adds / 1e9:.2f}",
             f"{row.step_seconds:.2f}",
@@ -205,9 +215,8 @@ def report(rows: Sequence[Row], timing: Timing) -> str:
         "# Table 3: size and time\n\n"
         f"{table(head, cells)}\n\n"
         f"One source, stereo. {_how(timing)}\n\nMachine: {machine()}.\n\n{NOTES}\n\n"
-        + "; ".join(f"[{grade}] {text}" for grade, text in published.GRADES.items())
-        + ".\n\nPublished sizes: "
-        + "; ".join(f"{name} {size}: {size.source}" for name, size in published.SIZES.items())
+        f"{GRADES}.\n\nPublished sizes: "
+        + "; ".join(f"{name} {size}: {source}" for name, (size, source) in PUBLISHED.items())
         + ".\n"
     )
 
