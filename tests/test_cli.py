@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense.cli import main, parser
@@ -109,6 +110,19 @@ def test_a_damaged_song_fails_alone_and_leaves_nothing(file, tmp_path, capsys):
     assert "bad\\udcff.wav: cut short: its header promises" in errors[0]
     assert errors[1].endswith("1 of 2 songs failed")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
+
+
+def test_an_interrupted_separation_leaves_nothing(file, tmp_path, capsys, monkeypatch):
+    song = write_song(tmp_path / "song.wav")
+
+    def stop(self, seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tqdm, "update", stop)
+    code, out, errors = run(capsys, "separate", file, song, "-o", tmp_path / "deep/out")
+    assert (code, out) == (130, "")
+    assert errors == ["keras-mmdense: interrupted: what was in work was not written"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["song.wav"]
 
 
 def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys):
