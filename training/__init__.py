@@ -2,6 +2,9 @@
 
 import os
 
+from mmdense_edge.cli import prepare
+
+prepare(own_process=False)
 # The commands draw into files. The backend of a notebook's shell may be absent here, and importing
 # Keras fails where MPLBACKEND names one that does not exist.
 os.environ["MPLBACKEND"] = "agg"

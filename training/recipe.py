@@ -162,7 +162,7 @@ def load_recipe(name: str) -> Recipe:
     if path.stat().st_size > MAX_BYTES:
         raise RecipeError(f"a recipe has at most {MAX_BYTES} bytes; received {path}.")
     try:
-        table = tomllib.loads(path.read_text("utf-8"))
+        table = tomllib.loads(path.read_text("utf-8-sig"))
         mixing = table.pop("mixing", {})
         if "gain" in mixing:
             mixing["gain"] = tuple(mixing["gain"])

@@ -7,7 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmdense_edge.errors import printable
+
 from keras_mmdense.data import Track, open_dataset
+from keras_mmdense.data.candidates import composed
 from training.recipe import RecipeError
 
 VALID_EVERY = 10  # without a validation subset, every tenth track in order of names
@@ -53,30 +56,39 @@ def open_tracks(
         tracks = [track for track in tracks if track not in fixed]
     if not tracks:
         raise RecipeError(f"training needs at least two tracks; received {len(fixed)} in {data}.")
+    trained = {(composed(track.name), track.num_samples) for track in tracks}
+    both = [t.name for t in fixed if (composed(t.name), t.num_samples) in trained]
+    if both:
+        print(
+            f"{len(both)} songs to validate on are, by name and length, songs to train on, too, "
+            f"such as {printable(both[0])}: their losses tell nothing of other songs",
+            file=sys.stderr,
+        )
     return tracks, fixed
 
 
 def fingerprint(tracks: Sequence[Track]) -> str:
     """Return a checksum of names, sources and lengths: the same data, the same value."""
     text = "\n".join(f"{t.name}|{t.subset}|{t.sources}|{t.num_samples}" for t in tracks)
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(composed(text).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
     """Return the tracks whose names stand in a text file, one a line."""
     try:
-        names = {line.strip() for line in Path(path).read_text("utf-8").splitlines()} - {""}
+        lines = Path(path).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"--valid-tracks must be a text file; received {path} ({error})."
         ) from error
-    missing = sorted(names - {track.name for track in tracks})
+    names = {composed(line.strip()) for line in lines} - {""}
+    missing = sorted(names - {composed(track.name) for track in tracks})
     if missing or not names:
         raise RecipeError(
             f"--valid-tracks must name tracks of the data, one a line; received {missing or path}. "
             "python -m keras_mmdense.data lists them."
         )
-    return [track for track in tracks if track.name in names]
+    return [track for track in tracks if composed(track.name) in names]
 
 
 def _usable(root: str, sample_rate: int, sources: Sequence[str]) -> list[Track]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from mmdense_edge.cli import prepare
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
@@ -26,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    prepare(own_process=False)
     args = _parser().parse_args(argv)
     try:
         dataset = open_dataset(args.root, kind=args.kind, sample_rate=args.sample_rate)

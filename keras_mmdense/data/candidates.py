@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from keras_mmdense.data.faults import DatasetError, Fault, TrackError, printable
+from mmdense_edge.errors import printable
+
+from keras_mmdense.data.faults import DatasetError, Fault, TrackError
 from keras_mmdense.data.streams import Stream, open_audio_file
 from keras_mmdense.data.tracks import SUBSETS
 
@@ -104,6 +106,11 @@ def subfolders(folder: Path) -> list[Path]:
     return [path for path in entries(folder) if path.is_dir()]
 
 
+def composed(name: str) -> str:
+    """Return a name in the Unicode form NFC: file systems and archives give the other one, too."""
+    return unicodedata.normalize("NFC", name)
+
+
 def folded(name: str) -> str:
     """Return a name so that spellings which look alike are equal: letter case and Unicode form.
 
@@ -111,7 +118,7 @@ def folded(name: str) -> str:
         >>> folded("Ü") == folded("u\u0308")
         True
     """
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+    return composed(composed(name).casefold())
 
 
 def split_folders(root: Path) -> list[tuple[str, Path]]:

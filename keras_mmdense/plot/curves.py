@@ -113,7 +113,7 @@ def _read_csv(path: Path) -> dict[str, list[float]]:
     try:
         if path.stat().st_size > MAX_CSV_BYTES:
             raise ValueError(f"more than {MAX_CSV_BYTES} bytes")
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             rows = list(reader)
         names = reader.fieldnames or ()

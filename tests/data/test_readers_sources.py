@@ -11,6 +11,7 @@ import soundfile as sf
 import trees
 
 from keras_mmdense.data import Dataset, DatasetError, open_dataset
+from training.tracks import open_tracks
 
 FOUR = trees.SOURCES
 BACKING = ("bass", "drums", "other")
@@ -233,3 +234,13 @@ def test_two_folders_for_one_subset_are_refused(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "valid", tmp_path / "val")
     with pytest.raises(DatasetError, match="both val and valid are 'valid'"):
         open_dataset(tmp_path)
+
+
+def test_songs_in_training_and_validation_are_told(tmp_path: Path, capsys) -> None:
+    tree = trees.make_folder(tmp_path, 3, 0.5)
+    open_tracks([str(tree)])
+    assert capsys.readouterr().err == ""
+    open_tracks([str(tree)], [str(tree)])
+    assert "3 songs to validate on are, by name and length, songs to train on" in (
+        capsys.readouterr().err
+    )

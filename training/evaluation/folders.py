@@ -10,6 +10,7 @@ import numpy as np
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, TrackError
+from keras_mmdense.data.candidates import entries, folded, subfolders
 from keras_mmdense.data.checks import LENGTH_TOLERANCE
 from keras_mmdense.data.streams import AudioFile, open_audio_file
 from training.evaluation.errors import EvaluationError
@@ -103,21 +104,32 @@ def open_folder(
 
 
 def find_estimates(path: Path, track: Track, sources: Sequence[str]) -> dict[str, Path]:
-    """Return the files of a track by source; those with a folder for the subset come first.
+    """Return the files of a track by source; those in a folder of the subset come first.
+
+    Letter case and Unicode form do not matter. The runner writes the stems of `X.stem.mp4` into
+    `X.stem`.
 
     Args:
         path: The folder of estimates.
         track: The track.
         sources: The sources to look for.
     """
-    inside = path / track.subset / track.name
-    place = inside if inside.is_dir() else path / track.name
-    files = {s: [place / f"{s}{suffix}" for suffix in SUFFIXES] for s in sources}
-    return {
-        source: next(file for file in choice if file.is_file())
-        for source, choice in files.items()
-        if any(file.is_file() for file in choice)
-    }
+    names = {folded(track.name), folded(f"{track.name}.stem")}
+    tops = dict.fromkeys((path / track.subset, path / track.path.parent.name, path))
+    places = [
+        place
+        for top in tops
+        for place in sorted(subfolders(top), key=lambda place: place.name != track.name)
+        if folded(place.name) in names
+    ]
+    files = [file for file in entries(places[0]) if file.is_file()] if places else []
+    found = {}
+    for source in sources:
+        own = [file for file in files if folded(file.stem) == folded(source)]
+        choice = [f for suffix in SUFFIXES for f in own if f.suffix.lower() == suffix]
+        if choice:
+            found[source] = choice[0]
+    return found
 
 
 def file_facts(files: Mapping[str, Path]) -> dict[str, list[int]]:

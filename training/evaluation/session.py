@@ -18,6 +18,7 @@ from mmdense_edge.errors import printable
 from tqdm import tqdm
 
 from keras_mmdense.data import Dataset, Track
+from keras_mmdense.data.candidates import composed
 from training.evaluation.errors import EvaluationError
 from training.evaluation.report import write_report
 from training.evaluation.results import (
@@ -216,8 +217,9 @@ def check_folder(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _fits(track: Track, pattern: str) -> bool:
+    name, pattern = composed(track.name), composed(pattern)
     # a name may hold brackets, which mean something in a pattern
-    return track.name == pattern or fnmatch.fnmatchcase(track.name, pattern)
+    return name == pattern or fnmatch.fnmatchcase(name, pattern)
 
 
 def _contents(plan: Plan) -> dict[str, list[str]]:
