@@ -34,7 +34,7 @@ class Session:
         recipe: What to train and how.
         tracks: Tracks to train on.
         valid: Tracks to validate on.
-        args: Options of the command line: out, init, freeze, tensorboard, data_service.
+        args: Options of the command line: out, init, freeze, tensorboard.
         distribution: The devices.
 
     Raises:
@@ -51,7 +51,7 @@ class Session:
     ) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self._tracks, self._distribution = recipe, tracks, distribution
-        self._service, self._init = args.data_service, args.init
+        self._init = args.init
         with distribution.scope():
             self.model = _build(recipe, args)
         check_memory(self.model, recipe, distribution.workers)
@@ -61,7 +61,7 @@ class Session:
             "target": recipe.target,
         }
         # whole batches, made here: each worker adapts to the same statistics
-        self.first_data = self._make_data(0, shard=(0, 1), service=None)
+        self.first_data = self._make_data(0, shard=(0, 1))
         held_out = pipeline.validation(
             valid,
             self.model,
@@ -98,7 +98,7 @@ class Session:
         self.trainer.fit(self.recipe.epochs)
 
     def _make_data(self, epoch: int, first_step: int = 0, **options: Any) -> Any:
-        options = {"shard": self._distribution.shard, "service": self._service, **options}
+        options = {"shard": self._distribution.shard, **options}
         return pipeline.train(
             self._tracks,
             self.model,

@@ -74,9 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         "--strategy", choices=STRATEGIES, default="none", help="devices: see docs/scaling.md"
     )
     parser.add_argument(
-        "--data-service", metavar="grpc://HOST:PORT", help="have the batches made elsewhere"
-    )
-    parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
     )
     return parser
@@ -92,7 +89,6 @@ def _train(args: argparse.Namespace) -> int:
     sources = recipe.model.get("sources", SOURCES)
     sources = [sources] if isinstance(sources, str) else sources
     tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks, sources)
-    from keras_mmdense.data.served import check_service
     from training.distribution import open_distribution
     from training.session import Session
 
@@ -100,8 +96,6 @@ def _train(args: argparse.Namespace) -> int:
         print("waiting for all workers of TF_CONFIG to be started", file=sys.stderr)
     distribution = open_distribution(args.strategy)
     distribution.check(recipe)
-    if args.data_service:
-        check_service(args.data_service)
     now = record(recipe, tracks, valid)
     if distribution.is_chief or args.resume:
         check_folder(run, now, args.resume)

@@ -157,11 +157,6 @@ class ExcerptReader:
             made.append(widen(stem, width) if m.width else stem)
         return np.stack(made)
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether the mixing changes samples in other ways than by gain and swap."""
-        return self._mixing.has_effects
-
     def example(self, index: int) -> Example:
         """Return what example number `index` is made of. Reads it, to know what is silent."""
         return self._make(index)[0]

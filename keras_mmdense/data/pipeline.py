@@ -35,7 +35,6 @@ def train(
     epoch: int | None = None,
     first_step: int = 0,
     shard: tuple[int, int] = (0, 1),
-    service: str | None = None,
     target: str = "magnitude",
 ) -> tf.data.Dataset:
     """Return a training set: random excerpts, augmented, mixed, as magnitudes.
@@ -57,9 +56,6 @@ def train(
         first_step: Batches of the epoch to leave out.
         shard: (index, count): the part of each batch to make, for one of several workers. The
             others' examples are not read.
-        service: Address of a tf.data service, "grpc://host:port", whose workers make the batches.
-            They are the same, in any order. Needs `epoch`, and tracks of 16-bit WAV files that
-            the workers find under the same paths.
         target: What the model is trained to give: the source's "magnitude" (the paper), or the
             part of it that is "in_phase" with the mixture, |S| cos(angle(S) - angle(X)), which is
             below 0 where they oppose. Estimates have the mixture's phase, so with a squared error
@@ -82,8 +78,6 @@ def train(
     """
     import tensorflow as tf
 
-    from keras_mmdense.data.served import served
-
     s = _checked_settings(model, tracks, frames, batch_size, target)
     part = _Part(batch_size, *shard)
     num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
@@ -92,12 +86,6 @@ def train(
         examples = int(sum(track.num_samples for track in tracks) / num_samples)
     steps = max(1, -(-examples // batch_size))
     left_out = min(first_step, steps) * batch_size
-    if service is not None:
-        if epoch is None:
-            raise DatasetError("a tf.data service needs epoch; received None. Name the epoch.")
-        start = epoch * steps * batch_size
-        own = part.of(start + left_out, start + steps * batch_size)
-        return served(reader, own, part.size, s, num_samples, service, target)
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
 
     def indices() -> Iterator[int]:

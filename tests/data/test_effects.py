@@ -7,7 +7,6 @@ import soundfile as sf
 from keras_mmdense.data import DatasetError, open_dataset
 from keras_mmdense.data.effects import POINTS, equalize, respeed, widen
 from keras_mmdense.data.excerpts import ExcerptReader, Mixing
-from keras_mmdense.data.served import served
 
 RATE = 44100
 PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}
@@ -102,10 +101,7 @@ def test_sources_of_one_place_change_their_speed_together(tracks):
     assert any(abs(np.subtract(*factors(apart, index))) > 0.03 for index in range(6))
 
 
-def test_effects_out_of_range_and_with_a_data_service_are_refused(tracks):
+def test_effects_out_of_range_are_refused():
     for wrong in ({"equalizer": -1}, {"speed": 0.5}, {"width": 2}):
         with pytest.raises(DatasetError, match=f"{next(iter(wrong))} must be 0 to"):
             Mixing(**wrong)
-    reader = ExcerptReader(tracks, 500, mixing=Mixing(equalizer=3))
-    with pytest.raises(DatasetError, match="equalizer, speed"):
-        served(reader, range(8), 8, None, 500, "grpc://127.0.0.1:1", "magnitude")
