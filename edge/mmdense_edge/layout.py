@@ -197,7 +197,7 @@ def _flac_frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 _ENDLESS = (1 << 31, 1 << 32, 1 << 63, 1 << 64)  # what stands for a length that was not known
 _ENDLESS_MARGIN = 1 << 16
-_32_BITS = (1 << 32) - 1
+MAX_32 = (1 << 32) - 1
 _JUNK = 1 << 12  # bytes that may follow the samples without being a chunk
 
 # Where the first chunk starts, the name of that with the samples, the form of a name and a length,
@@ -211,6 +211,16 @@ _CHUNKS = {
     b"riff": (40, b"data", "<4s12xQ", 24, 0),  # Sony's W64
     b".snd": (4, b"", ">4sI", 0, 0),  # the place of the samples, their length, no chunks
 }
+
+
+def unknown(length: int) -> bool:
+    """Tells whether a length in bytes is one that programs write who do not know it.
+
+    Example:
+        >>> unknown(0), unknown(0x7FFFF000), unknown(0xFFFFFFFF), unknown(100000)
+        (True, True, True, False)
+    """
+    return not length or any(abs(length - limit) <= _ENDLESS_MARGIN for limit in _ENDLESS)
 
 
 def _chunks(file: Any, start: int, size: int) -> list[Stream]:
@@ -264,12 +274,12 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     narrow, head = sound.code[-1] == "I", read(file, start, 12)
     held, promised = size - sound.begin, max(0, sound.length - sound.extra)
     end, rest = sound.begin + promised, held - promised
-    unknown = any(abs(promised - limit) <= _ENDLESS_MARGIN for limit in _ENDLESS)
-    if rest < 0 and not unknown:
+    endless = bool(promised) and unknown(promised)
+    if rest < 0 and not endless:
         told = f"cut short: its header promises {promised} bytes, the file holds {held}"
         whole.faults.append(told)
         return whole, size
-    if promised and not unknown:
+    if promised and not endless:
         ends = [end, end + promised % 2, -(-end // 8) * 8]
         if narrow:  # all of the file is one chunk
             ends.append(start + 8 + struct.unpack(sound.code, read(file, start + 4, 4))[0])
@@ -278,25 +288,25 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
                 return Stream([(start, after)]), after
         if rest <= _JUNK or head[:4] == b"riff":
             return whole, size
-    if not unknown and _is_chunk(file, end, size, _CHUNKS[head[:4]][2]):
+    if not endless and _is_chunk(file, end, size, _CHUNKS[head[:4]][2]):
         return whole, size
     stop = sound.begin
     while (stop := find(file, head[:4], stop + 1, size)) < size and not _is_head(file, stop, head):
         pass
-    if unknown and narrow and stop == size and not held >> 32:  # which libsndfile understands
+    if endless and narrow and stop == size and not held >> 32:  # which libsndfile understands
         return whole, size
     held = stop - sound.begin
-    if promised and not unknown and (held - promised) % (1 << 32 if narrow else size):
+    if promised and not endless and (held - promised) % (1 << 32 if narrow else size):
         whole.faults.append(
             f"its header promises {promised} bytes of sound, and {held - promised} follow that "
             "are no chunk and are taken for sound"
         )
     if head[:4] == b"RIFF" and held >> 32:  # more than its length can say: the wide form of WAV
-        wide = struct.pack("<4sI4s4sI3QI", b"RF64", _32_BITS, b"WAVE", b"ds64", 28, 0, held, 0, 0)
-        right = struct.pack("<I", _32_BITS)
+        wide = struct.pack("<4sI4s4sI3QI", b"RF64", MAX_32, b"WAVE", b"ds64", 28, 0, held, 0, 0)
+        right = struct.pack("<I", MAX_32)
         whole.parts = [wide, (start + 12, sound.place), right, (sound.place + 4, stop)]
     else:
-        right = struct.pack(sound.code, min(held + sound.extra, _32_BITS if narrow else 1 << 63))
+        right = struct.pack(sound.code, min(held + sound.extra, MAX_32 if narrow else 1 << 63))
         whole.parts = [(start, sound.place), right, (sound.place + len(right), stop)]
     return whole, stop
 

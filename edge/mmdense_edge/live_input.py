@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import stat
+import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +13,18 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from mmdense_edge import layout
 from mmdense_edge.audio import audio_info, read_blocks
 from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.transform import Samples
 
+_NO_WAV = "stdin: no WAV header"
+_RAW = "raw samples need --rate, --channels and --sample-format"
+_EXTENSIBLE = 0xFFFE
+_SUBTYPES = {
+    **{(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32"},
+    **{(3, 32): "FLOAT", (3, 64): "DOUBLE"},
+}
 SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
 MIN_RATE, MAX_RATE = 1000, 768000
 STDIN = 0  # the file descriptor
@@ -72,25 +83,62 @@ def open_stdin(
     """
     if os.name != "posix":
         raise UsageError("live input from stdin needs Linux or macOS: give a file or a sound card")
+    form, samples = None, math.inf
     if rate is not None:
         _check_rate(rate)
+        form = (rate, channels, SAMPLE_FORMATS[sample_format])
+    elif not stat.S_ISREG(os.fstat(fileno).st_mode):
+        # libsndfile believes the length that a pipe's header gives, and would stop there.
+        form, samples = _wav_header(fileno)
     try:
-        sound = _stdin_sound(rate, channels, sample_format, fileno)
+        sound = (
+            sf.SoundFile(fileno, closefd=False)
+            if form is None
+            else sf.SoundFile(fileno, "r", *form, "LITTLE", "RAW", closefd=False)
+        )
     except sf.LibsndfileError as error:
-        raise AudioError(
-            f"stdin: no WAV header ({error.error_string}): raw samples need --rate, "
-            "--channels and --sample-format"
-        ) from error
+        raise AudioError(f"{_NO_WAV} ({error.error_string}): {_RAW}") from error
     _check_channels("stdin", sound.channels)
-    return LiveInput("stdin", sound.samplerate, sound.channels, _read(sound, block))
-
-
-def _stdin_sound(rate: int | None, channels: int, sample_format: str, fileno: int) -> sf.SoundFile:
-    if rate is None:
-        return sf.SoundFile(fileno, closefd=False)
-    return sf.SoundFile(
-        fileno, "r", rate, channels, SAMPLE_FORMATS[sample_format], "LITTLE", "RAW", closefd=False
+    return LiveInput(
+        "stdin", sound.samplerate, sound.channels, _first(_read(sound, block), samples)
     )
+
+
+def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
+    """Reads a WAV file's header from a pipe: (rate, channels, subtype), number of samples."""
+
+    def take(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = os.read(fileno, min(count - len(data), 1 << 16))
+            if not part:
+                raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes): {_RAW}")
+            data += part
+        return data
+
+    head, form, wide = take(12), b"", 0
+    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+        raise AudioError(f"{_NO_WAV} (it starts with {head!r}): {_RAW}")
+    while True:
+        name, length = struct.unpack("<4sI", take(8))
+        if name == b"data":
+            break
+        body = take(length + length % 2)
+        form = body if name == b"fmt " else form
+        wide = int.from_bytes(body[8:16], "little") if name == b"ds64" else wide
+    if len(form) < 16:
+        raise AudioError(f"{_NO_WAV} (it does not say of which form its samples are): {_RAW}")
+    code, channels, rate, _, size, bits = struct.unpack("<HHIIHH", form[:16])
+    if code == _EXTENSIBLE:
+        code = int.from_bytes(form[24:26], "little")
+    subtype = _SUBTYPES.get((code, bits))
+    if subtype is None or not size or not rate:
+        raise AudioError(
+            "stdin: a WAV from a pipe must hold PCM or floats, got samples of format "
+            f"{code} with {bits} bits at {rate} Hz: convert it"
+        )
+    length = wide if wide and length == layout.MAX_32 else length
+    return (rate, channels, subtype), math.inf if layout.unknown(length) else length // size
 
 
 def _read(sound: sf.SoundFile, block: int) -> Iterator[Samples]:
@@ -128,12 +176,12 @@ def limited(source: LiveInput, limit: int | None) -> LiveInput:
     return replace(source, blocks=_first(source.blocks, limit), num_samples=length)
 
 
-def _first(blocks: Iterator[Samples], left: int) -> Iterator[Samples]:
+def _first(blocks: Iterator[Samples], left: float) -> Iterator[Samples]:
     while left > 0:
         block = next(blocks, None)
         if block is None:
             return
-        yield block[:left]
+        yield block if left >= len(block) else block[: int(left)]
         left -= len(block)
 
 
