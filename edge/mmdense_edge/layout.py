@@ -269,7 +269,7 @@ def _sound_chunk(file: Any, start: int) -> _Sound | None:
 def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     """Returns the stream that starts at a position, and where the next one does, or the size."""
     whole, sound = Stream([(start, size)]), _sound_chunk(file, start)
-    if sound is None:
+    if sound is None or sound.begin > size:
         return whole, size
     narrow, head = sound.code[-1] == "I", read(file, start, 12)
     held, promised = size - sound.begin, max(0, sound.length - sound.extra)

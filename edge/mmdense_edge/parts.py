@@ -93,7 +93,10 @@ class Joined(io.RawIOBase):
 
 def read(file: Any, at: int, count: int) -> bytes:
     """Returns the bytes of a file from a position on, `count` at most."""
-    file.seek(at)
+    try:
+        file.seek(at)
+    except (OSError, OverflowError):  # a damaged length may lead beyond what the system can count
+        return b""
     return bytes(file.read(count))
 
 

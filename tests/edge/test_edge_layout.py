@@ -226,6 +226,17 @@ def test_sound_behind_the_length_that_a_header_promises_is_told(write, kind):
     np.testing.assert_array_equal(audio, plain(data))
 
 
+@pytest.mark.parametrize("kind", ["caf", "rf64", "wav", "au"])
+@pytest.mark.parametrize("value", [1 << 45, 1 << 62, -(1 << 40), 0xEEEEEEEE])
+def test_a_length_beyond_all_files_is_told(write, kind, value):
+    (path,) = (write(f"a.{kind}", data) for data in lengths(kind, encoded(kind, 500), value))
+    if kind in ("wav", "au") and value % (1 << 32) == 0:
+        assert len(read(path)) == 500
+    else:
+        with pytest.raises(AudioError, match=f"a.{kind}: (cut short|its header promises|cannot)"):
+            read(path)
+
+
 def test_a_wav_file_without_samples_stays_so(write):
     data = encoded("wav", 0) + b"LIST" + struct.pack("<I", 9000) + bytes(9000)
     assert audio_info(write("a.wav", data)).num_samples == 0
