@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmdense_edge.cli import prepare
+from mmdense_edge.cli import carry_out, prepare
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
@@ -27,8 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    prepare(own_process=False)
+    prepare(own_process=argv is None)
     args = _parser().parse_args(argv)
+    lost = ": nothing was changed"
+    return carry_out("data", lambda: _list(args), lost, own_process=argv is None)
+
+
+def _list(args: argparse.Namespace) -> int:
     try:
         dataset = open_dataset(args.root, kind=args.kind, sample_rate=args.sample_rate)
         if args.deep:
@@ -38,9 +43,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"fault: {fault.describe(Path(args.root).absolute())}")
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was changed", file=sys.stderr)
-        return 130
     print(table(dataset))
     print(dataset.report())
     return 1 if dataset.faults else 0

@@ -209,3 +209,16 @@ def test_an_empty_tree_of_links_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Song").symlink_to("nowhere")
     with pytest.raises(DatasetError, match="is no data set"):
         open_dataset(tmp_path)
+
+
+def test_a_reader_of_the_list_may_end(tmp_path: Path) -> None:
+    tree = trees.make_folder(tmp_path / "tree", 1, 0.1)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_mmdense.data", str(tree)],
+        stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    os.close(writing)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1

@@ -158,7 +158,7 @@ def test_command_stops_cleanly(
 
     monkeypatch.setattr(command, "open_dataset", interrupt)
     assert command.main([str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "stopped; nothing was changed\n"
+    assert capsys.readouterr().err == "data: interrupted: nothing was changed\n"
 
 
 def test_progress_tells_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
