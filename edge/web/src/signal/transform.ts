@@ -25,6 +25,17 @@ export class Spectra {
     this.im = new Float32Array(frames * bins * channels);
   }
 
+  /** Whether both channels of a frame are equal. */
+  areEqual(frame: number): boolean {
+    if (this.channels !== 2) return false;
+    const { re, im } = this;
+    const stop = (frame + 1) * this.bins * 2;
+    for (let at = frame * this.bins * 2; at < stop; at += 2) {
+      if (re[at] !== re[at + 1] || im[at] !== im[at + 1]) return false;
+    }
+    return true;
+  }
+
   /** Drops the first `count` frames: the others move to the front, the end stays as it is. */
   drop(count: number): void {
     const values = count * this.bins * this.channels;
@@ -96,24 +107,28 @@ export class Frames {
     const { nFft, hopLength } = this.transform;
     const count = Math.floor((signal[0]!.length - nFft) / hopLength) + 1;
     for (let frame = 0; frame < count; frame++) {
-      this.load(signal, frame * hopLength);
+      const equal = this.load(signal, frame * hopLength);
       this.fft.transform(this.spectrum, this.time);
-      this.store(out, first + frame);
+      this.store(out, first + frame, equal);
     }
     return count;
   }
 
-  private load(signal: Channels, start: number): void {
+  /** Returns whether the frame's two channels are equal. */
+  private load(signal: Channels, start: number): boolean {
     const { window, time } = this;
     const [left, right] = [signal[0]!, signal[1]];
+    let equal = right !== undefined;
     for (let index = 0; index < window.length; index++) {
       time[2 * index] = left[start + index]! * window[index]!;
       time[2 * index + 1] = right ? right[start + index]! * window[index]! : 0;
+      equal &&= left[start + index] === right![start + index];
     }
+    return equal;
   }
 
-  /** Takes the spectra of the two channels apart. */
-  private store(out: Spectra, frame: number): void {
+  /** Takes the spectra of the two channels apart; those of equal channels do not differ by rounding. */
+  private store(out: Spectra, frame: number, equal: boolean): void {
     const z = this.spectrum;
     const size = this.transform.nFft;
     let at = frame * out.bins * out.channels;
@@ -123,8 +138,9 @@ export class Frames {
       out.re[at] = (re + mirrorRe) / 2;
       out.im[at++] = (im - mirrorIm) / 2;
       if (out.channels === 2) {
-        out.re[at] = (im + mirrorIm) / 2;
-        out.im[at++] = (mirrorRe - re) / 2;
+        out.re[at] = equal ? out.re[at - 1]! : (im + mirrorIm) / 2;
+        out.im[at] = equal ? out.im[at - 1]! : (mirrorRe - re) / 2;
+        at++;
       }
     }
   }

@@ -21,7 +21,8 @@ export type Read = (start: number, length: number) => Promise<Channels>;
  *
  * A window has `frames` frames; `context_frames` on each side are seen and thrown away. Before the
  * first frame and after the last the network sees silence. A mono signal goes into a stereo network
- * twice and its estimates are averaged; a stereo one goes through a mono network by channel.
+ * twice and its estimates are averaged; a stereo one goes through a mono network by channel. Frames
+ * whose two channels are equal get equal estimates, the average.
  */
 export class Separation {
   readonly windows: number;
@@ -70,7 +71,12 @@ export class Separation {
       const estimate = estimates.get(source)!;
       for (let frame = contextFrames; frame < contextFrames + keep; frame++) {
         this.setGain(frame, estimate, magnitude, copies);
-        synthesis.add(this.frames.invert(this.spectra, frame, this.gain));
+        const equal = this.spectra.areEqual(frame);
+        // The network knows the channels by their places, and would tell equal ones apart.
+        if (equal) averagePairs(this.gain);
+        const samples = this.frames.invert(this.spectra, frame, this.gain);
+        if (equal) averagePairs(samples); // the inverse transform's rounding
+        synthesis.add(samples);
       }
       stems.set(source, synthesis.take(last));
     }
@@ -135,6 +141,13 @@ export class Separation {
       // Bins that the network does not see take the mask of the last one that it sees.
       for (let bin = bins; bin < all; bin++) this.gain[bin * this.channels + channel] = above / copies;
     }
+  }
+}
+
+/** Gives the values at 2k and 2k + 1 their average. */
+function averagePairs(values: Float32Array | Float64Array): void {
+  for (let at = 0; at < values.length; at += 2) {
+    values[at] = values[at + 1] = (values[at]! + values[at + 1]!) / 2;
   }
 }
 
