@@ -52,16 +52,20 @@ edge/web/node_modules/ready: edge/web/package-lock.json
 	touch $@
 
 notebooks: env  ## execute the notebooks and save them with their outputs
-	.venv/bin/python notebooks/execute.py
+	.venv/bin/python -m nbconvert --to notebook --execute --inplace \
+		--ExecutePreprocessor.timeout=1200 --ExecutePreprocessor.record_timing=False \
+		--ExecutePreprocessor.extra_arguments=--IPKernelApp.capture_fd_output=False notebooks/*.ipynb
+	.venv/bin/python -m nbconvert --coalesce-streams notebooks/*.ipynb
 
 check-install:  ## what `pip install .` brings: size, packages, import time
 	$(PYTHON) benchmarks/edge_install.py
 
 check: lint types  ## what CI checks besides the tests
 
-docs: env-docs  ## the site, into site/, with warnings as errors; checks its links
+docs: env-docs  ## the site, into site/, with warnings as errors; no page may fetch from another site
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
-	.venv-docs/bin/python docs/tools/check_site.py site
+	! grep -rEo '(<(script|img|iframe|source) [^>]*src=|<link [^>]*href=|url\(|@import ).?(https?:)?//[^ )>]+' \
+		--include=*.html --include=*.css site
 
 lint: env
 	.venv/bin/ruff check .

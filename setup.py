@@ -90,7 +90,7 @@ setup(
         "tfio": TFIO,
         "dev": [
             *EXPORT, *JAX, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "mido>=1.3",
-            "museval==0.4.1", "mypy==2.4.1", "nbclient>=0.10", "norbert==0.2.1", "pre-commit>=4",
+            "museval==0.4.1", "mypy==2.4.1", "nbconvert>=7.16", "norbert==0.2.1", "pre-commit>=4",
             "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11", "setuptools>=77",
         ],
     },

@@ -2,7 +2,6 @@
 
 import doctest
 import importlib
-import importlib.util
 import pkgutil
 import re
 from pathlib import Path
@@ -81,27 +80,3 @@ def test_every_public_name_is_in_the_reference():
         shown = set(re.findall(rf"^::: {package.__name__}\.(\w+)$", text, re.MULTILINE))
         values = {"__version__", "COLOURS", "KINDS", "SUBSETS", "data", "plot"}
         assert set(package.__all__) - values <= shown
-
-
-def test_a_page_of_the_site_that_is_broken_is_found(tmp_path):
-    spec = importlib.util.spec_from_file_location(
-        "check_site", ROOT / "docs" / "tools" / "check_site.py"
-    )
-    check_site = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(check_site)
-    good = '<h1 id="top">x</h1><a href="b.html#part">b</a><a href="https://a.example/">a</a>'
-    (tmp_path / "index.html").write_text(good)
-    (tmp_path / "b.html").write_text('<p id="part"></p><a href="index.html#top">i</a>')
-    assert list(check_site.problems(tmp_path)) == []
-    assert check_site.elsewhere(tmp_path) == ["https://a.example/"]
-    (tmp_path / "b.html").write_text(
-        '<script src="https://a.example/x.js"></script><a href="none.html">n</a><a href="#no">n</a>'
-    )
-    (tmp_path / "a.css").write_text("@font-face {src: url(//fonts.example/a.woff)}")
-    assert list(check_site.problems(tmp_path)) == [
-        "b.html: fetches https://a.example/x.js",
-        "b.html: none.html leads nowhere",
-        "b.html: #no: no anchor no",
-        "index.html: b.html#part: no anchor part",
-        "a.css: fetches //fonts.example/a.woff",
-    ]

@@ -130,28 +130,11 @@ def test_spectrograms_share_one_scale_and_long_songs_are_averaged():
     "signals",
     [{}, {"a": np.zeros(9), "b": np.zeros(8)}, {"a": np.zeros(0)}, {"a": np.full(9, np.nan)}],
 )
-@pytest.mark.parametrize("draw", [plot.spectrograms, plot.levels])
-def test_wrong_signals_are_refused(signals, draw):
+def test_wrong_signals_are_refused(signals):
     with pytest.raises(PlotError, match="received"):
-        draw(signals, 44100)
+        plot.spectrograms(signals, 44100)
     with pytest.raises(PlotError, match="999 Hz"):
-        draw({"a": np.zeros(9)}, 999)
-
-
-def test_levels_are_those_of_each_window_and_the_last_may_be_short():
-    halves = np.concatenate([np.full(1000, 0.5), np.full(1000, -0.05), np.full(10, 1.0)])
-    stereo = np.stack([halves, 0 * halves], axis=1)
-    figure = plot.levels(
-        {"mixture": halves, "half": stereo, "none": 0 * halves}, 1000, window_seconds=1
-    )
-    found = [axes.lines[0].get_ydata() for axes in figure.axes]
-    expected = np.array([0.5, 0.05, 1.0])
-    np.testing.assert_allclose(found[0], 20 * np.log10(expected), atol=1e-9)
-    np.testing.assert_allclose(found[1], 20 * np.log10(expected / 2**0.5), atol=1e-9)
-    assert set(found[2]) == {-90.0}
-    for wrong in (0.0, float("nan")):
-        with pytest.raises(PlotError, match="a window must"):
-            plot.levels({"a": halves}, 1000, window_seconds=wrong)
+        plot.spectrograms({"a": np.zeros(9)}, 999)
 
 
 def test_curves_show_the_history_and_mark_the_best_epoch(tmp_path):
@@ -175,24 +158,6 @@ def test_what_is_no_history_is_refused(tmp_path, content):
         plot.training_curves(tmp_path / "h.csv")
     with pytest.raises(PlotError, match="received"):
         plot.training_curves([1, 2])
-
-
-def test_block_times_count_every_block_and_those_too_late():
-    rng = np.random.default_rng(0)
-    times = {"int8": rng.lognormal(-5, 0.3, 500), "float32": [0.03, 0.04]}
-    figure = plot.block_times(times, block_seconds=0.035)
-    for axes, values in zip(figure.axes, times.values(), strict=True):
-        assert sum(bar.get_height() for bar in axes.patches) == len(values)
-        labels = [text.get_text() for text in axes.get_legend().get_texts()]
-        late = int(np.sum(np.array(values) > 0.035))
-        assert f"a block: 35 ms; {late} beyond" in labels
-        assert any(label == f"50 %: {1000 * np.median(values):.3g} ms" for label in labels)
-
-
-@pytest.mark.parametrize("times", [{}, {"a": []}, {"a": [0.1, 0.0]}, {"a": [float("inf")]}])
-def test_wrong_times_are_refused(times):
-    with pytest.raises(PlotError, match="received"):
-        plot.block_times(times)
 
 
 def figures(precision, snr):

@@ -10,18 +10,14 @@ In a notebook, `%matplotlib inline` shows the figures.
 from keras_mmdense.plot.architecture import architecture
 from keras_mmdense.plot.boxes import boxes
 from keras_mmdense.plot.curves import training_curves
-from keras_mmdense.plot.levels import levels
 from keras_mmdense.plot.precisions import parity
 from keras_mmdense.plot.spectrograms import spectrograms
 from keras_mmdense.plot.style import COLOURS, save
-from keras_mmdense.plot.times import block_times
 
 __all__ = [
     "COLOURS",
     "architecture",
-    "block_times",
     "boxes",
-    "levels",
     "parity",
     "save",
     "spectrograms",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.plot.field import FIELD_HEIGHT, draw_field
 from keras_mmdense.plot.maps import Block, band_blocks, final_block, part_width
 from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, plain, save
+from keras_mmdense.receptive_field import band_fields, context_frames
 from keras_mmdense.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # all in inches, which are the units of the drawing's axes
 STEP, ROW, WIDTH, HEIGHT = 1.06, 0.68, 0.88, 0.5
 LEFT, RIGHT, TOP, GAP = 1.55, 1.5, 0.85, 0.55
+FIELD_HEIGHT = 1.3
 GREY, LIGHT = "#555555", "#f4f4f4"
 BLACK = "black"
 
@@ -75,7 +76,7 @@ def architecture(
         ends.append((lane, _lane(axes, s, lane, top - 0.3, blocks, colour)))
         top -= lane.height + GAP
     _join(axes, s, ends, LEFT + (blocks + 1) * STEP)
-    draw_field(figure, s, (LEFT, 0.5, width - LEFT - 0.5, field - 0.95))
+    _field(figure, s, (LEFT, 0.5, width - LEFT - 0.5, field - 0.95))
     return save(figure, path, overwrite=overwrite)
 
 
@@ -238,3 +239,30 @@ def _join(axes: Any, s: Settings, ends: Any, x: float) -> None:
     )
     axes.text(end[0] - WIDTH / 2 + 0.15, middle, "\n".join([what, *map(plain, names)]),
               fontsize=8, va="center")  # fmt: skip
+
+
+def _field(figure: Any, s: Settings, box: tuple[float, float, float, float]) -> None:
+    """Draw which input frames can change one output frame; box: x, y, width, height, inches."""
+    across, down = figure.get_size_inches()
+    axes = figure.add_axes((box[0] / across, box[1] / down, box[2] / across, box[3] / down))
+    fields = band_fields(s)
+    parts = [band for band in s.bands if not band.is_full]
+    names = [b.name for b in [*reversed(parts), *(b for b in s.bands if b.is_full)]]
+    for row, name in enumerate(names):
+        before, after = fields[name]
+        axes.barh(row, before + after + 1, left=-before - 0.5, height=0.6,
+                  color=COLOURS[row % len(COLOURS)], alpha=0.7)  # fmt: skip
+        axes.text(0, row, f"{before} + 1 + {after}", ha="center", va="center", fontsize=7)
+    context, seconds = context_frames(s), s.transform.hop_length / s.sample_rate
+    for edge in (-context, context):
+        axes.axvline(edge, color="black", lw=1, ls=":")
+    axes.set_yticks(range(len(names)), [plain(name) for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(-1.08 * context - 1, 1.08 * context + 1)
+    axes.set_title(
+        f"receptive field of one output frame; dotted: context of a window, {context} frames = "
+        f"{context * seconds:.2f} s a side", fontsize=8, loc="left",
+    )  # fmt: skip
+    axes.set_xlabel("input frames", fontsize=8)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)

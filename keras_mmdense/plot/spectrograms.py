@@ -10,7 +10,6 @@ from mmdense_edge.picture import draw_panels, spectrogram
 from mmdense_edge.transform import Samples
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.plot.signals import checked
 from keras_mmdense.plot.style import PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
@@ -47,7 +46,8 @@ def spectrograms(
         The figure. Level: mean power in 128 bands of log frequency, in dB of a full-scale sine.
 
     Raises:
-        PlotError: Signals of no or different length, or values that are not finite.
+        PlotError: No signals, signals of no or different length, values that are not finite, a
+            rate below 1000 Hz, or no columns.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(0, 0.1, (22050, 2))
@@ -55,7 +55,17 @@ def spectrograms(
         >>> len(figure.axes)  # two panels and the scale
         3
     """
-    arrays = checked(signals, sample_rate)
+    arrays = {name: np.atleast_2d(np.asarray(x).T).T for name, x in signals.items()}
+    if (
+        len({len(x) for x in arrays.values()}) != 1
+        or not all(x.size and x.ndim == 2 and np.isfinite(x).all() for x in arrays.values())
+        or sample_rate < 1000
+    ):
+        shapes = {name: x.shape for name, x in arrays.items()}
+        raise PlotError(
+            "a picture of signals needs one or more, finite and of one length, and a rate of "
+            f"1000 Hz or more; received {shapes}, {sample_rate} Hz."
+        )
     if columns is not None and columns < 1:
         raise PlotError(f"columns must be 1 or more; received {columns}.")
     num_samples = len(next(iter(arrays.values())))

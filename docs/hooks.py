@@ -1,0 +1,69 @@
+"""What the site needs beside mkdocs: pages for linked files outside docs/, examples as examples."""
+
+import re
+from pathlib import Path
+from posixpath import dirname, join, normpath, relpath
+from typing import Any
+
+import griffe
+from mkdocs.structure.files import File, Files
+
+LINK = re.compile(r"(?<=\]\()[^):#\s]+")
+LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".yml": "yaml"}
+
+
+def source_of(uri: str) -> str:
+    """Return the path from the repository's root of what a page of the site shows."""
+    return uri.removeprefix("repository/") if uri.startswith("repository/") else f"docs/{uri}"
+
+
+def page_of(path: str) -> str:
+    """Return the page that shows a file of the repository."""
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/")
+    return f"repository/{path}" if path.endswith(".md") else f"repository/{path}.md"
+
+
+def targets(markdown: str, uri: str) -> set[str]:
+    """Return the files outside docs/ that a page links to, from the root."""
+    paths = {normpath(join(dirname(source_of(uri)), link)) for link in LINK.findall(markdown)}
+    return {path for path in paths if not path.startswith("docs/") and Path(path).is_file()}
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add a page for each linked file, and for those that these link to."""
+    waiting = list(files.documentation_pages())
+    while waiting:
+        page = waiting.pop()
+        for path in targets(page.content_string, page.src_uri):
+            if files.get_file_from_path(page_of(path)) is not None:
+                continue
+            content = Path(path).read_text("utf-8")
+            if not path.endswith(".md"):
+                language = LANGUAGES.get(Path(path).suffix, "text")
+                content = f"# {path}\n\n````{language}\n{content}\n````\n"
+            linked = File.generated(config, page_of(path), content=content)
+            files.append(linked)
+            waiting.append(linked)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Lead links that leave docs/, or come from outside, to pages of the site."""
+    uri = page.file.src_uri
+
+    def on_site(link: re.Match[str]) -> str:
+        path = normpath(join(dirname(source_of(uri)), link[0]))
+        return relpath(page_of(path), dirname(uri) or ".") if Path(path).is_file() else link[0]
+
+    return LINK.sub(on_site, markdown)
+
+
+class Examples(griffe.Extension):
+    """Name sections as griffe knows them; it takes "Example:" for a note."""
+
+    def on_instance(self, *, obj: Any, **_: Any) -> None:
+        """Rename the section of one docstring."""
+        if not obj.is_alias and obj.docstring is not None:
+            text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.M)
+            obj.docstring.value = text
