@@ -71,7 +71,7 @@ setup(
     },
     python_requires=">=3.11",
     install_requires=[
-        "numpy>=1.26", "soundfile>=0.12", "soxr>=0.5", "tqdm>=4.66",
+        "numpy>=1.26", "soundfile>=0.12", "soxr>=0.5", "tqdm>=4.66", "shtab>=1.13",
         f"ai-edge-litert>=2.1.6,<3; {LITERT}",
         *(f"{requirement}; {TFLITE}" for requirement in TFLITE_RUNTIME),
     ],

@@ -1,5 +1,6 @@
 """The command keras-mmdense: each command does its work, or says in one line why not."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -9,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from mmdense_edge.cli import main as mmdense
+from mmdense_edge.cli import parser as mmdense_parser
 from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense.cli import main, parser
-from keras_mmdense.cli.completion import bash, commands, fish, zsh
 
 RATE = 44100
 
@@ -199,7 +201,7 @@ def test_env_tells_versions_and_no_paths(capsys, monkeypatch):
 COMPLETE = """
 eval "$SCRIPT"
 COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=()
-_keras_mmdense
+$(complete -p "$1" | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
@@ -207,36 +209,38 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["s"], {"summary", "separate"}),
-        (["summary", "mm"], {"mmdensenet", "mmdensenet-edge", "mmdensenet-micro"}),
-        (["separate", "x.keras", "--form"], {"--format"}),
-        (["separate", "x.keras", "--format", ""], {"wav", "flac", "ogg"}),
-        (["export", "m.keras", "--precision", "float"], {"float32", "float16"}),
-        (["completion", ""], {"bash", "zsh", "fish"}),
-        (["env", ""], {""}),
-        (["plot", "mdensenet", "-o", "a fi"], {"a file.png"}),
-        (["nothing", "x"], {""}),
+        (["keras-mmdense", "s"], {"summary", "separate"}),
+        (["keras-mmdense", "separate", "x.keras", "--form"], {"--format"}),
+        (["keras-mmdense", "separate", "x.keras", "--format", ""], {"wav", "flac", "ogg"}),
+        (["keras-mmdense", "plot", "mdensenet", "-o", "a fi"], {"a file.png"}),
+        (["keras-mmdense", "env", ""], {""}),
+        (["mmdense", "completion", ""], {"bash", "zsh", "fish"}),
+        (["mmdense", "separate", "x.wav", "a f"], {"a file.png"}),
+        (["mmdense", "live", "--inp"], {"--input-device"}),
     ],
 )
-def test_bash_completes(words, expected, tmp_path):
+def test_bash_completes(words, expected, tmp_path, capsys):
     (tmp_path / "a file.png").touch()
+    command = {"keras-mmdense": main, "mmdense": mmdense}[words[0]]
+    assert command(["completion", "bash"]) == 0
     done = subprocess.run(
-        ["bash", "-c", COMPLETE, "bash", "keras-mmdense", *words],
-        capture_output=True, text=True, cwd=tmp_path, env={"SCRIPT": bash()},
+        ["bash", "-c", COMPLETE, "bash", *words],
+        capture_output=True, text=True, cwd=tmp_path, env={"SCRIPT": capsys.readouterr().out,
+                                                         "PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert done.stderr == ""
     assert set(done.stdout.splitlines()) == expected
 
 
-def test_every_command_and_option_is_in_every_script():
-    for script in (bash(), zsh(), fish()):
-        for command in commands():
-            assert command.name in script
-            for option in command.options:
-                assert (
-                    option in script
-                    or f"-l {option[2:]} " in script
-                    or f"-s {option[1:]} " in script
-                )
-    names = {command.name for command in commands()}
-    assert all(f" {name} " in parser().format_help() for name in names)
+def test_zsh_and_fish_get_every_command_and_option(capsys):
+    for top, command in ((parser(), main), (mmdense_parser(), mmdense)):
+        (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+        for shell in ("zsh", "fish"):
+            assert command(["completion", shell]) == 0
+            script = capsys.readouterr().out
+            for name, one in commands.choices.items():
+                assert name in script
+                for action in one._actions:
+                    for option in action.option_strings:
+                        forms = (f"-l {option[2:]} ", f"-s {option[1:]} ")
+                        assert option in script or any(form in script for form in forms)

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mmdense_edge import __version__, bench_cli, live_cli, separate_cli, serve_cli, signals
 
@@ -39,7 +39,38 @@ def parser() -> argparse.ArgumentParser:
     live_cli.add_parser(commands, _EPILOG)
     bench_cli.add_parser(commands, _EPILOG)
     serve_cli.add_parser(commands, _EPILOG)
+    add_completion(commands, "mmdense", _EPILOG)
     return top
+
+
+def add_completion(commands: Any, program: str, epilog: str) -> None:
+    """Adds the command that prints a shell's completion script to a program's commands."""
+    one = commands.add_parser(
+        "completion", help="print the shell's completion script", epilog=epilog,
+        description=f'Prints a script. In ~/.bashrc: eval "$({program} completion bash)"; in '
+        f"~/.zshrc, after compinit, the same with zsh; fish: {program} completion fish > "
+        f"~/.config/fish/completions/{program}.fish",
+    )  # fmt: skip
+    one.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+
+
+def print_completion(top: argparse.ArgumentParser, shell: str) -> int:
+    """Prints the completion script of a program and returns the exit code.
+
+    Args:
+        top: the program's parser. Its commands' arguments that are text without choices complete
+            to files.
+        shell: "bash", "zsh" or "fish".
+    """
+    import shtab
+
+    (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
+    for command in commands.choices.values():
+        for action in command._actions:
+            if not (action.nargs == 0 or action.choices or action.type):
+                action.complete = shtab.FILE
+    print(shtab.complete(top, shell))
+    return 0
 
 
 def _terminate(number: int, _: object) -> NoReturn:

@@ -101,3 +101,10 @@ def serve(arguments: argparse.Namespace) -> int:
     from mmdense_edge import serve_command
 
     return serve_command.run(arguments)
+
+
+def completion(arguments: argparse.Namespace) -> int:
+    """Prints the shell's completion script; see `mmdense completion --help`."""
+    from mmdense_edge import cli
+
+    return cli.print_completion(cli.parser(), arguments.shell)

@@ -10,7 +10,7 @@ import importlib
 import os
 from collections.abc import Sequence
 
-from mmdense_edge.cli import carry_out, prepare
+from mmdense_edge.cli import carry_out, prepare, print_completion
 
 from keras_mmdense.cli.parser import parser
 from keras_mmdense.errors import ExportError, PlotError, SettingsError, what_to_install
@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
 
     def work() -> int:
+        if arguments.command == "completion":
+            return print_completion(parser(), arguments.shell)
         try:
             command = importlib.import_module(f"keras_mmdense.cli.{arguments.command}")
             return int(command.run(arguments))

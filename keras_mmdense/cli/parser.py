@@ -6,11 +6,11 @@ import argparse
 from typing import Any
 
 from mmdense_edge import separate_cli
+from mmdense_edge.cli import add_completion
 
 from keras_mmdense import __version__
 from keras_mmdense.precisions import PRECISIONS
 
-SHELLS = ("bash", "zsh", "fish")
 EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a trained model that comes with the package"
 PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), or a .keras file"
@@ -23,8 +23,9 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"keras-mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add_command in (_summary, _plot, _separate, _export, _env, _completion):
+    for add_command in (_summary, _plot, _separate, _export, _env):
         add_command(commands)
+    add_completion(commands, "keras-mmdense", EPILOG)
     return top
 
 
@@ -86,13 +87,3 @@ def _env(commands: Any) -> None:
     add("--devices", action="store_true",
         help="also load the backend and list the devices that it sees; takes seconds")  # fmt: skip
     add("--json", action="store_true", help="print JSON instead of lines")
-
-
-def _completion(commands: Any) -> None:
-    one = commands.add_parser(
-        "completion", help="print the shell's completion script", epilog=EPILOG,
-        description='Prints a script. In ~/.bashrc: eval "$(keras-mmdense completion bash)"; in '
-        "~/.zshrc, after compinit, the same with zsh; fish: keras-mmdense completion fish > "
-        "~/.config/fish/completions/keras-mmdense.fish",
-    )  # fmt: skip
-    one.add_argument("shell", choices=SHELLS, help="the shell")

@@ -35,7 +35,7 @@ def requirements(python: str, system: str, machine: str) -> set[str]:
     }
 
 
-ALWAYS = {"numpy>=1.26", "soundfile>=0.12", "soxr>=0.5", "tqdm>=4.66"}
+ALWAYS = {"numpy>=1.26", "soundfile>=0.12", "soxr>=0.5", "tqdm>=4.66", "shtab>=1.13"}
 LITERT = {"ai-edge-litert<3,>=2.1.6"}
 TFLITE = {"tflite-runtime>=2.14", "numpy<2"}
 
