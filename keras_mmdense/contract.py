@@ -24,8 +24,9 @@ def make_contract(
     name: str,
     precision: str,
     parity: dict[str, float],
+    measured: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the contract of a flatbuffer."""
+    """Return the contract of a flatbuffer; `measured` holds its optional entries."""
     return {
         "format": "mmdense-model",
         "version": CONTRACT_VERSION,
@@ -51,6 +52,7 @@ def make_contract(
         "training_data": s.training_data,
         "parity": parity,
         "settings": s.to_dict(),
+        **measured,
     }
 
 

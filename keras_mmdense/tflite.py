@@ -24,7 +24,7 @@ import numpy as np
 
 from keras_mmdense.calibration import Music, MusicSource, read_music
 from keras_mmdense.contract import make_contract, with_contract, write_whole
-from keras_mmdense.errors import ExportError
+from keras_mmdense.errors import ExportError, SettingsError
 from keras_mmdense.normalization import ready
 from keras_mmdense.parity import Figures, compare, write_report
 from keras_mmdense.precisions import Precision, choose, failures, thresholds_of
@@ -45,6 +45,7 @@ def export(
     music: MusicSource | None = None,
     window_frames: int = 128,
     name: str | None = None,
+    scores: Mapping[str, float] | None = None,
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
     report: bool = False,
     overwrite: bool = False,
@@ -53,9 +54,10 @@ def export(
     """Write a model as `.tflite` with built-in operators only, in one or several precisions.
 
     A file is a TFLite model followed by a ZIP archive that holds `contract.json`: sources,
-    sample rate, transform, frames, context, precision, parity, licence and a checksum. Inputs and
-    outputs are float32 and have the signature `serving_default`: `mixture` to one output per
-    source. With a mask head the outputs are the masks, to be multiplied with the mixture outside.
+    sample rate, transform, frames, context, precision, parity, licence, multiply-adds, scores and
+    a checksum. Inputs and outputs are float32 and have the signature `serving_default`: `mixture`
+    to one output per source. With a mask head the outputs are the masks, to be multiplied with the
+    mixture outside.
 
     Args:
         model: A model made by `keras_mmdense.build`.
@@ -69,6 +71,8 @@ def export(
         window_frames: Frames that a window keeps, a multiple of 2**scales; the context that the
             receptive field needs is added on both sides.
         name: Name of the model in the contract; default the file's name.
+        scores: SDR in dB by source, written in the contract of every file with two decimals.
+            Measure them first: export, evaluate the file, and export again with its scores.
         thresholds: Figures to reach in place of the defaults, as
             `{"int8": {"snr_db": 15, "sdr_loss_db": 0.2}}`.
         report: Also write the report beside the files: `<name>.parity.json`, `.md`, `.png`, `.svg`.
@@ -81,8 +85,9 @@ def export(
         where there are stems, the SDR lost in dB; each also by source.
 
     Raises:
-        ExportError: A file exists, its folder does not, the music does not do, the conversion
-            failed, or a figure misses its threshold. Nothing is written then.
+        ExportError: A file exists, its folder does not, the scores are none of the model's
+            sources, the music does not do, the conversion failed, or a figure misses its
+            threshold. Nothing is written then.
 
     Example:
         >>> import keras_mmdense, tempfile
@@ -91,6 +96,8 @@ def export(
         >>> keras_mmdense.export(model, target, window_frames=8)["float32"]["sources"]
         ['vocals']
     """
+    from keras_mmdense.operations import multiply_adds_per_second
+
     settings, chosen = ready(model), choose(precision)
     limits = {p.name: thresholds_of(p, thresholds) for p in chosen}
     targets = _targets(path, chosen, overwrite)
@@ -98,6 +105,15 @@ def export(
         raise ExportError(
             f"window_frames must be a multiple of 2**scales = {settings.frame_multiple}; received "
             f"{window_frames}. Try 128."
+        )
+    if unknown := {
+        source: value
+        for source, value in (scores or {}).items()
+        if source not in settings.sources or not math.isfinite(value)
+    }:
+        raise ExportError(
+            f"scores must be finite numbers by source, of {', '.join(settings.sources)}; received "
+            f"{unknown}. Leave them out."
         )
     frames = window_frames + 2 * context_frames(settings)
     label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
@@ -109,6 +125,14 @@ def export(
             f"{', '.join(needing)} needs music to calibrate on; received none. Pass music=, a data "
             "set or a folder of songs."
         )
+    measured: dict[str, Any] = {}
+    if scores:
+        measured["scores"] = {source: round(value, 2) for source, value in scores.items()}
+    try:
+        work = multiply_adds_per_second(model) * frames / window_frames
+        measured["macs_per_second"] = round(work)
+    except SettingsError as error:  # layers of the user's own
+        say(f"without a speed class: {error}")
     say("reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +147,7 @@ def export(
         drawn = {target: p.read_bytes() for target, p in made.items() if p.exists()}
     contracts = {
         f.precision: make_contract(
-            settings, contents[f.precision], frames, label, f.precision, f.summary()
+            settings, contents[f.precision], frames, label, f.precision, f.summary(), measured
         )
         for f in figures
     }

@@ -270,6 +270,9 @@ def test_the_command_exports(model, tmp_path, capsys):
     [
         (["--threshold", "float32:snr_db=500"], "snr_db must be at least 500"),
         (["--threshold", "float32"], "PRECISION:FIGURE=NUMBER"),
+        (["--score", "vocals"], "SOURCE=NUMBER"),
+        (["--score", "piano=5"], "scores must be finite numbers by source, of "),
+        (["--score", "vocals=nan"], "received {'vocals': nan}"),
         (["--precision", "int8"], "int8 needs music"),
         (["--music", "nowhere"], "nowhere"),
     ],

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -13,6 +14,7 @@ from small import SMALL, disturb
 import keras_mmdense
 import keras_mmdense.contract as contract_module
 from keras_mmdense import ExportError
+from keras_mmdense.operations import multiply_adds
 
 # no select (Flex) and no custom operators
 BUILT_IN = {
@@ -57,7 +59,9 @@ def files(models, tmp_path_factory):
     return {
         head: (
             folder / f"{head}.tflite",
-            keras_mmdense.export(model, folder / f"{head}.tflite", window_frames=16)["float32"],
+            keras_mmdense.export(
+                model, folder / f"{head}.tflite", window_frames=16, scores={"bass": 1.234}
+            )["float32"],
         )
         for head, model in models.items()
     }
@@ -115,6 +119,32 @@ def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
     with pytest.raises(ExportError, match="exists already"):
         keras_mmdense.export(models["mask"], path, window_frames=16)
     assert path.read_bytes() == before
+
+
+def test_scores_and_work_are_in_the_contract(models, files):
+    path, contract = files["mask"]
+    from mmdense_edge.contract import read_contract
+
+    read = read_contract(path)
+    assert read.scores == {"bass": 1.23}
+    # each window of 16 new frames is computed with its context
+    per_frame = multiply_adds(models["mask"], contract["frames"]) / 16
+    transform = contract["transform"]
+    expected = per_frame * contract["sample_rate"] / transform["hop_length"]
+    assert read.macs_per_second == contract["macs_per_second"] == pytest.approx(expected)
+
+
+def test_layers_of_the_users_own_have_no_known_work(models, tmp_path):
+    outputs = {
+        name: keras.layers.LeakyReLU(name=f"own_{name}")(tensor)
+        for name, tensor in models["mask"].output.items()
+    }
+    own, said = keras.Model(models["mask"].input, outputs), []
+    (contract,) = keras_mmdense.export(
+        own, tmp_path / "m.tflite", window_frames=16, progress=said.append
+    ).values()
+    assert not {"scores", "macs_per_second"} & contract.keys()
+    assert "received LeakyReLU" in said[0]
 
 
 def test_a_precision_under_its_threshold_is_refused_by_name(models, tmp_path):

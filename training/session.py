@@ -15,8 +15,7 @@ import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.normalization import adapt, copy_weights
 from training.distribution import Distribution
-from training.malloc import keep_freed_memory
-from training.memory import check_memory
+from training.memory import check_memory, keep_freed_memory
 from training.networks import build_model
 from training.recipe import Recipe, RecipeError
 from training.samples import Samples

@@ -1,20 +1,22 @@
-"""Keeps the process's memory from growing with the length of a song."""
+"""What the C library does with freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-_LARGE_BYTES = 6 << 20  # of 1 MiB, clearing pages would cost 20 % more time
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-def return_large_blocks() -> bool:
-    """Makes glibc give every block of 6 MiB or more back to the system as soon as it is freed.
+def set_thresholds(mmap_bytes: int, trim_bytes: int | None = None) -> bool:
+    """Sets from which size on glibc gives freed memory back to the system.
 
-    Left alone, glibc raises that bound to 32 MiB when windows are freed, keeps them in its heap,
-    and the heap falls to pieces: 7 % more memory after an hour of music. It concerns the whole
-    process, so the command calls it and the library does not.
+    It concerns the whole process, so commands call it and libraries do not.
+
+    Args:
+        mmap_bytes: blocks of this size or more, at most 32 MiB, go back as soon as they are freed.
+        trim_bytes: smaller ones do when so much is free at the end of the heap, at most
+            2**31 - 1; None leaves it to glibc.
 
     Returns:
         Whether it is so now; other C libraries are left as they are.
@@ -22,6 +24,8 @@ def return_large_blocks() -> bool:
     if sys.platform != "linux":
         return False
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES))
+        mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # not glibc
         return False
+    done = mallopt(_M_MMAP_THRESHOLD, mmap_bytes)
+    return bool(done and (trim_bytes is None or mallopt(_M_TRIM_THRESHOLD, trim_bytes)))

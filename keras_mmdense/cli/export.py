@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 
 from keras_mmdense.cli.models import open_model
 from keras_mmdense.errors import ExportError
@@ -12,7 +11,14 @@ from keras_mmdense.errors import ExportError
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the files and print what they reach."""
-    given = thresholds(arguments.threshold)
+    thresholds: dict[str, dict[str, float]] = {}
+    for text in arguments.threshold:
+        key, value = assignment("--threshold", text, "PRECISION:FIGURE=NUMBER", "int8:snr_db=15")
+        precision, _, figure = key.partition(":")
+        thresholds.setdefault(precision, {})[figure] = value
+    scores = dict(
+        assignment("--score", text, "SOURCE=NUMBER", "vocals=5.04") for text in arguments.score
+    )
     model = open_model(arguments.model)
     from keras_mmdense.tflite import export
 
@@ -23,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
         music=arguments.music,
         window_frames=arguments.window_frames,
         name=arguments.name,
-        thresholds=given,
+        scores=scores,
+        thresholds=thresholds,
         report=arguments.report,
         overwrite=arguments.overwrite,
         progress=lambda text: print(text, file=sys.stderr),
@@ -35,17 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def thresholds(given: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Read PRECISION:FIGURE=NUMBER."""
-    found: dict[str, dict[str, float]] = {}
-    for text in given:
-        precision, _, rest = text.partition(":")
-        figure, _, number = rest.partition("=")
-        try:
-            found.setdefault(precision, {})[figure] = float(number)
-        except ValueError as error:
-            raise ExportError(
-                f"--threshold is PRECISION:FIGURE=NUMBER; received {text!r}. "
-                "Pass for example int8:snr_db=15."
-            ) from error
-    return found
+def assignment(option: str, text: str, form: str, example: str) -> tuple[str, float]:
+    """Read KEY=NUMBER."""
+    key, _, number = text.partition("=")
+    try:
+        return key, float(number)
+    except ValueError as error:
+        raise ExportError(
+            f"{option} is {form}; received {text!r}. Pass for example {example}."
+        ) from error

@@ -77,6 +77,8 @@ def _export(commands: Any) -> None:
     add("--name", help="name of the model in its contract (default: the file's)")
     add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
         help="a figure to reach, for example int8:snr_db=15; may be repeated")  # fmt: skip
+    add("--score", action="append", default=[], metavar="SOURCE=NUMBER",
+        help="SDR in dB that the file states, as vocals=5.04; may be repeated")  # fmt: skip
     add("--report", action="store_true", help="also write the parity report beside the files")
     add("--overwrite", action="store_true", help="replace existing files")
 

@@ -12,7 +12,7 @@ import sys
 from mmdense_edge import heap
 
 if sys.argv[1] == "yes":
-    assert heap.return_large_blocks()
+    assert heap.set_thresholds(6 << 20)
 warm = bytearray(24 << 20)
 del warm
 
@@ -44,4 +44,4 @@ def test_freed_blocks_do_not_stay():
 
 def test_other_systems_are_left_alone(monkeypatch):
     monkeypatch.setattr(heap.sys, "platform", "darwin")
-    assert not heap.return_large_blocks()
+    assert not heap.set_thresholds(6 << 20)
