@@ -94,7 +94,9 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
         kept.append(output)
         return output
 
-    keras.models.clone_model(model, input_tensors=start, call_function=call)
+    # not the model itself: Keras would compile its clone, and may not know the loss
+    plain = keras.Model(model.input, model.output)
+    keras.models.clone_model(plain, input_tensors=start, call_function=call)
     return calls
 
 

@@ -6,11 +6,10 @@ Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 129 terminal closed; 
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Sequence
 
-from mmdense_edge.cli import carry_out, prepare, print_completion
+from mmdense_edge.cli import carry_out, prepare
 
 from keras_mmdense.cli.parser import parser
 from keras_mmdense.errors import ExportError, PlotError, SettingsError, what_to_install
@@ -30,11 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
 
     def work() -> int:
-        if arguments.command == "completion":
-            return print_completion(parser(), arguments.shell)
         try:
-            command = importlib.import_module(f"keras_mmdense.cli.{arguments.command}")
-            return int(command.run(arguments))
+            from keras_mmdense.cli import commands
+
+            return int(getattr(commands, arguments.command)(arguments))
         except ModuleNotFoundError as error:
             raise SettingsError(what_to_install(error)) from error
 

@@ -1,8 +1,7 @@
-"""`keras-mmdense env`: versions and devices, for a bug report."""
+"""Versions and machine, for a bug report."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -16,7 +15,6 @@ from mmdense_edge.machine import cpu_name, memory_bytes
 from mmdense_edge.runtime import free_cores
 
 from keras_mmdense import __version__
-from keras_mmdense.cli.models import start_backend
 
 PACKAGES = (
     "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
@@ -26,28 +24,6 @@ VARIABLES = (
     "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "KERAS_BACKEND", "OMP_NUM_THREADS",
     "TF_ENABLE_ONEDNN_OPTS",
 )  # fmt: skip
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print what is installed and what it runs on."""
-    found = environment()
-    if arguments.devices:
-        start_backend()
-        import keras
-
-        known = keras.backend.backend() in ("tensorflow", "jax")
-        found["devices"] = keras.distribution.list_devices() if known else ["unknown"]
-    if arguments.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    for name, value in found.items():
-        if isinstance(value, dict):
-            print(f"{name}:")
-            for key, text in value.items():
-                print(f"  {key:18} {'not installed' if text is None else text}")
-        else:
-            print(f"{name:20} {(', '.join(value) or 'none') if isinstance(value, list) else value}")
-    return 0
 
 
 def environment() -> dict[str, Any]:

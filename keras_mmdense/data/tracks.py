@@ -10,11 +10,13 @@ from typing import get_args
 
 import numpy as np
 
-from keras_mmdense.data.faults import TrackError
+from keras_mmdense.data.faults import Fault, TrackError
 from keras_mmdense.data.streams import Audio, DType, Stream
 
 MIXTURE = "mixture"
 SUBSETS = ("train", "valid", "test")
+# Long enough that few decoders start over for each block, short enough for any memory.
+SCAN_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -155,3 +157,30 @@ def to_channels(audio: Audio, channels: int) -> Audio:
     if audio.shape[1] != 1:
         raise ValueError(f"has {audio.shape[1]} channels, and {channels} were asked for")
     return np.repeat(audio, channels, axis=1)
+
+
+def scan_track(track: Track) -> tuple[list[Fault], list[Fault]]:
+    """Read every sample of a track.
+
+    Args:
+        track: a checked track.
+
+    Returns:
+        Faults (samples missing, unreadable, NaN or infinite) and notes (silent throughout).
+    """
+    label = f"{track.subset}/{track.name}" if track.subset else track.name
+    faults, notes = [], []
+    for name, stream in track.streams.items():
+        block = SCAN_SECONDS * stream.sample_rate
+        silent = True
+        try:
+            for start in range(0, stream.num_samples, block):
+                num_samples = min(block, stream.num_samples - start)
+                audio = stream.read(start, num_samples, "int16" if stream.pcm16 else "float32")
+                silent = silent and not audio.any()
+        except TrackError as error:
+            faults.append(Fault(error.path, error.reason, label))
+        else:
+            if silent:
+                notes.append(Fault(stream.path, f"{name} is silent throughout", label))
+    return faults, notes

@@ -246,8 +246,7 @@ def _field(figure: Any, s: Settings, box: tuple[float, float, float, float]) -> 
     across, down = figure.get_size_inches()
     axes = figure.add_axes((box[0] / across, box[1] / down, box[2] / across, box[3] / down))
     fields = band_fields(s)
-    parts = [band for band in s.bands if not band.is_full]
-    names = [b.name for b in [*reversed(parts), *(b for b in s.bands if b.is_full)]]
+    names = [lane.band.name for lane in _lanes(s)]
     for row, name in enumerate(names):
         before, after = fields[name]
         axes.barh(row, before + after + 1, left=-before - 0.5, height=0.6,
