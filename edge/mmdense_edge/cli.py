@@ -61,9 +61,16 @@ def print_completion(top: argparse.ArgumentParser, shell: str) -> int:
         top: the program's parser. Its commands' arguments that are text without choices complete
             to files.
         shell: "bash", "zsh" or "fish".
-    """
-    import shtab
 
+    Raises:
+        MMDenseError: shtab is not installed.
+    """
+    try:
+        import shtab
+    except ModuleNotFoundError as error:
+        from mmdense_edge.errors import MMDenseError
+
+        raise MMDenseError("completion needs shtab, found none: pip install shtab") from error
     (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
     for command in commands.choices.values():
         for action in command._actions:
