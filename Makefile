@@ -58,7 +58,7 @@ notebooks: env  ## execute the notebooks and save them with their outputs
 	.venv/bin/python -m nbconvert --coalesce-streams notebooks/*.ipynb
 
 check-install:  ## what `pip install .` brings: size, packages, import time
-	$(PYTHON) benchmarks/edge_install.py
+	$(PYTHON) -m benchmarks.edge install
 
 check: lint types  ## what CI checks besides the tests
 

@@ -27,6 +27,13 @@ def test_nothing_was_left_to_fill_in():
         assert not re.search(r"\b[A-Z]+_(TABLE|LINE)\b|: (TIME|SCORE)\b", path.read_text("utf-8"))
 
 
+def test_published_commands_name_modules_that_exist():
+    own = r"python -m ((?:keras_mmdense|mmdense_edge|training|benchmarks)[\w.]*\w)"
+    for page in PAGES:
+        for name in re.findall(own, page.read_text("utf-8")):
+            assert name == "benchmarks.NAME" or importlib.util.find_spec(name), f"{page}: {name}"
+
+
 MODULES = [
     info.name
     for package in (keras_mmdense, training)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
 from mmdense_edge import bench_command, bench_lookahead, bench_worker, machine, runtime, windows
 from mmdense_edge.bench_report import Comparison, columns, make_row, table
 from mmdense_edge.cli import main
@@ -281,48 +280,6 @@ def test_peak_memory_is_the_high_water_mark(tmp_path):
     assert machine.peak_memory_bytes(status) == 2048 * 1024
     assert machine.peak_memory_bytes() > 10e6
     assert Path("/proc/self/status").is_file()
-
-
-def test_benchmark_of_memory(capfd, model_path):
-    from benchmarks import bench_memory
-
-    code = bench_memory.main(["--minutes", "0.01,0.03", "--model", str(model_path("shares"))])
-    out, err = capfd.readouterr()
-    rows, _, rest = out.partition("{")
-    report = json.loads("{" + rest)
-    assert code == (0 if report["passed"] else 1)
-    assert [peak["minutes"] for peak in report["peaks"]] == [0.01, 0.03]
-    assert all(peak["peak_bytes"] > 20e6 for peak in report["peaks"])
-    assert len(rows.splitlines()) == 4
-    assert err == "0.01 minutes ...\n0.03 minutes ...\n"
-
-
-def test_benchmark_of_memory_judges():
-    from benchmarks.bench_memory import Peak, passed, spread
-
-    even = [Peak(1, 200_000_000, 1.0), Peak(10, 209_000_000, 1.0)]
-    assert spread(even) == pytest.approx(0.045)
-    assert passed(even)
-    assert not passed([*even, Peak(60, 211_000_000, 1.0)])
-    assert not passed([Peak(1, 250_000_000, 1.0)])
-
-
-def test_benchmark_of_memory_that_fails(capfd):
-    from benchmarks import bench_memory
-
-    assert bench_memory.main(["--minutes", "0.01", "--model", "none.tflite"]) == 2
-    assert "bench_memory: mmdense failed: mmdense: no model file" in capfd.readouterr().err
-    for minutes in ("", "0", "x", "1,,2", "601"):
-        with pytest.raises(SystemExit) as caught:
-            bench_memory.main(["--minutes", minutes])
-        assert caught.value.code == 2
-
-
-def test_benchmark_of_memory_writes_the_length_asked_for(tmp_path):
-    from benchmarks.bench_memory import write_song
-
-    write_song(tmp_path / "a.wav", 0.03)
-    assert sf.info(tmp_path / "a.wav").frames == round(1.8 * 44100)
 
 
 def test_errors_of_options_are_of_use(model_path):

@@ -5,7 +5,7 @@ import importlib.metadata
 import numpy as np
 import pytest
 
-from benchmarks.museval_agreement import load_museval, museval_scores, our_scores
+from benchmarks.metrics import load_museval, museval_scores, our_scores
 from training.evaluation.metrics import METRICS
 
 

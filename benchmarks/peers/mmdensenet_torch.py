@@ -1,4 +1,4 @@
-"""MMDenseNet in its published form as a PyTorch module, to measure speed beside; it is not trained.
+"""MMDenseNet in its published form on PyTorch, to compare speed; it is not trained.
 
 The package index has no MMDenseNet for PyTorch. This one follows the paper's Table 1 in the same
 reading as `keras_mmdense.build()`, whose 277,622 trainable weights it has (input scale and offset
@@ -11,11 +11,15 @@ Source of the shape: Takahashi and Mitsufuji, arXiv 1706.09588, Table 1.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from benchmarks.peers import pytorch
+from benchmarks.peers.system import SECONDS_PER_FRAME, SOURCES, Step, System
 
 N_FFT, HOP_LENGTH, BINS = 2048, 1024, 1024
 WINDOW_FRAMES = 128  # of 64 to 512 the fastest, in channels_last, as measured
@@ -46,7 +50,7 @@ class DenseBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns (batch, growth, frames, bins)."""
+        """Return (batch, growth, frames, bins)."""
         for layer in self.layers[:-1]:
             x = torch.cat([x, layer(x)], 1)
         made: torch.Tensor = self.layers[-1](x)
@@ -76,7 +80,7 @@ class Band(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the last block's maps, in the input's frames and bins."""
+        """Return the last block's maps, in the input's frames and bins."""
         x = self.first(functional.pad(x, self.padding))
         skips, scales = [], len(self.ups)
         for block in self.blocks[:scales]:
@@ -104,35 +108,56 @@ class MMDenseNet(nn.Module):
         self.head = nn.Conv2d(FINAL_GROWTH, CHANNELS, (1, 2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns the source's magnitude; the number of frames is a multiple of 8."""
+        """Return the source's magnitude; the number of frames is a multiple of 8."""
         low, high = x.chunk(2, dim=3)
         bands = torch.cat([self.low(low), self.high(high)], 3)
         x = self.final(torch.cat([bands, self.full(x)], 1))
         return torch.relu(self.head(functional.pad(x, [0, 1])))
 
 
-def separate(audio: Any, networks: list[nn.Module]) -> list[Any]:
-    """Returns one stem per network, with the mixture's phase.
+class TorchMMDenseNet(System):
+    """Four networks, in windows without context."""
 
-    Args:
-        audio: stereo, 44.1 kHz, float32, shape (num_samples, 2); a NumPy array.
-        networks: one per source.
-    """
-    window = torch.hann_window(N_FFT)
-    given = torch.from_numpy(audio.T.copy())
-    mixture = torch.stft(given, N_FFT, HOP_LENGTH, window=window, return_complex=True)
-    magnitude = mixture.abs()[:, :BINS].transpose(1, 2)  # (channels, frames, bins)
-    frames = magnitude.shape[1]
-    padded = functional.pad(magnitude, [0, 0, 0, -frames % WINDOW_FRAMES])
-    stems = []
-    with torch.inference_mode():
-        for network in networks:
-            windows = padded.split(WINDOW_FRAMES, 1)
-            parts = [network(part[None].to(memory_format=LAST))[0] for part in windows]
-            estimate = torch.cat(parts, 1)[:, :frames].transpose(1, 2)
-            # The Nyquist bin takes what the bin below it has.
-            estimate = torch.cat([estimate, estimate[:, -1:]], 1)
-            spectrum = torch.polar(estimate, mixture.angle())
-            stem = torch.istft(spectrum, N_FFT, HOP_LENGTH, window=window, length=len(audio))
-            stems.append(stem.T.numpy())
-    return stems
+    def __init__(self, threads: int, folder: Path) -> None:
+        pytorch.start(threads)
+        self.networks = [MMDenseNet().eval().to(memory_format=LAST) for _ in SOURCES]
+
+    def separate(self, audio: Any) -> list[Any]:
+        """Return four stems, with the mixture's phase."""
+        window = torch.hann_window(N_FFT)
+        given = torch.from_numpy(audio.T.copy())
+        mixture = torch.stft(given, N_FFT, HOP_LENGTH, window=window, return_complex=True)
+        magnitude = mixture.abs()[:, :BINS].transpose(1, 2)  # (channels, frames, bins)
+        frames = magnitude.shape[1]
+        padded = functional.pad(magnitude, [0, 0, 0, -frames % WINDOW_FRAMES])
+        stems = []
+        with torch.inference_mode():
+            for network in self.networks:
+                windows = padded.split(WINDOW_FRAMES, 1)
+                parts = [network(part[None].to(memory_format=LAST))[0] for part in windows]
+                estimate = torch.cat(parts, 1)[:, :frames].transpose(1, 2)
+                # The Nyquist bin takes what the bin below it has.
+                estimate = torch.cat([estimate, estimate[:, -1:]], 1)
+                spectrum = torch.polar(estimate, mixture.angle())
+                stem = torch.istft(spectrum, N_FFT, HOP_LENGTH, window=window, length=len(audio))
+                stems.append(stem.T.numpy())
+        return stems
+
+    def describe(self) -> dict[str, float]:
+        """Return parameters and multiply-adds."""
+        window = torch.zeros(1, 2, WINDOW_FRAMES, BINS)
+        macs = len(SOURCES) * pytorch.multiply_adds(self.networks[0], window)
+        return {
+            "parameters": pytorch.parameters(*self.networks),
+            "gmac_per_s": macs / (WINDOW_FRAMES * SECONDS_PER_FRAME) / 1e9,
+        }
+
+    @classmethod
+    def training(cls, threads: int) -> Step:
+        """A network of one source, batch 4 of 128 frames."""
+        pytorch.start(threads)
+        network = MMDenseNet().train().to(memory_format=LAST)
+        optimizer = torch.optim.RMSprop(network.parameters(), 1e-3)
+        given = torch.rand(4, 2, 128, BINS).to(memory_format=LAST)
+        seconds = 4 * 128 * SECONDS_PER_FRAME / len(SOURCES)
+        return pytorch.step(network, optimizer, functional.mse_loss, given, seconds)

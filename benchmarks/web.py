@@ -1,7 +1,7 @@
-"""Speed and memory of the page in the browser, beside the runner on the same machine.
+"""Speed and memory of the page in the browser, compared with the runner on the same machine.
 
-    python -m benchmarks.bench_web --rounds 3
-    python -m benchmarks.bench_web --memory 600
+    python -m benchmarks.web --rounds 3
+    python -m benchmarks.web --memory 600
 
 Each round runs, in turns, the runner and the page in a fresh Chromium, with two threads (or as many
 as the page takes) and with one, on the same song and model. The least of the rounds counts: what
@@ -27,8 +27,8 @@ import numpy as np
 import soundfile as sf
 from mmdense_edge import Separator, bundled
 
-ROOT = Path(__file__).parents[1]
-WEB = ROOT / "edge" / "web"
+from benchmarks.harness import ROOT, finish, number, run, table
+
 SONG = ROOT / "edge" / "example" / "mixture.flac"
 # A name that Chromium does not take for a secure context: it gives such a page no threads.
 PLAIN_HOST = "page.test"
@@ -36,7 +36,7 @@ PLAIN_HOST = "page.test"
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Serves the page; yields its address."""
+    """Serve the page; yield its address."""
     command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -47,17 +47,14 @@ def server() -> Iterator[str]:
 
 
 def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
-    """Separates a song on the page; see edge/web/bench/page.mjs for what it returns."""
-    done = subprocess.run(
-        ["node", "bench/page.mjs", url, str(song), model],
-        cwd=WEB, check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    result: dict[str, Any] = json.loads(done.stdout)
+    """Separate a song on the page; see edge/web/bench/page.mjs for what it returns."""
+    script = ROOT / "edge" / "web" / "bench" / "page.mjs"
+    result: dict[str, Any] = json.loads(run(["node", str(script), url, str(song), model])[0])
     return result
 
 
 def on_runner(song: Path, model: str, threads: int) -> float:
-    """Returns the seconds that the runner takes, its model loaded before."""
+    """Return the seconds that the runner takes, its model loaded before."""
     audio, rate = sf.read(song, dtype="float32", always_2d=True)
     separator = Separator(model, threads)
     start = time.perf_counter()
@@ -66,11 +63,10 @@ def on_runner(song: Path, model: str, threads: int) -> float:
 
 
 def compare(url: str, models: list[str], rounds: int) -> None:
-    """Prints the real-time factors as a table: the least of interleaved rounds."""
+    """Print the real-time factors as a table: the least of interleaved rounds."""
     length = sf.info(SONG).duration
     plain = url.replace("127.0.0.1", PLAIN_HOST)
-    print("| model | threads | page | its backend | runner | page / runner |")
-    print("|---|--:|--:|---|--:|--:|")
+    rows = []
     for model in models:
         factors: dict[tuple[str, int], list[float]] = {}
         backends = {}
@@ -83,12 +79,14 @@ def compare(url: str, models: list[str], rounds: int) -> None:
                 factors.setdefault(("runner", threads), []).append(seconds / length)
         for threads, backend in backends.items():
             page, runner = (min(factors[where, threads]) for where in ("page", "runner"))
-            figures = f"{page:.3f} | {backend} | {runner:.3f} | {page / runner:.1f}"
-            print(f"| {model} | {threads} | {figures} |", flush=True)
+            rows.append([
+                model, str(threads), f"{page:.3f}", backend, f"{runner:.3f}", f"{page / runner:.1f}"
+            ])  # fmt: skip
+    print(table(["model", "threads", "page", "its backend", "runner", "page / runner"], rows))
 
 
 def memory(url: str, model: str, seconds: float) -> None:
-    """Prints the peak memory of the page over a song of some length."""
+    """Print the peak memory of the page over a song of some length."""
     audio, rate = sf.read(SONG, dtype="int16", always_2d=True)
     samples = round(seconds * rate)
     with tempfile.TemporaryDirectory() as folder:
@@ -100,20 +98,29 @@ def memory(url: str, model: str, seconds: float) -> None:
     print(f"peak of the page's process: {peak} MB; before the song {idle} MB")
 
 
-def main() -> None:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="of each measurement")
+def main() -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.web", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=number(int, 1, 100), default=3, help="of each measurement")
     parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
-    parser.add_argument("--memory", type=float, metavar="SECONDS", help="only the peak memory")
-    arguments = parser.parse_args()
-    models = arguments.models.split(",") if arguments.models else bundled.names()
-    with server() as url:
-        if arguments.memory:
-            memory(url, arguments.models or str(bundled.default()), arguments.memory)
-        else:
-            compare(url, models, arguments.rounds)
+    parser.add_argument(
+        "--memory", type=number(float, 1, 3600), metavar="SECONDS", help="only the peak memory"
+    )
+    args = parser.parse_args()
+
+    def work() -> None:
+        models = args.models.split(",") if args.models else bundled.names()
+        with server() as url:
+            if args.memory:
+                memory(url, args.models or str(bundled.default()), args.memory)
+            else:
+                compare(url, models, args.rounds)
+
+    return finish("web", work)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

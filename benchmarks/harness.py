@@ -1,0 +1,184 @@
+"""What the benchmarks share: processes, arguments, exit codes, tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+QUIET = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "edge")]),
+}
+_CALL = (
+    "import importlib, json, sys; module, name, given = sys.argv[1:]; "
+    "print(json.dumps(getattr(importlib.import_module(module), name)(**json.loads(given))))"
+)
+_PACKAGES = (
+    "import importlib.metadata as m, json, sysconfig\n"
+    "print(json.dumps([sysconfig.get_path('purelib'), sorted((d.metadata['Name'], d.version)\n"
+    "    for d in m.distributions() if d.metadata['Name'] not in ('pip', 'setuptools'))]))"
+)
+
+
+def on_cpu(threads: int) -> dict[str, str]:
+    """Return the variables that hold NumPy, PyTorch and TensorFlow to the CPU and some threads."""
+    limits = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}
+    limits |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1"}
+    return limits | {"CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, Any]:
+    """Run a command to its end.
+
+    Args:
+        command: Program and arguments.
+        environ: Variables to add to those of this process.
+
+    Returns:
+        What it printed, and its resource usage as `os.wait4` gives it.
+
+    Raises:
+        RuntimeError: It failed; the message is its last line.
+    """
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True,
+            env=os.environ | (environ or {}),
+        )  # fmt: skip
+        assert process.stdout is not None  # a pipe was asked for
+        with process.stdout as pipe:
+            output = pipe.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines()
+            raise RuntimeError(
+                lines[-1] if lines else f"the process ended with {process.returncode}"
+            )
+    return output, usage
+
+
+def call(
+    function: str, python: str = sys.executable, environ: Mapping[str, str] | None = None,
+    **arguments: Any,
+) -> Any:  # fmt: skip
+    """Call a function in a process of its own and return its answer.
+
+    Args:
+        function: "module:name". The answer travels as JSON.
+        python: The interpreter.
+        environ: Variables to add to `QUIET` and to those of this process.
+        **arguments: Of the function, as JSON takes them.
+
+    Raises:
+        RuntimeError: The process failed; the message is its last line.
+    """
+    command = [python, "-c", _CALL, *function.split(":"), json.dumps(arguments)]
+    return json.loads(run(command, QUIET | (environ or {}))[0].splitlines()[-1])
+
+
+def packages_of(python: Path) -> tuple[dict[str, str], float]:
+    """Return an environment's packages with their versions, and its size in megabytes.
+
+    Both without pip and setuptools.
+
+    Args:
+        python: Its interpreter.
+    """
+    site, packages = json.loads(run([str(python), "-I", "-c", _PACKAGES])[0])
+    own = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
+    sizes = [
+        path.stat().st_size
+        for path in Path(site).rglob("*")
+        if path.is_file() and not path.relative_to(site).parts[0].startswith(own)
+    ]
+    return dict(packages), sum(sizes) / 1e6
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def finish(name: str, work: Callable[[], int | None]) -> int:
+    """Return a command's exit code: 2, with one line, if it fails, and 130 if it is interrupted.
+
+    Args:
+        name: Of the command, for the line.
+        work: Returns the exit code, None for 0.
+    """
+    try:
+        return work() or 0
+    except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as error:
+        say(f"{name}: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
+
+
+def number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], Any]:
+    """Return the `type` of an argument that is a number within bounds.
+
+    Args:
+        kind: int or float.
+        least: The smallest number allowed.
+        most: The largest.
+    """
+
+    def parse(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"must be a number from {least:g} to {most:g}; received {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def numbers(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], Any]:
+    """Return the `type` of an argument that is some numbers within bounds, as in 1,2."""
+    one = number(kind, least, most)
+    return lambda text: [one(part) for part in text.split(",")]
+
+
+def new_file(text: str) -> Path:
+    """Return the path of a file to write; the `type` of such an argument."""
+    path = Path(text)
+    if path.exists() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"must name a new file in a folder that exists; received {text!r}"
+        )
+    return path
+
+
+def machine_line() -> str:
+    """Return the machine, the software and the date in one line."""
+    from mmdense_edge import machine
+
+    described = machine.describe()
+    return (
+        f"{described['cpu']}, {described['cores']} cores, load {described['load']}, "
+        f"Python {described['python']}, {time.strftime('%Y-%m-%d')}"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns but the first are aligned to the right."""
+    lines = [f"| {' | '.join(head)} |", "|---|" + "--:|" * (len(head) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])

@@ -1,0 +1,334 @@
+"""The metrics of evaluation, compared with museval's own code: time and memory, and the values.
+
+    python -m benchmarks.metrics cost                    # 240 s, stereo, four sources
+    python -m benchmarks.metrics cost --seconds 60 --json FILE
+    python -m benchmarks.metrics agreement DATA          # every track of a data set
+    python -m benchmarks.metrics agreement DATA --tracks 3 --metric bsseval3 --json FILE
+
+`cost`: the track is seeded noise that falls with frequency, as music does, in raw files that are
+read as memory maps. Each metric runs in a process of its own. Its memory is the peak of its
+resident set, less what it held before it scored; the mapped pages of the track that it has touched
+are included, so the table gives the size of the track. museval holds the track as float64 arrays.
+--no-museval leaves museval out, whose mode "v3" takes many minutes.
+
+`agreement`: the estimates are those of the ideal ratio mask; the sources are scored together, then
+the vocals with the accompaniment. For each track it prints the largest difference of any frame in
+dB for SDR, ISR, SIR and SAR, and below it ("itself") what museval's own values move by when zeros
+are appended to the signals, which changes nothing but its rounding. Where a source is mono, nearly
+mono, or holds nothing in a band, museval solves equations that are singular to double precision,
+and no implementation can agree with it more closely than it does with itself.
+
+museval's functions come from its file `metrics.py` alone, because importing the package asks for
+ffmpeg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
+from keras_mmdense.data import Track, open_dataset
+from training.evaluation.baselines import MaskEstimator
+from training.evaluation.metrics import METRICS, Array, SourceScore
+from training.evaluation.scores import ACCOMPANIMENT, VOCALS
+from training.evaluation.songs import open_song
+
+MEASURES = ("SDR", "ISR", "SIR", "SAR")
+SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
+TAPS = 512
+RATE, CHANNELS = 44100, 2
+SOURCES = ("bass", "drums", "other", "vocals")
+MIB = 1 << 20
+Scores = npt.NDArray[np.float64]  # (measures, sources, frames); NaN where not defined
+Signals = Mapping[str, Array]
+
+
+def load_museval() -> ModuleType:
+    """Return museval's module `metrics` without importing the package, which asks for ffmpeg."""
+    package = importlib.util.find_spec("museval")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("museval is not installed: pip install museval==0.4.1")
+    path = Path(package.origin).with_name("metrics.py")
+    spec = importlib.util.spec_from_file_location("museval_metrics", path)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(f"museval has no {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def museval_scores(
+    metric: str, references: Signals, estimates: Signals, sample_rate: int, zeros: int = 0
+) -> Scores:
+    """Return museval's own values.
+
+    Args:
+        metric: "museval" or "bsseval3".
+        references: Signals of shape (num_samples, channels) by source.
+        estimates: The same sources and shapes.
+        sample_rate: Hz.
+        zeros: Samples to append to all signals.
+
+    Raises:
+        ValueError: museval refuses the signals: one is silent throughout.
+    """
+    window, hop = (seconds * sample_rate for seconds in SECONDS[metric])
+    signals = [
+        np.pad(np.stack([side[name] for name in references]), ((0, 0), (0, zeros), (0, 0)))
+        for side in (references, estimates)
+    ]
+    scores = load_museval().bss_eval(
+        *signals, window=window, hop=hop, framewise_filters=metric == "bsseval3"
+    )
+    return np.stack(scores[:4])
+
+
+def our_scores(scores: Mapping[str, SourceScore]) -> Scores:
+    """Return a metric's values in museval's form."""
+    return np.array(
+        [
+            [
+                [np.nan if (x := f.values[m]) is None else x for f in s.frames]
+                for s in scores.values()
+            ]
+            for m in MEASURES
+        ]
+    )
+
+
+def largest(one: Scores, other: Scores) -> list[float]:
+    """Return the largest difference of each measure; 0 where no frame has a value."""
+    gaps = np.abs(one - other).reshape(len(MEASURES), -1)
+    return [float(x) for x in np.nan_to_num(gaps).max(axis=1)]
+
+
+def compare(
+    metric: str, references: Signals, estimates: Signals, sample_rate: int
+) -> dict[str, Any]:
+    """Score signals with both and return frames, seconds and largest differences."""
+    begin = time.perf_counter()
+    ours = our_scores(METRICS[metric].score(references, estimates, sample_rate))
+    middle = time.perf_counter()
+    theirs = museval_scores(metric, references, estimates, sample_rate)
+    end = time.perf_counter()
+    num_samples = len(next(iter(references.values())))
+    zeros = (1 << (num_samples + TAPS - 2).bit_length()) - num_samples  # the next size of its FFT
+    again = museval_scores(metric, references, estimates, sample_rate, zeros)[..., : ours.shape[-1]]
+    if (np.isnan(ours) != np.isnan(theirs)).any():
+        raise ValueError("frames have values in one of the two and none in the other")
+    return {
+        "frames": ours.shape[-1],
+        "seconds": middle - begin,
+        "museval_seconds": end - middle,
+        "difference": largest(ours, theirs),
+        "itself": largest(again, theirs) if metric == "museval" else None,
+        "median": largest(*(np.nanmedian(x, -1, keepdims=True) for x in (ours, theirs))),
+    }
+
+
+def scenarios(
+    track: Track, folder: Path
+) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
+    """Yield the sources together, then the vocals with the accompaniment."""
+    with_rest = VOCALS in track.sources and len(track.sources) > 1
+    song = open_song(track, with_rest, folder)
+    blocks = list(MaskEstimator("irm", track.sources).stream(song))
+    estimates = {name: np.concatenate([block[name] for block in blocks]) for name in track.sources}
+    yield "sources", {name: song.references[name] for name in estimates}, estimates
+    if with_rest:
+        rest = np.sum([estimates[name] for name in estimates if name != VOCALS], axis=0)
+        both = {VOCALS: estimates[VOCALS], ACCOMPANIMENT: rest}
+        yield "vocals, accompaniment", {name: song.references[name] for name in both}, both
+
+
+def agreement(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Score and print all tracks; return a row for each scenario."""
+    rows: list[dict[str, Any]] = []
+    tracks = list(open_dataset(args.data))[: args.tracks]
+    print(f"largest differences in dB of: {', '.join(MEASURES)}\n")
+    for index, track in enumerate(tracks, 1):
+        say(f"{index} of {len(tracks)}: {track.name}")
+        with tempfile.TemporaryDirectory() as folder:
+            for scenario, references, estimates in scenarios(track, Path(folder)):
+                row: dict[str, Any] = {"track": track.name, "scenario": scenario}
+                rows.append(row)
+                try:
+                    row |= compare(args.metric, references, estimates, track.sample_rate)
+                except ValueError as error:
+                    row["refused"] = str(error).partition(".")[0]
+                    print(f"{track.name} ({scenario})\n  museval: {row['refused']}")
+                    continue
+                times = row["museval_seconds"] / row["seconds"]
+                print(
+                    f"{track.name} ({scenario}): {row['frames']} frames, {times:.1f} times as fast"
+                )
+                for title, key in (("ours", "difference"), ("itself", "itself")):
+                    if row[key]:
+                        values = "  ".join(f"{value:.1e}" for value in row[key])
+                        print(f"  {title:6}  {values}", flush=True)
+    print("\n" + summary(rows))
+    return rows
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table of agreement over all tracks."""
+    done = [row for row in rows if "difference" in row]
+    frames = sum(row["frames"] for row in done)
+    cells = []
+    for title, key in (
+        ("ours and museval, any frame", "difference"),
+        ("museval and itself with zeros appended, any frame", "itself"),
+        ("ours and museval, median of a track", "median"),
+    ):
+        values = [row[key] for row in done if row[key]]
+        if values:
+            cells.append([title, *(f"{value:.1e}" for value in np.max(values, axis=0))])
+    head = f"{len(done)} comparisons, {frames} frames; museval refused {len(rows) - len(done)}"
+    return f"{head}\n\n{table(['largest difference, dB', *MEASURES], cells)}"
+
+
+def make_track(folder: Path, seconds: float) -> None:
+    """Write references and estimates as raw float32, second by second.
+
+    Args:
+        folder: An empty folder.
+        seconds: Length of the track.
+    """
+    rng = np.random.default_rng(0)
+
+    def noise() -> Array:
+        spectrum = np.fft.rfft(rng.standard_normal((RATE, CHANNELS)), axis=0)
+        spectrum /= np.arange(20, len(spectrum) + 20)[:, None]
+        signal = np.fft.irfft(spectrum, RATE, axis=0)
+        return 0.5 / np.abs(signal).max() * signal
+
+    paths = {(kind, source): folder / f"{kind}.{source}" for kind in "re" for source in SOURCES}
+    files = {key: path.open("wb") for key, path in paths.items()}
+    left = round(seconds * RATE)
+    while left > 0:
+        block = {source: noise()[: min(left, RATE)] for source in SOURCES}
+        mixture = sum(block.values())
+        for source, signal in block.items():
+            estimate = 0.8 * signal + 0.1 * mixture + 0.01 * rng.standard_normal(signal.shape)
+            files["r", source].write(signal.astype(np.float32).tobytes())
+            files["e", source].write(estimate.astype(np.float32).tobytes())
+        left -= RATE
+    for file in files.values():
+        file.close()
+
+
+def measure(folder: str, metric: str, code: str) -> dict[str, Any]:
+    """Score the track of a folder; return seconds, memory in MiB and the main values.
+
+    Args:
+        folder: With what `make_track` wrote.
+        metric: Its name.
+        code: "ours" or "museval".
+    """
+    signals = [
+        {source: np.memmap(Path(folder, f"{kind}.{source}"), np.float32, "r").reshape(-1, CHANNELS)
+         for source in SOURCES} for kind in "re"
+    ]  # fmt: skip
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    before = pages * os.sysconf("SC_PAGE_SIZE")
+    begin, cpu = time.perf_counter(), time.process_time()
+    if code == "ours":
+        scores = METRICS[metric].score(*signals, RATE)
+        values = [score.values[METRICS[metric].measures[0]] for score in scores.values()]
+    else:
+        average = np.nanmedian if metric == "museval" else np.nanmean
+        values = average(museval_scores(metric, *signals, RATE)[0], axis=-1).tolist()
+    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "metric": metric,
+        "code": code,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "peak_mib": peak / MIB,
+        "added_mib": (peak - before) / MIB,
+        "track_mib": sum(x.nbytes for side in signals for x in side.values()) / MIB,
+        "values": values,
+    }
+
+
+def cost(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure and print time and memory; return the report."""
+    rows = []
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        make_track(Path(folder), args.seconds)
+        for metric in args.metrics:
+            for code in ("ours", "museval") if args.museval and metric in SECONDS else ("ours",):
+                say(f"{metric}, {code} ...")
+                task = {"folder": folder, "metric": metric, "code": code}
+                rows.append(call("benchmarks.metrics:measure", **task))
+    print(f"{machine_line()}\n\n{cost_table(rows, args.seconds)}")
+    return {"machine": machine_line(), "seconds": args.seconds, "rows": rows}
+
+
+def cost_table(rows: Sequence[dict[str, Any]], seconds: float) -> str:
+    """Return a table; museval's row comes after ours and carries the ratios."""
+    ours = {row["metric"]: row for row in rows if row["code"] == "ours"}
+    cells = []
+    for row in rows:
+        name, ratio = row["metric"], ""
+        if row["code"] == "museval":
+            name += ", museval's code"
+            times, memory = (
+                row[key] / ours[row["metric"]][key] for key in ("cpu_seconds", "added_mib")
+            )
+            ratio = f"{times:.1f} times the CPU, {memory:.1f} times the memory"
+        values = (row[key] for key in ("wall_seconds", "cpu_seconds", "peak_mib", "added_mib"))
+        cells.append([name, *(f"{value:,.1f}" for value in values), ratio])
+    head = ["metric", "wall, s", "CPU, s", "peak, MiB", "added, MiB", "museval takes"]
+    return (
+        f"{seconds:g} s, {CHANNELS} channels, {len(SOURCES)} sources; "
+        f"the track has {rows[0]['track_mib']:.0f} MiB\n\n{table(head, cells)}"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.metrics", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    commands = parser.add_subparsers(required=True, metavar="cost|agreement")
+    one = commands.add_parser("cost")
+    one.add_argument("--seconds", type=number(float, 1, 3600), default=240, help="default 240")
+    one.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS))
+    one.add_argument("--no-museval", dest="museval", action="store_false", help="ours alone")
+    one.add_argument("--folder", help="where the track's files go for a while")
+    other = commands.add_parser("agreement")
+    other.add_argument("data", metavar="DATA", help="a data set of any form that is read")
+    other.add_argument("--tracks", type=number(int, 1, 1e6), metavar="N", help="the first N")
+    other.add_argument("--metric", choices=sorted(SECONDS), default="museval")
+    for command, work in ((one, cost), (other, agreement)):
+        command.set_defaults(work=work)
+        command.add_argument("--json", type=new_file, help="a new file for the figures")
+    args = parser.parse_args(argv)
+
+    def work() -> None:
+        found = args.work(args)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+    return finish("metrics", work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The systems that are compared, and the environment of each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import ROOT, packages_of, run, say
+
+MARK = "made-by-bench-peers.json"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One system.
+
+    Args:
+        name: For --peers.
+        label: In tables and plots.
+        system: Module and class below `benchmarks.peers`.
+        requirements: What pip installs into its environment, TORCH for the PyTorch asked for, and
+            "." for this project; () if it shares another's.
+        environment: The system whose environment it shares; "" for one of its own.
+        trains: Whether its `training` is measured.
+        trains_in: The system in whose environment; "" for its own.
+        slow: Measured in one round only.
+        ours: Of this project.
+    """
+
+    name: str
+    label: str
+    system: str
+    requirements: tuple[str, ...] = ()
+    environment: str = ""
+    trains: bool = False
+    trains_in: str = ""
+    slow: bool = False
+    ours: bool = False
+
+    @property
+    def home(self) -> str:
+        """The system whose environment it runs in."""
+        return self.environment or self.name
+
+
+TORCH = "TORCH"
+BASE = "edge-int8"
+PEERS = (
+    Peer(BASE, "mmdensenet-edge, int8, runner", "ours:EdgeInt8", (".",), ours=True),
+    Peer(
+        "edge-float32", "mmdensenet-edge, float32, runner", "ours:EdgeFloat32",
+        environment=BASE, trains=True, trains_in="mmdensenet-keras", ours=True,
+    ),
+    Peer(
+        "spleeter-int8", "Spleeter's U-Net, int8, LiteRT", "spleeter:SpleeterInt8",
+        ("numpy", "soundfile", "ai-edge-litert>=2.1.6,<3"),
+    ),
+    Peer(
+        "spleeter-keras", "Spleeter's U-Net, Keras", "spleeter:SpleeterKeras",
+        ("numpy", "soundfile", "tensorflow>=2.17,<2.22", "keras>=3.12,<4"), trains=True,
+    ),
+    Peer(
+        "openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix",
+        (TORCH, "openunmix", "soundfile"), trains=True,
+    ),
+    Peer(
+        "mmdensenet-tflite", "MMDenseNet x 4, float32, runner", "ours:MMDenseNetFloat32",
+        environment=BASE, slow=True, ours=True,
+    ),
+    Peer(
+        "mmdensenet-keras", "MMDenseNet x 4, Keras", "ours:MMDenseNetKeras",
+        (".[tensorflow]",), trains=True, slow=True, ours=True,
+    ),
+    Peer(
+        "mmdensenet-torch", "MMDenseNet x 4, PyTorch", "mmdensenet_torch:TorchMMDenseNet",
+        (TORCH, "numpy", "soundfile"), trains=True, slow=True,
+    ),
+    Peer(
+        "demucs", "Demucs (htdemucs), PyTorch", "demucs:Demucs",
+        (TORCH, "demucs", "numpy", "soundfile"), trains=True, slow=True,
+    ),
+)  # fmt: skip
+NAMES = tuple(peer.name for peer in PEERS)
+
+
+def homes(chosen: Sequence[Peer], train: bool) -> list[Peer]:
+    """Return the systems whose environments are needed.
+
+    Args:
+        chosen: The systems to measure.
+        train: Also those in which some are trained.
+    """
+    names = {peer.home for peer in chosen}
+    if train:
+        names |= {peer.trains_in for peer in chosen if peer.trains and peer.trains_in}
+    return [peer for peer in PEERS if peer.name in names]
+
+
+def environment(cache: Path, peer: Peer, torch: str) -> dict[str, Any]:
+    """Return a system's environment, which is made if it is not there yet.
+
+    Args:
+        cache: The folder of all environments; made if need be.
+        peer: One with requirements.
+        torch: What TORCH among them stands for.
+
+    Returns:
+        python: Its interpreter. packages: name and version of each. megabytes: of its
+        site-packages, without pip and setuptools. requirements: what pip was given. removed: files
+        of packages that were taken away again, as PACKAGE/FILE.
+
+    Raises:
+        RuntimeError: pip failed, with its last line; or the folder is something else.
+    """
+    folder = cache / peer.name
+    wanted = [torch if one == TORCH else one for one in peer.requirements]
+    mark = folder / MARK
+    if mark.is_file():
+        kept: dict[str, Any] = json.loads(mark.read_text("utf-8"))
+        if kept["requirements"] == wanted:
+            return kept
+    if folder.exists():
+        if not (folder / "pyvenv.cfg").is_file():
+            raise RuntimeError(f"{folder} is no environment: give another --cache, or remove it")
+        shutil.rmtree(folder)
+    say(f"installing {peer.name}: {' '.join(wanted)}")
+    run([sys.executable, "-m", "venv", str(folder)])
+    python = folder / "bin" / "python"
+    projects = [f"{ROOT}{one[1:]}" if one.startswith(".") else one for one in wanted]
+    run([str(python), "-m", "pip", "install", "--quiet", *projects])
+    packages, _ = packages_of(python)
+    removed = without_cuda(folder, packages)
+    made = {"python": str(python), "packages": packages, "megabytes": packages_of(python)[1],
+            "requirements": wanted, "removed": removed}  # fmt: skip
+    mark.write_text(json.dumps(made, indent=1), "utf-8")
+    return made
+
+
+def without_cuda(folder: Path, packages: dict[str, str]) -> list[str]:
+    """Remove torchaudio's compiled part if it is built for CUDA and PyTorch is not.
+
+    The package index has torchaudio for CUDA alone, and it then cannot be imported. Without the
+    compiled part it can; Open-Unmix resamples and transforms with what is left.
+
+    Returns:
+        The removed files, as PACKAGE/FILE.
+    """
+    if not packages.get("torch", "").endswith("+cpu"):
+        return []
+    files = sorted(folder.glob("lib/python*/site-packages/torchaudio/lib/*.so"))
+    for file in files:
+        file.unlink()
+    return [f"torchaudio/lib/{file.name}" for file in files]

@@ -1,0 +1,171 @@
+"""This project's systems: the runner with bundled and published models, and Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.system import (
+    RATE,
+    SECONDS_PER_FRAME,
+    SOURCES,
+    Step,
+    System,
+    keras_multiply_adds,
+    keras_step,
+)
+
+WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
+FILE = "mmdensenet-float32.tflite"
+
+
+class Runner(System):
+    """The runner, from file to files in fixed memory; one or several models."""
+
+    MODELS: tuple[str, ...]
+    PARAMETERS: str
+
+    def __init__(self, threads: int, folder: Path) -> None:
+        from mmdense_edge import Separator
+
+        self.folder = folder
+        found = [folder / one if one.endswith(".tflite") else one for one in self.MODELS]
+        self.separators = [Separator(one, threads) for one in found]
+
+    def file_to_files(self, song: Path, folder: Path) -> None:
+        """Separate as `mmdense separate` does; each model's stems into a folder of its own."""
+        from mmdense_edge.inputs import Song
+        from mmdense_edge.jobs import Options, plan
+        from mmdense_edge.pool import attempt
+        from mmdense_edge.sums import choose
+
+        for number, separator in enumerate(self.separators):
+            parts = choose(separator.sources, separator.sources)
+            out, options = folder / str(number), Options(overwrite=True)
+            (job,) = plan([Song(song)], out, parts, options, model=separator.contract.name)
+            report = attempt(separator, job)
+            if report.error is not None:
+                raise RuntimeError(report.error)
+
+    def describe(self) -> dict[str, float]:
+        """Return parameters and multiply-adds."""
+        from benchmarks.spleeter_shape import multiply_adds
+
+        total = 0.0
+        for separator in self.separators:
+            macs = sum(multiply_adds(separator.model.content).values())
+            total += macs / (separator.contract.step_frames * SECONDS_PER_FRAME)
+        parameters = json.loads((self.folder / "parameters.json").read_text("utf-8"))
+        return {"parameters": parameters[self.PARAMETERS], "gmac_per_s": total / 1e9}
+
+
+class EdgeInt8(Runner):
+    """The bundled device model in int8, with its trained weights."""
+
+    MODELS, PARAMETERS = ("mmdensenet-edge-int8",), "edge"
+
+
+class EdgeFloat32(Runner):
+    """The same in float32."""
+
+    MODELS, PARAMETERS = ("mmdensenet-edge-float32",), "edge"
+
+    @classmethod
+    def training(cls, threads: int) -> Step:
+        """In Keras: one network for all sources, batch 4 of 128 frames."""
+        return _training("mmdensenet-edge", 1)
+
+
+class MMDenseNetFloat32(Runner):
+    """Four networks of the published form, loaded from one float32 file."""
+
+    MODELS, PARAMETERS = (FILE,) * len(SOURCES), "mmdensenet"
+
+
+class MMDenseNetKeras(System):
+    """`keras_mmdense.separate` with four networks of the published form."""
+
+    def __init__(self, threads: int, folder: Path) -> None:
+        import keras_mmdense
+
+        self.model = keras_mmdense.build("mmdensenet", SOURCES)
+
+    def separate(self, audio: Any) -> list[Any]:
+        """Return four stems, in windows whose context is discarded."""
+        import keras_mmdense
+
+        stems = keras_mmdense.separate(self.model, audio, RATE, window_frames=WINDOW_FRAMES)
+        return [stems[source] for source in SOURCES]
+
+    def describe(self) -> dict[str, float]:
+        """Return parameters and multiply-adds."""
+        import keras_mmdense
+        from keras_mmdense.receptive_field import context_frames
+
+        frames = WINDOW_FRAMES + 2 * context_frames(keras_mmdense.settings_of(self.model))
+        macs = keras_multiply_adds(keras_mmdense.build("mmdensenet", SOURCES, frames=frames))
+        return {
+            "parameters": _trainable(self.model),
+            "gmac_per_s": macs / (WINDOW_FRAMES * SECONDS_PER_FRAME) / 1e9,
+        }
+
+    @classmethod
+    def training(cls, threads: int) -> Step:
+        """A network of one source, batch 4 of 128 frames."""
+        return _training("mmdensenet", 1 / len(SOURCES))
+
+
+def _trainable(model: Any) -> int:
+    return sum(weight.shape.num_elements() for weight in model.trainable_weights)
+
+
+def _training(preset: str, share: float) -> Step:
+    import keras
+
+    import keras_mmdense
+
+    model = keras_mmdense.build(preset)
+    bins = keras_mmdense.settings_of(model).bins
+    model.compile(keras.optimizers.RMSprop(1e-3), "mse")
+    return keras_step(model, (4, 128, bins, 2), 4 * 128 * SECONDS_PER_FRAME * share)
+
+
+def prepare(folder: str) -> None:
+    """Make the models of the systems that run from files, and count their weights.
+
+    A file that is there already is kept. It needs the environment of `make env`.
+
+    Args:
+        folder: Where the files go; it exists.
+    """
+    import keras_mmdense
+    from benchmarks import spleeter_shape
+    from benchmarks.peers import spleeter
+
+    def export(path: Path) -> None:
+        model = keras_mmdense.build("mmdensenet")
+        keras_mmdense.export(model, path, window_frames=WINDOW_FRAMES, overwrite=True)
+
+    def count(path: Path) -> None:
+        found = {
+            "edge": _trainable(keras_mmdense.build("mmdensenet-edge")),
+            "mmdensenet": len(SOURCES) * _trainable(keras_mmdense.build("mmdensenet")),
+            "spleeter": len(SOURCES) * spleeter_shape.build().count_params(),
+        }
+        path.write_text(json.dumps(found), "utf-8")
+
+    def convert(path: Path) -> None:
+        path.write_bytes(spleeter_shape.convert(spleeter_shape.build(), int8=True))
+
+    makers: dict[str, Callable[[Path], None]] = {
+        spleeter.FILE: convert, FILE: export, "parameters.json": count,
+    }  # fmt: skip
+    for name, make in makers.items():
+        if not Path(folder, name).exists():
+            with tempfile.TemporaryDirectory(dir=folder) as aside:
+                make(Path(aside, name))
+                os.replace(Path(aside, name), Path(folder, name))
