@@ -21,7 +21,7 @@ Linux gives for the process, Python, the interpreter and the model included. It 
 command ends with 1 if the peaks differ by more than 5 %, or one is not under 250 MB.
 
 `install` runs `pip install .` in a fresh environment and measures size, packages and CPU time of
-imports. It needs nothing but Python and pip, and ends with 1 if a limit is exceeded.
+imports. It needs only Python and pip, and ends with 1 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -320,7 +320,7 @@ def install(args: argparse.Namespace) -> dict[str, Any]:
     """Install the project into a fresh environment, measure and print it; return the report."""
     with tempfile.TemporaryDirectory() as folder:
         run([sys.executable, "-m", "venv", folder])
-        python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
+        python = Path(folder, "bin", "python")
         wanted = f"{harness.ROOT}[{args.extras}]" if args.extras else str(harness.ROOT)
         run([str(python), "-m", "pip", "install", "--quiet", wanted])
         packages, megabytes = harness.packages_of(python)

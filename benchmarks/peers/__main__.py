@@ -68,7 +68,7 @@ def carry_out(
 
     Args:
         one: The measurement.
-        environments: By the system that they belong to.
+        environments: By name.
         songs: Folder for songs, each written at its first use, and for stems.
         files: Folder with what `ours.prepare` made.
         steps: Of training.
@@ -155,8 +155,8 @@ def _work(args: argparse.Namespace, given: Sequence[str]) -> int:
     from mmdense_edge import machine
 
     environments = {
-        peer.name: environment(args.cache, peer, args.torch)
-        for peer in homes(args.peers, args.steps > 0)
+        name: environment(args.cache, name, args.torch)
+        for name in homes(args.peers, args.steps > 0)
     }
     files = args.cache / "models"
     files.mkdir(parents=True, exist_ok=True)

@@ -23,11 +23,9 @@ class Peer:
         name: For --peers.
         label: In tables and plots.
         system: Module and class below `benchmarks.peers`.
-        requirements: What pip installs into its environment, TORCH for the PyTorch asked for, and
-            "." for this project; () if it shares another's.
-        environment: The system whose environment it shares; "" for one of its own.
+        home: Of the environment that it runs in, a key of `REQUIREMENTS`.
         trains: Whether its `training` is measured.
-        trains_in: The system in whose environment; "" for its own.
+        trains_in: The environment for that; "" for its home.
         slow: Measured in one round only.
         ours: Of this project.
     """
@@ -35,79 +33,60 @@ class Peer:
     name: str
     label: str
     system: str
-    requirements: tuple[str, ...] = ()
-    environment: str = ""
+    home: str
     trains: bool = False
     trains_in: str = ""
     slow: bool = False
     ours: bool = False
 
-    @property
-    def home(self) -> str:
-        """The system whose environment it runs in."""
-        return self.environment or self.name
 
-
-TORCH = "TORCH"
 BASE = "edge-int8"
+# Of each environment what pip installs; TORCH is the PyTorch asked for, "." this project.
+TORCH = "TORCH"
+REQUIREMENTS = {
+    BASE: (".",),
+    "spleeter-int8": ("numpy", "soundfile", "ai-edge-litert>=2.1.6,<3"),
+    "spleeter-keras": ("numpy", "soundfile", "tensorflow>=2.17,<2.22", "keras>=3.12,<4"),
+    "openunmix": (TORCH, "openunmix", "soundfile"),
+    "mmdensenet-keras": (".[tensorflow]",),
+    "mmdensenet-torch": (TORCH, "numpy", "soundfile"),
+    "demucs": (TORCH, "demucs", "numpy", "soundfile"),
+}
 PEERS = (
-    Peer(BASE, "mmdensenet-edge, int8, runner", "ours:EdgeInt8", (".",), ours=True),
-    Peer(
-        "edge-float32", "mmdensenet-edge, float32, runner", "ours:EdgeFloat32",
-        environment=BASE, trains=True, trains_in="mmdensenet-keras", ours=True,
-    ),
-    Peer(
-        "spleeter-int8", "Spleeter's U-Net, int8, LiteRT", "spleeter:SpleeterInt8",
-        ("numpy", "soundfile", "ai-edge-litert>=2.1.6,<3"),
-    ),
-    Peer(
-        "spleeter-keras", "Spleeter's U-Net, Keras", "spleeter:SpleeterKeras",
-        ("numpy", "soundfile", "tensorflow>=2.17,<2.22", "keras>=3.12,<4"), trains=True,
-    ),
-    Peer(
-        "openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix",
-        (TORCH, "openunmix", "soundfile"), trains=True,
-    ),
-    Peer(
-        "mmdensenet-tflite", "MMDenseNet x 4, float32, runner", "ours:MMDenseNetFloat32",
-        environment=BASE, slow=True, ours=True,
-    ),
-    Peer(
-        "mmdensenet-keras", "MMDenseNet x 4, Keras", "ours:MMDenseNetKeras",
-        (".[tensorflow]",), trains=True, slow=True, ours=True,
-    ),
-    Peer(
-        "mmdensenet-torch", "MMDenseNet x 4, PyTorch", "mmdensenet_torch:TorchMMDenseNet",
-        (TORCH, "numpy", "soundfile"), trains=True, slow=True,
-    ),
-    Peer(
-        "demucs", "Demucs (htdemucs), PyTorch", "demucs:Demucs",
-        (TORCH, "demucs", "numpy", "soundfile"), trains=True, slow=True,
-    ),
+    Peer(BASE, "mmdensenet-edge, int8, runner", "ours:EdgeInt8", BASE, ours=True),
+    Peer("edge-float32", "mmdensenet-edge, float32, runner", "ours:EdgeFloat32", BASE,
+         trains=True, trains_in="mmdensenet-keras", ours=True),
+    Peer("spleeter-int8", "Spleeter's U-Net, int8, LiteRT", "spleeter:SpleeterInt8",
+         "spleeter-int8"),
+    Peer("spleeter-keras", "Spleeter's U-Net, Keras", "spleeter:SpleeterKeras", "spleeter-keras",
+         trains=True),
+    Peer("openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix", "openunmix",
+         trains=True),
+    Peer("mmdensenet-tflite", "MMDenseNet x 4, float32, runner", "ours:MMDenseNetFloat32", BASE,
+         slow=True, ours=True),
+    Peer("mmdensenet-keras", "MMDenseNet x 4, Keras", "ours:MMDenseNetKeras", "mmdensenet-keras",
+         trains=True, slow=True, ours=True),
+    Peer("mmdensenet-torch", "MMDenseNet x 4, PyTorch", "mmdensenet_torch:TorchMMDenseNet",
+         "mmdensenet-torch", trains=True, slow=True),
+    Peer("demucs", "Demucs (htdemucs), PyTorch", "demucs:Demucs", "demucs", trains=True, slow=True),
 )  # fmt: skip
 NAMES = tuple(peer.name for peer in PEERS)
 
 
-def homes(chosen: Sequence[Peer], train: bool) -> list[Peer]:
-    """Return the systems whose environments are needed.
-
-    Args:
-        chosen: The systems to measure.
-        train: Also those in which some are trained.
-    """
-    names = {peer.home for peer in chosen}
-    if train:
-        names |= {peer.trains_in for peer in chosen if peer.trains and peer.trains_in}
-    return [peer for peer in PEERS if peer.name in names]
+def homes(chosen: Sequence[Peer], train: bool) -> list[str]:
+    """Return the environments that the chosen systems need, also to train if `train`."""
+    needed = {peer.home for peer in chosen}
+    needed |= {peer.trains_in for peer in chosen if train and peer.trains}
+    return [name for name in REQUIREMENTS if name in needed]
 
 
-def environment(cache: Path, peer: Peer, torch: str) -> dict[str, Any]:
-    """Return a system's environment, which is made if it is not there yet.
+def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
+    """Return an environment, which is made if it is not there yet.
 
     Args:
         cache: The folder of all environments; made if need be.
-        peer: One with requirements.
-        torch: What TORCH among them stands for.
+        name: A key of `REQUIREMENTS`.
+        torch: What TORCH stands for.
 
     Returns:
         python: Its interpreter. packages: name and version of each. megabytes: of its
@@ -117,8 +96,8 @@ def environment(cache: Path, peer: Peer, torch: str) -> dict[str, Any]:
     Raises:
         RuntimeError: pip failed, with its last line; or the folder is something else.
     """
-    folder = cache / peer.name
-    wanted = [torch if one == TORCH else one for one in peer.requirements]
+    folder = cache / name
+    wanted = [torch if one == TORCH else one for one in REQUIREMENTS[name]]
     mark = folder / MARK
     if mark.is_file():
         kept: dict[str, Any] = json.loads(mark.read_text("utf-8"))
@@ -128,7 +107,7 @@ def environment(cache: Path, peer: Peer, torch: str) -> dict[str, Any]:
         if not (folder / "pyvenv.cfg").is_file():
             raise RuntimeError(f"{folder} is no environment: give another --cache, or remove it")
         shutil.rmtree(folder)
-    say(f"installing {peer.name}: {' '.join(wanted)}")
+    say(f"installing {name}: {' '.join(wanted)}")
     run([sys.executable, "-m", "venv", str(folder)])
     python = folder / "bin" / "python"
     projects = [f"{ROOT}{one[1:]}" if one.startswith(".") else one for one in wanted]

@@ -23,19 +23,20 @@ Step = Callable[[], float]
 
 
 class System:
-    """A separator, loaded and ready.
+    """A separator: `System(threads, folder)` loads it, with the files that `ours.prepare` made.
 
-    Args:
-        threads: That it may use.
-        folder: With the files that `prepare` of `ours` made.
+    `separate(audio)` returns four stems of stereo audio, (num_samples, 2), float32, 44.1 kHz.
+
+    `describe()` returns parameters, of all four stems, and gmac_per_s, the multiply-adds (in
+    billions, for a second of a long song) that are carried out: overlaps of windows and discarded
+    context are counted.
+
+    `training(threads)`, of the class, returns a step of training: forward, backward and update on
+    random numbers. Where each source has a network of its own, a step trains one, and its seconds
+    of audio count a quarter.
     """
 
-    def __init__(self, threads: int, folder: Path) -> None:
-        raise NotImplementedError
-
-    def separate(self, audio: Any) -> list[Any]:
-        """Return four stems of stereo audio, (num_samples, 2), float32, 44.1 kHz."""
-        raise NotImplementedError
+    separate: Callable[[Any], list[Any]]
 
     def file_to_files(self, song: Path, folder: Path) -> None:
         """Separate a file into 16-bit WAV files; here with the whole song in memory.
@@ -49,23 +50,6 @@ class System:
         audio, rate = sf.read(song, dtype="float32", always_2d=True)
         for source, stem in zip(SOURCES, self.separate(audio), strict=True):
             sf.write(folder / f"{source}.wav", stem, rate, "PCM_16")
-
-    def describe(self) -> dict[str, float]:
-        """Return parameters, of all four stems, and gmac_per_s.
-
-        The multiply-adds (in billions, for a second of a long song) are those that are carried
-        out: overlaps of windows and discarded context are counted.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """Return a step of training: forward, backward, update, on random numbers.
-
-        Where each source has a network of its own, a step trains one, and its seconds of audio
-        count a quarter.
-        """
-        raise NotImplementedError
 
 
 def separate(
@@ -120,12 +104,11 @@ def describe(system: str, threads: int, files: str) -> dict[str, Any]:
     return _bound(system, threads)(threads, Path(files)).describe()
 
 
-def _bound(name: str, threads: int) -> type[System]:
+def _bound(name: str, threads: int) -> Any:
     """Return a system's class, with this process bound to the last cores, as many as threads."""
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-threads:]))
     module, kind = name.split(":")
-    found: type[System] = getattr(importlib.import_module(f"benchmarks.peers.{module}"), kind)
-    return found
+    return getattr(importlib.import_module(f"benchmarks.peers.{module}"), kind)
 
 
 def _peak_bytes() -> int:
