@@ -165,7 +165,8 @@ def test_a_measurement_is_told_what_to_do(tmp_path, monkeypatch):
         (["--out", "."], "--out must name a new folder; received ."),
     ],
 )
-def test_wrong_arguments_are_refused(capsys, given, said):
+def test_wrong_arguments_are_refused_before_the_work(capsys, monkeypatch, given, said):
+    monkeypatch.setattr(command, "finish", lambda name, work: 0)
     with pytest.raises(SystemExit) as stopped:
         command.main(["--out", "new", *given])
     assert stopped.value.code == 2
