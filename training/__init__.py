@@ -2,9 +2,10 @@
 
 import os
 
-from mmdense_edge.cli import prepare
+import mmdense_edge.cli
 
-prepare(own_process=False)
+# by its whole name: `prepare` alone would hide the module training.prepare
+mmdense_edge.cli.prepare(own_process=False)
 # The commands draw into files. The backend of a notebook's shell may be absent here, and importing
 # Keras fails where MPLBACKEND names one that does not exist.
 os.environ["MPLBACKEND"] = "agg"
