@@ -22,10 +22,10 @@ from trees import make_dsd100
 import keras_mmdense
 from keras_mmdense.data import DatasetError, open_dataset, pipeline
 from keras_mmdense.data.excerpts import ExcerptReader
-from training.cluster import DistributionError, parse_cluster
-from training.distribution import Distribution, open_distribution
-from training.recipe import Recipe
-from training.state import STATE
+from training.train.cluster import DistributionError, parse_cluster
+from training.train.devices import Distribution, open_distribution
+from training.train.recipe import Recipe
+from training.train.run_folder import STATE
 
 RECIPE = """
 frames = 8
@@ -52,13 +52,13 @@ import sys
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from training.train import main
+from training.train.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
 STOPPED = """
 import signal, sys
 from training import trainer
-from training.train import main
+from training.train.__main__ import main
 steps, plain = [], trainer._Watch.on_train_batch_end
 def stop(self, batch, logs=None):
     steps.append(batch)

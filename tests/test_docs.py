@@ -66,7 +66,7 @@ def test_the_quick_start_runs(tmp_path, monkeypatch):
 
 
 def test_the_recipe_of_the_docs_is_one(tmp_path):
-    from training.recipe import load_recipe
+    from training.train.recipe import load_recipe
 
     page = (ROOT / "docs" / "how-to" / "own-stems.md").read_text("utf-8")
     (text,) = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from training import evaluate, train
-from training.trainer import _Watch
+from training.train.trainer import _Watch
 
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 

@@ -16,7 +16,7 @@ from keras_mmdense import SettingsError
 from keras_mmdense.export_rewrites import rewrite
 from keras_mmdense.normalization import ready
 from keras_mmdense.weights import trained_models
-from training.networks import build_network
+from training.paper.baseline_networks import build_network
 
 SMALL = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "final_layers": 1}
 DEVICE = {"sources": ("bass", "vocals"), "shared": True, "head": "mask", "compression": "log"}

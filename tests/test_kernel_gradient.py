@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from small import SMALL, disturb
 
 import keras_mmdense
-from training.kernel_gradient import is_fast, kernel_gradient, speed_up
-from training.recipe import Recipe
-from training.trainer import Trainer
+from training.train.kernel_gradient import is_fast, kernel_gradient, speed_up
+from training.train.recipe import Recipe
+from training.train.trainer import Trainer
 
 small = st.integers(1, 6)
 

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from training.losses import EXCERPT_FLOOR, FLOOR, LOSSES
-from training.schedule import Plan, plan
+from training.train.losses import EXCERPT_FLOOR, FLOOR, LOSSES
+from training.train.schedule import Plan, plan
 
 
 def reference(name, y, z):

@@ -10,10 +10,10 @@ from trees import make_dsd100
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.graph import parameters
-from training.networks import NETWORKS, Sizes, build_model, build_network, rebuild
-from training.recipe import load_recipe
-from training.session import _build
-from training.train import main
+from training.paper.baseline_networks import NETWORKS, Sizes, build_model, build_network, rebuild
+from training.train.__main__ import main
+from training.train.recipe import load_recipe
+from training.train.session import _build
 
 TINY = {"bins": 16, "cells": 6, "hidden": 8, "reduced": 8, "context": 2}
 RECIPE = """
@@ -181,7 +181,7 @@ def test_without_the_key_a_recipe_builds_our_own_model():
 
 
 def test_other_precisions_are_refused(tmp_path):
-    from training.recipe import RecipeError
+    from training.train.recipe import RecipeError
 
     path = tmp_path / "half.toml"
     path.write_text('precision = "bfloat16"\n[model]\nnetwork = "fnn"\n')

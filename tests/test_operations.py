@@ -10,7 +10,7 @@ import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.graph import maker, parameters, readers, trace
 from keras_mmdense.operations import multiply_adds, multiply_adds_per_second
-from training.networks import build_network
+from training.paper.baseline_networks import build_network
 
 
 def count(*stack, shape=(8, 16, 2)):

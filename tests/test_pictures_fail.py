@@ -13,7 +13,7 @@ from trees import make_dsd100, make_folder
 from keras_mmdense.parity import Figures, write_report
 from training.compare import main as compare
 from training.evaluate import main as evaluate
-from training.train import main as train
+from training.train.__main__ import main as train
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +66,7 @@ def test_the_figures_of_an_export_stay(tmp_path, caplog):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["-c", "import training.trainer, training.evaluation.session"],
+        ["-c", "import training.train.trainer, training.evaluation.session"],
         ["-m", "keras_mmdense", "plot", "mmdensenet", "-o", "{out}/net.svg"],
     ],
 )

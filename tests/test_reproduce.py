@@ -6,10 +6,10 @@ from trees import make_folder
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.graph import parameters
-from training.networks import build_network
-from training.reproduce import main
-from training.reproduction import table3
-from training.reproduction.table3 import DSD100_SECONDS, Row, Timing
+from training.paper import table3
+from training.paper.__main__ import main
+from training.paper.baseline_networks import build_network
+from training.paper.table3 import DSD100_SECONDS, Row, Timing
 
 TINY = {"bins": 16, "cells": 4, "hidden": 4, "reduced": 4, "context": 1}
 

@@ -8,11 +8,11 @@ import pytest
 from small import SMALL, disturb
 
 import keras_mmdense
-from training.networks import build_network
-from training.reproduce import main
-from training.reproduction import figure5
-from training.reproduction.figure5 import Block, as_json, blocks, mean_ratio, report
-from training.reproduction.markdown import ReproductionError
+from training.paper import figure5
+from training.paper.__main__ import main
+from training.paper.baseline_networks import build_network
+from training.paper.figure5 import Block, as_json, blocks, mean_ratio, report
+from training.paper.markdown import ReproductionError
 
 FORMS = {
     "as in the paper": {},

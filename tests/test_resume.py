@@ -15,10 +15,10 @@ from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import open_dataset, pipeline
-from training.recipe import Recipe
-from training.state import save_model, write_history
-from training.train import main
-from training.trainer import Trainer, TrainingError
+from training.train.__main__ import main
+from training.train.recipe import Recipe
+from training.train.run_folder import save_model
+from training.train.trainer import Trainer, TrainingError
 
 MODEL = {
     "sources": ["bass", "vocals"],
@@ -157,12 +157,6 @@ def test_a_failed_save_leaves_the_old_file(tracks, tmp_path, monkeypatch):
         save_model(made.model, tmp_path / "last.keras", {"epoch": 9, "step": 0})
     assert (tmp_path / "last.keras").read_bytes() == good
     assert sorted(p.name for p in tmp_path.iterdir()) == ["best.keras", "history.csv", "last.keras"]
-
-
-def test_history_comes_back_as_it_was(tmp_path):
-    rows = [{"epoch": 1, "loss": 0.1234567890123}, {"epoch": 2, "loss": 1e-7}]
-    write_history(tmp_path / "h.csv", rows)
-    assert read_history(tmp_path / "h.csv") == rows
 
 
 RECIPE = """

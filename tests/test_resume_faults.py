@@ -10,8 +10,8 @@ from small import read_history
 from test_resume import RECIPE, command
 from trees import make_dsd100
 
-from training.state import STATE, save_model, write_text
-from training.train import main
+from training.train.__main__ import main
+from training.train.run_folder import STATE, save_model, write_text
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import open_dataset
-from training.recipe import RecipeError
-from training.samples import Samples
+from training.train.recipe import RecipeError
+from training.train.tensorboard import Samples
 
 
 @pytest.fixture

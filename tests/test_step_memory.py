@@ -9,10 +9,10 @@ import pytest
 from trees import make_dsd100
 
 from training import memory
-from training.memory import check_memory, step_bytes
-from training.networks import build_model
-from training.recipe import Recipe, RecipeError, in_parts, load_recipe
-from training.train import main
+from training.paper.baseline_networks import build_model
+from training.train.__main__ import main
+from training.train.memory import check_memory, step_bytes
+from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(tmp_path, monkeypatc
 SCRIPT = """
 import ctypes, platform
 import tensorflow as tf
-from training.memory import keep_freed_memory
+from training.train.memory import keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

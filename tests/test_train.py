@@ -13,10 +13,10 @@ from trees import make_dsd100
 import keras_mmdense
 from keras_mmdense.data import open_dataset, pipeline
 from keras_mmdense.data.excerpts import Mixing
-from training.recipe import RECIPES, Recipe, RecipeError, load_recipe
-from training.tracks import open_tracks
-from training.train import main
-from training.trainer import Trainer
+from training.train.__main__ import main
+from training.train.recipe import RECIPES, Recipe, RecipeError, load_recipe
+from training.train.split import open_tracks
+from training.train.trainer import Trainer
 
 RECIPE = """
 frames = 16

@@ -14,7 +14,7 @@ from small import read_history
 from trees import make_folder
 
 from keras_mmdense.data import open_dataset
-from training.train import main
+from training.train.__main__ import main
 
 RECIPE = """
 frames = 8
@@ -80,7 +80,7 @@ def test_silent_stems_alone_train_to_finite_losses(tmp_path):
 
 @pytest.mark.parametrize("fault", ["nan", "vanished"])
 def test_what_breaks_in_mid_run_ends_in_one_line(fault, tree, tmp_path, capsys, monkeypatch):
-    import training.train as module
+    import training.train.__main__ as module
 
     opened = module.open_tracks
 

@@ -17,7 +17,7 @@ import numpy as np
 
 import keras_mmdense
 from keras_mmdense.errors import SettingsError
-from training.state import save_model
+from training.train.run_folder import save_model
 
 
 def main(argv: Sequence[str] | None = None) -> int:

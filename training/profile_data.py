@@ -27,7 +27,7 @@ from keras_mmdense.data import DatasetError, Track, TrackError, open_dataset
 from keras_mmdense.data.excerpts import ExcerptReader, Mixing
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.settings import Settings
-from training.recipe import Recipe, RecipeError, load_recipe
+from training.train.recipe import Recipe, RecipeError, load_recipe
 
 ENDLESS = 1 << 40  # examples in an epoch that no measurement comes to the end of
 HINTS = {
@@ -223,7 +223,7 @@ def table(result: dict[str, Any]) -> str:
 
 def _settings(recipe: Recipe) -> Settings:
     from keras_mmdense.model_settings import settings_of
-    from training.networks import build_model
+    from training.paper.baseline_networks import build_model
 
     return settings_of(build_model(recipe.model))
 

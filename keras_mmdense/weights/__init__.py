@@ -67,7 +67,10 @@ def load(name: str | PathLike[str] = "mmdensenet-edge") -> keras.Model:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        if settings.preset not in (*PRESETS, "custom"):  # one of training/networks.py
+        if settings.preset not in (
+            *PRESETS,
+            "custom",
+        ):  # of training.paper.baseline_networks
             return keras.saving.load_model(path, compile=False)
         model = build_from_settings(settings)
         with warnings.catch_warnings():  # Keras would keep the first weights of what is not there

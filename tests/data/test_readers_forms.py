@@ -19,8 +19,8 @@ from keras_mmdense.data import DatasetError, open_dataset
 from keras_mmdense.data.streams import open_audio_file
 from training.evaluate import main as evaluate
 from training.evaluation.folders import find_estimates
-from training.recipe import RecipeError, load_recipe
-from training.tracks import fingerprint, open_tracks
+from training.train.recipe import RecipeError, load_recipe
+from training.train.split import fingerprint, open_tracks
 
 ROOT = Path(__file__).parents[2]
 ID3 = b"ID3\x04\x00\x00" + bytes([0, 0, 2, 0]) + bytes(256)

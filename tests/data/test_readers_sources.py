@@ -11,7 +11,7 @@ import soundfile as sf
 import trees
 
 from keras_mmdense.data import Dataset, DatasetError, open_dataset
-from training.tracks import open_tracks
+from training.train.split import open_tracks
 
 FOUR = trees.SOURCES
 BACKING = ("bass", "drums", "other")

@@ -18,7 +18,7 @@ from training.evaluation.reading import Key, Report, Values
 from training.evaluation.report import PLOTS
 from training.evaluation.statistics import SMALLEST_DB, Difference, paired_difference
 from training.evaluation.tables import number, table, text
-from training.state import write_text
+from training.train.run_folder import write_text
 
 PAGE, DIFFERENCES = "comparison.md", "differences.csv"
 

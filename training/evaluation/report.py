@@ -17,7 +17,7 @@ from training.evaluation.metrics import METRICS
 from training.evaluation.scores import ACCOMPANIMENT
 from training.evaluation.summary import Evaluation, summarize, values_of
 from training.evaluation.tables import NOTHING, number, table, text
-from training.state import write_text
+from training.train.run_folder import write_text
 
 SUMMARY, SCORES, PAGE, PLOTS = "summary.json", "scores.csv", "report.md", "plots"
 COLUMNS = ("row", "track", "source", "metric", "measure", "value")

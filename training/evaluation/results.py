@@ -22,7 +22,7 @@ from training.evaluation.metrics import METRICS
 from training.evaluation.rows import Row
 from training.evaluation.scores import SourceScore
 from training.evaluation.songs import label
-from training.state import write_text
+from training.train.run_folder import write_text
 
 Scores = Mapping[str, SourceScore]
 

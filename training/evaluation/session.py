@@ -32,8 +32,7 @@ from training.evaluation.rows import Row
 from training.evaluation.runner import Outcome, Task, run
 from training.evaluation.songs import label
 from training.evaluation.summary import Evaluation
-from training.runs import commit
-from training.state import write_text
+from training.train.run_folder import commit, write_text
 
 RECORD = "run.json"
 PACKAGES = (  # whose versions a score may depend on

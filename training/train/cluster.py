@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from training.recipe import RecipeError
+from training.train.recipe import RecipeError
 
 STRATEGIES = ("none", "mirrored", "multiworker")
 EXAMPLE = (

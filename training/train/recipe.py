@@ -10,9 +10,9 @@ from typing import Any
 from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Mixing
 from keras_mmdense.data.pipeline import TARGETS
-from training.losses import LOSSES
+from training.train.losses import LOSSES
 
-RECIPES = Path(__file__).parent / "recipes"
+RECIPES = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 1 << 20
 OPTIMIZERS = ("rmsprop", "adam")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -29,7 +29,7 @@ class Recipe:
     Args:
         name: The file's name without its ending.
         model: Arguments of `keras_mmdense.build`; with "network", of
-            `training.networks.build_network`.
+            `training.paper.baseline_networks.build_network`.
         mixing: How examples are mixed.
         frames: Frames of an excerpt.
         batch_size: Examples in a batch.
@@ -39,7 +39,7 @@ class Recipe:
         learning_rate: Step size at the start.
         target: What a source's estimate is compared with, "magnitude" or "in_phase": see
             `keras_mmdense.data.train`.
-        loss: Name of a loss in training/losses.py; "mse" is the paper's.
+        loss: Name of a loss in training/train/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
         sum_weight: Weight of the loss between the sum of all estimates and of all targets.
         patience: Epochs without a better validation loss after which the step size drops.

@@ -10,7 +10,7 @@ from mmdense_edge import heap
 from mmdense_edge.machine import memory_bytes
 
 from keras_mmdense.graph import trace
-from training.recipe import Recipe, RecipeError
+from training.train.recipe import Recipe, RecipeError
 
 # Of all that the layers give, what is held for the gradients: measured with the recipe `paper` and
 # 1 and 2 examples in a batch (docs/scaling.md); the rest is freed or shared.
@@ -27,8 +27,8 @@ def step_bytes(model: keras.Model, recipe: Recipe) -> float:
         recipe: Tells frames, batch size and precision.
 
     Example:
-        >>> from training.networks import build_model
-        >>> from training.recipe import load_recipe
+        >>> from training.paper.baseline_networks import build_model
+        >>> from training.train.recipe import load_recipe
         >>> recipe = load_recipe("smoke")
         >>> 1e7 < step_bytes(build_model(recipe.model), recipe) < 1e9
         True

@@ -14,13 +14,13 @@ import keras
 import keras_mmdense
 from keras_mmdense.data import Track, pipeline
 from keras_mmdense.normalization import adapt, copy_weights
-from training.distribution import Distribution
-from training.memory import check_memory, keep_freed_memory
-from training.networks import build_model
-from training.recipe import Recipe, RecipeError
-from training.samples import Samples
-from training.state import Row
-from training.trainer import Trainer, in_float32
+from training.paper.baseline_networks import build_model
+from training.train.devices import Distribution
+from training.train.memory import check_memory, keep_freed_memory
+from training.train.recipe import Recipe, RecipeError
+from training.train.run_folder import Row
+from training.train.tensorboard import Samples
+from training.train.trainer import Trainer, in_float32
 
 EXCERPTS_PER_TRACK = 8  # for validation
 ADAPT_BATCHES = 20

@@ -10,19 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 import tensorflow as tf
 from mmdense_edge import signals
 
 from keras_mmdense import settings_of
 from keras_mmdense.data.waiting import measure_waiting
 from keras_mmdense.normalization import copy_weights
-from training.distribution import Distribution
-from training.kernel_gradient import speed_up
-from training.losses import LOSSES
-from training.networks import rebuild
-from training.recipe import Recipe
-from training.schedule import Plan, plan
-from training.state import BEST, LAST, Row, load_checkpoint, save_model, write_history
+from training.paper.baseline_networks import rebuild
+from training.train.devices import Distribution
+from training.train.kernel_gradient import speed_up
+from training.train.losses import LOSSES
+from training.train.recipe import Recipe
+from training.train.run_folder import (
+    BEST,
+    HISTORY,
+    LAST,
+    Row,
+    load_checkpoint,
+    save_model,
+    write_text,
+)
+from training.train.schedule import Plan, plan
 
 SUM = "sum_of_sources"
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
@@ -36,7 +45,7 @@ class Trainer:
     """Trains a model by a recipe into a folder.
 
     Args:
-        model: A model of `keras_mmdense.build` or `training.networks`.
+        model: A model of `keras_mmdense.build` or `training.paper.baseline_networks`.
         recipe: How to train it.
         run: Folder of `best.keras`, `last.keras` and `history.csv`.
         make_data: Called with epoch and first step; returns that part of the training set.
@@ -77,10 +86,10 @@ class Trainer:
         """Go on where `last.keras` was saved: weights, optimizer, average, schedule and data.
 
         Raises:
-            CheckpointError: It is no checkpoint of this recipe.
+            RecipeError: It is no checkpoint of this recipe.
         """
         with self._distribution.scope():
-            state = load_checkpoint(self._trainee, self._run / LAST)
+            state = load_checkpoint(self._trainee, self._run)
         self._epoch, self._step, self.history = state["epoch"], state["step"], state["history"]
 
     def fit(self, epochs: int) -> None:
@@ -178,7 +187,8 @@ class Trainer:
             return
         state = {"epoch": self._epoch, "step": self._step, "history": self.history}
         save_model(self._trainee, self._run / LAST, state)
-        write_history(self._run / "history.csv", self.history)
+        if self.history:
+            write_text(self._run / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
 
     def _compile(self) -> None:
         r = self.recipe

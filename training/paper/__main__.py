@@ -1,4 +1,4 @@
-"""The paper's table 3 and its figure 5: `python -m training.reproduce table3`.
+"""The paper's table 3 and its figure 5: `python -m training.paper table3`.
 
 table3   size, multiply-adds and training time, beside FNN, BLSTM and their BLEND
 figure5  how strongly the up-sampling path reads each map, from a trained .keras file
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 import keras_mmdense
 from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.errors import SettingsError
-from training.recipe import RecipeError
-from training.reproduction.markdown import ReproductionError, check_new, write_new
+from training.paper.markdown import ReproductionError, check_new, write_new
+from training.train.recipe import RecipeError
 
 if TYPE_CHECKING:
-    from training.reproduction.table3 import Timing
+    from training.paper.table3 import Timing
 
 INTERRUPTED = 130
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table3(args: argparse.Namespace) -> str:
-    from training.reproduction import table3
+    from training.paper import table3
 
     timing = _timing(args)
 
@@ -64,8 +64,8 @@ def _table3(args: argparse.Namespace) -> str:
 
 
 def _timing(args: argparse.Namespace) -> Timing:
-    from training.reproduction.table3 import DSD100_SECONDS, Timing
-    from training.tracks import open_tracks
+    from training.paper.table3 import DSD100_SECONDS, Timing
+    from training.train.split import open_tracks
 
     tracks = open_tracks(args.data)[0] if args.data else []
     length = sum(track.num_samples / track.sample_rate for track in tracks) or DSD100_SECONDS
@@ -75,7 +75,7 @@ def _timing(args: argparse.Namespace) -> Timing:
 
 def _figure5(args: argparse.Namespace) -> str:
     from keras_mmdense.model_settings import settings_of
-    from training.reproduction import figure5
+    from training.paper import figure5
 
     model = keras_mmdense.load(args.model)
     name, norm = args.model.name, settings_of(model).norm

@@ -23,7 +23,7 @@ from keras import layers
 from keras_mmdense.graph import Call, maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
-from training.reproduction.markdown import ReproductionError, check_new, table
+from training.paper.markdown import ReproductionError, check_new, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,8 +18,8 @@ import keras
 import tensorflow as tf
 from mmdense_edge import signals
 
-from training.cluster import DistributionError, parse_cluster
-from training.recipe import Recipe
+from training.train.cluster import DistributionError, parse_cluster
+from training.train.recipe import Recipe
 
 
 @dataclass(frozen=True)

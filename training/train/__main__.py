@@ -8,6 +8,7 @@ and keeps all of them; `--resume` goes on with the step after.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import re
@@ -22,11 +23,20 @@ from mmdense_edge import signals
 from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.data.candidates import SOURCES
 from keras_mmdense.errors import SettingsError
-from training.cluster import STRATEGIES
-from training.recipe import RecipeError, in_parts, load_recipe
-from training.runs import check_folder, has_epochs, make_folder, record, way_on
-from training.state import BEST, LAST, CheckpointError, damage
-from training.tracks import open_tracks
+from training.train.cluster import STRATEGIES
+from training.train.recipe import RecipeError, in_parts, load_recipe
+from training.train.run_folder import (
+    BEST,
+    HISTORY,
+    LAST,
+    RECORD,
+    check_folder,
+    damage,
+    has_epochs,
+    record,
+    write_text,
+)
+from training.train.split import open_tracks
 
 INTERRUPTED = 130
 
@@ -89,8 +99,8 @@ def _train(args: argparse.Namespace) -> int:
     sources = recipe.model.get("sources", SOURCES)
     sources = [sources] if isinstance(sources, str) else sources
     tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks, sources)
-    from training.distribution import open_distribution
-    from training.session import Session
+    from training.train.devices import open_distribution
+    from training.train.session import Session
 
     if args.strategy == "multiworker":
         print("waiting for all workers of TF_CONFIG to be started", file=sys.stderr)
@@ -101,7 +111,9 @@ def _train(args: argparse.Namespace) -> int:
         check_folder(run, now, args.resume)
     session = Session(recipe, tracks, valid, args, distribution)
     if distribution.is_chief:
-        make_folder(run, now)
+        run.mkdir(parents=True, exist_ok=True)
+        if not (run / RECORD).exists():
+            write_text(run / RECORD, json.dumps(now, indent=1))
         if has_epochs(run) and damage(run / BEST):
             print(
                 f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better than all "
@@ -122,7 +134,7 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
 
     from keras_mmdense.plot import training_curves
     from keras_mmdense.plot.style import attempt
-    from training.trainer import TrainingError
+    from training.train.trainer import TrainingError
 
     try:
         with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
@@ -130,17 +142,13 @@ def _run(session: Any, run: Path, resume: bool, distribution: Any) -> int:
         code = 0
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except CheckpointError as error:
-        raise RecipeError(
-            f"--resume goes on from {LAST}; {run / LAST} {error}. {way_on(run)}"
-        ) from error
     except (TrainingError, TrackError, OSError, tf.errors.OpError) as error:
         print(f"train: {_in_one_line(error, distribution.workers)}", file=sys.stderr)
         code = 1
     if distribution.is_chief:
         if has_epochs(run):
             attempt(
-                training_curves, run / "history.csv", run / "loss.png", title=run.name,
+                training_curves, run / HISTORY, run / "loss.png", title=run.name,
                 overwrite=True,
             )  # fmt: skip
         print(f"{'interrupted; ' if code == INTERRUPTED else ''}results in {run}")

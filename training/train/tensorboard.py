@@ -10,8 +10,8 @@ from mmdense_edge.transform import stft
 
 from keras_mmdense import separate, settings_of
 from keras_mmdense.data import Track
-from training.recipe import RecipeError
-from training.state import Row
+from training.train.recipe import RecipeError
+from training.train.run_folder import Row
 
 if TYPE_CHECKING:
     import keras

@@ -11,7 +11,7 @@ from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, open_dataset
 from keras_mmdense.data.candidates import composed
-from training.recipe import RecipeError
+from training.train.recipe import RecipeError
 
 VALID_EVERY = 10  # without a validation subset, every tenth track in order of names
 

@@ -85,7 +85,7 @@ def build_model(arguments: Mapping[str, Any]) -> keras.Model:
     except TypeError as error:
         raise SettingsError(
             f"a model with a network takes the arguments of build_network; received "
-            f"{sorted(arguments)} ({error}). See training/networks.py."
+            f"{sorted(arguments)} ({error}). See training/paper/baseline_networks.py."
         ) from error
 
 

@@ -18,8 +18,8 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.graph import parameters
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.operations import multiply_adds_per_second
-from training.networks import build_network
-from training.reproduction.markdown import ReproductionError, machine, table
+from training.paper.baseline_networks import build_network
+from training.paper.markdown import ReproductionError, machine, table
 
 # 50 songs of 4 min 10 s on average: about the length of DSD100's training half
 DSD100_SECONDS = 12500.0
