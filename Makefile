@@ -70,6 +70,7 @@ docs: env-docs  ## the site, into site/, with warnings as errors; no page may fe
 lint: env
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
 
 types: env
 	.venv/bin/mypy

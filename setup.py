@@ -54,7 +54,8 @@ setup(
     # the code, the bundled weights, the page's LiteRT.js
     license_expression="MIT AND CC-BY-SA-4.0 AND Apache-2.0",
     license_files=[
-        "LICENSE", "edge/mmdense_edge/models/README.md", "edge/mmdense_edge/web/licences.txt",
+        "LICENSE", "edge/mmdense_edge/model/README.md",
+        "edge/mmdense_edge/serve/static/licences.txt",
     ],
     # include: training and tests lie beside the library and are not installed with it
     packages=[
@@ -64,10 +65,13 @@ setup(
     package_dir={"mmdense_edge": "edge/mmdense_edge"},
     package_data={
         "keras_mmdense": ["py.typed", "weights/*.keras"],
-        "mmdense_edge": ["py.typed", "models/*", "web/*", "web/*/*"],
+        "mmdense_edge": ["py.typed", "model/*.tflite", "model/DEFAULT", "model/README.md",
+                         "serve/static/*", "serve/static/*/*"],
     },
     entry_points={
-        "console_scripts": ["keras-mmdense=keras_mmdense.cli:main", "mmdense=mmdense_edge.cli:main"]
+        "console_scripts": [
+            "keras-mmdense=keras_mmdense.cli:main", "mmdense=mmdense_edge.cli.main:main",
+        ]
     },
     python_requires=">=3.11",
     install_requires=[
@@ -89,7 +93,8 @@ setup(
         "docs": DOCS,
         "tfio": TFIO,
         "dev": [
-            *EXPORT, *JAX, *MUSDB18, *TRAIN, "hypothesis>=6", "ipykernel>=6", "mido>=1.3",
+            *EXPORT, *JAX, *MUSDB18, *TRAIN, "hypothesis>=6", "import-linter>=2",
+            "ipykernel>=6", "mido>=1.3",
             "museval==0.4.1", "mypy==2.4.1", "nbconvert>=7.16", "norbert==0.2.1", "pre-commit>=4",
             "pytest>=8.2", "pytest-xdist>=3.6", "ruff==0.17.6", "scipy>=1.11", "setuptools>=77",
         ],

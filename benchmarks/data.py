@@ -119,13 +119,15 @@ def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     """Train for some batches after one that does not count; return time and waiting."""
     _hold(cores)
     import keras_mmdense
-    from keras_mmdense.data import pipeline
+    from keras_mmdense.data import training_set
     from keras_mmdense.data.waiting import measure_waiting
 
     dataset = open_dataset(root)
     model = keras_mmdense.build("mmdensenet", sources=dataset.sources[-1])
     model.compile("rmsprop", "mse")
-    data = pipeline.train(dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=1 << 30)
+    data = training_set.train(
+        dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=1 << 30
+    )
     batches, waited = measure_waiting(data)
     stream = iter(batches)
     model.train_on_batch(*next(stream))

@@ -47,7 +47,7 @@ INT8 = "Spleeter-shaped, int8 TFLite"
 CASES = (DEVICE, KERAS, INT8)
 
 LOAD = (
-    "import sys; from mmdense_edge import cli, separate_command; "
+    "import sys; from mmdense_edge.cli import main, separate_command; "
     "from mmdense_edge.separator import Separator; Separator(sys.argv[1])"
 )
 PEAK_MAPS, PEAK_PLACES = 256, (64, 64)
@@ -62,13 +62,15 @@ STATEMENTS = {
     "Separator()": "from mmdense_edge import Separator; Separator()",
 }
 _TIMED = "import time\nstart = time.process_time()\n{}\nprint(time.process_time() - start)"
-_RUNTIME = "from mmdense_edge.runtime import interpreter_class; print(interpreter_class()[0])"
+_RUNTIME = (
+    "from mmdense_edge.model.interpreter import interpreter_class; print(interpreter_class()[0])"
+)
 
 
 def write_song(path: Path, seconds: float) -> None:
     """Write music, 44.1 kHz stereo, 16 bits."""
     import soundfile as sf
-    from mmdense_edge.bench_worker import CHANNELS, RATE, music
+    from mmdense_edge.bench.worker import CHANNELS, RATE, music
 
     with sf.SoundFile(path, "w", RATE, CHANNELS, "PCM_16") as file:
         for block in music(seconds):
@@ -163,7 +165,7 @@ def speed_round(model: Path, folder: Path) -> dict[str, Any]:
         return float(usage.ru_utime + usage.ru_stime)
 
     load = cpu_seconds("-c", LOAD, str(model))
-    whole = cpu_seconds("-m", "mmdense_edge.cli", "separate", song, "--quiet", "--overwrite",
+    whole = cpu_seconds("-m", "mmdense_edge", "separate", song, "--quiet", "--overwrite",
                         "--model", str(model), "-o", str(folder / "stems"))  # fmt: skip
     cpu_s, load_s = {DEVICE: whole - load}, {DEVICE: load}
     files = {"model": str(model), "peak": str(folder / "peak.tflite")}
@@ -246,8 +248,9 @@ def speed_tables(found: Mapping[str, Any]) -> str:
 
 def speed(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and print the comparison; return the report."""
-    from mmdense_edge import bundled, machine
-    from mmdense_edge.contract import load_model
+    from mmdense_edge.bench import host
+    from mmdense_edge.model import bundled
+    from mmdense_edge.model.contract import load_model
 
     from benchmarks.spleeter_shape import multiply_adds
 
@@ -275,7 +278,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     work |= dict(zip(("window_macs", "peak_macs", "spleeter_macs"), counted, strict=True))
     report = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {**machine.describe("ai_edge_litert"), "core": core},
+        "machine": {**host.describe("ai_edge_litert"), "core": core},
         "model": {"name": contract.name, "precision": contract.precision},
         "work": work, "figures": speed_figures(work, rounds), "rounds": rounds,
     }  # fmt: skip
@@ -288,7 +291,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
 
 def memory(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and print peak memory by length; return the report."""
-    from mmdense_edge import machine
+    from mmdense_edge.bench import host
 
     peaks = []
     for minutes in args.minutes:
@@ -296,7 +299,7 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="bench-memory-") as folder:
             song = Path(folder, "song.wav")
             write_song(song, minutes * 60)
-            command = [sys.executable, "-m", "mmdense_edge.cli", "separate", str(song), "--quiet"]
+            command = [sys.executable, "-m", "mmdense_edge", "separate", str(song), "--quiet"]
             command += ["-o", str(Path(folder, "out")), "--threads", str(args.threads)]
             command += ["--model", args.model] if args.model else []
             start = time.perf_counter()
@@ -308,7 +311,7 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
                         f"{one['seconds']:.1f}"] for one in peaks]))  # fmt: skip
     judged = memory_passes([one["peak_bytes"] for one in peaks])
     print(f"\nwithin {MOST_SPREAD:.0%} of each other and under {MOST_BYTES / 1e6:g} MB: {judged}")
-    return {"peaks": peaks, "passed": judged, "machine": machine.describe()}
+    return {"peaks": peaks, "passed": judged, "machine": host.describe()}
 
 
 def memory_passes(peaks: Sequence[float]) -> bool:

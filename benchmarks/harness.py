@@ -169,9 +169,9 @@ def new_file(text: str) -> Path:
 
 def machine_line() -> str:
     """Return the machine, the software and the date in one line."""
-    from mmdense_edge import machine
+    from mmdense_edge.bench import host
 
-    described = machine.describe()
+    described = host.describe()
     return (
         f"{described['cpu']}, {described['cores']} cores, load {described['load']}, "
         f"Python {described['python']}, {time.strftime('%Y-%m-%d')}"

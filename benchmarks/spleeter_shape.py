@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from mmdense_edge.contract import Transform
-from mmdense_edge.transform import istft, stft
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.stft import istft, stft
 
 if TYPE_CHECKING:
     import keras
@@ -168,7 +168,7 @@ def multiply_adds(content: bytes) -> dict[str, int]:
         Multiply-adds by TFLite's operator name, only of those that the model has.
 
     Example:
-        >>> from mmdense_edge import bundled
+        >>> from mmdense_edge.model import bundled
         >>> sorted(multiply_adds(bundled.find("mmdensenet-edge-int8").read_bytes()))[0]
         'CONV_2D'
     """

@@ -25,7 +25,8 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from mmdense_edge import Separator, bundled
+from mmdense_edge import Separator
+from mmdense_edge.model import bundled
 
 from benchmarks.harness import ROOT, finish, number, run, table
 
@@ -37,7 +38,7 @@ PLAIN_HOST = "page.test"
 @contextmanager
 def server() -> Iterator[str]:
     """Serve the page; yield its address."""
-    command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

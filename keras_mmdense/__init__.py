@@ -25,7 +25,7 @@ _EXPORTS = {
     "annotate": "model_settings",
     "build": "model",
     "build_from_settings": "model",
-    "export": "tflite",
+    "export": "tflite.export",
     "load": "weights",
     "separate": "separation",
     "settings_of": "model_settings",
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from keras_mmdense.separation import separate
     from keras_mmdense.settings import Settings, Transform
     from keras_mmdense.summary import summarize
-    from keras_mmdense.tflite import export
+    from keras_mmdense.tflite.export import export
     from keras_mmdense.weights import load
 
 

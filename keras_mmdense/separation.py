@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mmdense_edge.contract import Contract
 from mmdense_edge.errors import ModelError
-from mmdense_edge.resampling import resampled_length
-from mmdense_edge.runtime import Magnitude
+from mmdense_edge.model.contract import Contract
+from mmdense_edge.model.interpreter import Magnitude
 from mmdense_edge.separator import Separator, as_audio, as_sample_rate
-from mmdense_edge.transform import Samples
+from mmdense_edge.signal.resampling import resampled_length
+from mmdense_edge.signal.stft import Samples
 
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.normalization import copy_weights, ready
@@ -44,7 +44,7 @@ def separate(
     there are no seams. Before and after the song the network sees silence. The estimates have the
     mixture's phase. Stereo goes through a model of one channel channel by channel; mono goes into
     a stereo model twice, and its estimates are averaged; of more than two channels, pairs are
-    separated together (`mmdense_edge.channels.groups`).
+    separated together (`mmdense_edge.signal.channels.groups`).
 
     For audio that does not fit into memory, pass blocks to `Separator.stream`, see `KerasNetwork`.
 
@@ -57,7 +57,7 @@ def separate(
         residual: Add "residual", the mixture less the sum of all sources: with it the stems add
             up to the mixture.
         wiener: Iterations of the multichannel Wiener filter over the estimates of all models,
-            0 (none) to 10; see `mmdense_edge.wiener`.
+            0 (none) to 10; see `mmdense_edge.signal.wiener`.
         window_frames: Frames per window that are kept; None for the whole song at once.
         progress: Called with the share done, 0 to 1. What it raises ends the separation.
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mmdense_edge.contract import Transform
+from mmdense_edge.model.contract import Transform
 
 from keras_mmdense.band import Band
 from keras_mmdense.checks import check_name, int_tuple, is_int, require

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import Separator, bundled, read_contract
+from mmdense_edge import Separator, read_contract
+from mmdense_edge.model import bundled
 
 import keras_mmdense
 from keras_mmdense.weights import trained_models

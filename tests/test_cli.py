@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.cli import main as mmdense
-from mmdense_edge.cli import parser as mmdense_parser
+from mmdense_edge.cli.main import main as mmdense
+from mmdense_edge.cli.main import parser as mmdense_parser
 from tqdm import tqdm
 
 import keras_mmdense

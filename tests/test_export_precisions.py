@@ -9,10 +9,11 @@ from small import SMALL, disturb
 from test_tflite import BUILT_IN
 
 import keras_mmdense
-from keras_mmdense import ExportError, Transform, tflite_conversion
-from keras_mmdense.calibration import read_music
-from keras_mmdense.parity import compare
-from keras_mmdense.precisions import PRECISIONS, failures, thresholds_of
+from keras_mmdense import ExportError, Transform
+from keras_mmdense.tflite import convert
+from keras_mmdense.tflite.calibration import read_music
+from keras_mmdense.tflite.parity import compare
+from keras_mmdense.tflite.precisions import PRECISIONS, failures, thresholds_of
 
 RATE, SECONDS, WINDOW = 8000, 24, 256
 OPTIONS = SMALL | {"sample_rate": RATE, "scales": 1, "layers": 1}
@@ -115,7 +116,7 @@ def test_ranges_hold_the_loudest_window_wherever_it_comes():
 
     windows = np.array([[1.0, 2.0], [-3.0, 9.0], [0.0, 1.0]])
     for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
-        ranges = tflite_conversion._ranges(Quantizer(), windows[order])
+        ranges = convert._ranges(Quantizer(), windows[order])
         assert ranges == {"x": {"min": -3.0, "max": 9.0}, "constant": {}}
 
 
@@ -147,7 +148,7 @@ def test_the_report_has_a_row_a_precision_and_a_picture(exported):
 
 @pytest.mark.parametrize("head", ["mask", "magnitude"])
 def test_rewritten_networks_are_the_same_function(head, rng):
-    from keras_mmdense.export_rewrites import rewrite
+    from keras_mmdense.tflite.rewrite import rewrite
 
     for options in (
         {},

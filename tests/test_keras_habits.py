@@ -13,8 +13,8 @@ from trees import make_folder
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from keras_mmdense.export_rewrites import rewrite
 from keras_mmdense.normalization import ready
+from keras_mmdense.tflite.rewrite import rewrite
 from keras_mmdense.weights import trained_models
 from training.paper.baseline_networks import build_network
 

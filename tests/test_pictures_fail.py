@@ -10,7 +10,7 @@ from small import read_history
 from test_resume import RECIPE, command
 from trees import make_dsd100, make_folder
 
-from keras_mmdense.parity import Figures, write_report
+from keras_mmdense.tflite.parity import Figures, write_report
 from training.compare import main as compare
 from training.evaluate import main as evaluate
 from training.train.__main__ import main as train

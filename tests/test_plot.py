@@ -7,16 +7,16 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from mmdense_edge.picture import band_edges
+from mmdense_edge.separate.picture import band_edges
 from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import Band, PlotError, Settings, plot
 from keras_mmdense.graph import trace
-from keras_mmdense.parity import Figures
 from keras_mmdense.plot.maps import band_blocks, final_block, part_width
 from keras_mmdense.presets import preset_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
+from keras_mmdense.tflite.parity import Figures
 
 UNEQUAL = Settings(
     ("bass", "vocals"),
@@ -167,7 +167,7 @@ def figures(precision, snr):
 
 
 def test_parity_from_figures_and_from_the_report_is_the_same(tmp_path):
-    from keras_mmdense.parity import write_report
+    from keras_mmdense.tflite.parity import write_report
 
     found = [figures("float32", 120.0), figures("int8", 30.0)]
     write_report(tmp_path, "m", found)

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from small import SMALL, disturb
 
 import keras_mmdense
-import keras_mmdense.contract as contract_module
+import keras_mmdense.tflite.contract_writer as contract_module
 from keras_mmdense import ExportError
 from keras_mmdense.operations import multiply_adds
 
@@ -123,7 +123,7 @@ def test_nothing_is_overwritten_unless_asked(models, files, tmp_path):
 
 def test_scores_and_work_are_in_the_contract(models, files):
     path, contract = files["mask"]
-    from mmdense_edge.contract import read_contract
+    from mmdense_edge.model.contract import read_contract
 
     read = read_contract(path)
     assert read.scores == {"bass": 1.23}
@@ -178,7 +178,7 @@ def test_a_model_compiled_with_a_loss_of_its_own_is_exported(tmp_path):
     path = tmp_path / "m.tflite"
     contracts = keras_mmdense.export(model, path, window_frames=16)
     assert contracts["float32"]["licence"] == ""
-    from mmdense_edge.contract import read_contract
+    from mmdense_edge.model.contract import read_contract
 
     assert read_contract(path).sources == ("vocals",)
 

@@ -11,8 +11,8 @@ from small import SMALL
 from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import open_dataset, pipeline
-from keras_mmdense.data.excerpts import Mixing
+from keras_mmdense.data import open_dataset, training_set
+from keras_mmdense.data.mixing import Mixing
 from training.train.__main__ import main
 from training.train.recipe import RECIPES, Recipe, RecipeError, load_recipe
 from training.train.split import open_tracks
@@ -112,7 +112,9 @@ def test_the_target_is_the_source_and_not_the_mixture(tree):
         sources=sources, shared=True, head="mask", bins=256, growth=8, layers=1, scales=1
     )
     tracks = open_dataset(tree, subset="train")
-    data = pipeline.train(tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0))
+    data = training_set.train(
+        tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0)
+    )
     keras_mmdense.adapt(model, data)
     model.compile(keras.optimizers.Adam(0.01), "mae")
     model.fit(data, epochs=4, verbose=0, shuffle=False)

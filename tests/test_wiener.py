@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from mmdense_edge.contract import Transform
-from mmdense_edge.transform import stft
-from mmdense_edge.wiener import WienerFilter, filter_spectra
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.stft import stft
+from mmdense_edge.signal.wiener import WienerFilter, filter_spectra
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Track, TrackError, open_dataset
-from keras_mmdense.data.excerpts import ExcerptReader, Mixing
+from keras_mmdense.data.mixing import ExcerptReader, Mixing
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.settings import Settings
 from training.train.recipe import Recipe, RecipeError, load_recipe
@@ -171,9 +171,9 @@ def pipeline_batches(
     Raises:
         DatasetError: tracks that do not fit the settings, wrong frames.
     """
-    from keras_mmdense.data import pipeline
+    from keras_mmdense.data import training_set
 
-    data = pipeline.train(
+    data = training_set.train(
         tracks,
         settings,
         frames=frames,
@@ -232,7 +232,7 @@ def _transform(settings: Settings, batch_size: int, num_samples: int) -> Callabl
     """Return a function that transforms one batch, mixture and sources."""
     import tensorflow as tf
 
-    from keras_mmdense.data.pipeline import spectrum_tf
+    from keras_mmdense.data.training_set import spectrum_tf
 
     shape = (len(settings.sources) + 1, batch_size, num_samples, settings.channels)
     stems = tf.random.stateless_uniform(shape, (0, 0), -1.0, 1.0)

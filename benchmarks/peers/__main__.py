@@ -152,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _work(args: argparse.Namespace, given: Sequence[str]) -> int:
-    from mmdense_edge import machine
+    from mmdense_edge.bench import host
 
     environments = {
         name: environment(args.cache, name, args.torch)
@@ -166,7 +166,7 @@ def _work(args: argparse.Namespace, given: Sequence[str]) -> int:
     found: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.peers " + " ".join(given),
-        "machine": machine.describe(),
+        "machine": host.describe(),
         "labels": {peer.name: peer.label for peer in args.peers},
         "ours": [peer.name for peer in args.peers if peer.ours],
         "homes": {peer.name: peer.home for peer in args.peers},

@@ -38,10 +38,10 @@ class Runner(System):
 
     def file_to_files(self, song: Path, folder: Path) -> None:
         """Separate as `mmdense separate` does; each model's stems into a folder of its own."""
-        from mmdense_edge.inputs import Song
-        from mmdense_edge.jobs import Options, plan
-        from mmdense_edge.pool import attempt
-        from mmdense_edge.sums import choose
+        from mmdense_edge.audio.mixture_sum import choose
+        from mmdense_edge.separate.inputs import Song
+        from mmdense_edge.separate.jobs import Options, plan
+        from mmdense_edge.separate.pool import attempt
 
         for number, separator in enumerate(self.separators):
             parts = choose(separator.sources, separator.sources)

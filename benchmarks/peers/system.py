@@ -112,7 +112,7 @@ def _bound(name: str, threads: int) -> Any:
 
 
 def _peak_bytes() -> int:
-    from mmdense_edge.machine import peak_memory_bytes
+    from mmdense_edge.bench.host import peak_memory_bytes
 
     peak = peak_memory_bytes()
     if peak is None:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 from mmdense_edge import Separator
-from mmdense_edge.contract import Contract
-from mmdense_edge.runtime import SIGNATURE, interpreter_class
-from mmdense_edge.transform import stft
+from mmdense_edge.model.contract import Contract
+from mmdense_edge.model.interpreter import SIGNATURE, interpreter_class
+from mmdense_edge.signal.stft import stft
 
 HERE = Path(__file__).parent
 MODEL = HERE.parents[1] / "tests" / "edge" / "data" / "apps.tflite"

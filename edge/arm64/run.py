@@ -105,7 +105,7 @@ def _compare(python: Path, folder: Path) -> bool:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     song = _excerpt(work / "excerpt.wav")
-    models = sorted((EDGE / "mmdense_edge" / "models").glob("*.tflite"))
+    models = sorted((EDGE / "mmdense_edge" / "model").glob("*.tflite"))
     models += [ROOT / "tests" / "edge" / "data" / f"{name}.tflite" for name in FIXTURES]
     # The second processor differs in its int8 kernels alone, and a float model takes a minute.
     quantized = [path for path in models if read_contract(path).precision != "float32"]

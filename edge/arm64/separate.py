@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdense_edge.cli import main as mmdense
-from mmdense_edge.contract import Contract, load_model
-from mmdense_edge.runtime import TFLiteNetwork
+from mmdense_edge.cli.main import main as mmdense
+from mmdense_edge.model.contract import Contract, load_model
+from mmdense_edge.model.interpreter import TFLiteNetwork
 
 
 def probe(contract: Contract) -> np.ndarray:

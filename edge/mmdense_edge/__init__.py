@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmdense_edge.contract import Model, load_model, read_contract
     from mmdense_edge.errors import Cancelled, ModelError
+    from mmdense_edge.model.contract import Model, load_model, read_contract
     from mmdense_edge.separator import Separator
 
 __version__ = "0.1.0"
@@ -30,11 +30,11 @@ __all__ = [
 
 _HOMES = {
     "Cancelled": "errors",
-    "Model": "contract",
+    "Model": "model.contract",
     "ModelError": "errors",
     "Separator": "separator",
-    "load_model": "contract",
-    "read_contract": "contract",
+    "load_model": "model.contract",
+    "read_contract": "model.contract",
 }
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmdense_edge.bundled import find
-from mmdense_edge.channels import MAX_CHANNELS, Groups
-from mmdense_edge.contract import Contract, Model, load_model
 from mmdense_edge.errors import Cancelled, SampleError, UsageError
-from mmdense_edge.pipeline import Pipeline, Stems
-from mmdense_edge.runtime import Network, TFLiteNetwork, describe
-from mmdense_edge.transform import Samples
-from mmdense_edge.wiener import MAX_ITERATIONS
+from mmdense_edge.model.bundled import find
+from mmdense_edge.model.contract import Contract, Model, load_model
+from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
+from mmdense_edge.signal.chain import Pipeline, Stems
+from mmdense_edge.signal.channels import MAX_CHANNELS, Groups
+from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 MIN_RATE, MAX_RATE = 1000, 768000
 

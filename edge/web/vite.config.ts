@@ -12,7 +12,7 @@ export default defineConfig({
   define: { __LITERT_VERSION__: JSON.stringify(version) },
   // LiteRT loads its own script with importScripts, which module workers lack.
   worker: { format: "iife" },
-  plugins: [litert(litertFolder, version), models(here("../mmdense_edge/models")), serviceWorker(here("public"))],
+  plugins: [litert(litertFolder, version), models(here("../mmdense_edge/model")), serviceWorker(here("public"))],
   build: {
     target: ["chrome91", "firefox89", "safari16.4"],
     outDir: "dist",

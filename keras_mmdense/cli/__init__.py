@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mmdense_edge.cli import carry_out, prepare
+from mmdense_edge.cli.main import carry_out, prepare
 
 from keras_mmdense.cli.parser import parser
 from keras_mmdense.errors import ExportError, PlotError, SettingsError, what_to_install

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmdense_edge.cli import print_completion
+from mmdense_edge.cli.main import print_completion
 
 from keras_mmdense.cli.env import environment
 from keras_mmdense.cli.models import form, network, open_model, start_backend
@@ -40,7 +40,7 @@ def plot(arguments: argparse.Namespace) -> int:
 
 def separate(arguments: argparse.Namespace) -> int:
     """Separate songs into files with a Keras model, as the runner does."""
-    from mmdense_edge import separate_command
+    from mmdense_edge.cli import separate_command
     from mmdense_edge.separator import Separator
 
     def opened() -> Separator:
@@ -64,7 +64,7 @@ def export(arguments: argparse.Namespace) -> int:
         assignment("--score", text, "SOURCE=NUMBER", "vocals=5.04") for text in arguments.score
     )
     model = open_model(arguments.model)
-    from keras_mmdense import tflite
+    from keras_mmdense.tflite import export as tflite
 
     contracts = tflite.export(
         model,

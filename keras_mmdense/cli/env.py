@@ -11,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mmdense_edge.machine import cpu_name, memory_bytes
-from mmdense_edge.runtime import free_cores
+from mmdense_edge.bench.host import cpu_name, memory_bytes
+from mmdense_edge.model.interpreter import free_cores
 
 from keras_mmdense import __version__
 

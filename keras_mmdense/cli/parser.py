@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mmdense_edge import separate_cli
-from mmdense_edge.cli import add_completion
+from mmdense_edge.cli import separate_cli
+from mmdense_edge.cli.main import add_completion
 
 from keras_mmdense import __version__
-from keras_mmdense.precisions import PRECISIONS
+from keras_mmdense.tflite.precisions import PRECISIONS
 
 EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a trained model that comes with the package"

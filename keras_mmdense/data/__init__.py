@@ -4,10 +4,10 @@ Importing this package loads NumPy and soundfile, and neither TensorFlow nor PyA
 """
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
-from keras_mmdense.data.excerpts import Mixing
-from keras_mmdense.data.faults import DatasetError, Fault, TrackError
-from keras_mmdense.data.pipeline import train, validation
+from keras_mmdense.data.mixing import Mixing
+from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.tracks import SUBSETS, Track, to_channels
+from keras_mmdense.data.training_set import train, validation
 
 __all__ = [
     "KINDS",

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmdense_edge.cli import carry_out, prepare
+from mmdense_edge.cli.main import carry_out, prepare
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
-from keras_mmdense.data.faults import DatasetError
+from keras_mmdense.data.problems import DatasetError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

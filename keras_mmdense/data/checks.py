@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from keras_mmdense.data.candidates import Candidate, Reader
-from keras_mmdense.data.faults import Fault
-from keras_mmdense.data.streams import Stream
+from keras_mmdense.data.audio_files import Stream
+from keras_mmdense.data.problems import Fault
+from keras_mmdense.data.readers.candidates import Candidate, Reader
 from keras_mmdense.data.tracks import Track
 
 LENGTH_TOLERANCE = 0.1  # seconds

@@ -12,10 +12,10 @@ from typing import overload
 
 from mmdense_edge.errors import printable
 
-from keras_mmdense.data import dsd100, folder, musdb18, musdb18hq
-from keras_mmdense.data.candidates import SOURCES, Candidate, Reader
 from keras_mmdense.data.checks import open_track
-from keras_mmdense.data.faults import DatasetError, Fault
+from keras_mmdense.data.problems import DatasetError, Fault
+from keras_mmdense.data.readers import dsd100, folder, musdb18, musdb18hq
+from keras_mmdense.data.readers.candidates import SOURCES, Candidate, Reader
 from keras_mmdense.data.sums import find_sums, mixtures_apart
 from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track, scan_track
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from keras_mmdense.data.streams import Audio
+from keras_mmdense.data.audio_files import Audio
 
 LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
 

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from keras_mmdense.data.faults import TrackError
-from keras_mmdense.data.streams import Audio
+from keras_mmdense.data.audio_files import Audio
+from keras_mmdense.data.problems import TrackError
 from keras_mmdense.data.tracks import MIXTURE, Track
 
 MAX_TRACKS = 8  # that are looked at, evenly spaced over the tree

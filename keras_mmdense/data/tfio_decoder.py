@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from keras_mmdense.data.faults import DatasetError, TrackError
-from keras_mmdense.data.streams import Audio, Stream, check_excerpt
+from keras_mmdense.data.audio_files import Audio, Stream, check_excerpt
+from keras_mmdense.data.problems import DatasetError, TrackError
 
 # (container, samples) as libsndfile names them -> operation, type of its output
 FORMATS = {

@@ -10,8 +10,8 @@ from typing import get_args
 
 import numpy as np
 
-from keras_mmdense.data.faults import Fault, TrackError
-from keras_mmdense.data.streams import Audio, DType, Stream
+from keras_mmdense.data.audio_files import Audio, DType, Stream
+from keras_mmdense.data.problems import Fault, TrackError
 
 MIXTURE = "mixture"
 SUBSETS = ("train", "valid", "test")

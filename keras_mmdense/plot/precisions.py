@@ -16,7 +16,7 @@ from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, pl
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from keras_mmdense.parity import Figures
+    from keras_mmdense.tflite.parity import Figures
 
 MAX_REPORT_BYTES = 16 << 20
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "++")
@@ -35,7 +35,7 @@ def parity(
 
     Args:
         figures: The `<name>.parity.json` that `keras_mmdense.export(report=True)` writes, or the
-            `keras_mmdense.parity.Figures` themselves.
+            `keras_mmdense.tflite.parity.Figures` themselves.
         path: Where to write it; see `save`.
         title: Above the figure.
         overwrite: Replace existing files.
@@ -47,7 +47,7 @@ def parity(
         PlotError: The file is no parity report, or there is nothing to draw.
 
     Example:
-        >>> from keras_mmdense.parity import Figures
+        >>> from keras_mmdense.tflite.parity import Figures
         >>> probe = {"cpu_rtf": 0.03}
         >>> int8 = Figures("int8", 0.1, {"vocals": 25.0}, {}, {}, 700_000, 540_000, probe)
         >>> [axes.get_title() for axes in parity([int8]).axes]
@@ -89,7 +89,7 @@ def _bars(axes: Any, labels: Sequence[str], series: Series) -> None:
 
 
 def _read(path: PathLike) -> Sequence[Figures]:
-    from keras_mmdense.parity import Figures
+    from keras_mmdense.tflite.parity import Figures
 
     file = Path(path)
     try:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from mmdense_edge.picture import draw_panels, spectrogram
-from mmdense_edge.transform import Samples
+from mmdense_edge.separate.picture import draw_panels, spectrogram
+from mmdense_edge.signal.stft import Samples
 
 from keras_mmdense.errors import PlotError
 from keras_mmdense.plot.style import PathLike, in_style, new_figure, plain, save

@@ -7,7 +7,7 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import DatasetError, TrackError, open_dataset
-from keras_mmdense.data.excerpts import ExcerptReader, Mixing
+from keras_mmdense.data.mixing import ExcerptReader, Mixing
 
 PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}
 

@@ -11,7 +11,7 @@ import soundfile as sf
 import trees
 
 from keras_mmdense.data import DatasetError, TrackError, open_dataset
-from keras_mmdense.data.faults import Fault
+from keras_mmdense.data.problems import Fault
 
 DEV = Path("Sources") / "Dev"
 

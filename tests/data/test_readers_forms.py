@@ -16,7 +16,7 @@ import soundfile as sf
 import trees
 
 from keras_mmdense.data import DatasetError, open_dataset
-from keras_mmdense.data.streams import open_audio_file
+from keras_mmdense.data.audio_files import open_audio_file
 from training.evaluate import main as evaluate
 from training.evaluation.folders import find_estimates
 from training.train.recipe import RecipeError, load_recipe

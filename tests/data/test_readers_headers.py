@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import TrackError
-from keras_mmdense.data.streams import open_audio_file
+from keras_mmdense.data.audio_files import open_audio_file
 
 NUM_SAMPLES = 30000
 ID3 = b"ID3\x04\0\0" + bytes([0, 10, 0, 0]) + bytes(10 << 14)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import trees
 
-from keras_mmdense.data import DatasetError, TrackError, musdb18, open_dataset
-from keras_mmdense.data.musdb18hq import VALIDATION_TRACKS
+from keras_mmdense.data import DatasetError, TrackError, open_dataset
+from keras_mmdense.data.readers import musdb18
+from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
 
 
 def test_musdb18_streams_are_in_order(tmp_path: Path) -> None:

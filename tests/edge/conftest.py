@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.contract import load_model
+from mmdense_edge.model.contract import load_model
 from mmdense_edge.separator import Separator
 
 DATA = Path(__file__).with_name("data")

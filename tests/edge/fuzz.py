@@ -24,8 +24,10 @@ import numpy as np
 import soundfile as sf
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mmdense_edge import audio, cli, contract
+from mmdense_edge.audio import reading
+from mmdense_edge.cli import main as cli
 from mmdense_edge.errors import AudioError, MMDenseError, ModelError
+from mmdense_edge.model import contract
 
 MODEL = Path(__file__).with_name("data") / "mono.tflite"
 
@@ -153,8 +155,8 @@ def fuzz_audio(examples: int) -> Outcomes:
                 changed[place % len(changed)] = value
             path.write_bytes(changed[:cut])
             try:
-                audio.audio_info(path)
-                count = sum(map(len, audio.read_blocks(path)))
+                reading.audio_info(path)
+                count = sum(map(len, reading.read_blocks(path)))
                 seen["read" if count else "no samples"] += 1
             except AudioError as error:
                 seen[one_line(error)] += 1

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mmdense_edge.live_engine import LiveEngine
-from mmdense_edge.live_plan import Plan
-from mmdense_edge.mixer import Mixer
+from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.mixer import Mixer
+from mmdense_edge.live.plan import Plan
 
 
 class Simulation:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.runtime import interpreter_class
+from mmdense_edge.model.interpreter import interpreter_class
 
 DOCS = Path(__file__).parents[2] / "docs"
 APPS = DOCS / "apps"

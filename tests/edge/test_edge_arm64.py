@@ -91,7 +91,7 @@ def test_a_missing_stem_is_no_agreement(arm64, results):
 
 
 def test_the_probe_gives_the_masks_without_rounding(arm64, model_path):
-    from mmdense_edge.contract import load_model
+    from mmdense_edge.model.contract import load_model
 
     contract = load_model(model_path("int8")).contract
     magnitude = arm64.separate.probe(contract)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError
 
 SAMPLES = 50000

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmdense_edge import bench_command, bench_lookahead, bench_worker, machine, runtime, windows
-from mmdense_edge.bench_report import Comparison, columns, make_row, table
-from mmdense_edge.cli import main
-from mmdense_edge.contract import read_contract
+from mmdense_edge.bench import host, lookahead, worker
+from mmdense_edge.bench.bench_report import Comparison, columns, make_row, table
+from mmdense_edge.cli import bench_command
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import UsageError
-from mmdense_edge.live_network import SlidingNetwork
-from mmdense_edge.pipeline import Pipeline
-from mmdense_edge.runtime import interpreter_class
+from mmdense_edge.live.network import SlidingNetwork
+from mmdense_edge.model import interpreter
+from mmdense_edge.model.contract import read_contract
+from mmdense_edge.model.interpreter import interpreter_class
+from mmdense_edge.signal import windows
+from mmdense_edge.signal.chain import Pipeline
 
 
 def found(cpu: float = 0.5, seconds: float = 2.0) -> dict[str, object]:
@@ -44,31 +47,29 @@ def bench(capfd, model_path):
 
 @pytest.mark.parametrize("seconds", [0.01, 1.0, 9.3])
 def test_generated_music(seconds):
-    audio = np.concatenate([*bench_worker.music(seconds)])
+    audio = np.concatenate([*worker.music(seconds)])
     assert audio.shape == (round(seconds * 44100), 2)
     assert audio.dtype == np.float32
     assert np.abs(audio).max() < 1
     assert 0.02 < audio.std() < 0.5
-    assert np.array_equal(audio, np.concatenate([*bench_worker.music(seconds)]))
+    assert np.array_equal(audio, np.concatenate([*worker.music(seconds)]))
 
 
 def test_a_measurement_counts_windows(model_path, song, noise, monkeypatch):
     monkeypatch.setattr(windows, "PART_FRAMES", 3)  # a window's results come in parts
-    result = bench_worker.measure(str(model_path("shares")), 1, 1.0, None)
+    result = worker.measure(str(model_path("shares")), 1, 1.0, None)
     assert result["seconds"] == 1.0
     assert len(result["block_seconds"]) == 6  # of 8 frames each, of 45 frames
     assert result["runtime"] == interpreter_class()[0]
     path = song(audio=noise(30000), rate=22050)
-    result = bench_worker.measure(str(model_path("shares")), 1, 1.0, str(path))
+    result = worker.measure(str(model_path("shares")), 1, 1.0, str(path))
     assert result["seconds"] == 1.0
-    assert (
-        bench_worker.measure(str(model_path("mono")), 2, 9, str(path))["seconds"] == 30000 / 22050
-    )
+    assert worker.measure(str(model_path("mono")), 2, 9, str(path))["seconds"] == 30000 / 22050
 
 
 def test_the_worker_says_what_went_wrong(model_path, capsys):
     task = {"model": "none.tflite", "threads": 1, "seconds": 1, "song": None}
-    assert bench_worker.main(json.dumps(task)) == 1
+    assert worker.main(json.dumps(task)) == 1
     assert capsys.readouterr().err.startswith("no model file at none.tflite")
 
 
@@ -83,7 +84,7 @@ def test_a_real_measurement_in_a_process(bench, model_path):
         assert (row["model"], row["precision"], row["seconds"]) == ("shares", "float32", 1.0)
         assert row["peak_memory_bytes"] > 10e6
         assert min(row["live_latency_seconds"], row["least_latency_seconds"]) > 0
-    assert report["machine"]["interpreter"] == runtime.describe(interpreter_class()[0])
+    assert report["machine"]["interpreter"] == interpreter.describe(interpreter_class()[0])
     assert report["audio"] == "generated"
     assert err == "mmdense: shares, 1 thread(s) ...\nmmdense: shares, 2 thread(s) ..."
 
@@ -150,7 +151,7 @@ def test_two_models_of_one_name_are_told_apart(bench, model_path, tmp_path, monk
 
 def test_lookahead_is_compared_with_file_processing(separators, song, noise):
     network, audio = separators["shares"].network, noise(60000)
-    rows = [*bench_lookahead.measure(network, song(audio=audio, subtype="FLOAT"), 1.0, 4, [0, 4])]
+    rows = [*lookahead.measure(network, song(audio=audio, subtype="FLOAT"), 1.0, 4, [0, 4])]
     none, full = rows
     assert (none.lookahead_frames, full.lookahead_frames) == (0, 4)
     assert none.latency_seconds == 6 * 1024 / 44100
@@ -184,18 +185,18 @@ def test_lookahead_on_the_command_line(bench, model_path, song):
 def test_silent_sources_have_no_figure(separators, song):
     network = separators["shares"].network
     path = song(audio=np.zeros((9000, 2)))
-    (row,) = bench_lookahead.measure(network, path, 1.0, 4, [0])
+    (row,) = lookahead.measure(network, path, 1.0, 4, [0])
     assert set(row.snr_db.values()) == {None}
-    assert "n/a" in bench_lookahead.table([row])
+    assert "n/a" in lookahead.table([row])
 
 
 def test_default_lookaheads_are_few():
     class Contract:
         frame_multiple, context_frames = 8, 104
 
-    assert bench_lookahead.default_lookaheads(Contract) == [0, 16, 32, 48, 64, 80, 96]
+    assert lookahead.default_lookaheads(Contract) == [0, 16, 32, 48, 64, 80, 96]
     Contract.context_frames = 0
-    assert bench_lookahead.default_lookaheads(Contract) == [0]
+    assert lookahead.default_lookaheads(Contract) == [0]
 
 
 @pytest.mark.parametrize(
@@ -223,8 +224,8 @@ def test_what_cannot_be_measured_is_one_line(bench, tmp_path, monkeypatch, argum
 
 def test_lookaheads_that_the_model_cannot_have(bench, model_path, song):
     options = [model_path("shares"), "--song", song(), "--quiet"]
-    for lookahead, match in (("3", "a multiple of 4 from 0 to 4"), ("8", "numbers from 0 to 4")):
-        code, _, err = bench(*options, "--lookahead", lookahead)
+    for given, match in (("3", "a multiple of 4 from 0 to 4"), ("8", "numbers from 0 to 4")):
+        code, _, err = bench(*options, "--lookahead", given)
         assert code == 2
         assert match in err
 
@@ -260,25 +261,25 @@ def test_the_processors_name(tmp_path, text, board, name):
     cpuinfo.write_text(text)
     if board is not None:
         model.write_bytes(board)
-    assert machine.cpu_name(cpuinfo, model) == name
+    assert host.cpu_name(cpuinfo, model) == name
 
 
 def test_the_machine(tmp_path):
     package = interpreter_class()[0]
-    found = machine.describe(package)
+    found = host.describe(package)
     assert found["cores"] >= 1
     assert found["cpu"]
-    assert found["interpreter"] == runtime.describe(package)
+    assert found["interpreter"] == interpreter.describe(package)
     assert found["interpreter"].startswith(package.replace("_", "-") + " ")
-    assert machine.describe()["interpreter"] is None
-    assert machine.cpu_name(tmp_path / "none", tmp_path / "none")
+    assert host.describe()["interpreter"] is None
+    assert host.cpu_name(tmp_path / "none", tmp_path / "none")
 
 
 def test_peak_memory_is_the_high_water_mark(tmp_path):
     status = tmp_path / "status"
     status.write_text("Name:\tpython\nVmPeak:\t  999 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n")
-    assert machine.peak_memory_bytes(status) == 2048 * 1024
-    assert machine.peak_memory_bytes() > 10e6
+    assert host.peak_memory_bytes(status) == 2048 * 1024
+    assert host.peak_memory_bytes() > 10e6
     assert Path("/proc/self/status").is_file()
 
 

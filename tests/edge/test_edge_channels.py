@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mmdense_edge.channels import MAX_CHANNELS, groups
+from mmdense_edge.signal.channels import MAX_CHANNELS, groups
 
 SURROUND = {
     1: [(0,)],

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import __version__, picture
-from mmdense_edge.cli import main
+from mmdense_edge import __version__
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import printable
-from mmdense_edge.report import SongReport, StemReport, clock, table
+from mmdense_edge.separate import picture
+from mmdense_edge.separate.song_report import SongReport, StemReport, clock, table
 from shells import started
 from tqdm import tqdm
 
@@ -226,10 +227,10 @@ def signalled(model_path, path: Path, out: Path, name: str, ignored: tuple[str, 
     """Runs a separation that sends itself a signal each time that some samples are done."""
     program = (
         "import os, signal, sys\n"
-        "from mmdense_edge import cli\n"
+        "from mmdense_edge.cli.main import main\n"
         "from tqdm import tqdm\n"
         f"tqdm.update = lambda self, seconds: os.kill(os.getpid(), signal.{name})\n"
-        "sys.exit(cli.main())\n"
+        "sys.exit(main())\n"
     )
     arguments = ["separate", path, "-o", out, "--model", model_path("shares")]
     return subprocess.run(
@@ -297,7 +298,7 @@ def test_a_picture_is_drawn_whatever_backend_the_environment_names(
     songs = [song(), song("other.wav")]
     argv = ["separate", *songs, "-o", tmp_path / "out", "--model", model_path("shares"), *more]
     done = subprocess.run(
-        [sys.executable, "-m", "mmdense_edge.cli", *map(str, argv), "--picture", "--quiet"],
+        [sys.executable, "-m", "mmdense_edge", *map(str, argv), "--picture", "--quiet"],
         env=os.environ | {"MPLBACKEND": backend}, capture_output=True, check=False, text=True,
     )  # fmt: skip
     assert (done.returncode, "Traceback" in done.stderr, "picture" in done.stderr) == (0, 0, 0)

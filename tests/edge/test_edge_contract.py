@@ -10,9 +10,9 @@ from dataclasses import FrozenInstanceError
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mmdense_edge import bundled, container
-from mmdense_edge.contract import Transform, load_model, parse, read_contract
 from mmdense_edge.errors import ModelError, UsageError, printable
+from mmdense_edge.model import bundled, container
+from mmdense_edge.model.contract import Transform, load_model, parse, read_contract
 
 SHA = "0" * 64
 

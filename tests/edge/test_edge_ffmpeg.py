@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmdense_edge import ffmpeg
-from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.audio import ffmpeg
+from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError
 
 FORM = {

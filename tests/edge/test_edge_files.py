@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import staging
-from mmdense_edge.audio import read_blocks
+from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio.mixture_sum import choose
+from mmdense_edge.audio.reading import read_blocks
 from mmdense_edge.errors import AudioError, Cancelled
-from mmdense_edge.files import separate_file
-from mmdense_edge.form import AudioInfo
-from mmdense_edge.inputs import Song
-from mmdense_edge.jobs import Options, plan
-from mmdense_edge.sums import choose
+from mmdense_edge.separate import staging
+from mmdense_edge.separate.files import separate_file
+from mmdense_edge.separate.inputs import Song
+from mmdense_edge.separate.jobs import Options, plan
 
 
 def run(separator, song: Path, out: Path, **options):

@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from mmdense_edge import heap
+from mmdense_edge.cli import heap
 
 # Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB.
 PROGRAM = """
 import sys
-from mmdense_edge import heap
+from mmdense_edge.cli import heap
 
 if sys.argv[1] == "yes":
     assert heap.set_thresholds(6 << 20)

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pytest
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.inputs import Song, find_songs, spool
-from mmdense_edge.jobs import Options, plan
-from mmdense_edge.naming import TEMPLATE, check, target
+from mmdense_edge.separate.inputs import Song, find_songs, spool
+from mmdense_edge.separate.jobs import Options, plan
+from mmdense_edge.separate.naming import TEMPLATE, check, target
 
 PARTS = {"vocals": ("vocals",), "bass": ("bass",)}
 

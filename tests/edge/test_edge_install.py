@@ -79,8 +79,8 @@ def test_the_distribution_is_small():
     kept = [
         path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     ]
-    models = [path for path in kept if path.parent.name == "models"]
-    page = [path for path in kept if PACKAGE / "web" in path.parents]
+    models = [path for path in kept if path.parent.name == "model" and path.suffix != ".py"]
+    page = [path for path in kept if PACKAGE / "serve" / "static" in path.parents]
     code = [path for path in kept if path not in models and path not in page]
     assert {path.suffix for path in code} == {".py", ".typed"}
     assert {path.suffix for path in models} <= {".tflite", ".md", ""}
@@ -110,7 +110,7 @@ def loaded_by(code: str) -> set[str]:
     [
         "import mmdense_edge",
         "from mmdense_edge import read_contract, ModelError",
-        "from mmdense_edge.cli import parser; parser().format_help()",
+        "from mmdense_edge.cli.main import parser; parser().format_help()",
     ],
 )
 def test_what_needs_no_audio_imports_nothing_heavy(code):

@@ -13,11 +13,11 @@ import numpy as np
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge import audio
-from mmdense_edge.files import separate_file
-from mmdense_edge.inputs import Song
-from mmdense_edge.jobs import Options, plan
-from mmdense_edge.sums import choose
+from mmdense_edge.audio import reading
+from mmdense_edge.audio.mixture_sum import choose
+from mmdense_edge.separate.files import separate_file
+from mmdense_edge.separate.inputs import Song
+from mmdense_edge.separate.jobs import Options, plan
 
 LENGTHS = st.one_of(
     st.integers(1, 400),
@@ -74,7 +74,7 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
         two_stems=separator.sources[0] if way == "two_stems" else None,
         sum_to_mixture=way == "sum_to_mixture",
     )
-    whole, audio.BLOCK = audio.BLOCK, max(block, num_samples // 500)
+    whole, reading.BLOCK = reading.BLOCK, max(block, num_samples // 500)
     try:
         with tempfile.TemporaryDirectory() as name:
             song = Path(name) / "song.wav"
@@ -92,7 +92,7 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
                 total += steps(path, bits)
             assert np.abs(total - steps(song, bits)).max() <= 1
     finally:
-        audio.BLOCK = whole
+        reading.BLOCK = whole
 
 
 @examples

@@ -13,10 +13,10 @@ import pytest
 import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
-from mmdense_edge import mpeg
-from mmdense_edge.audio import audio_info, read_blocks
+from mmdense_edge.audio import mpeg
+from mmdense_edge.audio.parts import Joined
+from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError
-from mmdense_edge.parts import Joined
 
 ID3 = b"ID3\x04\0\0" + bytes([0, 2, 0, 0]) + bytes(32768)
 FORMATS = {

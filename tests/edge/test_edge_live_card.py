@@ -8,13 +8,13 @@ import types
 
 import numpy as np
 import pytest
-from mmdense_edge import devices
 from mmdense_edge.errors import AudioError, CardStopped, UsageError
-from mmdense_edge.live_drivers import Clock, run_card
-from mmdense_edge.live_engine import LiveEngine
-from mmdense_edge.live_input import reblock
-from mmdense_edge.live_plan import make_plan
-from mmdense_edge.mixer import Mixer
+from mmdense_edge.live import sound_card
+from mmdense_edge.live.drivers import Clock, run_card
+from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.input import reblock
+from mmdense_edge.live.mixer import Mixer
+from mmdense_edge.live.plan import make_plan
 
 BLOCK = 512
 
@@ -121,7 +121,7 @@ def module(monkeypatch):
 
 def open_card(records="", plays="", **options):
     form = {"model_rate": 44100, "rate": None, "channels": None, "block": BLOCK, **options}
-    return devices.Card(records, plays, **form)
+    return sound_card.Card(records, plays, **form)
 
 
 @pytest.fixture
@@ -269,16 +269,16 @@ def test_what_goes_wrong_elsewhere_is_not_the_cards_fault(module):
 
 
 def test_a_list_of_cards(module):
-    assert devices.listing() == "> 0 USB card\n> 1 microphone"
+    assert sound_card.listing() == "> 0 USB card\n> 1 microphone"
     module.cards.clear()
     with pytest.raises(AudioError, match="no sound card was found"):
-        devices.listing()
+        sound_card.listing()
 
 
 def test_without_sounddevice_or_portaudio(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UsageError, match=r'pip install "\.\[live\]"'):
-        devices.load()
+        sound_card.load()
     monkeypatch.delitem(sys.modules, "sounddevice")
     imported = builtins.__import__
 
@@ -289,4 +289,4 @@ def test_without_sounddevice_or_portaudio(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without_library)
     with pytest.raises(UsageError, match=r"PortAudio library not found.*libportaudio2"):
-        devices.load()
+        sound_card.load()

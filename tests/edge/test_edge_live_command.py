@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 import soundfile as sf
 from live_simulation import Simulation
-from mmdense_edge import live_command, live_controls, live_drivers
-from mmdense_edge.cli import main
+from mmdense_edge.cli import live_command
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import CardStopped, ModelError
-from mmdense_edge.live_controls import Controls, help_line
-from mmdense_edge.live_drivers import run_paced
-from mmdense_edge.live_engine import LiveEngine
-from mmdense_edge.live_plan import make_plan
-from mmdense_edge.mixer import Mixer
-from mmdense_edge.runtime import TFLiteNetwork
+from mmdense_edge.live import drivers
+from mmdense_edge.live.controls import Controls, available_presets, help_line
+from mmdense_edge.live.drivers import run_paced
+from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.mixer import Mixer
+from mmdense_edge.live.plan import make_plan
+from mmdense_edge.model.interpreter import TFLiteNetwork
 from test_edge_live_card import FakeSoundDevice
 
 
@@ -47,8 +48,8 @@ def inline_worker(engine):
 @pytest.fixture
 def live(model_path, capfd, monkeypatch):
     """Runs `mmdense live` with a test model; returns (code, stdout, stderr)."""
-    monkeypatch.setattr(live_drivers, "Clock", FastClock)
-    monkeypatch.setattr(live_drivers, "worker", inline_worker)
+    monkeypatch.setattr(drivers, "Clock", FastClock)
+    monkeypatch.setattr(drivers, "worker", inline_worker)
 
     def run(*arguments: object, model: str = "shares") -> tuple[int, str, str]:
         argv = ["live", *map(str, arguments), "--model", str(model_path(model))]
@@ -127,7 +128,7 @@ def test_seconds_end_the_input(live, song, tmp_path):
 def test_from_stdin_to_stdout(song, model_path, noise):
     audio = noise(15000)
     data = np.rint(audio * 32767).astype("<i2")
-    program = "import sys; from mmdense_edge.cli import main; sys.exit(main())"
+    program = "import sys; from mmdense_edge.cli.main import main; sys.exit(main())"
     options = ["--output", "-", "--pace", "fast", "--mix", "all", "--json"]
     options += ["--model", str(model_path("shares"))]
     raw = ["--sample-format", "s16le", "--rate", "44100", "--channels", "2"]
@@ -271,7 +272,7 @@ def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
         def sleep(self, seconds: float) -> None:
             module.streams[-1].fire(audio)
 
-    monkeypatch.setattr(live_drivers, "Clock", CardClock)
+    monkeypatch.setattr(drivers, "Clock", CardClock)
     options = ["--block", "512", "--mix", "all"]
     for arguments in (
         [song(audio=audio, subtype="FLOAT"), *options],
@@ -387,12 +388,12 @@ def test_the_help_names_the_keys(separators):
     line = help_line(mixer)
     assert line.startswith("keys: d drums, v vocals, r residual; 1 all, 2 karaoke, ")
     assert line.endswith("; space report; q quit")
-    assert live_controls.available_presets(("speech",)) == ["all"]
+    assert available_presets(("speech",)) == ["all"]
 
 
 def test_the_help_loads_no_numpy():
     program = (
-        "import sys\nfrom mmdense_edge.cli import parser\nparser()\n"
+        "import sys\nfrom mmdense_edge.cli.main import parser\nparser()\n"
         "assert 'numpy' not in sys.modules, 'NumPy was loaded'\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from live_simulation import Simulation
-from mmdense_edge import windows
-from mmdense_edge.live_drivers import worker
-from mmdense_edge.live_engine import LiveEngine
-from mmdense_edge.live_plan import make_plan
-from mmdense_edge.mixer import Mixer
+from mmdense_edge.live.drivers import worker
+from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.mixer import Mixer
+from mmdense_edge.live.plan import make_plan
+from mmdense_edge.signal import windows
 
 BLOCK = 1024
 STEP_SECONDS = 4 * 1024 / 44100

@@ -12,11 +12,12 @@ import types
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import live_command, live_keys
+from mmdense_edge.cli import live_command
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.live_input import LiveInput, limited, open_file, open_stdin, reblock
-from mmdense_edge.live_keys import keys
-from mmdense_edge.live_output import FileSink, NullSink, StreamSink
+from mmdense_edge.live import keys as live_keys
+from mmdense_edge.live.input import LiveInput, limited, open_file, open_stdin, reblock
+from mmdense_edge.live.keys import keys
+from mmdense_edge.live.output import FileSink, NullSink, StreamSink
 
 
 @contextlib.contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError
-from mmdense_edge.live_controls import available_presets
-from mmdense_edge.mixer import PRESETS, Mixer, keys_of, parse_gain, parse_mix
+from mmdense_edge.live.controls import available_presets
+from mmdense_edge.live.mixer import PRESETS, Mixer, keys_of, parse_gain, parse_mix
 
 FOUR = ("bass", "drums", "other", "vocals")
 

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError
-from mmdense_edge.live_network import SlidingNetwork, check_steps, longest_step
-from mmdense_edge.live_plan import (
+from mmdense_edge.live.network import SlidingNetwork, check_steps, longest_step
+from mmdense_edge.live.plan import (
     _probe,
     algorithmic_latency,
     make_plan,
     shortest_step,
     time_window,
 )
-from mmdense_edge.pipeline import Pipeline
+from mmdense_edge.signal.chain import Pipeline
 
 
 def separate(network, audio, rate=44100):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mmdense_edge.live_plan import Plan
-from mmdense_edge.live_player import Player
-from mmdense_edge.mixer import Mixer
-from mmdense_edge.ring import Ring
+from mmdense_edge.live.mixer import Mixer
+from mmdense_edge.live.plan import Plan
+from mmdense_edge.live.player import Player
+from mmdense_edge.live.ring import Ring
 
 FADE = 5
 

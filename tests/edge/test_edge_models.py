@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from mmdense_edge import bundled
-from mmdense_edge.cli import main
-from mmdense_edge.contract import SPEED_CLASSES, read_contract
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import ModelError
+from mmdense_edge.model import bundled
+from mmdense_edge.model.contract import SPEED_CLASSES, read_contract
 
 
 def test_no_models(capsys, monkeypatch, tmp_path):

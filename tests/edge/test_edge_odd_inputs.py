@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.cli import main
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import printable
 
 SOURCES = ("drums", "bass", "vocals")

@@ -7,9 +7,9 @@ import struct
 
 import numpy as np
 import pytest
-from mmdense_edge import picture
 from mmdense_edge.errors import UsageError
-from mmdense_edge.picture import BANDS, MAX_COLUMNS, band_edges, draw, spectrogram
+from mmdense_edge.separate import picture
+from mmdense_edge.separate.picture import BANDS, MAX_COLUMNS, band_edges, draw, spectrogram
 
 
 def size(path) -> tuple[int, int]:

@@ -9,10 +9,15 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from mmdense_edge import runtime
-from mmdense_edge.contract import load_model
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
-from mmdense_edge.runtime import TFLiteNetwork, free_cores, interpreter_class, what_to_install
+from mmdense_edge.model import interpreter
+from mmdense_edge.model.contract import load_model
+from mmdense_edge.model.interpreter import (
+    TFLiteNetwork,
+    free_cores,
+    interpreter_class,
+    what_to_install,
+)
 
 
 @pytest.fixture
@@ -32,9 +37,9 @@ def installed(monkeypatch):
             return SimpleNamespace(Interpreter=f"{package}'s")
 
         monkeypatch.setattr(
-            runtime.importlib.util, "find_spec", lambda name: name if name in packages else None
+            interpreter.importlib.util, "find_spec", lambda name: name if name in packages else None
         )
-        monkeypatch.setattr(runtime.importlib, "import_module", import_module)
+        monkeypatch.setattr(interpreter.importlib, "import_module", import_module)
 
     return pretend
 
@@ -103,29 +108,29 @@ def test_what_to_install_has_wheels_there(monkeypatch, system, machine, version,
     described = SimpleNamespace(
         platform=system, version_info=(*version, 1), maxsize=(1 << (63 if wide else 31)) - 1
     )
-    monkeypatch.setattr(runtime, "sys", described)
-    monkeypatch.setattr(runtime, "platform", SimpleNamespace(machine=lambda: machine))
+    monkeypatch.setattr(interpreter, "sys", described)
+    monkeypatch.setattr(interpreter, "platform", SimpleNamespace(machine=lambda: machine))
     assert what_to_install().startswith(expected)
 
 
 def test_a_clash_that_shows_in_the_constructor_says_what_to_install(monkeypatch, model_path):
-    def interpreter(**_):
+    def clashing(**_):
         raise SystemError("_ARRAY_API is not PyCapsule object")
 
-    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
+    monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("tflite_runtime", clashing))
     with pytest.raises(InterpreterError, match=r"does not work with NumPy .*_ARRAY_API.*install"):
         TFLiteNetwork(load_model(model_path("identity")))
 
 
 def test_tflite_runtime_is_refused_more_threads_than_cores(monkeypatch, model_path):
-    _, interpreter = interpreter_class()
+    _, loaded = interpreter_class()
     model = load_model(model_path("identity"))
-    monkeypatch.setattr(runtime, "free_cores", lambda: 2)
-    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("tflite_runtime", interpreter))
+    monkeypatch.setattr(interpreter, "free_cores", lambda: 2)
+    monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("tflite_runtime", loaded))
     assert TFLiteNetwork(model, num_threads=2).num_threads == 2
     with pytest.raises(UsageError, match=r"threads may be 2 at most, .* got 3"):
         TFLiteNetwork(model, num_threads=3)
-    monkeypatch.setattr(runtime, "interpreter_class", lambda: ("ai_edge_litert", interpreter))
+    monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("ai_edge_litert", loaded))
     assert TFLiteNetwork(model, num_threads=3).num_threads == 3
 
 
@@ -200,7 +205,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 def test_separating_needs_neither_tensorflow_nor_matplotlib(song, model_path, tmp_path):
     code = (
-        "import sys; from mmdense_edge.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from mmdense_edge.cli.main import main; code = main(sys.argv[1:]); "
         "print(code, sorted({'tensorflow', 'matplotlib', 'keras'} & set(sys.modules)))"
     )
     model = str(model_path("identity"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from mmdense_edge.errors import AudioError
-from mmdense_edge.score import MAX_SDR_DB, SDR, find_references, score_files
+from mmdense_edge.separate.reference_scores import MAX_SDR_DB, SDR, find_references, score_files
 
 
 def test_sdr_of_files_equals_the_definition(tmp_path, noise):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge import pool
-from mmdense_edge.cli import main
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import MMDenseError
-from mmdense_edge.files import separate_file
-from mmdense_edge.inputs import Song
-from mmdense_edge.jobs import plan
+from mmdense_edge.separate import pool
+from mmdense_edge.separate.files import separate_file
+from mmdense_edge.separate.inputs import Song
+from mmdense_edge.separate.jobs import plan
 from shells import started
 
 
@@ -30,7 +30,7 @@ def command(model_path):
     def run(*arguments: object, model: str = "shares", **options):
         argv = ["separate", *map(os.fspath, map(str, arguments)), "--model", model_path(model)]
         return subprocess.run(
-            [sys.executable, "-m", "mmdense_edge.cli", *argv],
+            [sys.executable, "-m", "mmdense_edge", *argv],
             capture_output=True, check=False, **options,
         )  # fmt: skip
 
@@ -111,7 +111,7 @@ def test_a_reader_that_has_gone_is_one_line(song, model_path, tmp_path, argument
     path = song(audio=np.zeros((300000, 2)))
     argv = ["separate", path, *arguments, "--model", model_path("shares")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mmdense_edge.cli", *map(str, argv)],
+        [sys.executable, "-m", "mmdense_edge", *map(str, argv)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
         # Buffered, as users have it: only then something is left to flush at the very end.
         env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
@@ -223,7 +223,8 @@ def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, 
     songs = [song(f"{index}.wav", np.full((3_000_000, 2), 0.1)) for index in range(3)]
     program = (
         "import os, signal, sys\n"
-        "from mmdense_edge import cli, pool, separate_command\n"
+        "from mmdense_edge.cli.main import main, separate_command\n"
+        "from mmdense_edge.separate import pool\n"
         "def told(songs, done, expected, sent=[]):\n"
         "    if done and not sent:\n"
         "        sent.append(1)\n"
@@ -231,7 +232,7 @@ def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, 
         "real = pool.separate_all\n"
         "separate_command.separate_all = lambda *a: real(*a[:4], told)\n"
         "if __name__ == '__main__':\n"
-        "    sys.exit(cli.main())\n"
+        "    sys.exit(main.main())\n"
     )
     (tmp_path / "program.py").write_text(program)
     argv = ["separate", *songs, "-o", tmp_path / "out", "--jobs", "2", "--model"]

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge import Separator, bundled
+from mmdense_edge import Separator
 from mmdense_edge.errors import Cancelled, ModelError, SampleError, UsageError
-from mmdense_edge.resampling import Resampler, resampled_length
+from mmdense_edge.model import bundled
 from mmdense_edge.separator import PIECE
+from mmdense_edge.signal.resampling import Resampler, resampled_length
 
 RATES = [8000, 11025, 16000, 22050, 44099, 48000, 96000, 192000]
 

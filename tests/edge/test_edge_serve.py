@@ -13,10 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from mmdense_edge import serve_command, web_site
-from mmdense_edge.cli import parser
+from mmdense_edge.cli import serve_command
+from mmdense_edge.cli.main import parser
 from mmdense_edge.errors import MMDenseError, UsageError
-from mmdense_edge.web_server import HEADERS, Server, tls_context
+from mmdense_edge.serve import site as web_site
+from mmdense_edge.serve.server import HEADERS, Server, tls_context
 
 SECRET = b"nobody shall read this"
 

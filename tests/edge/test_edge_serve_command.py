@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
-from mmdense_edge import bundled, serve_command, web_site
-from mmdense_edge.cli import main
-from mmdense_edge.web_server import Server
+from mmdense_edge.cli import serve_command
+from mmdense_edge.cli.main import main
+from mmdense_edge.model import bundled
+from mmdense_edge.serve import site
+from mmdense_edge.serve.server import Server
 from shells import started
 
 
@@ -53,7 +55,7 @@ def test_wrong_options_are_told_in_one_line(capsys, arguments, code, told):
 @contextmanager
 def serving(*ignored: str) -> Iterator[tuple[subprocess.Popen[str], Callable[[], bytes]]]:
     """Starts the command; gives its process and what asks it for the page."""
-    command = [sys.executable, "-m", "mmdense_edge.cli", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
     with subprocess.Popen(
         started(command, ignored), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -110,7 +112,7 @@ def test_open_opens_the_page_that_is_served(monkeypatch, capsys):
 
 def test_the_built_page_is_whole():
     """What the page asks for by name is there, and the models are those of the folder."""
-    pages = web_site.load()
+    pages = site.load()
     models = json.loads(pages["/models.json"].body(False)[0])
     assert {entry["name"] for entry in models} == set(bundled.names())
     assert [entry["name"] for entry in models if entry["isDefault"]] == [bundled.default()]
@@ -131,7 +133,7 @@ def test_the_built_page_is_whole():
 
 def test_all_that_a_phone_can_download_is_below_12_mb():
     """One of the builds, all models, all else; as sent to a browser that takes gzip."""
-    sizes = {path: len(page.body(True)[0]) for path, page in web_site.load().items() if path != "/"}
+    sizes = {path: len(page.body(True)[0]) for path, page in site.load().items() if path != "/"}
     builds = [size for path, size in sizes.items() if path.endswith(".wasm")]
     total = sum(sizes.values()) - sum(builds) + max(builds)
     assert max(builds) < total < 12_000_000

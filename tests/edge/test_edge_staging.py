@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from mmdense_edge import staging
 from mmdense_edge.errors import AudioError
+from mmdense_edge.separate import staging
 
 
 def everything(folder: Path) -> dict[str, str | None]:

@@ -7,10 +7,10 @@ import pytest
 import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mmdense_edge import stems as module
+from mmdense_edge.audio import writing as module
+from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
 from mmdense_edge.errors import AudioError
-from mmdense_edge.form import AudioInfo
-from mmdense_edge.stems import StemFiles, StemForm, stem_form
 
 INFO = AudioInfo(44100, 2, 500, "PCM_16")
 

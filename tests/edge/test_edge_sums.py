@@ -7,8 +7,17 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmdense_edge.audio.mixture_sum import (
+    FRAME,
+    PIECE,
+    Kept,
+    Shares,
+    choose,
+    even,
+    mixed,
+    null_test,
+)
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.sums import FRAME, PIECE, Kept, Shares, choose, even, mixed, null_test
 
 KNOWN = ("drums", "bass", "vocals")
 

@@ -9,8 +9,8 @@ import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge.contract import Transform
-from mmdense_edge.transform import Analysis, Synthesis, hann, istft, stft
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.stft import Analysis, Synthesis, hann, istft, stft
 
 SMALL = [Transform(16, 8), Transform(16, 4), Transform(32, 5), Transform(18, 9), Transform(16, 1)]
 

@@ -11,10 +11,10 @@ import pytest
 import soundfile as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge.cli import main
+from mmdense_edge.cli.main import main
 from mmdense_edge.errors import UsageError
-from mmdense_edge.jobs import Options
-from mmdense_edge.wiener import (
+from mmdense_edge.separate.jobs import Options
+from mmdense_edge.signal.wiener import (
     CONTEXT_FRAMES,
     OVERLAP,
     STEP_FRAMES,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge.contract import Contract, Transform, load_model
-from mmdense_edge.windows import Windows
+from mmdense_edge.model.contract import Contract, Transform, load_model
+from mmdense_edge.signal.windows import Windows
 
 CONTRACT = replace(
     load_model(__file__.replace("test_edge_windows.py", "data/shares.tflite")).contract,

@@ -8,7 +8,7 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import TrackError, open_dataset
-from keras_mmdense.data.streams import open_audio_file
+from keras_mmdense.data.audio_files import open_audio_file
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
 from training.prepare import main, soundfile_blocks, to_int16
 

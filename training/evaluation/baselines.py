@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from mmdense_edge.contract import Transform
-from mmdense_edge.transform import Analysis, Spectra, Synthesis
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.stft import Analysis, Spectra, Synthesis
 
 from training.evaluation.songs import Samples, Song, blocks
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmdense_edge.contract import Contract, load_model
-from mmdense_edge.runtime import Magnitude, TFLiteNetwork
+from mmdense_edge.model.contract import Contract, load_model
+from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
 from mmdense_edge.separator import Separator
 
 from keras_mmdense import load

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from mmdense_edge import bundled, read_contract
+from mmdense_edge import read_contract
 from mmdense_edge.errors import printable
-from mmdense_edge.wiener import MAX_ITERATIONS
+from mmdense_edge.model import bundled
+from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 from keras_mmdense import __version__, settings_of
 from keras_mmdense.data import Track

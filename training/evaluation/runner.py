@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from mmdense_edge.errors import MMDenseError
-from mmdense_edge.runtime import MAX_THREADS, free_cores
+from mmdense_edge.model.interpreter import MAX_THREADS, free_cores
 
 from keras_mmdense.data import Track, TrackError
 from keras_mmdense.errors import AudioError, SettingsError

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 import keras_mmdense
-from keras_mmdense.data import Track, pipeline
+from keras_mmdense.data import Track, training_set
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.graph import parameters
 from keras_mmdense.model_settings import settings_of
@@ -181,7 +181,7 @@ def data_for(model: keras.Model, timing: Timing) -> Any:
 
     s = settings_of(model)
     if timing.tracks:
-        return pipeline.train(
+        return training_set.train(
             timing.tracks,
             model,
             frames=timing.frames,

@@ -6,8 +6,8 @@ import math
 
 import keras
 import tensorflow as tf
-from mmdense_edge import heap
-from mmdense_edge.machine import memory_bytes
+from mmdense_edge.bench.host import memory_bytes
+from mmdense_edge.cli import heap
 
 from keras_mmdense.graph import trace
 from training.train.recipe import Recipe, RecipeError

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Mixing
-from keras_mmdense.data.pipeline import TARGETS
+from keras_mmdense.data.training_set import TARGETS
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"

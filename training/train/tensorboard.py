@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mmdense_edge.transform import stft
+from mmdense_edge.signal.stft import stft
 
 from keras_mmdense import separate, settings_of
 from keras_mmdense.data import Track

@@ -8,7 +8,7 @@ import { dirname, join, relative } from "node:path";
 import { gunzipSync } from "node:zlib";
 
 const BUILT = new URL("../dist", import.meta.url).pathname;
-const COMMITTED = new URL("../../mmdense_edge/web", import.meta.url).pathname;
+const COMMITTED = new URL("../../mmdense_edge/serve/static", import.meta.url).pathname;
 const MAX_FILE_BYTES = 3_000_000;
 
 function files(folder) {

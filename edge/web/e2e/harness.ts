@@ -26,7 +26,7 @@ export interface Served {
 
 /** Starts `mmdense serve` on a free port. */
 export function serve(): Promise<Served> {
-  const child = spawn(PYTHON, ["-m", "mmdense_edge.cli", "serve", "--port", "0"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(PYTHON, ["-m", "mmdense_edge", "serve", "--port", "0"], { stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()));
   let errors = "";
   child.stderr.on("data", (text) => (errors += text));

@@ -7,7 +7,7 @@ import { ModelError } from "../src/errors";
 import { split } from "../src/model/container";
 import { loadModel, parse, stepFrames } from "../src/model/contract";
 
-const MODELS = new URL("../../mmdense_edge/models/", import.meta.url);
+const MODELS = new URL("../../mmdense_edge/model/", import.meta.url);
 const TESTS = new URL("../../../tests/edge/data/", import.meta.url);
 
 type Values = Record<string, unknown>;

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from mmdense_edge.channels import groups
-from mmdense_edge.contract import Transform
-from mmdense_edge.pipeline import Pipeline
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.chain import Pipeline
+from mmdense_edge.signal.channels import groups
 
 PATH = Path(__file__).with_name("reference.json")
 SOURCES = ("bass", "vocals")
@@ -56,7 +56,7 @@ class Network:
         self.contract = contract
 
     def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Returns an estimate for each source, as `mmdense_edge.runtime.Network` does."""
+        """Returns an estimate for each source, as `mmdense_edge.model.interpreter.Network` does."""
         frame, bin_, channel = np.indices(magnitude.shape)
         # The frames before and after count, as they do for a trained network.
         around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))

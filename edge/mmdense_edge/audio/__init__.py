@@ -1,0 +1,1 @@
+"""Audio files: reading, what proves them whole, writing."""

@@ -1,0 +1,238 @@
+"""Reads what libsndfile does not know, m4a, aac and videos, through the ffmpeg program.
+
+The program is given one local file and no other protocol, and only the containers below: formats
+that name other files, such as playlists, are not among them. What it says of the sound is damage.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmdense_edge.audio.form import TAGS, AudioInfo, OnDamage
+from mmdense_edge.audio.parts import find, read
+from mmdense_edge.errors import AudioError
+
+BLOCK = 1 << 16
+PROBE_SECONDS = 60
+
+_CONTAINERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,avi,mpegts,mpeg,flv,flac,ac3,eac3,dts,wv,ape,tta,"
+    "mpc,mpc8,mp3"
+)
+_INPUT = ("-v", "repeat+error", "-format_whitelist", _CONTAINERS, "-protocol_whitelist")
+_NAMES = {"track": "tracknumber"}
+
+# What only the first bytes of a file are, in the formats that ffmpeg reads no further than the end
+# of the first of several joined files.
+_MARKS = (
+    re.compile(rb"FLV\x01.\0\0\0\x09", re.DOTALL),
+    re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c"),  # ASF
+    re.compile(rb"TTA1[\1-\3]\0"),
+    re.compile(rb"\x1a\x45\xdf\xa3.{1,60}\x42\x82.(webm|matroska)", re.DOTALL),
+)
+_MARK_BYTES = 80
+
+
+def probe(path: Path) -> AudioInfo:
+    """Asks ffprobe for the form of a file's first sound track.
+
+    Args:
+        path: the file.
+
+    Raises:
+        AudioError: the programs are missing, or find no sound in the file.
+    """
+    forms = [_probe(path, name)[0] for name in _names(path)]
+    return replace(forms[0], num_samples=sum(form.num_samples for form in forms))
+
+
+def _names(path: Path) -> list[list[str]]:
+    """Returns what a file is called in a command: once for each of the files joined in it."""
+    with path.open("rb") as file:
+        head = read(file, 0, _MARK_BYTES)
+        size = file.seek(0, io.SEEK_END)
+        starts, at = [0], 0
+        if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+            while len(box := read(file, at, 16)) >= 8:
+                length, kind = struct.unpack(">I4s", box[:8])
+                if length == 1 and len(box) == 16:
+                    (length,) = struct.unpack(">Q", box[8:])
+                if kind == b"ftyp" and at:
+                    starts.append(at)
+                if length < 8:
+                    break
+                at += length
+        for mark in _MARKS:
+            at = 1 if mark.match(head) else size
+            while (at := find(file, head[:4], at, size)) < size:
+                if mark.match(read(file, at, _MARK_BYTES)):
+                    starts.append(at)
+                at += 1
+    if len(starts) == 1:
+        return [["file", "-i", f"file:{path}"]]
+    return [
+        ["file,subfile", "-i", f"subfile,,start,{start},end,{stop},,:file:{path}"]
+        for start, stop in pairwise([*starts, size])
+    ]
+
+
+def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
+    """Returns the form of the first sound track, and the codecs of what is no sound."""
+    command = [
+        _program("ffprobe", path), *_INPUT, *name, "-show_streams", "-show_format", "-of", "json"
+    ]  # fmt: skip
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise AudioError(f"{path}: cannot be read as audio: ffprobe failed ({error})") from error
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
+        raise AudioError(
+            f"{path}: cannot be read as audio (libsndfile does not know the format, ffmpeg says: "
+            f"{lines[-1][-200:]}): use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
+        )
+    return _parsed(path, done.stdout)
+
+
+def _program(name: str, path: Path) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise AudioError(
+            f"{path}: cannot be read as audio: libsndfile does not know the format, and the "
+            f"program {name}, which reads m4a, aac and videos, is not installed: install ffmpeg, "
+            "or use a wav, flac, ogg, mp3 or aiff file"
+        )
+    return found
+
+
+def _parsed(path: Path, text: bytes) -> tuple[AudioInfo, list[str]]:
+    sound, others = None, []
+    try:
+        values = json.loads(text)
+        for stream in values["streams"]:
+            if stream.get("codec_type", "audio") != "audio":
+                others.append(str(stream.get("codec_name", "none")))
+            elif sound is None:
+                sound = stream
+        form = None if sound is None else _form(sound, values["format"])
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise AudioError(f"{path}: ffprobe gives no form of the sound ({error!r})") from error
+    if form is None:
+        raise AudioError(f"{path}: has no sound track")
+    if form.sample_rate < 1 or form.channels < 1:
+        raise AudioError(
+            f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
+            f"{form.sample_rate} Hz)"
+        )
+    return form, others
+
+
+def _form(stream: Mapping[str, Any], container: Mapping[str, Any]) -> AudioInfo:
+    rate = int(stream["sample_rate"])
+    seconds = float(stream.get("duration") or container.get("duration") or 0)
+    tags = {**_tags(stream.get("tags", {})), **_tags(container.get("tags", {}))}
+    return AudioInfo(
+        rate, int(stream["channels"]), max(0, round(seconds * rate)), _subtype(stream), tags
+    )
+
+
+def _subtype(stream: Mapping[str, Any]) -> str:
+    """Returns libsndfile's name of the depth: that of lossless sound, 16 bits for the others."""
+    if str(stream.get("codec_name", "")).startswith("pcm_f"):
+        return "FLOAT"
+    bits = str(stream.get("bits_per_raw_sample", "0"))
+    return "PCM_24" if bits.isdigit() and int(bits) > 16 else "PCM_16"
+
+
+def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
+    named = {_NAMES.get(key.lower(), key.lower()): text for key, text in tags.items()}
+    return {name: str(text) for name, text in named.items() if name in TAGS}
+
+
+def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[Any]]:
+    """Yields the sound of a file in blocks, shape (samples, channels), as ffmpeg decodes it.
+
+    Args:
+        path: the file.
+        dtype: "float32" or "float64".
+        damaged: called with a line where ffmpeg reports an error in the sound.
+
+    Raises:
+        AudioError: ffmpeg is missing or gives nothing.
+    """
+    count = 0
+    first = None
+    for name in _names(path):
+        form, others = _probe(path, name)
+        first = first or form
+        command = [
+            _program("ffmpeg", path), "-nostdin", *_INPUT, *name, "-map", "0:a:0",
+            "-af", "asetpts=N/SR/TB",  # of joined files, and where the clock of a broadcast jumps
+            "-ar", str(first.sample_rate), "-ac", str(first.channels), "-f", "f32le", "-",
+        ]  # fmt: skip
+        # A file takes any amount of messages; a pipe would fill up and stop the program.
+        with tempfile.TemporaryFile() as messages:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
+            )
+            with process:
+                try:
+                    for block in _blocks(process, first.channels):
+                        count += len(block)
+                        yield block.astype(dtype, copy=False)
+                    process.wait()
+                finally:
+                    process.kill()
+            messages.seek(0)
+            said = _said(messages, others)
+        if not count:
+            raise AudioError(f"{path}: ffmpeg gives no sound ({said or 'nothing'})")
+        if process.returncode or said:
+            damaged(
+                f"{path}: damaged after {count} samples or before (ffmpeg says: "
+                f"{said or 'nothing'})"
+            )
+
+
+def _said(messages: IO[bytes], others: Sequence[str]) -> str:
+    """Returns the last message that is not about a picture, a film or other things without sound.
+
+    Args:
+        messages: of the program, a line each; "[name @ address] " tells which part it comes from.
+        others: the codecs of what is no sound.
+    """
+    said = ""
+    while line := messages.readline(1 << 12):
+        text = line.decode("utf-8", "replace").strip()
+        part = text[1:].partition(" @ ")[0] if text.startswith("[") else ""
+        if text and not any(codec in part for codec in others):
+            said = text[-200:]
+    return said
+
+
+def _blocks(process: subprocess.Popen[bytes], channels: int) -> Iterator[npt.NDArray[np.float32]]:
+    size = 4 * channels
+    pipe = process.stdout
+    while pipe is not None:
+        data = pipe.read(BLOCK * size)
+        if len(data) < size:
+            return
+        whole = len(data) - len(data) % size
+        yield np.frombuffer(data[:whole], "<f4").reshape(-1, channels).astype(np.float32)

@@ -1,0 +1,175 @@
+"""MPEG audio: frames, each with its length in its header; the first may say how many follow."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mmdense_edge.audio.parts import Stream, behind_tags, find, read
+
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+_KILOBITS = {  # by whether it is version 1, and by the layer's two bits (3 is layer I)
+    (True, 3): range(32, 449, 32),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_VERSION_1, _LAYER_3 = 3, 1  # as headers have them
+_HEAD = 64  # bytes that hold a frame's header and where a first one says how many follow
+_START = 1 << 16  # where the first frame must be
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What an MPEG frame's header says."""
+
+    length: int  # in bytes
+    nominal: float  # the same, without padding
+    samples: int
+    place: int  # where a first frame says how many follow
+    form: tuple[int, int, int, bool]  # version, layer, rate as coded; mono
+
+
+def frame(head: bytes) -> Frame | None:
+    """Returns what four bytes say as a frame's header, None if they are none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+        return None
+    return _known_frame(head[1], head[2], head[3] >> 6 == 3)
+
+
+@lru_cache(maxsize=1024)
+def _known_frame(first: int, second: int, mono: bool) -> Frame | None:
+    version, layer = first >> 3 & 3, first >> 1 & 3
+    kilobits, rate = second >> 4, second >> 2 & 3
+    if version == 1 or layer == 0 or kilobits in (0, 15) or rate == 3:
+        return None
+    bits = 1000 * _KILOBITS[version == 3, layer][kilobits - 1]
+    hertz = _RATES[version][rate]
+    samples = 384 if layer == 3 else 576 if layer == _LAYER_3 and version != _VERSION_1 else 1152
+    unit = 4 if layer == 3 else 1
+    nominal = samples * bits / 8 / hertz
+    length = (samples // 8 // unit * bits // hertz + (second >> 1 & 1)) * unit
+    place = 4 + ((17 if mono else 32) if version == 3 else 9 if mono else 17)
+    return Frame(length, nominal, samples, place, (version, layer, rate, mono))
+
+
+@dataclass
+class _Found:
+    """A stream on the way."""
+
+    head: bytes  # of its first frame
+    first: Frame
+    stream: Stream
+    info: bytes = b""  # the frame that says how many follow
+    place: int = 0  # where it says so
+    frames: int = 0
+    lost: str = ""
+
+
+def streams(file: Any, start: int, size: int) -> list[Stream]:
+    """Returns the streams of an MPEG audio file; none if it has no frames that can be followed.
+
+    Args:
+        file: opened for reading in binary.
+        start: where the tags before the first frame end.
+        size: of the file.
+    """
+    found: list[_Found] = []
+    at = _next_frame(file, start, min(size, start + _START), size)
+    gap = True
+    while at < size:
+        head = read(file, at, _HEAD)
+        here = frame(head)
+        same = here is not None and bool(found) and here.form == found[-1].first.form
+        if here is None or not ((same and not gap) or _confirmed(file, at, here, size)):
+            tag = _tag(file, at, head)
+            after = at + tag if tag else _next_frame(file, at + 1, size, size)
+            if not tag and after < size:
+                found[-1].lost = f"damaged: {after - at} bytes at byte {at} are no MPEG audio"
+            at, gap = after, True
+            continue
+        if at + here.length > size:
+            break
+        gap, place = False, _info_place(head, here)
+        if place or not same:
+            found.append(_Found(head, here, Stream()))
+        if place:
+            found[-1].info, found[-1].place = read(file, at, here.length), place
+        else:
+            found[-1].frames += 1
+            found[-1].stream.add(at, at + here.length)
+        at += here.length
+    return [_finished(each, len(found) == 1) for each in found if each.frames]
+
+
+def _finished(found: _Found, alone: bool) -> Stream:
+    """Returns a stream whose first frame says how many follow, where the decoder needs it."""
+    stream, first, info, at = found.stream, found.first, found.info, found.place
+    parts = stream.parts
+    if alone and len(parts) == 1:
+        stream.parts = []
+    if info and info[at + 7] & 1:
+        count = int.from_bytes(info[at + 8 : at + 12], "big")
+        if count < found.frames:
+            right = struct.pack(">I", found.frames)
+            stream.parts = [info[: at + 8] + right + info[at + 12 :], *parts]
+        elif stream.parts:
+            stream.parts = [info, *parts]
+        return stream
+    # Without a count the decoder divides the bytes by those of the first frame, and stops there.
+    held = sum(part[1] - part[0] for part in parts if not isinstance(part, bytes))
+    if first.form[1] == _LAYER_3 and (info or held / first.nominal < found.frames - 1):
+        bit_rate = 0x90 if first.form[0] == _VERSION_1 else 0x80  # 128 or 64 kbit/s, no padding
+        head = bytes([0xFF, found.head[1] | 1, (found.head[2] & 0x0C) | bit_rate, found.head[3]])
+        made = head + bytes(first.place - 4) + b"Xing" + struct.pack(">II", 1, found.frames)
+        made_frame = frame(head)
+        length = made_frame.length if made_frame else 0
+        stream.parts = [made.ljust(length, b"\0"), *parts]
+    stream.num_samples = max(1, (found.frames - 2) * first.samples)
+    stream.faults = [found.lost] if found.lost else []
+    return stream
+
+
+def _info_place(head: bytes, here: Frame) -> int:
+    """Returns where a first frame of layer III says how many follow; 0 in any other frame."""
+    for at in (here.place, here.place + 2):  # behind the frame's own checksum, if it has one
+        if here.form[1] == _LAYER_3 and head[at : at + 4] in (b"Xing", b"Info"):
+            return at
+    return 0
+
+
+def _confirmed(file: Any, at: int, here: Frame, size: int) -> bool:
+    """Tells whether another frame follows one, or the file's end, or a tag."""
+    head = read(file, at + here.length, _HEAD)
+    following = frame(head)
+    if following is not None:
+        return following.form == here.form
+    return at + here.length == size or bool(_tag(file, at + here.length, head))
+
+
+def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
+    """Returns where the next frame starts, before `stop`; else `size`."""
+    while (at := find(file, b"\xff", at, stop)) < stop:
+        here = frame(read(file, at, 4))
+        if here is not None and _confirmed(file, at, here, size):
+            return at
+        at += 1
+    return size
+
+
+def _tag(file: Any, at: int, head: bytes) -> int:
+    """Returns the length of a tag, as they stand at the end of MP3 files; 0 if there is none."""
+    if head.startswith(b"ID3"):
+        return behind_tags(file, at) - at
+    if head.startswith(b"TAG"):
+        return 128
+    if head.startswith(b"APETAGEX"):
+        size, flags = struct.unpack("<I4xI", head[12:24])
+        return 32 + (size if flags & 1 << 29 else 0)
+    if head.startswith(b"LYRICSBEGIN"):
+        return max(map(read(file, at, 1 << 14).find, (b"LYRICS200", b"LYRICSEND"))) + 9
+    return 0

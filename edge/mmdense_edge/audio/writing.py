@@ -1,0 +1,264 @@
+"""Writes the stems of one song to files, at the depth asked for and so that they add up."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import soundfile as sf
+
+from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio.mixture_sum import Exact
+from mmdense_edge.audio.reading import BLOCK
+from mmdense_edge.errors import AudioError
+
+FORMATS = ("wav", "flac", "ogg")
+BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
+
+# The highest sample rate in Hz and the most channels. Ogg: libsndfile crashes beyond that rate.
+_LIMITS = {"wav": (1 << 31, 1024), "flac": (655350, 8), "ogg": (192000, 64)}
+
+_RIFF_LIMIT = (1 << 32) - (1 << 16)
+_WAV_TAG_BYTES = 2000
+
+# Stems have the input's bit depth where the output format knows it. Lossy and 8-bit files get 16
+# bits; separation computes in float32, so 64-bit floats get 32.
+_SUBTYPES = {
+    "PCM_24": "PCM_24",
+    "ALAC_20": "PCM_24",
+    "ALAC_24": "PCM_24",
+    "PCM_32": "PCM_32",
+    "ALAC_32": "PCM_32",
+    "FLOAT": "FLOAT",
+    "DOUBLE": "FLOAT",
+}
+_BITS = {"PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": None, "VORBIS": None}
+
+
+@dataclass(frozen=True)
+class StemForm:
+    """The form of a song's stems.
+
+    Args:
+        file_format: "wav", "flac" or "ogg".
+        subtype: libsndfile's name of the sample format.
+    """
+
+    file_format: str
+    subtype: str
+
+    @property
+    def bits(self) -> int | None:
+        """Bits of an integer sample; None for floats and lossy formats."""
+        return _BITS[self.subtype]
+
+    def num_bytes(self, info: AudioInfo) -> int:
+        """Returns the size of a stem's samples in a WAV file of this depth."""
+        return info.num_samples * info.channels * ((self.bits or 32) // 8)
+
+
+def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -> StemForm:
+    """Returns the form of a song's stems: by default the song's bit depth, where there is one.
+
+    Args:
+        info: of the song.
+        file_format: "wav", "flac" or "ogg".
+        bit_depth: "16", "24" or "32f"; default the song's.
+
+    Raises:
+        AudioError: the format does not have the song's sample rate or as many channels.
+
+    Example:
+        >>> stem_form(AudioInfo(44100, 2, 1000, "PCM_24"), "wav").subtype
+        'PCM_24'
+        >>> stem_form(AudioInfo(44100, 2, 1000, "VORBIS"), "wav").subtype
+        'PCM_16'
+    """
+    rate, channels = _LIMITS[file_format]
+    if info.sample_rate > rate or info.channels > channels:
+        raise AudioError(
+            f"{file_format} files have {rate} Hz and {channels} channels at most, got "
+            f"{info.sample_rate} Hz and {info.channels}: use --format wav"
+        )
+    if file_format == "ogg":
+        return StemForm(file_format, "VORBIS")
+    wanted = BIT_DEPTHS[bit_depth] if bit_depth else _SUBTYPES.get(info.subtype, "PCM_16")
+    if file_format == "flac" and wanted != "PCM_16":
+        wanted = "PCM_24"
+    return StemForm(file_format, wanted)
+
+
+class StemFiles:
+    """Writes the stems of one song, each to its file.
+
+    Integer formats: samples are rounded to the nearest step, without dither, so that sums hold;
+    what is beyond full scale is set to full scale and counted. Float files keep it. With a `rest`,
+    or `exact`, integer files add up to the mixture exactly: steps that rounding and clipping leave
+    go to the loudest stem that has room.
+
+    Args:
+        paths: for each stem its file; a context manager closes them all.
+        info: of the song; its tags go into the files as far as the format has them.
+        form: of the stems.
+        rest: name of the stem that is the mixture less all others: in integer formats what is
+            missing to it in whole steps.
+        exact: the stems together are the mixture.
+        gain: of the files against stems and mixture.
+
+    Raises:
+        AudioError: a file cannot be written.
+    """
+
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        info: AudioInfo,
+        form: StemForm,
+        *,
+        rest: str | None = None,
+        exact: bool = False,
+        gain: float = 1.0,
+    ) -> None:
+        """Creates the files."""
+        self._form, self._rest, self._exact, self._gain = form, rest, exact, gain
+        self._paths = paths
+        self._squares = dict.fromkeys(paths, 0.0)
+        self.clipped = dict.fromkeys(paths, 0)
+        self.peak = 0.0
+        self.num_samples = 0
+        self.lost_tags: list[str] = []
+        self._channels = info.channels
+        # RIFF cannot count beyond 4 GiB; RF64 is the same file with wider counters.
+        wide = form.file_format == "wav" and form.num_bytes(info) > _RIFF_LIMIT
+        self._container = "RF64" if wide else form.file_format.upper()
+        self._files: dict[str, sf.SoundFile] = {}
+        with self._reported():
+            for name, path in paths.items():
+                self._files[name] = sf.SoundFile(
+                    _name(path), "w", info.sample_rate, info.channels, form.subtype,
+                    format=self._container,
+                )  # fmt: skip
+                self._tag(self._files[name], info.tags)
+
+    def __enter__(self) -> StemFiles:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Closes the files and, after no error, looks whether they are whole."""
+        with self._reported():
+            for file in self._files.values():
+                file.close()
+            for name, path in self._paths.items():
+                if raised[0] is None and sf.info(_name(path)).frames != self.num_samples:
+                    raise AudioError(f"{name} was not written whole: is there space left?")
+
+    def write(self, stems: Mapping[str, Exact], mixture: Exact) -> None:
+        """Appends a block to each file.
+
+        Args:
+            stems: for each stem its next samples, shape (samples, channels), all equally long.
+            mixture: the same of the mixture.
+        """
+        bits = self._form.bits
+        blocks = self._in_steps(stems, mixture, bits) if bits else self._in_floats(stems, mixture)
+        scale = 2.0**-31 if bits else 1.0
+        self.num_samples += len(mixture)
+        self._check_size()
+        with self._reported():
+            for name, block in blocks.items():
+                self._squares[name] += float(np.sum((block * scale) ** 2, dtype=np.float64))
+                # libsndfile takes large Ogg blocks on its stack.
+                for first in range(0, len(block), BLOCK):
+                    self._files[name].write(block[first : first + BLOCK])
+
+    def level_dbfs(self, name: str) -> float | None:
+        """Returns the RMS level of a stem as written, in dB of full scale; None if silent."""
+        values = self.num_samples * self._channels
+        if not self._squares[name]:
+            return None
+        return float(10 * np.log10(self._squares[name] / values))
+
+    def _in_floats(
+        self, stems: Mapping[str, Exact], mixture: Exact
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        blocks = {
+            name: (stem * self._gain).astype(np.float32)
+            for name, stem in stems.items()
+            if name != self._rest
+        }
+        self.peak = max([self.peak, *(float(np.abs(stem).max()) for stem in blocks.values())])
+        if self._rest is not None:
+            others = sum(block.astype(np.float64) for block in blocks.values())
+            blocks[self._rest] = (mixture * self._gain - others).astype(np.float32)
+            self.peak = max(self.peak, float(np.abs(blocks[self._rest]).max()))
+        return blocks
+
+    def _in_steps(
+        self, stems: Mapping[str, Exact], mixture: Exact, bits: int
+    ) -> dict[str, npt.NDArray[np.int32]]:
+        """Returns the stems as integers, in the upper bits of 32, as libsndfile takes them."""
+        full = 1 << (bits - 1)
+        target = np.rint(mixture * (self._gain * full))
+        steps: dict[str, Exact] = {}
+        for name in sorted(stems, key=lambda name: name == self._rest):  # the rest comes last
+            stem = np.rint(stems[name] * (self._gain * full))
+            if name == self._rest:
+                stem = target - sum(steps.values())
+            self.clipped[name] += int(np.count_nonzero((stem < -full) | (stem > full - 1)))
+            steps[name] = np.clip(stem, -full, full - 1)
+        if self._exact or self._rest is not None:
+            steps = _spread(steps, np.clip(target, -full, full - 1), full)
+        return {name: stem.astype(np.int32) << (32 - bits) for name, stem in steps.items()}
+
+    def _check_size(self) -> None:
+        size = self.num_samples * self._channels * ((self._form.bits or 32) // 8)
+        if self._container == "WAV" and size > _RIFF_LIMIT:
+            raise AudioError(
+                "the song is longer than its header said, and a stem would exceed the 4 GiB of a "
+                "WAV file: use --format flac"
+            )
+
+    def _tag(self, file: sf.SoundFile, tags: Mapping[str, str]) -> None:
+        for name, text in tags.items():
+            plain = text.encode("utf-8", "replace").split(b"\0")[0]
+            # libsndfile drops all tags of a WAV file where one is long.
+            if self._form.file_format == "wav" and len(plain) > _WAV_TAG_BYTES:
+                self.lost_tags += [name] if name not in self.lost_tags else []
+            elif plain:
+                setattr(file, name, plain.decode())
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except sf.LibsndfileError as error:
+            raise AudioError(
+                f"cannot write the stems ({error.error_string}): is there space left?"
+            ) from error
+
+
+def _spread(steps: Mapping[str, Exact], target: Exact, full: int) -> dict[str, Exact]:
+    """Adds what is missing to `target` to the loudest stem that has room, sample by sample."""
+    stems = np.stack(list(steps.values()))
+    missing = target - stems.sum(axis=0)
+    if not missing.any():
+        return dict(steps)
+    order = np.argsort(-np.abs(stems), axis=0, kind="stable")
+    for rank in range(len(stems)):
+        place = order[rank : rank + 1]
+        before = np.take_along_axis(stems, place, axis=0)
+        after = np.clip(before + missing, -full, full - 1)
+        np.put_along_axis(stems, place, after, axis=0)
+        missing = missing - (after - before)[0]
+    return dict(zip(steps, stems, strict=True))
+
+
+def _name(path: Path) -> str | bytes:
+    # soundfile cannot encode names that are not valid text; the operating system can.
+    return os.fsencode(path) if os.name == "posix" else os.fspath(path)

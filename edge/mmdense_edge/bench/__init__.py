@@ -1,0 +1,1 @@
+"""Measurement of a model on this machine."""

@@ -1,0 +1,75 @@
+"""Names the machine that figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from mmdense_edge.model import interpreter
+
+
+def describe(package: str | None = None) -> dict[str, str | int | float | None]:
+    """Returns what the machine and its software are.
+
+    Args:
+        package: the interpreter's, as `Separator.runtime`; None leaves it out.
+
+    Returns:
+        cpu, cores (that this process may use), os, python, and interpreter with its version; load
+        is the average of the last minute, None where the system has none.
+    """
+    return {
+        "cpu": cpu_name(),
+        "cores": interpreter.free_cores(),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+        "interpreter": None if package is None else interpreter.describe(package),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def cpu_name(
+    cpuinfo: Path = Path("/proc/cpuinfo"), board: Path = Path("/proc/device-tree/model")
+) -> str:
+    """Returns the processor's name; of a single-board computer the board's.
+
+    Args:
+        cpuinfo: Linux' file of processors.
+        board: Linux' file with the board's name.
+    """
+    if board.is_file():
+        return board.read_text("utf-8", "replace").strip("\0\n ")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text("utf-8", "replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Model", "Hardware"):
+                return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def memory_bytes() -> int | None:
+    """Returns the machine's memory, or None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def peak_memory_bytes(status: Path = Path("/proc/self/status")) -> int | None:
+    """Returns the most memory that this process has had resident, or None where that is unknown.
+
+    Args:
+        status: Linux' file of the process.
+    """
+    if status.is_file():
+        # Not getrusage: its figure can be that of the process which started this one.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return None

@@ -1,0 +1,132 @@
+"""Measures one model in a process of its own: `python -m mmdense_edge.bench.worker TASK`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from mmdense_edge.model.interpreter import Magnitude, Network
+    from mmdense_edge.signal.stft import Samples
+
+RATE, CHANNELS = 44100, 2
+BLOCK = 4096
+
+
+def music(seconds: float) -> Iterator[Samples]:
+    """Yields something like music, from a fixed seed: chords, a bass and a beat, in a loop of 4 s.
+
+    Args:
+        seconds: length, 44.1 kHz stereo.
+    """
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    time_axis = np.arange(4 * RATE) / RATE
+    beat = np.exp(-8 * (time_axis % 0.5))
+    notes = np.array([55, 220, 277.2, 329.6, 440])[:, None] * np.arange(1, 9)
+    tones = sum(np.sin(2 * np.pi * note * time_axis) / (1 + n % 8) for n, note in
+                enumerate(notes.ravel()))  # fmt: skip
+    sides = [0.05 * tones + 0.3 * beat * generator.normal(size=len(time_axis)) for _ in "lr"]
+    loop = np.stack(sides, axis=1).astype(np.float32) * 0.5
+    left = max(1, round(seconds * RATE))
+    while left > 0:
+        for first in range(0, min(left, len(loop)), BLOCK):
+            yield loop[first : min(first + BLOCK, left)]
+        left -= len(loop)
+
+
+class _Counted:
+    """A network that counts its windows."""
+
+    def __init__(self, network: Network) -> None:
+        self.contract, self.runtime, self.num_calls = network.contract, network.runtime, 0
+        self._network = network
+
+    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        self.num_calls += 1
+        return self._network(magnitude)
+
+
+def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[str, Any]:
+    """Separates some audio and returns the figures.
+
+    Args:
+        model: a model file.
+        threads: of the interpreter.
+        seconds: of audio.
+        song: an audio file; None generates `music`.
+
+    Returns:
+        load_seconds and load_cpu_seconds: from nothing but Python to a network that has run once;
+        wall_seconds, cpu_seconds and seconds (of audio); block_seconds: of each window; runtime;
+        peak_memory_bytes.
+    """
+    start = (time.perf_counter(), time.process_time())
+    from mmdense_edge.separator import Separator
+
+    separator = Separator(model, threads)
+    load = _since(start)
+    rate, channels, blocks = _input(seconds, song)
+    network = _Counted(separator.network)
+    separator.network = cast("Network", network)
+    start = (time.perf_counter(), time.process_time())
+    times: list[float] = []
+    done = calls = 0
+    last = start[0]
+    for stems in separator.stream(blocks, rate, channels):
+        done += len(next(iter(stems.values())))
+        if network.num_calls > calls:
+            times.append(0.0)
+            calls = network.num_calls
+        # A window comes in parts: its time is that of all of them.
+        now = time.perf_counter()
+        times[-1] += now - last
+        last = now
+    wall, cpu = _since(start)
+    from mmdense_edge.bench.host import peak_memory_bytes
+
+    return {
+        "load_seconds": load[0],
+        "load_cpu_seconds": load[1],
+        "seconds": done / rate,
+        "wall_seconds": wall,
+        "cpu_seconds": cpu,
+        "block_seconds": times,
+        "runtime": separator.runtime,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+
+
+def _since(start: tuple[float, float]) -> tuple[float, float]:
+    return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
+def _input(seconds: float, song: str | None) -> tuple[int, int, Iterator[Samples]]:
+    if song is None:
+        return RATE, CHANNELS, music(seconds)
+    from mmdense_edge.live.input import limited, open_file
+
+    source = open_file(Path(song), BLOCK)
+    source = limited(source, max(1, round(seconds * source.sample_rate)))
+    return source.sample_rate, source.channels, source.blocks
+
+
+def main(task: str) -> int:
+    """Carries out a task, JSON with the arguments of `measure`; prints the figures as JSON."""
+    from mmdense_edge.errors import MMDenseError
+
+    try:
+        print(json.dumps(measure(**json.loads(task))))
+    except (MMDenseError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

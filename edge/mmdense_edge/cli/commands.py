@@ -1,0 +1,110 @@
+"""The commands behind `mmdense`: each takes its arguments and returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+
+from mmdense_edge.errors import printable
+from mmdense_edge.model import bundled
+from mmdense_edge.model.contract import load_model
+from mmdense_edge.separate.song_report import aligned
+
+OK = 0
+
+
+def separate(arguments: argparse.Namespace) -> int:
+    """Separates songs into files; see `mmdense separate --help`."""
+    from mmdense_edge.cli import separate_command
+    from mmdense_edge.separator import Separator
+
+    return separate_command.run(arguments, lambda: Separator(arguments.model, arguments.threads))
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """Prints the bundled models."""
+    names = bundled.names()
+    if not names:
+        print("no models are bundled: give a model file with --model FILE")
+        return OK
+    rows = [_MODELS_HEADER]
+    for name in names:
+        model = load_model(bundled.find(name))
+        contract = model.contract
+        rows.append(
+            (
+                name + (" (default)" if name == bundled.default() else ""),
+                ", ".join(contract.sources),
+                _figures(contract.scores, ".1f"),
+                f"{model.file_bytes / 1e6:.2f} MB",
+                contract.precision,
+                contract.speed_class,
+                printable(contract.licence),
+            )
+        )
+    print("\n".join(aligned(rows)))
+    return OK
+
+
+_MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "licence")
+
+
+def _figures(figures: Mapping[str, float], form: str) -> str:
+    return ", ".join(f"{printable(key)} {value:{form}}" for key, value in figures.items()) or "-"
+
+
+def info(arguments: argparse.Namespace) -> int:
+    """Prints what a model's contract says."""
+    model = load_model(bundled.find(arguments.model))
+    contract, transform = model.contract, model.contract.transform
+    step_seconds = contract.step_frames * transform.hop_length / contract.sample_rate
+    lines = {
+        "file": f"{model.path} ({model.file_bytes} bytes)",
+        "name": contract.name,
+        "sources": ", ".join(contract.sources),
+        "sample rate": f"{contract.sample_rate} Hz, {contract.channels} channel(s)",
+        "transform": f"n_fft {transform.n_fft}, hop_length {transform.hop_length}, "
+        f"{transform.window} window, {contract.bins} bins",
+        "window": f"{contract.frames} frames, {contract.context_frames} of them context on each "
+        f"side; {step_seconds:.2f} s new in each window",
+        "output": f"{contract.output}, {contract.precision}",
+        "licence": contract.licence,
+        "training data": contract.training_data,
+        "parity": _figures(contract.parity, "g"),
+        "scores": _figures(contract.scores, "g"),
+        "speed": contract.speed_class,
+        **{key: json.dumps(value) for key, value in contract.extra.items()},
+        "sha256": contract.model_sha256,
+    }
+    for key, value in lines.items():
+        print(f"{printable(key) + ':':15}{printable(value)}")
+    return OK
+
+
+def live(arguments: argparse.Namespace) -> int:
+    """Separates and remixes while it plays; see `mmdense live --help`."""
+    from mmdense_edge.cli import live_command
+
+    return live_command.run(arguments)
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Measures models on this machine; see `mmdense bench --help`."""
+    from mmdense_edge.cli import bench_command
+
+    return bench_command.run(arguments)
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serves the page that separates in the browser; see `mmdense serve --help`."""
+    from mmdense_edge.cli import serve_command
+
+    return serve_command.run(arguments)
+
+
+def completion(arguments: argparse.Namespace) -> int:
+    """Prints the shell's completion script; see `mmdense completion --help`."""
+    from mmdense_edge.cli import main as cli
+
+    return cli.print_completion(cli.parser(), arguments.shell)

@@ -1,0 +1,67 @@
+"""The command `mmdense serve`."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+
+from mmdense_edge.errors import UsageError
+from mmdense_edge.serve import site
+from mmdense_edge.serve.server import Server, tls_context
+
+# An address that no packet is sent to: it only makes the system choose the way out.
+_ELSEWHERE = ("192.0.2.1", 9)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves until Ctrl-C and returns the exit code; see `mmdense serve --help`."""
+    if not 0 <= arguments.port <= 65535:
+        raise UsageError(f"--port must be from 0 to 65535, got {arguments.port}")
+    if arguments.key and not arguments.certificate:
+        raise UsageError("--key needs --certificate")
+    key = Path(arguments.key) if arguments.key else None
+    tls = tls_context(Path(arguments.certificate), key) if arguments.certificate else None
+    with Server(arguments.host, arguments.port, site.load(), tls) as server:
+        url = _tell(server, secure=tls is not None)
+        if arguments.open:
+            webbrowser.open(url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("mmdense: stopped", file=sys.stderr)
+    return 0
+
+
+def _tell(server: Server, secure: bool) -> str:
+    """Prints where the page is; returns its address."""
+    everywhere = server.host in ("0.0.0.0", "::", "")
+    url = server.url(_own_address() if everywhere else None)
+    print(f"mmdense: the page is at {url} (Ctrl-C ends it)", flush=True)
+    if not secure and not (_is_loopback(server.host)):
+        print(
+            "mmdense: over plain http browsers of other machines give it no threads, no microphone "
+            "and no offline use: add --certificate",
+            file=sys.stderr,
+        )
+    return url
+
+
+def _own_address() -> str:
+    """Returns the address under which the network knows this machine, as far as it can be told."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

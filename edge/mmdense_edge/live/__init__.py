@@ -1,0 +1,1 @@
+"""Separation while the music plays."""

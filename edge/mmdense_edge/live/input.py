@@ -1,0 +1,195 @@
+"""Where a live run's samples come from: a file or the standard input."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile as sf
+
+from mmdense_edge.audio import integrity
+from mmdense_edge.audio.reading import audio_info, read_blocks
+from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.signal.stft import Samples
+
+_NO_WAV = "stdin: no WAV header"
+_RAW = "raw samples need --rate, --channels and --sample-format"
+_EXTENSIBLE = 0xFFFE
+_SUBTYPES = {
+    **{(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32"},
+    **{(3, 32): "FLOAT", (3, 64): "DOUBLE"},
+}
+SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
+MIN_RATE, MAX_RATE = 1000, 768000
+STDIN = 0  # the file descriptor
+
+
+@dataclass(frozen=True)
+class LiveInput:
+    """A stream of blocks.
+
+    Args:
+        name: for messages.
+        sample_rate: in Hz.
+        channels: 1 or 2.
+        blocks: the samples, each block of shape (samples, channels), float32.
+        num_samples: length, if known.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    blocks: Iterator[Samples]
+    num_samples: int | None = None
+
+
+def open_file(path: Path, block: int) -> LiveInput:
+    """Opens an audio file.
+
+    Args:
+        path: any file that `mmdense separate` reads, mono or stereo.
+        block: samples in a block; the last may be shorter.
+
+    Raises:
+        AudioError: the file cannot be read, or has more than two channels.
+    """
+    info = audio_info(path)
+    _check_channels(str(path), info.channels)
+    blocks = reblock(read_blocks(path), block)
+    return LiveInput(str(path), info.sample_rate, info.channels, blocks, info.num_samples)
+
+
+def open_stdin(
+    block: int, rate: int | None, channels: int, sample_format: str, fileno: int = STDIN
+) -> LiveInput:
+    """Opens the standard input: WAV, or raw samples if their rate is given.
+
+    Args:
+        block: samples in a block; the last may be shorter.
+        rate: of raw samples, in Hz; None for WAV.
+        channels: of raw samples, 1 or 2.
+        sample_format: of raw samples, "s16le" or "f32le".
+        fileno: the file descriptor.
+
+    Raises:
+        AudioError: not WAV, or more than two channels.
+        UsageError: the rate is out of range; Windows.
+    """
+    if os.name != "posix":
+        raise UsageError("live input from stdin needs Linux or macOS: give a file or a sound card")
+    form, samples = None, math.inf
+    if rate is not None:
+        _check_rate(rate)
+        form = (rate, channels, SAMPLE_FORMATS[sample_format])
+    elif not stat.S_ISREG(os.fstat(fileno).st_mode):
+        # libsndfile believes the length that a pipe's header gives, and would stop there.
+        form, samples = _wav_header(fileno)
+    try:
+        sound = (
+            sf.SoundFile(fileno, closefd=False)
+            if form is None
+            else sf.SoundFile(fileno, "r", *form, "LITTLE", "RAW", closefd=False)
+        )
+    except sf.LibsndfileError as error:
+        raise AudioError(f"{_NO_WAV} ({error.error_string}): {_RAW}") from error
+    _check_channels("stdin", sound.channels)
+    return LiveInput(
+        "stdin", sound.samplerate, sound.channels, _first(_read(sound, block), samples)
+    )
+
+
+def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
+    """Reads a WAV file's header from a pipe: (rate, channels, subtype), number of samples."""
+
+    def take(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = os.read(fileno, min(count - len(data), 1 << 16))
+            if not part:
+                raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes): {_RAW}")
+            data += part
+        return data
+
+    head, form, wide = take(12), b"", 0
+    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+        raise AudioError(f"{_NO_WAV} (it starts with {head!r}): {_RAW}")
+    while True:
+        name, length = struct.unpack("<4sI", take(8))
+        if name == b"data":
+            break
+        body = take(length + length % 2)
+        form = body if name == b"fmt " else form
+        wide = int.from_bytes(body[8:16], "little") if name == b"ds64" else wide
+    if len(form) < 16:
+        raise AudioError(f"{_NO_WAV} (it does not say of which form its samples are): {_RAW}")
+    code, channels, rate, _, size, bits = struct.unpack("<HHIIHH", form[:16])
+    if code == _EXTENSIBLE:
+        code = int.from_bytes(form[24:26], "little")
+    subtype = _SUBTYPES.get((code, bits))
+    if subtype is None or not size or not rate:
+        raise AudioError(
+            "stdin: a WAV from a pipe must hold PCM or floats, got samples of format "
+            f"{code} with {bits} bits at {rate} Hz: convert it"
+        )
+    length = wide if wide and length == integrity.MAX_32 else length
+    return (rate, channels, subtype), math.inf if integrity.unknown(length) else length // size
+
+
+def _read(sound: sf.SoundFile, block: int) -> Iterator[Samples]:
+    with sound:
+        while True:
+            samples = sound.read(block, dtype="float32", always_2d=True)
+            if not len(samples):
+                return
+            yield samples
+
+
+def reblock(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
+    """Yields the same samples in blocks of `size`; the last may be shorter.
+
+    Example:
+        >>> [len(part) for part in reblock([np.zeros((5, 1)), np.zeros((2, 1))], 3)]
+        [3, 3, 1]
+    """
+    rest: Samples | None = None
+    for block in blocks:
+        rest = block if rest is None else np.concatenate([rest, block])
+        full = len(rest) // size * size
+        for first in range(0, full, size):
+            yield rest[first : first + size]
+        rest = rest[full:]
+    if rest is not None and len(rest):
+        yield rest
+
+
+def limited(source: LiveInput, limit: int | None) -> LiveInput:
+    """Returns an input that ends after `limit` samples at the latest; None for no limit."""
+    if limit is None:
+        return source
+    length = None if source.num_samples is None else min(limit, source.num_samples)
+    return replace(source, blocks=_first(source.blocks, limit), num_samples=length)
+
+
+def _first(blocks: Iterator[Samples], left: float) -> Iterator[Samples]:
+    while left > 0:
+        block = next(blocks, None)
+        if block is None:
+            return
+        yield block if left >= len(block) else block[: int(left)]
+        left -= len(block)
+
+
+def _check_channels(name: str, channels: int) -> None:
+    if channels > 2:
+        raise AudioError(f"{name}: audio must have 1 or 2 channels, got {channels}: mix it down")
+
+
+def _check_rate(rate: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise UsageError(f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz, got {rate}")

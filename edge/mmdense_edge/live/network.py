@@ -1,0 +1,113 @@
+"""Runs a network more often than it must be, and looks less far ahead, for a shorter delay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from mmdense_edge.errors import UsageError
+from mmdense_edge.model.contract import Contract
+from mmdense_edge.model.interpreter import Magnitude, Network
+
+
+def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> None:
+    """Checks how a network is to be moved over a signal.
+
+    Args:
+        contract: the model's.
+        step_frames: new frames of each window, a multiple of the model's frame_multiple.
+        lookahead_frames: frames seen after the new ones, a multiple of frame_multiple, up to
+            context_frames.
+
+    Raises:
+        UsageError: out of range. A multiple keeps each frame at a place of the network's grid of
+            pooled frames that it could have in a file; with the full look-ahead the estimates are
+            then those of file processing.
+    """
+    multiple, most = contract.frame_multiple, contract.context_frames
+    if lookahead_frames % multiple or not 0 <= lookahead_frames <= most:
+        raise UsageError(
+            f"--lookahead must be a multiple of {multiple} from 0 to {most} frames, "
+            f"got {lookahead_frames}"
+        )
+    longest = longest_step(contract, lookahead_frames)
+    if step_frames % multiple or not multiple <= step_frames <= longest:
+        raise UsageError(
+            f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
+            f"look-ahead of {lookahead_frames}, got {step_frames}"
+        )
+
+
+def longest_step(contract: Contract, lookahead_frames: int) -> int:
+    """Returns the most new frames that a window can have, all of the context before them kept."""
+    return contract.frames - contract.context_frames - lookahead_frames
+
+
+def _always() -> bool:
+    return True
+
+
+class SlidingNetwork:
+    """A network whose windows move by `step_frames` and see `lookahead_frames` of the future.
+
+    It stands in for a `Network` of shorter windows, and remembers the frames before them: the
+    whole of the network's window is filled, most of it with the past. One object serves one
+    signal.
+
+    Args:
+        network: the model's network.
+        step_frames: see `check_steps`.
+        lookahead_frames: see `check_steps`.
+        groups: calls for each window: 2 where a stereo signal goes through a mono network.
+        admit: asked before each window; False leaves the network out, and its estimates are zeros.
+
+    Raises:
+        UsageError: as `check_steps`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        step_frames: int,
+        lookahead_frames: int,
+        groups: int = 1,
+        admit: Callable[[], bool] = _always,
+    ) -> None:
+        """Starts before the first frame: the past is silence."""
+        contract = network.contract
+        check_steps(contract, step_frames, lookahead_frames)
+        self._network = network
+        self._admit = admit
+        self.contract: Contract = replace(
+            contract,
+            frames=step_frames + 2 * lookahead_frames,
+            context_frames=lookahead_frames,
+        )
+        past = contract.frames - self.contract.frames
+        silence = np.zeros((past, contract.bins, contract.channels), np.float32)
+        self._past = [silence] * groups
+        self._calls = 0
+        self.admitted = True  # whether the last window went through the network
+
+    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        """Estimates the sources' magnitudes, as `Network` does, in a shorter window.
+
+        Args:
+            magnitude: shape (step_frames + 2 * lookahead_frames, bins, channels), float32.
+
+        Returns:
+            For each source an array of the same shape.
+        """
+        group = self._calls % len(self._past)
+        self._calls += 1
+        if group == 0:
+            self.admitted = self._admit()
+        window = np.concatenate([self._past[group], magnitude])
+        step = self.contract.step_frames
+        self._past[group] = window[step : step + len(self._past[group])]
+        if not self.admitted:
+            return {source: np.zeros_like(magnitude) for source in self.contract.sources}
+        estimates = self._network(window)
+        return {source: estimate[-len(magnitude) :] for source, estimate in estimates.items()}

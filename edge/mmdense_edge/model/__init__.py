@@ -1,0 +1,1 @@
+"""The model file: its contract, its container, the bundled ones, the interpreter that runs it."""

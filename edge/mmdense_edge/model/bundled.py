@@ -1,0 +1,50 @@
+"""The models that come with the package, and how a model is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmdense_edge.errors import UsageError
+
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Returns the names of the bundled models: their files' names without ".tflite"."""
+    return sorted(path.stem for path in FOLDER.glob("*.tflite"))
+
+
+def default() -> str | None:
+    """Returns the default model's name: the one in DEFAULT, or the only one there is."""
+    marker = FOLDER / "DEFAULT"
+    if marker.is_file():
+        return marker.read_text("utf-8").strip()
+    return names()[0] if len(names()) == 1 else None
+
+
+def find(model: str | os.PathLike[str] | None = None) -> Path:
+    """Returns the file of a model.
+
+    Args:
+        model: the name of a bundled model, or a file's path; default the bundled default. A
+            bundled name goes before a file of the same name.
+
+    Raises:
+        UsageError: neither a bundled model nor a path, or no default to fall back on.
+    """
+    known = names()
+    model = default() if model is None else model
+    if model is None:
+        raise UsageError("no default model is bundled: give a model file (--model FILE)")
+    if not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"a model must be a bundled model's name or a path, got {model!r}")
+    if model in known:
+        return FOLDER / f"{model}.tflite"
+    path = Path(model)
+    if path.suffix != ".tflite" and not path.exists():
+        raise UsageError(
+            f"no bundled model and no file is called {os.fspath(model)!r}: "
+            f"bundled are {', '.join(known) or 'none'}"
+        )
+    return path

@@ -1,0 +1,1 @@
+"""Separation from files to files."""

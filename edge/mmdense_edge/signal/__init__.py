@@ -1,0 +1,1 @@
+"""Everything between samples and stems: STFT, windows, resampling, Wiener filter, channels."""

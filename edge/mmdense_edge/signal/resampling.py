@@ -1,0 +1,68 @@
+"""Resampling of a stream to a length that is known by rule, not by luck."""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+
+from mmdense_edge.signal.stft import Samples
+
+
+def resampled_length(num_samples: int, in_rate: int, out_rate: int) -> int:
+    """Returns the length of a resampled signal: rounded, halves up, and 1 at least.
+
+    Args:
+        num_samples: length before, 1 or more.
+        in_rate: sample rate before, in Hz.
+        out_rate: sample rate after, in Hz.
+
+    Example:
+        >>> resampled_length(48000, 48000, 44100)
+        44100
+    """
+    return max(1, (2 * num_samples * out_rate + in_rate) // (2 * in_rate))
+
+
+class Resampler:
+    """Resamples blocks with soxr (quality HQ) and ends at exactly the length asked for.
+
+    Args:
+        in_rate: sample rate of the blocks pushed, in Hz.
+        out_rate: sample rate of the blocks returned, in Hz; the same rate passes blocks through.
+        channels: channels of the signal.
+
+    Example:
+        >>> resampler = Resampler(48000, 44100, channels=1)
+        >>> first = resampler.push(np.zeros((48000, 1), np.float32))
+        >>> len(first) + len(resampler.finish(44100))
+        44100
+    """
+
+    def __init__(self, in_rate: int, out_rate: int, channels: int) -> None:
+        """Starts at the first sample of a signal."""
+        self._channels = channels
+        self._returned = 0
+        self._stream: soxr.ResampleStream | None = None
+        if in_rate != out_rate:
+            self._stream = soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
+
+    def push(self, block: Samples) -> Samples:
+        """Takes the next samples, shape (any length, channels), and returns what is ready."""
+        ready = block
+        if self._stream is not None:
+            ready = self._stream.resample_chunk(np.ascontiguousarray(block))
+        self._returned += len(ready)
+        return ready
+
+    def finish(self, num_samples: int) -> Samples:
+        """Ends the signal and returns its remaining samples.
+
+        Args:
+            num_samples: length of the whole resampled signal. What the resampler gives beyond it
+                is cut; what it lacks is filled up with zeros.
+        """
+        rest = np.zeros((0, self._channels), np.float32)
+        if self._stream is not None:
+            rest = self._stream.resample_chunk(rest, last=True)
+        left = num_samples - self._returned
+        return np.pad(rest[:left], ((0, left - len(rest[:left])), (0, 0)))

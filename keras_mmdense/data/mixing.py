@@ -1,0 +1,241 @@
+"""Which excerpts an example is made of: drawn by number, so that any example can be made again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_mmdense.data.audio_files import Audio
+from keras_mmdense.data.effects import POINTS, equalize, respeed, widen
+from keras_mmdense.data.problems import DatasetError, TrackError
+from keras_mmdense.data.tracks import Track
+
+ACCOMPANIMENT = "accompaniment"
+SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
+ATTEMPTS = 8
+Place = tuple[Track, int]
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How training examples are mixed.
+
+    Args:
+        real_share: Share of examples whose sources come from one place of one song, 0 to 1; the
+            others take each source from a song and place of its own.
+        silent_share: Share of examples that are taken as drawn, 0 to 1; in the others a source
+            that is silent is drawn again, at most 8 times.
+        gain: Range of the random gain of each source; (1, 1) for none.
+        swap: Swap left and right of each source at random.
+        equalizer: Largest gain in dB, up or down, of a random curve per source, 0 to 24; 0 for
+            none.
+        speed: Largest change of speed, tempo and pitch together, 0 to 0.3: 0.1 plays between
+            0.9 and 1.1 times as fast. Sources of one place change together. 0 for none.
+        width: Largest change of the stereo width of each source, 0 to 1; 0 for none.
+
+    Example:
+        >>> Mixing(real_share=1.0).gain
+        (0.25, 1.25)
+
+    Source: arXiv 1706.09588, section 4 (swap, gain, random excerpt, mixing of songs).
+    """
+
+    real_share: float = 0.5
+    silent_share: float = 0.1
+    gain: tuple[float, float] = (0.25, 1.25)
+    swap: bool = True
+    equalizer: float = 0.0
+    speed: float = 0.0
+    width: float = 0.0
+
+    @property
+    def has_effects(self) -> bool:
+        """Whether samples are changed in other ways than by gain and swap."""
+        return bool(self.equalizer or self.speed or self.width)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("real_share", "silent_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise DatasetError(f"{name} must be 0 to 1; received {getattr(self, name)!r}.")
+        for name, largest in (("equalizer", 24), ("speed", 0.3), ("width", 1)):
+            if not 0 <= getattr(self, name) <= largest:
+                raise DatasetError(
+                    f"{name} must be 0 to {largest}; received {getattr(self, name)!r}."
+                )
+        if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
+            raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
+
+
+@dataclass(frozen=True)
+class Example:
+    """What a training example is made of, without its samples.
+
+    Args:
+        places: Track and first sample of each source's excerpt.
+        gains: Factor of each source, float32.
+        swaps: Whether left and right of each source are swapped, bool.
+    """
+
+    places: tuple[Place, ...]
+    gains: Audio
+    swaps: Audio
+
+
+class ExcerptReader:
+    """Makes example number i: the excerpts of all sources, gains and swaps applied.
+
+    The same seed and number give the same example, in any order, thread or process. A file that
+    cannot be read where it is drawn is named once in the log, and another place is drawn.
+
+    Args:
+        tracks: Tracks with the same sources and sample rate; longer ones are drawn more often.
+        num_samples: Length of an excerpt in samples. A shorter track is followed by silence.
+        channels: 1 or 2; stereo is averaged for 1.
+        seed: Seed of all random choices.
+        mixing: How examples are mixed.
+
+    Raises:
+        DatasetError: No tracks, or tracks that do not fit together.
+        TrackError: When an example is made: eight places in turn could not be read.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        num_samples: int,
+        channels: int = 2,
+        seed: int = 0,
+        mixing: Mixing | None = None,
+    ) -> None:
+        check_tracks(tracks)
+        self.sources = tracks[0].sources
+        self._tracks = list(tracks)
+        self._num_samples = num_samples
+        self._sample_rate = tracks[0].sample_rate
+        self._channels = channels
+        self._seed = seed
+        self._mixing = mixing or Mixing()
+        # faster playing needs more of the track
+        self._num_read = int(np.ceil(num_samples * (1 + self._mixing.speed))) + bool(
+            self._mixing.speed
+        )
+        self._told: set[object] = set()
+        lengths = np.array([track.num_samples for track in tracks], np.float64)
+        self._weights = lengths / lengths.sum()
+
+    def __call__(self, index: int) -> Audio:
+        """Return example number `index`: (sources, num_samples, channels), float32."""
+        example, stems = self._make(index)
+        stems = self._with_effects(stems, example, index)
+        stems[example.swaps] = stems[example.swaps, :, ::-1]
+        return stems * example.gains[:, None, None]
+
+    def _with_effects(self, stems: Audio, example: Example, index: int) -> Audio:
+        """Apply equaliser, speed and width.
+
+        They are drawn apart, so that what an example is made of does not depend on them.
+        """
+        m = self._mixing
+        if not m.has_effects:
+            return stems
+        rng = np.random.default_rng((self._seed, int(index), 1))
+        one_place = len(set(example.places)) == 1
+        factors = 1 + m.speed * rng.uniform(-1, 1, 1 if one_place else len(stems))
+        made = []
+        for stem, factor in zip(stems, np.broadcast_to(factors, len(stems)), strict=True):
+            curve = m.equalizer * rng.uniform(-1, 1, POINTS)
+            width = 1 + m.width * rng.uniform(-1, 1)
+            if m.speed:
+                stem = respeed(stem, float(factor), self._num_samples)
+            if m.equalizer:
+                stem = equalize(stem, curve, self._sample_rate)
+            made.append(widen(stem, width) if m.width else stem)
+        return np.stack(made)
+
+    def example(self, index: int) -> Example:
+        """Return what example number `index` is made of. Reads it, to know what is silent."""
+        return self._make(index)[0]
+
+    def _make(self, index: int) -> tuple[Example, Audio]:
+        rng = np.random.default_rng((self._seed, int(index)))
+        as_drawn = rng.random() < self._mixing.silent_share
+        one_place = rng.random() < self._mixing.real_share
+        attempts = 1 if as_drawn else ATTEMPTS
+        places, stems = (self._from_one_song if one_place else self._mixed)(rng, attempts)
+        low, high = self._mixing.gain
+        gains = rng.uniform(low, high, len(stems)).astype(np.float32)
+        swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
+        return Example(tuple(places), gains, swaps), stems
+
+    def _from_one_song(
+        self, rng: np.random.Generator, attempts: int
+    ) -> tuple[Sequence[Place], Audio]:
+        for _ in range(attempts):
+            place, stems = self._readable(rng, self.sources)
+            if (np.abs(stems).max((1, 2)) > SILENCE).all():
+                break
+        return [place] * len(stems), stems
+
+    def _mixed(self, rng: np.random.Generator, attempts: int) -> tuple[Sequence[Place], Audio]:
+        drawn = [self._one_source(rng, source, attempts) for source in self.sources]
+        return [place for place, _ in drawn], np.stack([stem for _, stem in drawn])
+
+    def _one_source(
+        self, rng: np.random.Generator, source: str, attempts: int
+    ) -> tuple[Place, Audio]:
+        for _ in range(attempts):
+            place, (stem,) = self._readable(rng, (source,))
+            if np.abs(stem).max() > SILENCE:
+                break
+        return place, stem
+
+    def _readable(self, rng: np.random.Generator, sources: Sequence[str]) -> tuple[Place, Audio]:
+        """Draw a place and read it; draw again where it cannot be read, at most 8 times."""
+        for attempt in range(1, ATTEMPTS + 1):
+            track, start = self._draw(rng)
+            try:
+                stems = np.stack([self.read(track, source, start) for source in sources])
+                break
+            except TrackError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                if error.path not in self._told:
+                    self._told.add(error.path)
+                    _LOGGER.warning("%s; another place is drawn", error)
+        return (track, start), stems
+
+    def _draw(self, rng: np.random.Generator) -> Place:
+        track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
+        return track, int(rng.integers(max(1, track.num_samples - self._num_read + 1)))
+
+    def read(self, track: Track, source: str, start: int) -> Audio:
+        """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
+        count = min(self._num_read, track.num_samples - start)
+        audio = track.read(source, start, count, channels=track.channels)
+        if audio.shape[1] > self._channels:
+            audio = audio.mean(axis=1, keepdims=True)
+        audio = np.broadcast_to(audio, (count, self._channels))
+        return np.pad(audio, ((0, self._num_read - count), (0, 0)))
+
+
+def check_tracks(tracks: Sequence[Track]) -> None:
+    """Refuse tracks that cannot make one data set.
+
+    Raises:
+        DatasetError: There is none, or sources or sample rates differ.
+    """
+    if not tracks:
+        raise DatasetError("a data set needs at least one track; received none. See its faults.")
+    first = tracks[0]
+    for track in tracks:
+        if (track.sources, track.sample_rate) != (first.sources, first.sample_rate):
+            raise DatasetError(
+                f"all tracks must have the same sources and rate; received {track.sources}, "
+                f"{track.sample_rate} Hz in {track.path} and {first.sources}, "
+                f"{first.sample_rate} Hz in {first.path}. Name the sources in open_dataset()."
+            )

@@ -1,0 +1,171 @@
+"""Plain track folders: `TRACK/SOURCE.wav`, or the same in folders train, valid and test.
+
+A source is a WAV, FLAC or Ogg file. Its name is the file's name without the ending; any names do,
+and letter case does not matter. A name is a source of the set when at least half of the track
+folders have it (or when it is asked for): then a track without it is faulty, and so is one that has
+it as another kind of audio file. Files of other names are left unused, and noted. A file called
+"mixture", "mix" or alike is the mixture; without one the mixture is the sum of the sources.
+Hidden files and folders are ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from keras_mmdense.data.problems import Fault
+from keras_mmdense.data.readers.candidates import (
+    SOURCES,
+    Candidate,
+    entries,
+    folded,
+    open_files,
+    split_folders,
+    strays,
+    subfolders,
+)
+from keras_mmdense.data.tracks import MIXTURE
+
+SUFFIXES = (".wav", ".flac", ".ogg")
+OTHER_AUDIO = (
+    ".aac", ".aif", ".aiff", ".alac", ".ape", ".caf", ".m4a", ".mka", ".mp3", ".mp4", ".oga",
+    ".opus", ".w64", ".wma", ".wv",
+)  # fmt: skip
+# What mixtures are called, without spaces and dashes; the first that is there is taken.
+MIXTURES = (
+    MIXTURE, "mix", "fullmix", "fullmixture", "stereomix", "mixdown", "fulltrack", "master",
+)  # fmt: skip
+FORM = "TRACK/SOURCE.{wav,flac,ogg}, or the same in folders train, valid, test"
+
+open_streams = open_files
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether any track folder holds an audio file that is read."""
+    return any(_readable(_audio_files(folder)) for _, folder in _track_folders(root))
+
+
+def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+    """Return every track folder, with the sources that all of them should have.
+
+    Args:
+        root: the tree.
+        sources: names that count as sources however few tracks have them; or None.
+    """
+    tracks = [(subset, folder, _audio_files(folder)) for subset, folder in _track_folders(root)]
+    known = known_names([files for _, _, files in tracks], sources or ())
+    return [_candidate(*track, known) for track in tracks] + strays(root, has_audio)
+
+
+def known_names(tracks: Sequence[Sequence[Path]], asked: Sequence[str]) -> dict[str, str]:
+    """Return the names, "mixture" among them, that every track of the set should have.
+
+    Args:
+        tracks: the audio files of each track folder.
+        asked: names that count when any track has them.
+
+    Returns:
+        Those that at least half of the folders with audio have, in alphabetical order: by the
+        key that tells names apart (`folded`) the name as it is asked for, else as the known data
+        sets or most files spell it.
+
+    Example:
+        >>> songs = [["Bass.wav", "mix.wav"], ["bass.wav", "notes.wav", "Mix.wav"], ["bass.wav"]]
+        >>> known_names([[Path(name) for name in song] for song in songs], ())
+        {'bass': 'bass', 'mixture': 'mixture'}
+    """
+    counts: Counter[str] = Counter()
+    spellings: dict[str, Counter[str]] = {}
+    for files in tracks:
+        counts.update({key_of(path) for path in files} - {MIXTURE})
+        counts[MIXTURE] += any(key_of(path) == MIXTURE for path in _readable(files))
+        for path in files:
+            spellings.setdefault(key_of(path), Counter())[path.stem] += 1
+    names = {key: min(own, key=lambda name: (-own[name], name)) for key, own in spellings.items()}
+    names |= {name: name for name in (MIXTURE, *SOURCES)}
+    names |= {folded(name): name for name in asked if folded(name) in names}
+    wanted = {folded(name) for name in asked}
+    num_tracks = sum(1 for files in tracks if files)
+    known = [key for key, n in counts.items() if n and (key in wanted or 2 * n >= num_tracks)]
+    return {key: names[key] for key in sorted(known)}
+
+
+def key_of(path: Path) -> str:
+    """Return what tells the source of a file from others: "mixture" for any mixture.
+
+    Example:
+        >>> key_of(Path("Full Mix.flac")), key_of(Path("Vocals.wav"))
+        ('mixture', 'vocals')
+    """
+    return MIXTURE if _plain(path) in MIXTURES else folded(path.stem)
+
+
+def _plain(path: Path) -> str:
+    return folded(path.stem).translate(dict.fromkeys(map(ord, " _-")))
+
+
+def _candidate(
+    subset: str, folder: Path, found: Sequence[Path], known: Mapping[str, str]
+) -> Candidate:
+    label = f"{subset}/{folder.name}" if subset else folder.name
+    faults, notes = [], []
+    if not os.access(folder, os.R_OK | os.X_OK):
+        faults.append(Fault(folder, "cannot be listed: permission denied", label))
+    elif not found:
+        faults.append(Fault(folder, f"holds no audio file ({', '.join(SUFFIXES)})", label))
+    files: dict[str, Path] = {}
+    for key, name in known.items() if found else ():
+        every = [path for path in found if key_of(path) == key]
+        paths = _readable(every)
+        if key == MIXTURE:
+            paths = sorted(paths, key=lambda path: MIXTURES.index(_plain(path)))
+            every = [*paths, *(path for path in every if path not in paths)]
+        if len(paths) == 1 or (paths and key == MIXTURE):
+            files[name] = paths[0]
+            text = f"is not used: {paths[0].name} is"
+            notes += [Fault(path, text, label) for path in every if path != paths[0]]
+        elif paths:
+            names = " and ".join(path.name for path in paths)
+            faults.append(Fault(folder, f"has {name} more than once: {names}", label))
+        elif every and key != MIXTURE:
+            text = (
+                f"has {name} as {every[0].name}, which is not read: convert it to WAV, FLAC or "
+                "Ogg, or move it away where it is no source"
+            )
+            faults.append(Fault(folder, text, label))
+        else:
+            looked = ", ".join(name + suffix for suffix in SUFFIXES)
+            faults.append(Fault(folder, f"has no {name} ({looked})", label))
+    for path in (path for path in found if key_of(path) not in known):
+        text = "is not used: fewer than half of the tracks have such a file"
+        notes.append(Fault(path, text, label))
+    return Candidate(folder.name, subset, folder, files, tuple(faults), tuple(notes))
+
+
+def _track_folders(root: Path) -> list[tuple[str, Path]]:
+    splits = split_folders(root)
+    if splits:
+        return [(subset, folder) for subset, top in splits for folder in subfolders(top)]
+    return [("", folder) for folder in subfolders(root)]
+
+
+def has_audio(folder: Path) -> bool:
+    """Tell whether a folder, or one in it, holds audio files."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        return False
+    return bool(_audio_files(folder)) or any(_audio_files(inner) for inner in subfolders(folder))
+
+
+def _readable(files: Iterable[Path]) -> list[Path]:
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    """Whatever is named like an audio file, by name; folders too, which is a fault later.
+
+    Nothing of a folder that may not be listed: that is a fault of the track, not of the tree.
+    """
+    listed = entries(folder) if os.access(folder, os.R_OK | os.X_OK) else ()
+    return [path for path in listed if path.suffix.lower() in (*SUFFIXES, *OTHER_AUDIO)]

@@ -1,0 +1,264 @@
+"""MUSDB18: `{train,test}/Artist - Title.stem.mp4`, five AAC streams each, read through PyAV.
+
+PyAV brings its own decoder and is asked for only here: pip install ".[musdb18]". An
+excerpt is decoded from shortly before its first sample, never from the start of the track; MUSDB18
+as WAV ("musdb18hq") is still many times faster to read.
+
+The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. Samples
+are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the file
+presents: what its edit list cuts off (the encoder's delay) is left out. The length is the header's,
+as in musdb, and never more than the packets hold; many headers round it to milliseconds.
+
+Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sigsep-mus-db
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_mmdense.data.audio_files import Audio, DType, Stream, check_excerpt, to_float
+from keras_mmdense.data.problems import DatasetError, Fault, TrackError
+from keras_mmdense.data.readers.candidates import SOURCES, Candidate, entries, split_folders, strays
+from keras_mmdense.data.readers.musdb18hq import subset_of
+from keras_mmdense.data.tracks import MIXTURE
+
+FORM = "{train,test}/TRACK.stem.mp4"
+SUFFIX = ".stem.mp4"
+STEM_INDEX = {MIXTURE: 0, "drums": 1, "bass": 2, "other": 3, "vocals": 4}
+
+# AAC fills noisy bands from a generator that runs on from packet to packet. Each block of this
+# many samples has a decoder of its own, so that a sample is the same whatever was read before it.
+BLOCK = 32768
+# A packet (1024 samples, 2048 in HE-AAC) is complete only after the one before it was decoded.
+PREROLL = 4096
+
+
+@dataclass(frozen=True)
+class StemStream:
+    """One stream of a .stem.mp4 file.
+
+    The file is open only while it is read: streams can be pickled and read from several threads.
+
+    Args:
+        path: the file.
+        index: int, the stream's number in the file.
+        num_samples: int, samples per channel.
+        sample_rate: int, Hz.
+        channels: int.
+    """
+
+    path: Path
+    index: int
+    num_samples: int
+    sample_rate: int
+    channels: int
+    pcm16: bool = True
+
+    def read(self, start: int, num_samples: int, dtype: DType = "float32") -> Audio:
+        """Decode an excerpt.
+
+        Args:
+            start: int, first sample.
+            num_samples: int, samples per channel.
+            dtype: "float32" (full scale is 1.0) or "int16".
+
+        Returns:
+            Array of shape (num_samples, channels).
+
+        Raises:
+            TrackError: the samples are not all there or cannot be decoded.
+            DatasetError: PyAV is not installed.
+        """
+        audio = _decode(self, start, start + num_samples)
+        check_excerpt(self, audio, start, num_samples)
+        return to_float(audio) if dtype == "float32" else audio
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether there is a .stem.mp4 file in train, valid or test."""
+    return any(candidate.files for candidate in find(root, None))
+
+
+def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+    """Return every .stem.mp4 file in train, valid and test as a track."""
+    del sources  # always the same four
+    return [
+        Candidate(
+            path.name.removesuffix(SUFFIX),
+            subset_of(split, path.name.removesuffix(SUFFIX)),
+            path,
+            dict.fromkeys((*SOURCES, MIXTURE), path),
+        )
+        for split, top in split_folders(root)
+        for path in entries(top)
+        if path.name.endswith(SUFFIX)
+    ] + strays(root, lambda folder: any(folder.glob(f"*{SUFFIX}")))
+
+
+def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
+    """Probe a stem file: its five streams by name, or the fault that prevents it.
+
+    Raises:
+        DatasetError: PyAV is not installed.
+    """
+    if not candidate.files:
+        return {}, []
+    try:
+        return dict(_probe(candidate.path)), []
+    except TrackError as error:
+        return {}, [Fault(error.path, error.reason, candidate.label)]
+
+
+def _probe(path: Path) -> dict[str, StemStream]:
+    if not path.is_file():
+        raise TrackError(path, "is not a file")
+    with _open(path, "is not a readable stem file") as container:
+        streams = {
+            name: StemStream(path, k, _length(container, track), track.rate, track.channels)
+            for name, k in STEM_INDEX.items()
+            for track in [container.streams[k]]
+        }
+    empty = [name for name, stream in streams.items() if stream.num_samples < 1]
+    if empty:
+        raise TrackError(path, f"holds no samples of {', '.join(empty)}")
+    return streams
+
+
+@contextmanager
+def _open(path: Path, failure: str) -> Iterator[Any]:
+    """Open a stem file and check its form; what goes wrong inside becomes a TrackError."""
+    try:
+        import av
+    except ImportError as error:
+        raise DatasetError(
+            f"MUSDB18's .stem.mp4 files are read through PyAV ({error}): pip install "
+            '".[musdb18]" in a checkout of keras_mmdense, or use MUSDB18-HQ (WAV)'
+        ) from error
+    try:
+        missing = _missing_bytes(path)
+        if missing:
+            raise TrackError(path, f"is cut short: {missing} bytes are missing")
+        # Tags in another encoding are no reason to refuse the audio.
+        with av.open(str(path), metadata_errors="replace") as container:
+            _check_form(path, container)
+            yield container
+    except TrackError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise TrackError(path, f"{failure}: {reason}") from error
+
+
+def _check_form(path: Path, container: Any) -> None:
+    audio = container.streams.audio[: len(STEM_INDEX)]
+    indices = [track.index for track in audio]
+    channels = {track.channels for track in audio}
+    if indices != list(STEM_INDEX.values()) or len(channels) != 1:
+        raise TrackError(
+            path,
+            "must begin with five audio streams of the same number of channels (mixture, drums, "
+            f"bass, other, vocals); audio streams {indices} with {sorted(channels)} channels",
+        )
+    for track in audio:
+        codec = track.codec_context.name
+        if codec != "aac" or track.time_base != Fraction(1, track.rate):
+            raise TrackError(
+                path,
+                f"must hold AAC that counts time in samples (1/{track.rate} s); stream "
+                f"{track.index} is {codec} and counts in {track.time_base} s",
+            )
+
+
+def _length(container: Any, track: Any) -> int:
+    """Samples that a stream presents: the header's number, as far as there are packets for it."""
+    length, origin = track.duration or 0, _origin(track)
+    container.seek(origin + length, stream=track)
+    # Not the last packet's own duration: FFmpeg 7 sets it from the header, FFmpeg 8 does not.
+    last = max((packet.pts for packet in container.demux(track) if packet.size), default=None)
+    return 0 if last is None else min(length, last + track.codec_context.frame_size - origin)
+
+
+def _decode(stream: StemStream, start: int, stop: int) -> Audio:
+    """Return int16 samples `start` to `stop`, fewer where the file has a gap or an end."""
+    first = start - start % BLOCK
+    with _open(stream.path, f"samples {start} to {stop} cannot be decoded") as container:
+        track = container.streams[stream.index]
+        pieces = [np.empty((0, track.channels), np.int16)]
+        for begin in range(first, stop, BLOCK):
+            pieces += _decode_block(container, track, begin, min(begin + BLOCK, stop))
+        return np.concatenate(pieces)[start - first :]
+
+
+def _decode_block(container: Any, track: Any, begin: int, end: int) -> Iterator[Audio]:
+    origin = _origin(track)
+    container.seek(origin + begin - PREROLL, stream=track)
+    for position, samples in _frames(container, track):
+        position -= origin
+        if begin >= end:
+            return
+        yield to_int16(samples[max(0, begin - position) : end - position])
+        begin = max(begin, position + len(samples))
+
+
+def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:
+    """Yield what a new decoder makes of the packets from here: time stamp and float samples."""
+    import av
+
+    decoder = av.CodecContext.create("aac", "r")
+    decoder.extradata = track.codec_context.extradata
+    # Frames stay whole; what the edit list cuts off is left out by its time stamp.
+    decoder.flags2 |= av.codec.context.Flags2.skip_manual
+    for packet in container.demux(track):
+        for frame in decoder.decode(packet):
+            yield frame.pts, frame.to_ndarray().T
+
+
+def to_int16(samples: Audio) -> Audio:
+    """Round float samples to int16 as ffmpeg does: to even, clipped at full scale.
+
+    Args:
+        samples: float array of any shape, full scale is 1.0.
+
+    Returns:
+        int16 array of the same shape.
+
+    Raises:
+        ValueError: NaN or infinite samples.
+
+    Example:
+        >>> to_int16(np.array([[0.5, 1.0], [-1.5, 2.5 / 32768]])).tolist()
+        [[16384, 32767], [-32768, 2]]
+    """
+    if not np.isfinite(samples).all():
+        raise ValueError("the decoded samples hold NaN or infinite values")
+    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+
+
+def _origin(track: Any) -> int:
+    """Time stamp of a stream's sample 0."""
+    return track.start_time or 0
+
+
+def _missing_bytes(path: Path) -> int:
+    """Bytes that an MP4 file's top-level boxes promise beyond its end; 0 for other files."""
+    size, position = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while position + 8 <= size:
+            file.seek(position)
+            box = file.read(16)
+            if position == 0 and box[4:8] != b"ftyp":
+                return 0  # not MP4, which the probe tells
+            length = int.from_bytes(box[:4], "big")
+            if length == 1:  # the length follows in 64 bits
+                length = int.from_bytes(box[8:16], "big")
+            if length < 8:  # 0: up to the end of the file
+                return 0
+            position += length
+    return max(0, position - size)

@@ -1,0 +1,85 @@
+"""MUSDB18-HQ: `{train,test}/Artist - Title/{mixture,bass,drums,other,vocals}.wav`.
+
+The validation tracks are the 14 that musdb names; they lie in the train folder.
+
+Source: https://doi.org/10.5281/zenodo.3338373; the list: musdb 0.4.3, configs/mus.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_mmdense.data.readers.candidates import (
+    SOURCES,
+    Candidate,
+    open_files,
+    split_folders,
+    strays,
+    subfolders,
+)
+from keras_mmdense.data.readers.folder import has_audio
+from keras_mmdense.data.tracks import MIXTURE
+
+FORM = "{train,test}/TRACK/{mixture,bass,drums,other,vocals}.wav"
+VALIDATION_TRACKS = frozenset(
+    (
+        "ANiMAL - Rockshow",
+        "Actions - One Minute Smile",
+        "Alexander Ross - Goodbye Bolero",
+        "Clara Berry And Wooldog - Waltz For My Victims",
+        "Fergessen - Nos Palpitants",
+        "James May - On The Line",
+        "Johnny Lokke - Promises & Lies",
+        "Leaf - Summerghost",
+        "Meaxic - Take A Step",
+        "Patrick Talbot - A Reason To Leave",
+        "Skelpolu - Human Mistakes",
+        "Traffic Experiment - Sirens",
+        "Triviul - Angelsaint",
+        "Young Griffo - Pennies",
+    )
+)
+
+open_streams = open_files
+
+
+def recognises(root: Path) -> bool:
+    """Tell whether a track in train or test has the five files, and there is no valid folder."""
+    splits = dict(split_folders(root))
+    return "valid" not in splits and any(
+        candidate.files and all(path.exists() for path in candidate.files.values())
+        for candidate in find(root, None)
+    )
+
+
+def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+    """Return every folder in train, valid and test as a track."""
+    del sources  # always the same four
+    return [
+        Candidate(
+            folder.name,
+            subset_of(split, folder.name),
+            folder,
+            {name: folder / f"{name}.wav" for name in (*SOURCES, MIXTURE)},
+        )
+        for split, top in split_folders(root)
+        for folder in subfolders(top)
+    ] + strays(root, has_audio)
+
+
+def subset_of(split: str, name: str) -> str:
+    """Return the subset of a MUSDB18 track.
+
+    Args:
+        split: "train", "valid" or "test", the folder it lies in.
+        name: str, the track's name.
+
+    Returns:
+        "train", "valid" or "test".
+
+    Example:
+        >>> subset_of("train", "Leaf - Summerghost")
+        'valid'
+    """
+    return "valid" if split == "train" and name in VALIDATION_TRACKS else split

@@ -1,0 +1,283 @@
+"""The tf.data pipeline: from tracks to batches of magnitude spectrograms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mmdense_edge.signal.stft import hann
+
+from keras_mmdense.data.mixing import ACCOMPANIMENT, ExcerptReader, Mixing, check_tracks
+from keras_mmdense.data.problems import DatasetError
+from keras_mmdense.data.tracks import Audio, Track
+from keras_mmdense.normalization import ready
+from keras_mmdense.settings import Settings, Transform
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+TARGETS = ("magnitude", "in_phase")
+
+
+def train(
+    tracks: Sequence[Track],
+    model: keras.Model | Settings,
+    *,
+    frames: int = 128,
+    batch_size: int = 8,
+    examples: int | None = None,
+    mixing: Mixing | None = None,
+    seed: int = 0,
+    epoch: int | None = None,
+    first_step: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    target: str = "magnitude",
+) -> tf.data.Dataset:
+    """Return a training set: random excerpts, augmented, mixed, as magnitudes.
+
+    The excerpts follow from seed, epoch and position alone. Each time that the set is iterated it
+    is another epoch, unless `epoch` names one: then a run can go on where another one stopped.
+
+    Args:
+        tracks: Tracks of `keras_mmdense.data.open_dataset`.
+        model: The model to train, or its settings: sources, transform, bins, channels. A source
+            "accompaniment" is the sum of all but the vocals.
+        frames: Frames of an excerpt, a multiple of 2**scales.
+        batch_size: Examples in a batch.
+        examples: Examples in an epoch; default as many as fill the length of all tracks, at
+            least one batch. Rounded up to whole batches.
+        mixing: Share of real mixes and of silent sources, augmentation; default `Mixing()`.
+        seed: Seed of all random choices.
+        epoch: Number of the epoch to hold, from 0; None for a new one at each iteration.
+        first_step: Batches of the epoch to leave out.
+        shard: (index, count): the part of each batch to make, for one of several workers. The
+            others' examples are not read.
+        target: What the model is trained to give: the source's "magnitude" (the paper), or the
+            part of it that is "in_phase" with the mixture, |S| cos(angle(S) - angle(X)), which is
+            below 0 where they oppose. Estimates have the mixture's phase, so with a squared error
+            the second is the error of the estimate itself (Erdogan and others, ICASSP 2015).
+
+    Returns:
+        Batches (mixture, {source: target}), both (batch, frames, bins, channels), float32;
+        batch is batch_size / count.
+
+    Raises:
+        DatasetError: Tracks that do not fit together or lack a source, wrong frames, shard or
+            target.
+
+    Example:
+        >>> import keras_mmdense
+        >>> tracks = keras_mmdense.data.open_dataset(root, subset="train")  # doctest: +SKIP
+        >>> model = keras_mmdense.build()  # doctest: +SKIP
+        >>> model.compile("rmsprop", "mse")  # doctest: +SKIP
+        >>> model.fit(keras_mmdense.data.train(tracks, model))  # doctest: +SKIP
+    """
+    import tensorflow as tf
+
+    s = _checked_settings(model, tracks, frames, batch_size, target)
+    part = _Part(batch_size, *shard)
+    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, s.channels, seed, mixing)
+    if examples is None:
+        examples = int(sum(track.num_samples for track in tracks) / num_samples)
+    steps = max(1, -(-examples // batch_size))
+    left_out = min(first_step, steps) * batch_size
+    epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
+
+    def indices() -> Iterator[int]:
+        start = next(epochs) * steps * batch_size
+        yield from part.of(start + left_out, start + steps * batch_size)
+
+    # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
+    numbers = tf.data.Dataset.from_generator(
+        indices, output_signature=tf.TensorSpec((), tf.int64)
+    ).apply(tf.data.experimental.assert_cardinality((steps * batch_size - left_out) // part.count))
+    return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples, target)
+
+
+def validation(
+    tracks: Sequence[Track],
+    model: keras.Model | Settings,
+    *,
+    frames: int = 128,
+    batch_size: int = 8,
+    excerpts_per_track: int = 8,
+    shard: tuple[int, int] = (0, 1),
+    target: str = "magnitude",
+) -> tf.data.Dataset:
+    """Return a validation set: fixed excerpts, evenly spaced over each track, never augmented.
+
+    Args:
+        tracks: Tracks of `keras_mmdense.data.open_dataset`.
+        model: The model or its settings.
+        frames: Frames of an excerpt, a multiple of 2**scales.
+        batch_size: Examples in a batch; the last batch may be smaller.
+        excerpts_per_track: Excerpts of each track.
+        shard: As `train`; of a smaller last batch a worker may get one example less than others.
+        target: As `train`.
+
+    Returns:
+        Batches as of `train`, the same in every epoch.
+
+    Raises:
+        DatasetError: As `train`.
+    """
+    import tensorflow as tf
+
+    s = _checked_settings(model, tracks, frames, batch_size, target)
+    part = _Part(batch_size, *shard)
+    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, s.channels)
+    places = [
+        (track, int(start))
+        for track in tracks
+        for start in np.linspace(0, max(0, track.num_samples - num_samples), excerpts_per_track)
+    ]
+
+    def read(index: int) -> Audio:
+        track, start = places[int(index)]
+        return np.stack([reader.read(track, source, start) for source in reader.sources])
+
+    own = part.of(0, len(places))
+    numbers = tf.data.Dataset.range(own.start, own.stop, own.step)
+    return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples, target)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One worker's part of each batch: every count-th example, from index."""
+
+    batch_size: int
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.count or self.batch_size % self.count:
+            raise DatasetError(
+                "shard must be (index, count), 0 <= index < count, and count must divide "
+                f"batch_size; received {(self.index, self.count)} and {self.batch_size}."
+            )
+
+    @property
+    def size(self) -> int:
+        return self.batch_size // self.count
+
+    def of(self, start: int, stop: int) -> range:
+        return range(start + self.index, stop, self.count)
+
+
+def _spectrograms(
+    numbers: tf.data.Dataset,
+    read: Callable[[int], Audio],
+    names: Sequence[str],
+    s: Settings,
+    batch_size: int,
+    num_samples: int,
+    target: str,
+) -> tf.data.Dataset:
+    """Read, batch, then transform whole batches: one call of the FFT for all."""
+    import tensorflow as tf
+
+    def load(index: Any) -> Any:
+        stems = tf.numpy_function(read, [index], tf.float32, stateful=False)
+        return tf.ensure_shape(stems, (len(names), num_samples, s.channels))
+
+    def transform(stems: Any) -> Any:
+        return magnitudes_of(stems, names, s, target)
+
+    # deterministic: the same batches in the same order, whatever thread reads first
+    data = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.batch(batch_size).map(transform, num_parallel_calls=1)
+    return data.prefetch(2)
+
+
+def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) -> Any:
+    """Return (mixture, {source: target}) of waveforms, with TensorFlow's operations.
+
+    Args:
+        stems: (batch, sources, num_samples, channels), float32.
+        names: The sources, in that order.
+        s: The model's settings.
+        target: As `train`.
+    """
+    import tensorflow as tf
+
+    stack = [tf.reduce_sum(stems, axis=1)]
+    stack += [_target(stems, names, source) for source in s.sources]
+    # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+    spectra = spectrum_tf(tf.stack(stack), s.transform, s.bins)
+    mixture = tf.abs(spectra[0])
+    if target == "in_phase":
+        along = tf.math.real(spectra[1:] * tf.math.conj(spectra[0]))
+        targets = tf.math.divide_no_nan(along, mixture)
+    else:
+        targets = tf.abs(spectra[1:])
+    return mixture, {name: targets[i] for i, name in enumerate(s.sources)}
+
+
+def spectrum_tf(samples: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
+    """Return the spectrum of `mmdense_edge.signal.stft.analyse`, in TensorFlow.
+
+    Args:
+        samples: (..., num_samples, channels), float32, n_fft samples at least: the frames that
+            lie wholly inside are transformed.
+        transform: The transform.
+        bins: Number of bins to keep, from bin 0.
+
+    Returns:
+        Spectrum (..., frames, bins, channels), complex64.
+    """
+    import tensorflow as tf
+
+    by_channel = tf.linalg.matrix_transpose(samples)  # (..., channels, num_samples)
+    frames = tf.signal.frame(by_channel, transform.n_fft, transform.hop_length)
+    spectrum = tf.signal.rfft(frames * hann(transform.n_fft))[..., :bins]
+    rank = len(samples.shape)  # (..., channels, frames, bins) -> (..., frames, bins, channels)
+    return tf.transpose(spectrum, [*range(rank - 2), rank - 1, rank, rank - 2])
+
+
+def _target(stems: Any, names: Sequence[str], source: str) -> Any:
+    """Return the waveform of a source, or of all but the vocals for "accompaniment"."""
+    import tensorflow as tf
+
+    if source in names:
+        return stems[:, names.index(source)]
+    keep = [i for i, name in enumerate(names) if name != "vocals"]
+    return tf.reduce_sum(tf.gather(stems, keep, axis=1), axis=1)
+
+
+def _checked_settings(
+    model: keras.Model | Settings,
+    tracks: Sequence[Track],
+    frames: int,
+    batch_size: int,
+    target: str,
+) -> Settings:
+    if target not in TARGETS:
+        raise DatasetError(
+            f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
+            'The paper has "magnitude".'
+        )
+    s = model if isinstance(model, Settings) else ready(model)
+    check_tracks(tracks)
+    known = {*tracks[0].sources} | ({ACCOMPANIMENT} if "vocals" in tracks[0].sources else set())
+    if not set(s.sources) <= known:
+        raise DatasetError(
+            f"the tracks must have the model's sources {s.sources}; received "
+            f"{tracks[0].sources}. Build the model with sources of the data set."
+        )
+    if tracks[0].sample_rate != s.sample_rate:
+        raise DatasetError(
+            f"tracks must have the model's rate of {s.sample_rate} Hz; received "
+            f"{tracks[0].sample_rate}. Build the model with that sample_rate."
+        )
+    if frames < 1 or frames % s.frame_multiple or batch_size < 1 or s.frames not in (None, frames):
+        raise DatasetError(
+            f"frames must be {s.frames or f'a multiple of 2**scales = {s.frame_multiple}'} and "
+            f"batch_size 1 or more; received {frames} and {batch_size}. Try 128 and 8."
+        )
+    return s

@@ -1,0 +1,1 @@
+"""Export to TFLite: conversion, calibration, parity with the Keras model."""

@@ -1,0 +1,162 @@
+"""The conversion's own process: `python -m keras_mmdense.tflite.convert FOLDER`.
+
+FOLDER holds `job.json` (frames, precisions), `model.keras`, `check.npy` and `calibration.npy`. Each
+precision becomes `<precision>.tflite`, a bare flatbuffer, and `<precision>.npz`, its outputs for
+the check windows; Keras' own are in `keras.npz`. Lines `STEP ...` tell what is being done. Called
+by `keras_mmdense.export`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_mmdense.tflite.precisions import PRECISIONS, Precision
+
+SIGNATURE = "serving_default"
+
+
+def main(folder: str) -> None:
+    """Convert to all precisions and run each file on the check windows."""
+    import keras
+
+    from keras_mmdense.model_settings import settings_of
+
+    place = Path(folder)
+    job = json.loads((place / "job.json").read_text("utf-8"))
+    loaded = keras.saving.load_model(place / "model.keras", compile=False)
+    settings = replace(settings_of(loaded), frames=int(job["frames"]))
+    network = _network_to_export(loaded, settings)
+    check = np.load(place / "check.npy")
+    print("STEP Keras", flush=True)
+    expected = [network(window[None], training=False) for window in check]
+    _save(place / "keras.npz", expected)
+    for name in job["precisions"]:
+        print(f"STEP {name}", flush=True)
+        content = _convert(network, settings, PRECISIONS[name], place)
+        (place / f"{name}.tflite").write_bytes(content)
+        _save(place / f"{name}.npz", _run(content, check))
+
+
+def _network_to_export(loaded: Any, settings: Any) -> Any:
+    """Return the network with a fixed number of frames and, with a mask head, masks as output."""
+    import keras
+
+    from keras_mmdense.model import build_from_settings
+    from keras_mmdense.normalization import copy_weights
+
+    fixed = build_from_settings(settings)
+    copy_weights(loaded, fixed)
+    if settings.head == "magnitude":
+        return fixed
+    prefix = settings.shared or len(settings.sources) > 1
+    masks = {s: fixed.get_layer(f"{s}_mask" if prefix else "mask") for s in settings.sources}
+    return keras.Model(fixed.input, {s: layer.output for s, layer in masks.items()})
+
+
+def _convert(network: Any, settings: Any, precision: Precision, place: Path) -> bytes:
+    """Return the flatbuffer of one precision."""
+    from keras_mmdense.tflite.rewrite import rewrite
+
+    rewritten = rewrite(
+        network,
+        depthwise_norms=precision.depthwise_norms,
+        depth_to_space=precision.depth_to_space,
+    )
+    content = _float_model(rewritten, settings, half=precision.name == "float16")
+    if precision.name in ("float32", "float16"):
+        return content
+    windows = np.load(place / "calibration.npy") if precision.music else None
+    return _quantize(content, precision.name, windows)
+
+
+def _float_model(network: Any, settings: Any, half: bool) -> bytes:
+    """All shapes static, one signature with our names, built-in operators only."""
+    import keras
+    import tensorflow as tf
+
+    shape = (1, settings.frames, settings.bins, settings.channels)
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        SIGNATURE,
+        lambda mixture: network(mixture, training=False),
+        input_signature=[tf.TensorSpec(shape, tf.float32, name="mixture")],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if half:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        content: bytes = converter.convert()
+    return content
+
+
+def _quantize(content: bytes, name: str, windows: Any) -> bytes:
+    """Quantize a float model; its inputs, outputs and normalisation stay float."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    recipes = {
+        "dynamic": recipe.dynamic_wi8_afp32,
+        "int8-weights": recipe.weight_only_wi8_afp32,
+        "int8": recipe.static_wi8_ai8,
+        "int16x8": recipe.static_wi8_ai16,
+    }
+    # A magnitude's heavy tail would take all of 8 bits: the graph is quantized behind the
+    # compression (ADD, LOG) and the normalisation (SUB, MUL). Depthwise layers with float values
+    # and 8-bit weights are slow.
+    left = ["DEPTHWISE_CONV_2D"] if windows is None else ["INPUT", "OUTPUT", "ADD", "SUB", "MUL"]
+    work = quantizer.Quantizer(content)
+    work.load_quantization_recipe(
+        recipes[name]()
+        + [
+            {"regex": ".*", "operation": op, "algorithm_key": "no_quantize", "op_config": {}}
+            for op in left
+        ]
+    )
+    ranges = None if windows is None else _ranges(work, windows)
+    return bytes(work.quantize(ranges).quantized_model)
+
+
+def _ranges(work: Any, windows: Any) -> dict[str, Any]:
+    """Return each tensor's least and largest value over all windows.
+
+    The quantizer itself follows them with a moving average, which cuts off loud music.
+    """
+    ranges: dict[str, Any] = {}
+    for window in windows:
+        found = work.calibrate({SIGNATURE: [{"mixture": window[None]}]})
+        for tensor, values in found.items():
+            known = ranges.setdefault(tensor, values)
+            if "max" in values:
+                known["min"] = np.minimum(known["min"], values["min"])
+                known["max"] = np.maximum(known["max"], values["max"])
+    return ranges
+
+
+def _run(content: bytes, check: Any) -> list[dict[str, Any]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
+    return [runner(mixture=window[None]) for window in check]
+
+
+def _save(path: Path, outputs: list[dict[str, Any]]) -> None:
+    """Store the outputs of all windows by source, (windows, frames, bins, channels)."""
+    arrays: dict[str, Any] = {
+        name: np.concatenate([np.asarray(output[name]) for output in outputs])
+        for name in outputs[0]
+    }
+    np.savez(path, **arrays)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

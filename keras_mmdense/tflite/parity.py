@@ -1,0 +1,139 @@
+"""How far an exported file is from Keras: figures per precision, and the report of an export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdense_edge.model.interpreter import Magnitude
+from mmdense_edge.signal.stft import Spectra
+
+from keras_mmdense.plot import parity
+from keras_mmdense.plot.style import attempt
+
+SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score a source
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one file.
+
+    Args:
+        precision: Number format.
+        max_error: Largest difference of an output, as a share of the largest value (or of 1).
+        snr_db: Keras' estimates against the differences, by source.
+        sdr_db: Median SDR of the windows against the true sources, by source; empty without stems.
+        float_sdr_db: The same of Keras.
+        size_bytes: The file's size.
+        predicted_bytes: Weights times their size.
+        probe: What the file's own process found: see `keras_mmdense.tflite.probe`.
+    """
+
+    precision: str
+    max_error: float
+    snr_db: Mapping[str, float]
+    sdr_db: Mapping[str, float]
+    float_sdr_db: Mapping[str, float]
+    size_bytes: int
+    predicted_bytes: int
+    probe: Mapping[str, Any]
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures that thresholds are for and that the contract carries."""
+        numbers = {"max_error": self.max_error, "snr_db": min(self.snr_db.values())}
+        numbers |= {f"snr_db_{name}": value for name, value in self.snr_db.items()}
+        if self.sdr_db:
+            losses = {k: self.float_sdr_db[k] - self.sdr_db[k] for k in self.sdr_db}
+            numbers["sdr_loss_db"] = max(losses.values())
+            numbers |= {f"sdr_loss_db_{name}": value for name, value in losses.items()}
+        return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+
+
+def compare(
+    found: Mapping[str, Magnitude],
+    expected: Mapping[str, Magnitude],
+    mixture: Spectra,
+    sources: Mapping[str, Spectra],
+    head: str,
+) -> tuple[float, dict[str, float], dict[str, float], dict[str, float]]:
+    """Compare a file's outputs with Keras' on the same windows.
+
+    Args:
+        found: The file's outputs by source, (windows, frames, bins, channels).
+        expected: Keras' outputs.
+        mixture: Spectra of the windows.
+        sources: True spectra by source, or nothing.
+        head: "mask" or "magnitude": what the outputs are.
+
+    Returns:
+        Largest error; SNR, SDR and Keras' SDR in dB by source.
+    """
+    scale = max(1.0, max(float(np.abs(value).max()) for value in expected.values()))
+    magnitude = np.abs(mixture)
+    largest, snr, sdr, float_sdr = 0.0, {}, {}, {}
+    for name, value in expected.items():
+        error = np.abs(found[name] - value).max() / scale
+        largest = float(np.maximum(largest, error))  # NaN stays
+        estimates = [one * magnitude if head == "mask" else one for one in (found[name], value)]
+        snr[name] = _decibels(_power(estimates[1]), _power(estimates[0] - estimates[1]))
+        if name in sources:
+            pair = [_median_sdr(one, mixture, sources[name]) for one in estimates]
+            if None not in pair:
+                sdr[name], float_sdr[name] = pair
+    return largest, snr, sdr, float_sdr
+
+
+def _power(x: Any) -> float:
+    return float(np.square(np.abs(x), dtype=np.float64).sum())
+
+
+def _decibels(signal: float, noise: float) -> float:
+    return round(float(10 * np.log10((signal + 1e-30) / (noise + 1e-30))), 2)
+
+
+def _median_sdr(estimate: Magnitude, mixture: Spectra, source: Spectra) -> Any:
+    """SDR of spectra: the estimate has the mixture's phase. None where all windows are silent."""
+    values = []
+    for window, mix, true in zip(estimate, mixture, source, strict=True):
+        magnitude = np.abs(mix)
+        phase = np.divide(mix, magnitude, out=np.zeros_like(mix), where=magnitude > 0)
+        if _power(true) > SILENT_SHARE * _power(mix):
+            values.append(10 * np.log10(_power(true) / max(_power(window * phase - true), 1e-30)))
+    return float(np.median(values)) if values else None
+
+
+def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
+    """Write `<name>.parity.json` and `.md` into a folder, and a picture if it can be drawn."""
+    content = [asdict(f) | {"summary": f.summary()} for f in figures]
+    text = json.dumps(content, indent=1, default=dict)
+    (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
+    (folder / f"{name}.parity.md").write_text(as_markdown(name, figures), "utf-8")
+    attempt(parity, figures, folder / f"{name}.parity")
+
+
+def as_markdown(name: str, figures: Sequence[Figures]) -> str:
+    """Return the report as Markdown."""
+    sources = list(figures[0].snr_db)
+    head = ["precision", "largest error", *(f"SNR {s}, dB" for s in sources)]
+    head += [f"SDR {s} (lost), dB" for s in figures[0].sdr_db]
+    head += ["size, kB (weights alone)", "CPU s per s", "peak memory, MB", "delegates"]
+    rows = [head, ["---"] * len(head)]
+    for f in figures:
+        row = [f.precision, f"{f.max_error:.1e}", *(f"{f.snr_db[s]:.1f}" for s in sources)]
+        row += [f"{v:.2f} ({f.float_sdr_db[s] - v:+.3f})" for s, v in f.sdr_db.items()]
+        row += [f"{f.size_bytes / 1e3:.0f} ({f.predicted_bytes / 1e3:.0f})"]
+        row += [f"{f.probe['cpu_rtf']:.4f}", f"{f.probe['peak_mb']:.0f}"]
+        row += [str(f.probe["delegates"])]
+        rows.append(row)
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return (
+        f"# Parity of {name}\n\n{table}\n\n"
+        "SNR: Keras' estimates against the file's differences. SDR: median over windows of real "
+        "music, spectra with the mixture's phase; lost: against Keras. CPU s per s: CPU seconds of "
+        "one thread per second of audio, network alone. Peak memory: interpreter, NumPy and model "
+        "in a process of their own.\n"
+    )
