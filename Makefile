@@ -76,27 +76,27 @@ types: env
 	.venv/bin/mypy
 
 env: .venv/ready
-.venv/ready: setup.py
+.venv/ready: pyproject.toml
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
 	touch $@
 
 env-demo: .venv-demo/ready
-.venv-demo/ready: setup.py
+.venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-demo
 	.venv-demo/bin/python -m pip install --quiet -e ".[plot]"
 	touch $@
 
 env-docs: .venv-docs/ready
-.venv-docs/ready: setup.py
+.venv-docs/ready: pyproject.toml
 	$(PYTHON) -m venv --clear .venv-docs
 	.venv-docs/bin/python -m pip install --quiet --upgrade pip
 	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
 env-lowest: .venv-lowest/ready
-.venv-lowest/ready: setup.py
+.venv-lowest/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-lowest
@@ -106,7 +106,7 @@ env-lowest: .venv-lowest/ready
 	touch $@
 
 env-tfio: .venv-tfio/ready
-.venv-tfio/ready: setup.py
+.venv-tfio/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"tensorflow-io needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv-tfio

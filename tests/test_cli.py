@@ -57,8 +57,6 @@ def test_the_module_is_the_command():
         [sys.executable, "-m", "keras_mmdense", "--version"], capture_output=True, text=True
     )
     assert done.stdout == f"keras-mmdense {keras_mmdense.__version__}\n"
-    setup = (Path(__file__).parents[1] / "setup.py").read_text("utf-8")
-    assert "keras-mmdense=keras_mmdense.cli:main" in setup
 
 
 def test_summary_of_a_preset_and_of_a_file(file, capsys):
