@@ -14,7 +14,7 @@ from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Magnitude
 from mmdense_edge.separator import Separator, as_audio, as_sample_rate
 from mmdense_edge.signal.resampling import resampled_length
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.normalization import copy_weights, ready
@@ -36,7 +36,7 @@ def separate(
     wiener: int = 0,
     window_frames: int | None = WINDOW_FRAMES,
     progress: Callable[[float], None] | None = None,
-) -> dict[str, Samples]:
+) -> dict[str, Audio]:
     """Separate a song into the sources of a model.
 
     The network sees window after window; each carries as many further frames on both sides as can
@@ -154,7 +154,7 @@ class KerasNetwork:
             outputs={source: source for source in sources},
             output="magnitude",  # a mask head multiplies inside the Keras model
             precision="float32",
-            licence=settings[0].licence,
+            license=settings[0].licence,
             training_data=settings[0].training_data,
             parity={},
             settings={},

@@ -53,7 +53,7 @@ def test_every_stem_is_whole_and_nearer_to_its_source_than_the_mixture(song):
 
 def test_it_says_what_it_is():
     contract = Separator().contract
-    assert contract.licence == "CC BY-SA 4.0"
+    assert contract.license == "CC BY-SA 4.0"
     assert "Nagoya Institute of Technology" in contract.training_data
 
 

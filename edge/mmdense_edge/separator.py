@@ -15,7 +15,7 @@ from mmdense_edge.model.contract import Contract, Model, load_model
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
 from mmdense_edge.signal.chain import Pipeline, Stems
 from mmdense_edge.signal.channels import MAX_CHANNELS, Groups
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 MIN_RATE, MAX_RATE = 1000, 768000
@@ -275,7 +275,7 @@ def _run(ready: Iterator[Stems], progress: OnProgress | None) -> Iterator[Stems]
             yield stems
 
 
-def _stems(chain: Groups, pieces: Iterator[Samples], cancel: Cancel | None) -> Iterator[Stems]:
+def _stems(chain: Groups, pieces: Iterator[Audio], cancel: Cancel | None) -> Iterator[Stems]:
     for piece in pieces:
         if cancel is not None and cancel():
             raise Cancelled("cancelled by the caller")
@@ -285,7 +285,7 @@ def _stems(chain: Groups, pieces: Iterator[Samples], cancel: Cancel | None) -> I
 
 def _pieces(
     blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int, channels: int
-) -> Iterator[Samples]:
+) -> Iterator[Audio]:
     """Yields the mixture, checked, in pieces that are not too long."""
     received = 0
     for block in map(np.atleast_1d, blocks):
@@ -299,7 +299,7 @@ def _pieces(
 
 def _checked(
     block: npt.NDArray[np.floating], position: int, sample_rate: int, channels: int
-) -> Samples:
+) -> Audio:
     """Returns a block as float32 of shape (samples, channels), or says what is wrong with it."""
     if not np.issubdtype(block.dtype, np.floating):
         raise SampleError(

@@ -220,7 +220,7 @@ def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) ->
 
 
 def spectrum_tf(samples: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
-    """Return the spectrum of `mmdense_edge.signal.stft.analyse`, in TensorFlow.
+    """Return the spectrum of `mmdense_edge.signal.stft.analyze`, in TensorFlow.
 
     Args:
         samples: (..., num_samples, channels), float32, n_fft samples at least: the frames that

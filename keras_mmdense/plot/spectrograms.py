@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from mmdense_edge.separate.picture import draw_panels, spectrogram
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 from keras_mmdense.errors import PlotError
 from keras_mmdense.plot.style import PathLike, in_style, new_figure, plain, save
@@ -20,7 +20,7 @@ BLOCK = 1 << 19  # samples that are transformed at a time
 
 @in_style
 def spectrograms(
-    signals: Mapping[str, Samples],
+    signals: Mapping[str, Audio],
     sample_rate: int,
     path: PathLike | None = None,
     *,

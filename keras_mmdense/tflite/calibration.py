@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from mmdense_edge.model.interpreter import Magnitude
-from mmdense_edge.signal.stft import Samples, Spectra, analyse
+from mmdense_edge.signal.stft import Audio, Spectrum, analyze
 
 from keras_mmdense.data import DatasetError, Track, open_dataset
 from keras_mmdense.errors import ExportError
@@ -34,8 +34,8 @@ class Music:
     """
 
     calibration: Magnitude
-    check: Spectra
-    sources: dict[str, Spectra]
+    check: Spectrum
+    sources: dict[str, Spectrum]
 
 
 def read_music(music: MusicSource, s: Settings, frames: int) -> Music:
@@ -96,7 +96,7 @@ class _Song:
             raise ExportError(f"music must be audio files; received {path} ({error}).") from error
         self.path, self.num_samples, self.sample_rate = path, info.frames, info.samplerate
 
-    def read(self, start: int, count: int) -> list[Samples]:
+    def read(self, start: int, count: int) -> list[Audio]:
         import soundfile
 
         return [soundfile.read(self.path, count, start, dtype="float32", always_2d=True)[0]]
@@ -110,7 +110,7 @@ class _Stems:
         self.path, self.num_samples = track.path, track.num_samples
         self.sample_rate = track.sample_rate
 
-    def read(self, start: int, count: int) -> list[Samples]:
+    def read(self, start: int, count: int) -> list[Audio]:
         return [self.track.read(name, start, count) for name in ("mixture", *self.sources)]
 
 
@@ -139,7 +139,7 @@ def _songs(music: MusicSource, s: Settings) -> list[_Song] | list[_Stems]:
     return songs
 
 
-def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[list[Samples]]:
+def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[list[Audio]]:
     """Yield evenly spaced windows that sound, at most `count`; short songs end in silence."""
     last = max(0, song.num_samples - num_samples)
     length = min(num_samples, song.num_samples)
@@ -154,11 +154,11 @@ def _windows(song: _Song | _Stems, num_samples: int, count: int) -> Iterator[lis
             yield window
 
 
-def _spectra(window: list[Samples], s: Settings) -> Spectra:
+def _spectra(window: list[Audio], s: Settings) -> Spectrum:
     """Return (1 + sources, frames, bins, channels): the mixture and its sources."""
     made = []
     for audio in window:
         audio = audio.mean(axis=1, keepdims=True) if s.channels == 1 else audio
         audio = np.broadcast_to(audio, (len(audio), s.channels))
-        made.append(analyse(np.ascontiguousarray(audio), s.transform)[:, : s.bins])
+        made.append(analyze(np.ascontiguousarray(audio), s.transform)[:, : s.bins])
     return np.stack(made).astype(np.complex64)

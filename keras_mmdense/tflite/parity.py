@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from mmdense_edge.model.interpreter import Magnitude
-from mmdense_edge.signal.stft import Spectra
+from mmdense_edge.signal.stft import Spectrum
 
 from keras_mmdense.plot import parity
 from keras_mmdense.plot.style import attempt
@@ -56,8 +56,8 @@ class Figures:
 def compare(
     found: Mapping[str, Magnitude],
     expected: Mapping[str, Magnitude],
-    mixture: Spectra,
-    sources: Mapping[str, Spectra],
+    mixture: Spectrum,
+    sources: Mapping[str, Spectrum],
     head: str,
 ) -> tuple[float, dict[str, float], dict[str, float], dict[str, float]]:
     """Compare a file's outputs with Keras' on the same windows.
@@ -95,7 +95,7 @@ def _decibels(signal: float, noise: float) -> float:
     return round(float(10 * np.log10((signal + 1e-30) / (noise + 1e-30))), 2)
 
 
-def _median_sdr(estimate: Magnitude, mixture: Spectra, source: Spectra) -> Any:
+def _median_sdr(estimate: Magnitude, mixture: Spectrum, source: Spectrum) -> Any:
     """SDR of spectra: the estimate has the mixture's phase. None where all windows are silent."""
     values = []
     for window, mix, true in zip(estimate, mixture, source, strict=True):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mmdense_edge.signal.stft import analyse, stft
+from mmdense_edge.signal.stft import analyze, stft
 from trees import make_dsd100
 
 import keras_mmdense
@@ -28,7 +28,7 @@ def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
     transform = keras_mmdense.Transform(n_fft, hop_length)
     audio = rng.standard_normal((3, 9000, 2)).astype(np.float32)
     found = training_set.spectrum_tf(audio, transform, n_fft // 2).numpy()
-    expected = np.stack([analyse(one, transform)[:, : n_fft // 2] for one in audio])
+    expected = np.stack([analyze(one, transform)[:, : n_fft // 2] for one in audio])
     assert found.shape == (3, 1 + (9000 - n_fft) // hop_length, n_fft // 2, 2)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     if n_fft // 2 % hop_length == 0:  # then the frames of a song lie at the same samples
@@ -45,10 +45,10 @@ def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     reader = ExcerptReader(tracks, 7 * 256 + 512, seed=4)
     stems = np.stack([reader(i) for i in range(3)])
     for example in range(3):
-        expected = np.abs(analyse(stems[example].sum(0), s.transform))[:, :256]
+        expected = np.abs(analyze(stems[example].sum(0), s.transform))[:, :256]
         np.testing.assert_allclose(mixture[example], expected, atol=1e-3)
         for number, source in enumerate(ALL):
-            expected = np.abs(analyse(stems[example, number], s.transform))[:, :256]
+            expected = np.abs(analyze(stems[example, number], s.transform))[:, :256]
             np.testing.assert_allclose(targets[source][example], expected, atol=1e-3)
             assert np.abs(targets[source][example] - mixture[example]).max() > 1
 
@@ -84,7 +84,7 @@ def test_accompaniment_is_all_but_the_vocals(tracks):
     s = settings(("accompaniment", "vocals"))
     _, two = next(iter(training_set.train(tracks, s, frames=8, batch_size=1, mixing=mixing)))
     stems = ExcerptReader(tracks, 7 * 256 + 512, mixing=mixing)(0)
-    expected = np.abs(analyse(stems[:3].sum(0), s.transform))[:, :256]
+    expected = np.abs(analyze(stems[:3].sum(0), s.transform))[:, :256]
     np.testing.assert_allclose(two["accompaniment"][0], expected, atol=1e-3)
 
 
@@ -102,7 +102,7 @@ def test_validation_is_fixed_and_covers_the_track(tracks):
     assert sum(len(x) for x in first) == 3 * len(tracks)
     excerpt = 7 * 256 + 512
     last = tracks[0].read("mixture", tracks[0].num_samples - excerpt, excerpt)
-    expected = np.abs(analyse(last, settings().transform))[:, :256]
+    expected = np.abs(analyze(last, settings().transform))[:, :256]
     np.testing.assert_allclose(first[0][2], expected, atol=1e-2)
 
 
@@ -151,10 +151,10 @@ def test_target_in_phase_with_the_mixture(tracks):
     options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4}
     mixture, targets = next(iter(training_set.train(tracks, s, target="in_phase", **options)))
     stems = ExcerptReader(tracks, 7 * 256 + 512, seed=4)(0)
-    mixed = analyse(stems.sum(0), s.transform)[:, :256]
+    mixed = analyze(stems.sum(0), s.transform)[:, :256]
     estimate = 0.7 * mixture[0].numpy()
     for number, source in enumerate(ALL):
-        source_spectrum = analyse(stems[number], s.transform)[:, :256]
+        source_spectrum = analyze(stems[number], s.transform)[:, :256]
         turned = source_spectrum * np.exp(-1j * np.angle(mixed))
         np.testing.assert_allclose(targets[source][0], turned.real, atol=1e-3)
         error = np.abs(source_spectrum - 0.7 * mixed) ** 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio.mixture_sum import choose
 from mmdense_edge.audio.reading import read_blocks
 from mmdense_edge.errors import AudioError, Cancelled

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 from mmdense_edge.errors import AudioError
-from mmdense_edge.separate.reference_scores import MAX_SDR_DB, SDR, find_references, score_files
+from mmdense_edge.separate.reference_scores import find_references, score_files
+from mmdense_edge.signal.sdr import MAX_SDR_DB, SDR
 
 
 def test_sdr_of_files_equals_the_definition(tmp_path, noise):

@@ -7,8 +7,8 @@ import pytest
 import soundfile as sf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio import writing as module
-from mmdense_edge.audio.form import AudioInfo
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
 from mmdense_edge.errors import AudioError
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.stft import Analysis, Spectra, Synthesis
+from mmdense_edge.signal.stft import Analysis, Spectrum, Synthesis
 
 from training.evaluation.songs import Samples, Song, blocks
 
@@ -73,7 +73,7 @@ class MaskEstimator:
         last = {name: s.finish(song.num_samples) for name, s in synthesis.items()}
         yield {name: np.concatenate([first[name], last[name]]) for name in signals}
 
-    def _masked(self, mixture: Spectra, spectra: dict[str, Spectra]) -> dict[str, Spectra]:
+    def _masked(self, mixture: Spectrum, spectra: dict[str, Spectrum]) -> dict[str, Spectrum]:
         magnitudes = {name: np.abs(spectrum) for name, spectrum in spectra.items()}
         return {
             name: mask * mixture for name, mask in self._masks(magnitudes, np.abs(mixture)).items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from mmdense_edge.separate.reference_scores import SDR
+from mmdense_edge.signal.sdr import SDR
 
 from training.evaluation.scores import Array, Frame, SourceScore, blocks, decibels
 

@@ -1,1 +1,43 @@
-"""Audio files: reading, what proves them whole, writing."""
+"""Audio files: their form, reading, what proves them whole, writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mmdense_edge.errors import AudioError
+
+TAGS = (
+    "title", "artist", "album", "date", "tracknumber", "genre", "comment", "copyright", "license"
+)  # fmt: skip
+
+OnDamage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What an audio file says about itself.
+
+    Args:
+        sample_rate: in Hz.
+        channels: how many.
+        num_samples: length; an estimate of an MP3 file without a length header and of what ffmpeg
+            reads, 0 where there is none.
+        subtype: libsndfile's name of the sample format, for example "PCM_16".
+        tags: title, artist and so on, where the file has them.
+    """
+
+    sample_rate: int
+    channels: int
+    num_samples: int
+    subtype: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def refuse(message: str) -> None:
+    """Refuses damage to an audio file: the default of `read_blocks`.
+
+    Raises:
+        AudioError: always.
+    """
+    raise AudioError(f"{message}: repair it, or pass --allow-truncated to take what is there")

@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from mmdense_edge.audio.form import TAGS, AudioInfo, OnDamage
+from mmdense_edge.audio import TAGS, AudioInfo, OnDamage
 from mmdense_edge.audio.parts import find, read
 from mmdense_edge.errors import AudioError
 

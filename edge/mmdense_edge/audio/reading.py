@@ -12,8 +12,7 @@ from typing import Any
 import numpy.typing as npt
 import soundfile as sf
 
-from mmdense_edge.audio import ffmpeg, integrity
-from mmdense_edge.audio.form import TAGS, AudioInfo, OnDamage, refuse
+from mmdense_edge.audio import TAGS, AudioInfo, OnDamage, ffmpeg, integrity, refuse
 from mmdense_edge.audio.parts import Joined, Stream
 from mmdense_edge.errors import AudioError
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 
-from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio.mixture_sum import Exact
 from mmdense_edge.audio.reading import BLOCK
 from mmdense_edge.errors import AudioError

@@ -13,9 +13,9 @@ from mmdense_edge.live.network import SlidingNetwork, check_steps
 from mmdense_edge.live.plan import algorithmic_latency
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Network
-from mmdense_edge.separate.reference_scores import SDR
 from mmdense_edge.signal.chain import Pipeline, Stems
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.sdr import SDR
+from mmdense_edge.signal.stft import Audio
 
 BLOCK = 4096
 
@@ -115,7 +115,7 @@ def _compare(whole: Iterator[Stems], live: Iterator[Stems]) -> dict[str, SDR]:
     return scores
 
 
-def _rest(stem: Samples, count: int) -> Samples:
+def _rest(stem: Audio, count: int) -> Audio:
     return stem[count:]
 
 

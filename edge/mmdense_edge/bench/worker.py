@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from mmdense_edge.model.interpreter import Magnitude, Network
-    from mmdense_edge.signal.stft import Samples
+    from mmdense_edge.signal.stft import Audio
 
 RATE, CHANNELS = 44100, 2
 BLOCK = 4096
 
 
-def music(seconds: float) -> Iterator[Samples]:
+def music(seconds: float) -> Iterator[Audio]:
     """Yields something like music, from a fixed seed: chords, a bass and a beat, in a loop of 4 s.
 
     Args:
@@ -106,7 +106,7 @@ def _since(start: tuple[float, float]) -> tuple[float, float]:
     return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
-def _input(seconds: float, song: str | None) -> tuple[int, int, Iterator[Samples]]:
+def _input(seconds: float, song: str | None) -> tuple[int, int, Iterator[Audio]]:
     if song is None:
         return RATE, CHANNELS, music(seconds)
     from mmdense_edge.live.input import limited, open_file

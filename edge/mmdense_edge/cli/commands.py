@@ -40,7 +40,7 @@ def models(arguments: argparse.Namespace) -> int:
                 f"{model.file_bytes / 1e6:.2f} MB",
                 contract.precision,
                 contract.speed_class,
-                printable(contract.licence),
+                printable(contract.license),
             )
         )
     print("\n".join(aligned(rows)))
@@ -69,7 +69,7 @@ def info(arguments: argparse.Namespace) -> int:
         "window": f"{contract.frames} frames, {contract.context_frames} of them context on each "
         f"side; {step_seconds:.2f} s new in each window",
         "output": f"{contract.output}, {contract.precision}",
-        "licence": contract.licence,
+        "licence": contract.license,
         "training data": contract.training_data,
         "parity": _figures(contract.parity, "g"),
         "scores": _figures(contract.scores, "g"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmdense_edge import __version__
-from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio.mixture_sum import Parts, choose
 from mmdense_edge.errors import AudioError, UsageError, printable
 from mmdense_edge.separate import picture

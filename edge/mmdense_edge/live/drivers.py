@@ -13,14 +13,14 @@ import numpy as np
 
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.sound_card import Card
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 # A little faster than real time: a producer whose clock runs fast shall not be held up.
 STDIN_SPEED = 1.01
 POLL_SECONDS = 0.02
 PREFETCHED = 64
 
-Write = Callable[[Samples], None]
+Write = Callable[[Audio], None]
 Poll = Callable[[], bool]
 
 
@@ -56,7 +56,7 @@ def worker(engine: LiveEngine) -> Iterator[Callable[[], None]]:
             engine.stop()
 
 
-def run_fast(engine: LiveEngine, blocks: Iterator[Samples], write: Write, poll: Poll) -> None:
+def run_fast(engine: LiveEngine, blocks: Iterator[Audio], write: Write, poll: Poll) -> None:
     """Runs as fast as the machine goes, on one thread; every window goes through the network.
 
     Args:
@@ -78,7 +78,7 @@ def run_fast(engine: LiveEngine, blocks: Iterator[Samples], write: Write, poll: 
 
 def run_paced(
     engine: LiveEngine,
-    blocks: Iterator[Samples],
+    blocks: Iterator[Audio],
     write: Write,
     poll: Poll,
     *,
@@ -125,7 +125,7 @@ def _play(engine: LiveEngine, num_samples: int, write: Write) -> None:
     write(_signal_only(engine, num_samples))
 
 
-def _signal_only(engine: LiveEngine, num_samples: int) -> Samples:
+def _signal_only(engine: LiveEngine, num_samples: int) -> Audio:
     """Plays a block and returns the part of it that belongs to the signal."""
     first = engine.player.position
     block = engine.play(num_samples)
@@ -136,7 +136,7 @@ def _signal_only(engine: LiveEngine, num_samples: int) -> Samples:
 def run_card(
     engine: LiveEngine,
     card: Card,
-    blocks: Iterator[Samples] | None,
+    blocks: Iterator[Audio] | None,
     write: Write | None,
     poll: Poll,
     *,
@@ -175,10 +175,10 @@ class _CardSide:
 
     engine: LiveEngine
     card: Card
-    blocks: Iterator[Samples] | None
-    done: deque[Samples] | None
+    blocks: Iterator[Audio] | None
+    done: deque[Audio] | None
     limit: int | None
-    waiting: deque[Samples] = field(default_factory=deque)
+    waiting: deque[Audio] = field(default_factory=deque)
     exhausted: bool = False
 
     def fetch(self) -> None:
@@ -195,7 +195,7 @@ class _CardSide:
         while self.done and write is not None:
             write(self.done.popleft())
 
-    def exchange(self, recorded: Samples | None) -> Samples:
+    def exchange(self, recorded: Audio | None) -> Audio:
         """Takes a block of the mixture and returns one of the output."""
         plan = self.engine.plan
         if recorded is not None:
@@ -213,7 +213,7 @@ class _CardSide:
         self.done.append(_signal_only(self.engine, plan.block))
         return self.done[-1]
 
-    def _capture(self, recorded: Samples) -> None:
+    def _capture(self, recorded: Audio) -> None:
         captured = self.engine.player.counts.captured
         left = len(recorded) if self.limit is None else self.limit - captured
         if left > 0:

@@ -18,7 +18,7 @@ from mmdense_edge.live.player import Flags, Player
 from mmdense_edge.live.stats import LiveReport, WorkerCounts
 from mmdense_edge.model.interpreter import Network
 from mmdense_edge.signal.chain import Pipeline, Stems
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 # Beyond this a float is no audio, and the transform would overflow.
 LOUDEST = 1e4
@@ -74,7 +74,7 @@ class LiveEngine:
             cast(Network, self._network), plan.sample_rate, plan.channels, contract.sources, True
         )
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
-        self._queue: deque[Samples] = deque()
+        self._queue: deque[Audio] = deque()
         self._wake = threading.Event()
         self._ended = self._stopped = self._flushed = False
         self._windows = 0
@@ -82,7 +82,7 @@ class LiveEngine:
         self._left_out: list[tuple[int, int]] = []  # stretches of samples without estimates
         self._carried = 0.0
 
-    def capture(self, block: Samples) -> None:
+    def capture(self, block: Audio) -> None:
         """Takes the next samples, shape (samples, channels), `plan.block` of them at most."""
         usable = np.abs(block) <= LOUDEST  # False for NaN, too
         if not usable.all():
@@ -92,7 +92,7 @@ class LiveEngine:
         self._queue.append(block)
         self._wake.set()
 
-    def play(self, num_samples: int) -> Samples:
+    def play(self, num_samples: int) -> Audio:
         """Returns the next samples of the output, shape (num_samples, channels)."""
         return self.player.play(num_samples)
 

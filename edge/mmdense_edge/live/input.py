@@ -16,7 +16,7 @@ import soundfile as sf
 from mmdense_edge.audio import integrity
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 _NO_WAV = "stdin: no WAV header"
 _RAW = "raw samples need --rate, --channels and --sample-format"
@@ -45,7 +45,7 @@ class LiveInput:
     name: str
     sample_rate: int
     channels: int
-    blocks: Iterator[Samples]
+    blocks: Iterator[Audio]
     num_samples: int | None = None
 
 
@@ -141,7 +141,7 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
     return (rate, channels, subtype), math.inf if integrity.unknown(length) else length // size
 
 
-def _read(sound: sf.SoundFile, block: int) -> Iterator[Samples]:
+def _read(sound: sf.SoundFile, block: int) -> Iterator[Audio]:
     with sound:
         while True:
             samples = sound.read(block, dtype="float32", always_2d=True)
@@ -150,14 +150,14 @@ def _read(sound: sf.SoundFile, block: int) -> Iterator[Samples]:
             yield samples
 
 
-def reblock(blocks: Iterable[Samples], size: int) -> Iterator[Samples]:
+def reblock(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
     """Yields the same samples in blocks of `size`; the last may be shorter.
 
     Example:
         >>> [len(part) for part in reblock([np.zeros((5, 1)), np.zeros((2, 1))], 3)]
         [3, 3, 1]
     """
-    rest: Samples | None = None
+    rest: Audio | None = None
     for block in blocks:
         rest = block if rest is None else np.concatenate([rest, block])
         full = len(rest) // size * size
@@ -176,7 +176,7 @@ def limited(source: LiveInput, limit: int | None) -> LiveInput:
     return replace(source, blocks=_first(source.blocks, limit), num_samples=length)
 
 
-def _first(blocks: Iterator[Samples], left: float) -> Iterator[Samples]:
+def _first(blocks: Iterator[Audio], left: float) -> Iterator[Audio]:
     while left > 0:
         block = next(blocks, None)
         if block is None:

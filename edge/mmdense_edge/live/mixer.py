@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mmdense_edge.errors import UsageError
 from mmdense_edge.signal.chain import RESIDUAL
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 MAX_GAIN = 4.0
 RAMP_SECONDS = 0.02
@@ -161,7 +161,7 @@ class Mixer:
             self._now = gains[-1].astype(np.float32)
         return np.asarray(gains, np.float32)
 
-    def mix(self, stems: Samples) -> Samples:
+    def mix(self, stems: Audio) -> Audio:
         """Returns the sum of the stems at their gains.
 
         Args:
@@ -170,7 +170,7 @@ class Mixer:
         Returns:
             Shape (samples, channels).
         """
-        mixed: Samples = np.einsum("ns,nsc->nc", self.ramp(len(stems)), stems)
+        mixed: Audio = np.einsum("ns,nsc->nc", self.ramp(len(stems)), stems)
         return mixed
 
     def describe(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile as sf
 
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
 _FORMATS = {".wav": "FLOAT", ".flac": "PCM_24"}
@@ -25,7 +25,7 @@ class Sink(Protocol):
 
     clipped: int
 
-    def write(self, block: Samples) -> None:
+    def write(self, block: Audio) -> None:
         """Takes the next samples, shape (samples, channels)."""
 
     def close(self, keep: bool) -> None:
@@ -37,7 +37,7 @@ class NullSink:
 
     clipped = 0
 
-    def write(self, block: Samples) -> None:
+    def write(self, block: Audio) -> None:
         """Takes the next samples."""
 
     def close(self, keep: bool) -> None:
@@ -59,7 +59,7 @@ class StreamSink:
         self._stream = open(fileno, "wb", buffering=0, closefd=False)  # noqa: SIM115
         self._integer = sample_format == "s16le"
 
-    def write(self, block: Samples) -> None:
+    def write(self, block: Audio) -> None:
         """Takes the next samples and sends them off.
 
         Raises:
@@ -137,7 +137,7 @@ class FileSink:
             self._folder.cleanup()
             raise AudioError(f"{path}: cannot be written ({error.error_string})") from error
 
-    def write(self, block: Samples) -> None:
+    def write(self, block: Audio) -> None:
         """Takes the next samples."""
         self._written = self._written or len(block) > 0
         if self._integer:

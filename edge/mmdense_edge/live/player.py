@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import Plan
 from mmdense_edge.live.ring import Ring
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 Flags = npt.NDArray[np.bool_]
 
@@ -80,7 +80,7 @@ class Player:
         """Tells whether the signal has ended and was played to its end."""
         return self._ended and self.position >= self.counts.captured
 
-    def capture(self, block: Samples) -> None:
+    def capture(self, block: Audio) -> None:
         """Takes the next samples of the mixture, shape (samples, channels)."""
         with self._lock:
             self._mixture.write(self.counts.captured, block)
@@ -91,7 +91,7 @@ class Player:
         with self._lock:
             self._ended = True
 
-    def deliver(self, stems: Samples, valid: Flags) -> None:
+    def deliver(self, stems: Audio, valid: Flags) -> None:
         """Takes the next samples of the stems.
 
         Args:
@@ -106,7 +106,7 @@ class Player:
             self._valid.write(self.delivered, valid)
             self.delivered += len(stems)
 
-    def play(self, num_samples: int) -> Samples:
+    def play(self, num_samples: int) -> Audio:
         """Returns the next samples of the output, shape (num_samples, channels).
 
         Silence comes before the signal, and after its end.
@@ -123,12 +123,12 @@ class Player:
             self.counts.played += inside
             return block
 
-    def _signal(self, first: int, count: int) -> Samples:
+    def _signal(self, first: int, count: int) -> Audio:
         stems = self._mixer.mix(self._stems.read(first, count))
         wet = self._shares(first, count)[:, None]
         if wet.min() == 1:
             return stems
-        mixed: Samples = wet * stems + (1 - wet) * self._mixture.read(first, count)
+        mixed: Audio = wet * stems + (1 - wet) * self._mixture.read(first, count)
         return mixed
 
     def _shares(self, first: int, count: int) -> npt.NDArray[np.float32]:

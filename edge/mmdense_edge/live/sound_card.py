@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
-Exchange = Callable[[Any], Samples]
+Exchange = Callable[[Any], Audio]
 
 
 def load() -> Any:

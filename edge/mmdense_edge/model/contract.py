@@ -75,7 +75,7 @@ class Contract:
     outputs: Mapping[str, str]
     output: str
     precision: str
-    licence: str
+    license: str
     training_data: str
     parity: Mapping[str, float]
     settings: Mapping[str, Any]
@@ -168,7 +168,7 @@ def parse(text: bytes) -> Contract:
     known["transform"] = _transform(_entry(values, "transform", fields.mapping))
     taken = {"format", "version", *known}
     extra = {key: value for key, value in values.items() if key not in taken}
-    contract = Contract(**known, extra=extra)
+    contract = Contract(license=known.pop("licence"), **known, extra=extra)
     _check_together(contract)
     return contract
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mmdense_edge.audio.form import AudioInfo, OnDamage, refuse
+from mmdense_edge.audio import AudioInfo, OnDamage, refuse
 from mmdense_edge.audio.mixture_sum import Exact, Kept, Shares, even, mixed, null_test
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mmdense_edge.audio.form import OnDamage, refuse
+from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import UsageError
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.stft import Analysis, Samples, Spectra
+from mmdense_edge.signal.stft import Analysis, Audio, Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
 
 
 def spectrogram(
-    blocks: Iterable[Samples], sample_rate: int, num_samples: int, channels: int
+    blocks: Iterable[Audio], sample_rate: int, num_samples: int, channels: int
 ) -> Levels:
     """Returns the level of a signal in bands of log frequency over time, in fixed memory.
 
@@ -79,7 +79,7 @@ def spectrogram(
     power, count, done = np.zeros((columns, BANDS)), np.zeros((columns, 1)), 0
     analysis = Analysis(_TRANSFORM, channels)
 
-    def add(spectra: Spectra) -> None:
+    def add(spectra: Spectrum) -> None:
         nonlocal done
         frames = np.arange(done, done + len(spectra))
         places = np.minimum(frames * columns // num_frames, columns - 1)

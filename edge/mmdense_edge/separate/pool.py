@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdense_edge import signals
-from mmdense_edge.audio.form import AudioInfo
+from mmdense_edge.audio import AudioInfo
 from mmdense_edge.errors import MMDenseError, UsageError, printable
 from mmdense_edge.separate import staging
 from mmdense_edge.separate.files import separate_file

@@ -1,4 +1,4 @@
-"""Signal-to-distortion ratio (SDR) of whole signals, read block by block."""
+"""The signal-to-distortion ratio (SDR) of stems against reference files."""
 
 from __future__ import annotations
 
@@ -8,46 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmdense_edge.audio.form import OnDamage, refuse
+from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.sdr import SDR
 
-MAX_SDR_DB = 200.0
 REFERENCE_SUFFIXES = (".wav", ".flac", ".ogg")
-
-
-class SDR:
-    """Accumulates 10 * log10(sum(reference^2) / sum((reference - estimate)^2)) over blocks.
-
-    Source: the signal-to-distortion ratio of the Music Demixing Challenge 2021, over all samples
-    and channels of a signal.
-
-    Example:
-        >>> sdr = SDR()
-        >>> sdr.add(np.ones((4, 1), np.float32), np.full((4, 1), 0.9, np.float32))
-        >>> round(sdr.value(), 3)
-        20.0
-    """
-
-    def __init__(self) -> None:
-        """Starts with no samples."""
-        self._signal = 0.0
-        self._error = 0.0
-
-    def add(self, reference: Samples, estimate: Samples) -> None:
-        """Adds a block; both have the same shape (samples, channels)."""
-        reference = reference.astype(np.float64)
-        self._signal += float(np.sum(reference**2))
-        self._error += float(np.sum((reference - estimate) ** 2))
-
-    def value(self) -> float | None:
-        """Returns the SDR in dB: 200 at most, None where the reference is silent."""
-        if self._signal == 0:
-            return None
-        smallest = self._signal * 10 ** (-MAX_SDR_DB / 10)
-        return float(10 * np.log10(self._signal / max(self._error, smallest)))
 
 
 @dataclass(frozen=True)

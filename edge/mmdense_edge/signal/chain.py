@@ -8,13 +8,13 @@ import numpy as np
 
 from mmdense_edge.model.interpreter import Network
 from mmdense_edge.signal.resampling import Resampler, resampled_length
-from mmdense_edge.signal.stft import Analysis, Samples, Spectra, Synthesis
+from mmdense_edge.signal.stft import Analysis, Audio, Spectrum, Synthesis
 from mmdense_edge.signal.wiener import WienerFilter
 from mmdense_edge.signal.windows import Window, Windows
 
 RESIDUAL = "residual"
 
-Stems = dict[str, Samples]
+Stems = dict[str, Audio]
 
 
 class Pipeline:
@@ -54,7 +54,7 @@ class Pipeline:
         self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
         self._mixture = np.zeros((0, channels), np.float32) if residual else None
 
-    def push(self, block: Samples) -> Iterator[Stems]:
+    def push(self, block: Audio) -> Iterator[Stems]:
         """Takes the next samples, shape (any length, channels), and yields stems that are ready."""
         self._received += len(block)
         if self._mixture is not None:
@@ -73,7 +73,7 @@ class Pipeline:
             yield from map(self._synthesised, self._wiener.finish())
         yield self._complete({name: self._end(name, inside) for name in self._synthesis})
 
-    def _end(self, name: str, inside: int) -> Samples:
+    def _end(self, name: str, inside: int) -> Audio:
         back = self._back[name]
         ready = back.push(self._synthesis[name].finish(inside))
         return np.concatenate([ready, back.finish(self._received)])
@@ -85,7 +85,7 @@ class Pipeline:
             else:
                 yield from map(self._synthesised, self._wiener.push(mixture, estimates))
 
-    def _synthesised(self, spectra: dict[str, Spectra]) -> Stems:
+    def _synthesised(self, spectra: dict[str, Spectrum]) -> Stems:
         return self._complete(
             {
                 name: self._back[name].push(synthesis.push(spectra[name]))

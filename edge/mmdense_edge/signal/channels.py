@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 MAX_CHANNELS = 64
 
-Stems = dict[str, Samples]
+Stems = dict[str, Audio]
 
 # The order of channels in WAV and FLAC files: front left, front right, centre, low frequencies,
 # back pair, side pair. The centre and the low frequencies belong to no pair.
@@ -48,7 +48,7 @@ def groups(channels: int) -> tuple[tuple[int, ...], ...]:
 class Chain(Protocol):
     """What separates a signal of one or two channels, block by block."""
 
-    def push(self, block: Samples) -> Iterator[Stems]:
+    def push(self, block: Audio) -> Iterator[Stems]:
         """Takes the next samples and yields the stems that are ready."""
 
     def finish(self) -> Iterator[Stems]:
@@ -68,7 +68,7 @@ class Groups:
         self._groups = groups(channels)
         self._chains = [make(len(group)) for group in self._groups]
 
-    def push(self, block: Samples) -> Iterator[Stems]:
+    def push(self, block: Audio) -> Iterator[Stems]:
         """Takes the next samples, shape (any length, channels), and yields stems that are ready."""
         parts = (
             chain.push(np.ascontiguousarray(block[:, list(group)]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
-from mmdense_edge.signal.stft import Samples
+from mmdense_edge.signal.stft import Audio
 
 
 def resampled_length(num_samples: int, in_rate: int, out_rate: int) -> int:
@@ -46,7 +46,7 @@ class Resampler:
         if in_rate != out_rate:
             self._stream = soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
 
-    def push(self, block: Samples) -> Samples:
+    def push(self, block: Audio) -> Audio:
         """Takes the next samples, shape (any length, channels), and returns what is ready."""
         ready = block
         if self._stream is not None:
@@ -54,7 +54,7 @@ class Resampler:
         self._returned += len(ready)
         return ready
 
-    def finish(self, num_samples: int) -> Samples:
+    def finish(self, num_samples: int) -> Audio:
         """Ends the signal and returns its remaining samples.
 
         Args:

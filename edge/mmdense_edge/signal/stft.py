@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from mmdense_edge.model.contract import Transform
 
-Samples = npt.NDArray[np.float32]
-Spectra = npt.NDArray[np.complex64]
+Audio = npt.NDArray[np.float32]
+Spectrum = npt.NDArray[np.complex64]
 
 
 @lru_cache(maxsize=8)
-def hann(n_fft: int) -> Samples:
+def hann(n_fft: int) -> Audio:
     """Returns the periodic Hann window, shape (n_fft,).
 
     Args:
@@ -29,7 +29,7 @@ def hann(n_fft: int) -> Samples:
     return window
 
 
-def analyse(samples: Samples, transform: Transform) -> Spectra:
+def analyze(samples: Audio, transform: Transform) -> Spectrum:
     """Returns the spectrum of the frames that lie wholly inside a signal: nothing is reflected.
 
     Args:
@@ -72,7 +72,7 @@ class Analysis:
         self._samples = 0
         self._frames = 0
 
-    def push(self, block: Samples) -> Spectra:
+    def push(self, block: Audio) -> Spectrum:
         """Takes the next samples and returns the frames that they complete.
 
         Args:
@@ -89,7 +89,7 @@ class Analysis:
             self._started = True
         return self._frames_ready() if self._started else self._no_frames()
 
-    def finish(self) -> Spectra:
+    def finish(self) -> Spectrum:
         """Ends the signal and returns its remaining frames.
 
         Raises:
@@ -107,15 +107,15 @@ class Analysis:
         self._buffer = np.pad(self._buffer, ((0, end - len(self._buffer)), (0, 0)))
         return self._frames_ready()
 
-    def _no_frames(self) -> Spectra:
+    def _no_frames(self) -> Spectrum:
         return np.zeros((0, self._transform.num_bins, self._buffer.shape[1]), np.complex64)
 
-    def _frames_ready(self) -> Spectra:
+    def _frames_ready(self) -> Spectrum:
         n_fft, hop_length = self._transform.n_fft, self._transform.hop_length
         count = (len(self._buffer) - self._next - n_fft) // hop_length + 1
         if count < 1:
             return self._no_frames()
-        spectra = analyse(self._buffer[self._next :], self._transform)
+        spectra = analyze(self._buffer[self._next :], self._transform)
         self._frames += count
         self._next += count * hop_length
         # One sample more than the pad stays, because the end is reflected around the last sample.
@@ -151,7 +151,7 @@ class Synthesis:
         self._position = 0  # of the buffers' start, in the padded signal
         self._frames = 0
 
-    def push(self, spectra: Spectra) -> Samples:
+    def push(self, spectra: Spectrum) -> Audio:
         """Takes the next frames and returns the samples that are final.
 
         Args:
@@ -166,7 +166,7 @@ class Synthesis:
         hop_length, pad = self._transform.hop_length, self._transform.pad
         return self._take(min(self._frames * hop_length, pad + (self._frames - 2) * hop_length))
 
-    def finish(self, num_samples: int) -> Samples:
+    def finish(self, num_samples: int) -> Audio:
         """Ends the signal and returns its remaining samples.
 
         Args:
@@ -182,7 +182,7 @@ class Synthesis:
             )
         return self._take(self._transform.pad + num_samples)
 
-    def _add(self, spectra: Spectra) -> None:
+    def _add(self, spectra: Spectrum) -> None:
         n_fft, hop_length = self._transform.n_fft, self._transform.hop_length
         if not len(spectra):
             return
@@ -209,7 +209,7 @@ class Synthesis:
             weight[:, :length] += window[inside] ** 2
         self._frames += count
 
-    def _take(self, end: int) -> Samples:
+    def _take(self, end: int) -> Audio:
         """Returns the samples up to `end` in the padded signal, less the pad before the signal."""
         first = max(self._position, self._transform.pad)
         if end <= first:
@@ -222,7 +222,7 @@ class Synthesis:
         return samples
 
 
-def stft(audio: Samples, transform: Transform) -> Spectra:
+def stft(audio: Audio, transform: Transform) -> Spectrum:
     """Returns the spectrum of a whole signal.
 
     Args:
@@ -236,7 +236,7 @@ def stft(audio: Samples, transform: Transform) -> Spectra:
     return np.concatenate([analysis.push(audio), analysis.finish()])
 
 
-def istft(spectra: Spectra, transform: Transform, num_samples: int) -> Samples:
+def istft(spectra: Spectrum, transform: Transform, num_samples: int) -> Audio:
     """Returns the signal of a whole spectrum.
 
     Args:

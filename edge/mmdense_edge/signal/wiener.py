@@ -24,6 +24,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from mmdense_edge.signal.stft import Spectrum
+
 MAX_ITERATIONS = 10
 
 # Covariances are measured over windows of STEP_FRAMES frames and CONTEXT_FRAMES more on both sides.
@@ -39,7 +41,6 @@ NOISE = 1e-9
 # Bins do not depend on each other; this many at a time stay within a processor's cache.
 GROUP_BINS = 32
 
-Spectra = npt.NDArray[np.complex64]
 Real = npt.NDArray[np.float64]
 Complex = npt.NDArray[np.complex128]
 
@@ -74,12 +75,12 @@ class WienerFilter:
             )
         self._iterations = iterations
         self._names: tuple[str, ...] = ()
-        self._buffer: Spectra | None = None  # the mixture, then the sources
-        self._fading: Spectra | None = None  # the end of the window before
+        self._buffer: Spectrum | None = None  # the mixture, then the sources
+        self._fading: Spectrum | None = None  # the end of the window before
 
     def push(
-        self, mixture: Spectra, estimates: Mapping[str, Spectra]
-    ) -> Iterator[dict[str, Spectra]]:
+        self, mixture: Spectrum, estimates: Mapping[str, Spectrum]
+    ) -> Iterator[dict[str, Spectrum]]:
         """Take the next frames and yield those that are ready.
 
         Args:
@@ -103,18 +104,18 @@ class WienerFilter:
             self._fading = result[:, -OVERLAP:].copy()
             yield self._named(result[:, :-OVERLAP])
 
-    def finish(self) -> Iterator[dict[str, Spectra]]:
+    def finish(self) -> Iterator[dict[str, Spectrum]]:
         """End the signal and yield the rest of its frames."""
         if self._buffer is not None:
             yield self._named(self._faded_in(self._buffer))
             self._buffer = self._fading = None
 
-    def _joined(self, mixture: Spectra, estimates: list[Spectra]) -> Spectra:
+    def _joined(self, mixture: Spectrum, estimates: list[Spectrum]) -> Spectrum:
         rest = [_rest(mixture, estimates[0])] if len(estimates) == 1 else []
         frames = np.stack([mixture, *estimates, *rest])
         return frames if self._buffer is None else np.concatenate([self._buffer, frames], axis=1)
 
-    def _faded_in(self, window: Spectra) -> Spectra:
+    def _faded_in(self, window: Spectrum) -> Spectrum:
         """Filter a window; its start fades from the end of the window before."""
         result = filter_spectra(window[0], window[1:], self._iterations)
         if self._fading is not None:
@@ -124,11 +125,11 @@ class WienerFilter:
             result[:, :frames] = before + rise * (result[:, :frames] - before)
         return result
 
-    def _named(self, result: Spectra) -> dict[str, Spectra]:
+    def _named(self, result: Spectrum) -> dict[str, Spectrum]:
         return {name: result[index] for index, name in enumerate(self._names)}
 
 
-def filter_spectra(mixture: Spectra, estimates: Spectra, iterations: int) -> Spectra:
+def filter_spectra(mixture: Spectrum, estimates: Spectrum, iterations: int) -> Spectrum:
     """Filter frames that share their covariances.
 
     Args:
@@ -155,7 +156,7 @@ def filter_spectra(mixture: Spectra, estimates: Spectra, iterations: int) -> Spe
     return result
 
 
-def _by_channel(spectra: Spectra) -> Complex:
+def _by_channel(spectra: Spectrum) -> Complex:
     """Return (..., 2, frames, bins): mono is stereo with a silent second channel.
 
     In double precision: equal channels cancel to nothing in single, and the squares of very quiet
@@ -207,10 +208,10 @@ def _divide(above: npt.NDArray[np.inexact], below: Real) -> npt.NDArray[np.inexa
     return result
 
 
-def _rest(mixture: Spectra, estimate: Spectra) -> Spectra:
+def _rest(mixture: Spectrum, estimate: Spectrum) -> Spectrum:
     """Return what the magnitude of one source leaves of the mixture's."""
     magnitude = np.abs(mixture)
     share = np.maximum(magnitude - np.abs(estimate), 0)
     np.divide(share, magnitude, out=share, where=magnitude > 0)
-    rest: Spectra = mixture * share
+    rest: Spectrum = mixture * share
     return rest

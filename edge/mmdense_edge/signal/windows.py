@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.model.interpreter import Magnitude, Network
-from mmdense_edge.signal.stft import Spectra
+from mmdense_edge.signal.stft import Spectrum
 
 # Spectra of the mixture, and of each source in the same frames.
-Window = tuple[Spectra, dict[str, Spectra]]
+Window = tuple[Spectrum, dict[str, Spectrum]]
 
 # New frames that become spectra at a time: bounds memory, whatever the model's window.
 PART_FRAMES = 32
@@ -45,7 +45,7 @@ class Windows:
         self._buffer = self._silence(self._contract.frames)
         self._filled = self._contract.context_frames
 
-    def push(self, spectra: Spectra) -> Iterator[Window]:
+    def push(self, spectra: Spectrum) -> Iterator[Window]:
         """Takes the next frames and yields the estimates of the windows that they complete.
 
         Args:
@@ -71,7 +71,7 @@ class Windows:
             yield from self._window(min(left, self._contract.step_frames))
             left -= self._contract.step_frames
 
-    def _silence(self, frames: int) -> Spectra:
+    def _silence(self, frames: int) -> Spectrum:
         shape = (frames, self._channels, self._contract.transform.num_bins)
         return np.zeros(shape, np.complex64).swapaxes(1, 2)
 
@@ -106,7 +106,7 @@ class Windows:
         copies = self._contract.channels // self._channels
         return np.repeat(values, copies, axis=2) if copies > 1 else values
 
-    def _spectra(self, mixture: Spectra, estimates: dict[str, Magnitude]) -> dict[str, Spectra]:
+    def _spectra(self, mixture: Spectrum, estimates: dict[str, Magnitude]) -> dict[str, Spectrum]:
         """Gives estimated magnitudes the mixture's phase, and its channels."""
         mixture = self._copied(mixture)
         magnitude = np.abs(mixture)
@@ -134,7 +134,7 @@ class Windows:
         }
 
 
-def _phase(mixture: Spectra, magnitude: Magnitude) -> Spectra:
+def _phase(mixture: Spectrum, magnitude: Magnitude) -> Spectrum:
     """Returns mixture / |mixture|, and 0 where the mixture is 0."""
     phase = np.zeros_like(mixture)
     # Part by part: NumPy's complex division overflows where the magnitude is tiny.
@@ -144,8 +144,8 @@ def _phase(mixture: Spectra, magnitude: Magnitude) -> Spectra:
 
 
 def _with_phase(
-    estimate: Magnitude, mixture: Spectra, magnitude: Magnitude, phase: Spectra
-) -> Spectra:
+    estimate: Magnitude, mixture: Spectrum, magnitude: Magnitude, phase: Spectrum
+) -> Spectrum:
     """Returns a source's spectrum; in memory its bins lie last, as the inverse transform wants.
 
     Bins that the network does not see, Nyquist among them, take the mask of the last bin that it
@@ -153,7 +153,7 @@ def _with_phase(
     """
     frames, bins, channels = mixture.shape
     seen = estimate.shape[1]
-    spectra: Spectra = np.empty((frames, channels, bins), np.complex64).swapaxes(1, 2)
+    spectra: Spectrum = np.empty((frames, channels, bins), np.complex64).swapaxes(1, 2)
     spectra[:, :seen] = estimate
     spectra[:, :seen] *= phase[:, :seen]
     last = magnitude[:, seen - 1 : seen]
