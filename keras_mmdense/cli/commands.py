@@ -8,11 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmdense_edge.cli.main import print_completion
-
 from keras_mmdense.cli.env import environment
 from keras_mmdense.cli.models import form, network, open_model, start_backend
-from keras_mmdense.cli.parser import parser
 from keras_mmdense.errors import ExportError
 
 
@@ -121,4 +118,4 @@ def env(arguments: argparse.Namespace) -> int:
 
 def completion(arguments: argparse.Namespace) -> int:
     """Print a shell's completion script."""
-    return print_completion(parser(), arguments.shell)
+    return int(arguments.run(arguments))

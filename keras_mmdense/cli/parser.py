@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add_command in (_summary, _plot, _separate, _export, _env):
         add_command(commands)
-    add_completion(commands, "keras-mmdense", EPILOG)
+    add_completion(top, commands)
     return top
 
 

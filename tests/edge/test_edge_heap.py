@@ -4,15 +4,15 @@ import subprocess
 import sys
 
 import pytest
-from mmdense_edge.cli import heap
+from mmdense_edge.cli import main
 
 # Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB.
 PROGRAM = """
-import sys
-from mmdense_edge.cli import heap
+import ctypes, sys
 
 if sys.argv[1] == "yes":
-    assert heap.set_thresholds(6 << 20)
+    from mmdense_edge.cli import main
+    assert main.set_heap_thresholds(6 << 20)
 warm = bytearray(24 << 20)
 del warm
 
@@ -43,5 +43,5 @@ def test_freed_blocks_do_not_stay():
 
 
 def test_other_systems_are_left_alone(monkeypatch):
-    monkeypatch.setattr(heap.sys, "platform", "darwin")
-    assert not heap.set_thresholds(6 << 20)
+    monkeypatch.setattr(main.sys, "platform", "darwin")
+    assert not main.set_heap_thresholds(6 << 20)

@@ -120,7 +120,7 @@ def test_a_reader_that_has_gone_is_one_line(song, model_path, tmp_path, argument
     said = lines(process.stderr.read())
     process.stderr.close()
     assert process.wait() == 1
-    assert said == ["mmdense: what reads the standard output has ended"]
+    assert said == ["mmdense: the output pipe was closed"]
 
 
 def test_folders_patterns_and_names(separate, song, tmp_path, monkeypatch):

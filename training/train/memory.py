@@ -7,7 +7,7 @@ import math
 import keras
 import tensorflow as tf
 from mmdense_edge.bench.host import memory_bytes
-from mmdense_edge.cli import heap
+from mmdense_edge.cli.main import set_heap_thresholds
 
 from keras_mmdense.graph import trace
 from training.train.recipe import Recipe, RecipeError
@@ -81,4 +81,4 @@ def keep_freed_memory() -> None:
     signature = tf.TensorSpec((), tf.int32)
     # TensorFlow lowers it here, and not later
     list(tf.data.Dataset.from_generator(lambda: [0], output_signature=signature))
-    heap.set_thresholds(32 << 20, 2**31 - 1)  # the largest values that it takes
+    set_heap_thresholds(32 << 20, 2**31 - 1)  # the largest values that it takes

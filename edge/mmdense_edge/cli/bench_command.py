@@ -8,33 +8,62 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmdense_edge import __version__
-from mmdense_edge.audio.reading import audio_info
-from mmdense_edge.bench import host, lookahead
-from mmdense_edge.bench.bench_report import BenchRow, Comparison, make_row, table
 from mmdense_edge.errors import MMDenseError, UsageError
-from mmdense_edge.model import interpreter
-from mmdense_edge.model.bundled import find
-from mmdense_edge.model.contract import Contract, Model, load_model
-from mmdense_edge.separator import Separator
+
+if TYPE_CHECKING:
+    from mmdense_edge.bench.bench_report import BenchRow, Comparison
+    from mmdense_edge.model.contract import Contract, Model
 
 MAX_SECONDS = 86400
 MAX_ROUNDS = 1000
-INTERRUPTED = 130
 
-Measure = Callable[[Model, int], "dict[str, Any]"]
+Measure = Callable[["Model", int], "dict[str, Any]"]
+
+
+_DESCRIPTION = """
+Measures models on this machine, each in a process of its own: real-time factor, processor time,
+time of a window, latency of a live run, memory and load time. Let nothing else run meanwhile.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+    """Adds the command to the command line's parser."""
+    bench = commands.add_parser(
+        "bench", help="measure models on this machine", description=_DESCRIPTION, epilog=epilog
+    )
+    add = bench.add_argument
+    add("models", nargs="*", metavar="MODEL", help="bundled names or files (default: the default)")
+    add("--threads", default="1", metavar="N,M", help="numbers of threads (default: 1)")
+    add("--seconds", type=float, default=30.0, metavar="S", help="of audio (default: 30)")
+    add("--song", metavar="FILE", help="audio to separate (default: generated)")
+    add(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="measure two models in turns, and print the ratio of their processor times",
+    )
+    add("--rounds", type=int, default=5, metavar="N", help="of --compare (default: 5)")
+    add(
+        "--lookahead",
+        nargs="?",
+        const="",
+        metavar="N,M",
+        help="print what a shorter look-ahead costs on --song, as a difference from file "
+        "processing in dB (default: up to nine values)",
+    )
+    add("--step-frames", type=int, metavar="N", help="of --lookahead (default: two multiples)")
+    add("--json", action="store_true", help="print one JSON object instead of tables")
+    add("--quiet", action="store_true", help="no progress")
+    bench.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the command and returns the exit code; see `mmdense bench --help`."""
     _check(arguments)
-    try:
-        found = _found(arguments)
-    except KeyboardInterrupt:
-        print("mmdense: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    found = _found(arguments)
     if arguments.json:
         print(json.dumps({name: part for name, (part, _) in found.items()}, indent=2))
     else:
@@ -54,6 +83,8 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.lookahead is not None and arguments.song is None:
         raise UsageError("--lookahead needs --song: what it costs depends on the music")
     if arguments.song is not None:
+        from mmdense_edge.audio.reading import audio_info
+
         audio_info(Path(arguments.song))
 
 
@@ -66,6 +97,12 @@ def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
 
 def _found(arguments: argparse.Namespace) -> dict[str, tuple[Any, str]]:
     """Returns the parts of the report: for each its values, and its text."""
+    from mmdense_edge.bench import host
+    from mmdense_edge.bench.bench_report import make_row
+    from mmdense_edge.model import interpreter
+    from mmdense_edge.model.bundled import find
+    from mmdense_edge.model.contract import load_model
+
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
     models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
     runtimes: list[str] = []
@@ -102,11 +139,15 @@ def _found(arguments: argparse.Namespace) -> dict[str, tuple[Any, str]]:
 
 
 def _rows(rows: list[BenchRow]) -> tuple[Any, str]:
+    from mmdense_edge.bench.bench_report import table
+
     return [row.as_json() for row in rows], table(rows)
 
 
 def _compare(models: list[Model], threads: int, rounds: int, measure: Measure) -> Comparison:
     """Measures two models in turns, so that what else the machine does meets both."""
+    from mmdense_edge.bench.bench_report import Comparison
+
     figures: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds):
         # Each goes first in every other round.
@@ -122,6 +163,9 @@ def _compare(models: list[Model], threads: int, rounds: int, measure: Measure) -
 def _lookahead(
     arguments: argparse.Namespace, model: Model, threads: int, runtimes: list[str]
 ) -> tuple[Any, str]:
+    from mmdense_edge.bench import lookahead
+    from mmdense_edge.separator import Separator
+
     separator = Separator(model.path, threads)
     runtimes.append(separator.runtime)
     contract = separator.contract
@@ -141,6 +185,8 @@ def _lookahead(
 
 
 def _lookaheads(text: str, contract: Contract) -> list[int]:
+    from mmdense_edge.bench import lookahead
+
     if not text:
         return lookahead.default_lookaheads(contract)
     return _numbers("--lookahead", text, 0, contract.context_frames)

@@ -39,6 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
     _add_timing(live)
+    live.set_defaults(run=_run, lost=": what was played until then is kept")
     add("--rate", type=int, metavar="HZ", help="of raw samples on stdin, or wanted of the card")
     add("--channels", type=int, choices=(1, 2), help="of raw samples (default: 2) or the card")
     add(
@@ -54,6 +55,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     add("--overwrite", action="store_true", help="replace an output file that exists")
     add("--quiet", action="store_true", help="print warnings and errors only")
     add("--json", action="store_true", help="print reports as JSON, one line each")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mmdense_edge.cli import live_command
+
+    return live_command.run(arguments)
 
 
 def _add_timing(live: argparse.ArgumentParser) -> None:

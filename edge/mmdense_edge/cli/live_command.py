@@ -26,7 +26,6 @@ from mmdense_edge.separator import Separator
 
 MIN_BLOCK, MAX_BLOCK = 64, 16384
 CARD, NULL, STREAM = "card", "null", "-"
-INTERRUPTED = 130
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,12 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     card = _card(arguments, separator.contract.sample_rate)
     source = _source(arguments, card)
     engine = _engine(arguments, separator, source, Mixer(gains, source.sample_rate))
-    try:
-        with _sink(arguments, source) as sink:
-            Run(arguments, engine, source, sink, card).run()
-    except KeyboardInterrupt:
-        print("mmdense: interrupted: what was played until then is kept", file=sys.stderr)
-        return INTERRUPTED
+    with _sink(arguments, source) as sink:
+        Run(arguments, engine, source, sink, card).run()
     return 0
 
 

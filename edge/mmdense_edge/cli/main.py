@@ -12,111 +12,123 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from mmdense_edge import __version__, signals
-from mmdense_edge.cli import bench_cli, live_cli, separate_cli, serve_cli
+from mmdense_edge.cli import (
+    bench_command,
+    live_cli,
+    model_commands,
+    separate_cli,
+    serve_command,
+)
 
 _EPILOG = (
     "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
     "2 wrong usage; 129 terminal closed; 130 interrupted; 143 terminated."
 )
-
-
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the parser of the command line."""
+    """Return the parser of the command line."""
     top = argparse.ArgumentParser(
         prog="mmdense", description="Separates music into its sources.", epilog=_EPILOG
     )
     top.add_argument("--version", action="version", version=f"mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    separate_cli.add_parser(commands, _EPILOG)
-    commands.add_parser("models", help="list the bundled models")
-    info = commands.add_parser("info", help="show what a model file says about itself")
-    info.add_argument("model", metavar="FILE", help="a model file, or a bundled model's name")
-    live_cli.add_parser(commands, _EPILOG)
-    bench_cli.add_parser(commands, _EPILOG)
-    serve_cli.add_parser(commands, _EPILOG)
-    add_completion(commands, "mmdense", _EPILOG)
+    for one in (separate_cli, model_commands, live_cli, bench_command, serve_command):
+        one.add_parser(commands, _EPILOG)
+    add_completion(top, commands)
     return top
 
 
-def add_completion(commands: Any, program: str, epilog: str) -> None:
-    """Adds the command that prints a shell's completion script to a program's commands."""
-    one = commands.add_parser(
-        "completion", help="print the shell's completion script", epilog=epilog,
-        description=f'Prints a script. In ~/.bashrc: eval "$({program} completion bash)"; in '
-        f"~/.zshrc, after compinit, the same with zsh; fish: {program} completion fish > "
-        f"~/.config/fish/completions/{program}.fish",
-    )  # fmt: skip
-    one.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
-
-
-def print_completion(top: argparse.ArgumentParser, shell: str) -> int:
-    """Prints the completion script of a program and returns the exit code.
+def add_completion(top: argparse.ArgumentParser, commands: Any) -> None:
+    """Add the command that prints a shell's completion script.
 
     Args:
-        top: the program's parser. Its commands' arguments that are text without choices complete
+        top: The program's parser. Its commands' arguments that are text without choices complete
             to files.
-        shell: "bash", "zsh" or "fish".
-
-    Raises:
-        MMDenseError: shtab is not installed.
+        commands: Its commands, from `top.add_subparsers`.
     """
-    try:
-        import shtab
-    except ModuleNotFoundError as error:
-        from mmdense_edge.errors import MMDenseError
 
-        raise MMDenseError("completion needs shtab, found none: pip install shtab") from error
-    (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))
-    for command in commands.choices.values():
-        for action in command._actions:
-            if not (action.nargs == 0 or action.choices or action.type):
-                action.complete = shtab.FILE
-    print(shtab.complete(top, shell))
-    return 0
+    def run(arguments: argparse.Namespace) -> int:
+        try:
+            import shtab
+        except ModuleNotFoundError as error:
+            from mmdense_edge.errors import MMDenseError
 
+            raise MMDenseError("completion needs shtab, found none: pip install shtab") from error
+        for command in commands.choices.values():
+            for action in command._actions:
+                if not (action.nargs == 0 or action.choices or action.type):
+                    action.complete = shtab.FILE
+        print(shtab.complete(top, arguments.shell))
+        return 0
 
-def _terminate(number: int, _: object) -> NoReturn:
-    """Ends the process as an exception does, so that temporary files go."""
-    sys.exit(128 + number)
+    one = commands.add_parser(
+        "completion", help="print the shell's completion script", epilog=top.epilog,
+        description=f'Prints a script. In ~/.bashrc: eval "$({top.prog} completion bash)"; in '
+        f"~/.zshrc, after compinit, the same with zsh; fish: {top.prog} completion fish > "
+        f"~/.config/fish/completions/{top.prog}.fish",
+    )  # fmt: skip
+    one.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    one.set_defaults(run=run)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns the exit code.
+    """Run the command line and return the exit code.
 
     Args:
-        argv: the arguments; default those of the process.
+        argv: The arguments; default those of the process.
     """
     prepare(argv is None)
     arguments = parser().parse_args(argv)
-    # Only now: --help and usage errors need neither NumPy nor an interpreter.
-    from mmdense_edge.cli import commands, heap
-
     if argv is None:
         # glibc alone raises this to 32 MiB when windows are freed, and keeps them in a heap that
         # falls to pieces: 6 % more memory after half an hour of music. With 1 MiB, clearing pages
         # costs 20 % more time.
-        heap.set_thresholds(6 << 20)
-    command = getattr(commands, arguments.command)
-    # What `mmdense live` has played it keeps, and says so itself.
-    lost = ": the song in work was not written" if arguments.command == "separate" else ""
-    return carry_out("mmdense", lambda: command(arguments), lost, own_process=argv is None)
+        set_heap_thresholds(6 << 20)
+    lost = getattr(arguments, "lost", "")
+    return carry_out("mmdense", lambda: arguments.run(arguments), lost, own_process=argv is None)
 
 
 def prepare(own_process: bool) -> None:
-    """Prepares the streams of a command and, in a process of its own, the signals that end it."""
+    """Prepare the streams of a command and, in a process of its own, the signals that end it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a song's letters shall not stop the work.
+            # A terminal that lacks a song's letters must not stop the work.
             stream.reconfigure(errors="backslashreplace")
     if own_process:
         for number in signals.wanted("SIGTERM", "SIGHUP"):
-            signal.signal(number, _terminate)
+            # Ends the process as an exception does, so that temporary files go.
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def set_heap_thresholds(mmap_bytes: int, trim_bytes: int | None = None) -> bool:
+    """Set from which size on glibc gives freed memory back to the system.
+
+    It concerns the whole process, so commands call it and libraries do not.
+
+    Args:
+        mmap_bytes: Blocks of this size or more, at most 32 MiB, go back as soon as they are freed.
+        trim_bytes: Smaller ones do when so much is free at the end of the heap, at most
+            2**31 - 1; None leaves it to glibc.
+
+    Returns:
+        Whether it was set; other C libraries are left as they are.
+    """
+    import ctypes
+
+    if sys.platform != "linux":
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # not glibc
+        return False
+    done = mallopt(_M_MMAP_THRESHOLD, mmap_bytes)
+    return bool(done and (trim_bytes is None or mallopt(_M_TRIM_THRESHOLD, trim_bytes)))
 
 
 def carry_out(
@@ -127,30 +139,30 @@ def carry_out(
     *,
     own_process: bool,
 ) -> int:
-    """Carries out a command; returns its exit code, or prints in one line why it failed.
+    """Carry out a command; return its exit code, or print in one line why it failed.
 
     Args:
-        program: its name in messages.
-        work: the command, which returns its exit code.
-        lost: what Ctrl-C or a signal costs, for the message.
-        errors: what else, besides this package's errors and the system's, is the user's to know.
-        own_process: the process ends with the command.
+        program: Its name in messages.
+        work: The command, which returns its exit code.
+        lost: What Ctrl-C or a signal costs, for the message.
+        errors: Reported like this package's errors and the system's.
+        own_process: True if the process ends with the command.
     """
     from mmdense_edge.errors import MMDenseError, UsageError, printable
 
-    told: tuple[type[Exception], ...] = (MMDenseError, OSError, *errors)
+    reported: tuple[type[Exception], ...] = (MMDenseError, OSError, *errors)
     try:
         code = work()
-        sys.stdout.flush()  # here, where it can be told that nobody reads any more
+        sys.stdout.flush()  # here, where a closed pipe can be reported
         return code
     except BrokenPipeError:
         if own_process:
             # Python flushes once more at its end: into nothing, or it would end with code 120.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        message, code = "what reads the standard output has ended", FAILED
+        message, code = "the output pipe was closed", FAILED
     except UsageError as error:
         message, code = str(error), USAGE
-    except told as error:
+    except reported as error:
         message, code = printable(str(error)), FAILED
     except KeyboardInterrupt:
         message, code = f"interrupted{lost}", INTERRUPTED

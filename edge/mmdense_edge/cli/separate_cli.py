@@ -18,10 +18,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
         "separate", help="separate songs into files", description=DESCRIPTION, epilog=epilog
     )
     add_options(separate, "mmdense")
+    separate.set_defaults(run=_run, lost=": the song in work was not written")
     add = separate.add_argument
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
     add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mmdense_edge.cli import separate_command
+    from mmdense_edge.separator import Separator
+
+    return separate_command.run(arguments, lambda: Separator(arguments.model, arguments.threads))
 
 
 def add_options(separate: argparse.ArgumentParser, program: str) -> None:

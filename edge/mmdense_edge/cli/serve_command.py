@@ -4,21 +4,54 @@ from __future__ import annotations
 
 import argparse
 import ipaddress
-import socket
 import sys
 import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmdense_edge.errors import UsageError
-from mmdense_edge.serve import site
-from mmdense_edge.serve.server import Server, tls_context
+
+if TYPE_CHECKING:
+    from mmdense_edge.serve.server import Server
 
 # An address that no packet is sent to: it only makes the system choose the way out.
 _ELSEWHERE = ("192.0.2.1", 9)
 
 
+_DESCRIPTION = """
+Serves a page that separates songs in the browser, on the device that opens it. Songs stay there:
+nothing is sent back. Reachable from this machine alone unless --host says otherwise. To other
+machines browsers give threads, microphone and offline use over https only: give a certificate.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+    """Adds the command to the command line's parser."""
+    serve = commands.add_parser(
+        "serve",
+        help="serve the page that separates in the browser",
+        description=_DESCRIPTION,
+        epilog=f"{epilog} Ctrl-C ends the server, with 0.",
+    )
+    add = serve.add_argument
+    add(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="to bind to; 0.0.0.0 lets the whole network in (default: 127.0.0.1)",
+    )
+    add("--port", type=int, default=8765, metavar="N", help="0 takes a free one (default: 8765)")
+    add("--open", action="store_true", help="open the page in this machine's browser")
+    add("--certificate", metavar="FILE", help="serve https with this certificate (PEM)")
+    add("--key", metavar="FILE", help="the certificate's key (PEM; default: in its file)")
+    serve.set_defaults(run=run)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C and returns the exit code; see `mmdense serve --help`."""
+    from mmdense_edge.serve import site
+    from mmdense_edge.serve.server import Server, tls_context
+
     if not 0 <= arguments.port <= 65535:
         raise UsageError(f"--port must be from 0 to 65535, got {arguments.port}")
     if arguments.key and not arguments.certificate:
@@ -52,6 +85,8 @@ def _tell(server: Server, secure: bool) -> str:
 
 def _own_address() -> str:
     """Returns the address under which the network knows this machine, as far as it can be told."""
+    import socket
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(_ELSEWHERE)

@@ -1,4 +1,4 @@
-"""The commands behind `mmdense`: each takes its arguments and returns the exit code."""
+"""The commands `mmdense models` and `mmdense info`."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mmdense_edge.model import bundled
 from mmdense_edge.model.contract import load_model
 from mmdense_edge.separate.song_report import aligned
 
-OK = 0
+_MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "licence")
 
 
-def separate(arguments: argparse.Namespace) -> int:
-    """Separates songs into files; see `mmdense separate --help`."""
-    from mmdense_edge.cli import separate_command
-    from mmdense_edge.separator import Separator
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], _: str) -> None:
+    """Add both commands to the command line's parser."""
+    commands.add_parser("models", help="list the bundled models").set_defaults(run=models)
+    one = commands.add_parser("info", help="show what a model file says about itself")
+    one.add_argument("model", metavar="FILE", help="a model file, or a bundled model's name")
+    one.set_defaults(run=info)
 
-    return separate_command.run(arguments, lambda: Separator(arguments.model, arguments.threads))
 
-
-def models(arguments: argparse.Namespace) -> int:
-    """Prints the bundled models."""
+def models(_: argparse.Namespace) -> int:
+    """Print the bundled models."""
     names = bundled.names()
     if not names:
         print("no models are bundled: give a model file with --model FILE")
-        return OK
+        return 0
     rows = [_MODELS_HEADER]
     for name in names:
         model = load_model(bundled.find(name))
@@ -44,18 +44,11 @@ def models(arguments: argparse.Namespace) -> int:
             )
         )
     print("\n".join(aligned(rows)))
-    return OK
-
-
-_MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "licence")
-
-
-def _figures(figures: Mapping[str, float], form: str) -> str:
-    return ", ".join(f"{printable(key)} {value:{form}}" for key, value in figures.items()) or "-"
+    return 0
 
 
 def info(arguments: argparse.Namespace) -> int:
-    """Prints what a model's contract says."""
+    """Print what a model's contract says."""
     model = load_model(bundled.find(arguments.model))
     contract, transform = model.contract, model.contract.transform
     step_seconds = contract.step_frames * transform.hop_length / contract.sample_rate
@@ -79,32 +72,8 @@ def info(arguments: argparse.Namespace) -> int:
     }
     for key, value in lines.items():
         print(f"{printable(key) + ':':15}{printable(value)}")
-    return OK
+    return 0
 
 
-def live(arguments: argparse.Namespace) -> int:
-    """Separates and remixes while it plays; see `mmdense live --help`."""
-    from mmdense_edge.cli import live_command
-
-    return live_command.run(arguments)
-
-
-def bench(arguments: argparse.Namespace) -> int:
-    """Measures models on this machine; see `mmdense bench --help`."""
-    from mmdense_edge.cli import bench_command
-
-    return bench_command.run(arguments)
-
-
-def serve(arguments: argparse.Namespace) -> int:
-    """Serves the page that separates in the browser; see `mmdense serve --help`."""
-    from mmdense_edge.cli import serve_command
-
-    return serve_command.run(arguments)
-
-
-def completion(arguments: argparse.Namespace) -> int:
-    """Prints the shell's completion script; see `mmdense completion --help`."""
-    from mmdense_edge.cli import main as cli
-
-    return cli.print_completion(cli.parser(), arguments.shell)
+def _figures(figures: Mapping[str, float], form: str) -> str:
+    return ", ".join(f"{printable(key)} {value:{form}}" for key, value in figures.items()) or "-"
