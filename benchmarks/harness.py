@@ -128,6 +128,15 @@ def finish(name: str, work: Callable[[], int | None]) -> int:
         return 130
 
 
+def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the command `python -m benchmarks.NAME`."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def number(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], Any]:
     """Return the `type` of an argument that is a number within bounds.
 

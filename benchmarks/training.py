@@ -18,7 +18,8 @@ import statistics
 import sys
 import time
 
-from benchmarks.harness import call, finish, machine_line, number, say, table
+from benchmarks import harness
+from benchmarks.harness import call, machine_line, number, say, table
 
 BASE = "plain Keras loop, float32"
 ONEDNN = "fit, float32, oneDNN"
@@ -100,17 +101,14 @@ def _work(args: argparse.Namespace) -> None:
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.training", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = harness.parser("training", __doc__)
     parser.add_argument("--rounds", type=number(int, 1, 100), default=3)
     parser.add_argument("--steps", type=number(int, 1, 1000), default=4)
     parser.add_argument("--frames", type=number(int, 8, 4096), default=128)
     parser.add_argument("--batch-size", type=number(int, 1, 256), default=4)
     parser.add_argument("--float32", action="store_true", help="leave out bfloat16 and XLA")
     args = parser.parse_args()
-    return finish("training", lambda: _work(args))
+    return harness.finish("training", lambda: _work(args))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ been run once (npm packages), Chromium and `pip install .`.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -28,7 +27,8 @@ import soundfile as sf
 from mmdense_edge import Separator
 from mmdense_edge.model import bundled
 
-from benchmarks.harness import ROOT, finish, number, run, table
+from benchmarks import harness
+from benchmarks.harness import ROOT, number, run, table
 
 SONG = ROOT / "edge" / "example" / "mixture.flac"
 # A name that Chromium does not take for a secure context: it gives such a page no threads.
@@ -101,10 +101,7 @@ def memory(url: str, model: str, seconds: float) -> None:
 
 def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.web", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = harness.parser("web", __doc__)
     parser.add_argument("--rounds", type=number(int, 1, 100), default=3, help="of each measurement")
     parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
     parser.add_argument(
@@ -120,7 +117,7 @@ def main() -> int:
             else:
                 compare(url, models, args.rounds)
 
-    return finish("web", work)
+    return harness.finish("web", work)
 
 
 if __name__ == "__main__":

@@ -24,14 +24,15 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import harness
 from benchmarks.edge import write_song
-from benchmarks.harness import call, finish, number, numbers, on_cpu, say
+from benchmarks.harness import call, number, numbers, on_cpu, say
 from benchmarks.peers import report
-from benchmarks.peers.environments import NAMES, PEERS, Peer, environment, homes
+from benchmarks.peers.environments import NAMES, PEERS, environment, homes
 
 COLD_SECONDS = 1
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "keras-mmdense-peers"
@@ -42,94 +43,95 @@ Run = dict[str, Any]
 
 def plan(args: argparse.Namespace) -> list[Run]:
     """Return all measurements in their order: the systems take turns."""
-
-    def turns(
-        kind: str, peers: Sequence[Peer], threads: int = 1, seconds: float = 0, index: int = 0
-    ) -> list[Run]:
-        common = {"kind": kind, "threads": threads, "seconds": seconds, "round": index}
-        return [{"peer": peer.name, **common} for peer in peers]
-
     first, *others = args.seconds
-    runs = turns("describe", args.peers) + turns("start", args.peers, 1, COLD_SECONDS)
-    for index in range(args.rounds):
-        chosen = [peer for peer in args.peers if index == 0 or not peer.slow]
-        for threads in args.threads:
-            runs += turns("separate", chosen, threads, first, index)
-    for seconds in others:
-        for threads in args.threads:
-            runs += turns("separate", args.peers, threads, seconds)
-    return runs + turns("train", [peer for peer in args.peers if peer.trains and args.steps])
+    turns = [("describe", 1, 0, 0), ("start", 1, COLD_SECONDS, 0)]
+    turns += [("separate", n, first, k) for k in range(args.rounds) for n in args.threads]
+    turns += [("separate", n, seconds, 0) for seconds in others for n in args.threads]
+    turns += [("train", 1, 0, 0)] if args.steps else []
+    return [
+        {"peer": peer.name, "kind": kind, "threads": threads, "seconds": seconds, "round": index}
+        for kind, threads, seconds, index in turns
+        for peer in args.peers
+        if not (peer.slow and index) and (peer.trains or kind != "train")
+    ]
 
 
-def carry_out(
-    one: Run, environments: dict[str, dict[str, Any]], songs: Path, files: Path, steps: int
-) -> dict[str, Any]:
-    """Return what a measurement gave.
+def task(one: Run, environments: dict[str, dict[str, Any]], songs: Path) -> dict[str, Any]:
+    """Return what `harness.call` needs to carry out a measurement, but for the prepared files.
 
     Args:
         one: The measurement.
         environments: By name.
-        songs: Folder for songs, each written at its first use, and for stems.
-        files: Folder with what `ours.prepare` made.
-        steps: Of training.
-
-    Raises:
-        RuntimeError: Its process failed; the message is its last line.
+        songs: Folder for songs, each written at its first use.
     """
     peer = PEERS[NAMES.index(one["peer"])]
-    home = (one["kind"] == "train" and peer.trains_in) or peer.home
-    task = {
-        "python": environments[home]["python"], "environ": on_cpu(one["threads"]),
-        "system": peer.system, "threads": one["threads"],
-    }  # fmt: skip
-    found: dict[str, Any]
-    if one["kind"] == "train":
-        found = call("benchmarks.peers.system:train", **task, steps=1 if peer.slow else steps)
-    elif one["kind"] == "describe":
-        found = call("benchmarks.peers.system:describe", **task, files=str(files))
-    else:
-        for seconds in (COLD_SECONDS, one["seconds"]):
-            if not (songs / f"{seconds:g}.wav").exists():
-                write_song(songs / f"{seconds:g}.wav", seconds)
-        warm = one["kind"] == "separate" and not peer.slow
-        with tempfile.TemporaryDirectory(dir=songs) as out:
-            found = call(
-                "benchmarks.peers.system:separate", **task, files=str(files), out=out,
-                song=str(songs / f"{one['seconds']:g}.wav"),
-                warm=str(songs / f"{COLD_SECONDS:g}.wav") if warm else None,
-            )  # fmt: skip
-    return found
+    kind, seconds = one["kind"], one["seconds"]
+    home = peer.trains_in if kind == "train" and peer.trains_in else peer.home
+    for length in (COLD_SECONDS, seconds) if seconds else ():
+        if not (songs / f"{length:g}.wav").exists():
+            write_song(songs / f"{length:g}.wav", length)
+    warm = kind == "separate" and not peer.slow
+    return {
+        "python": environments[home]["python"],
+        "environ": on_cpu(one["threads"]),
+        "kind": kind,
+        "system": peer.system,
+        "threads": one["threads"],
+        "song": str(songs / f"{seconds:g}.wav") if seconds else None,
+        "warm": str(songs / f"{COLD_SECONDS:g}.wav") if warm else None,
+    }
 
 
-def measure(
-    runs: Sequence[Run], found: dict[str, Any], work: Callable[[Run], dict[str, Any]]
-) -> Iterator[None]:
-    """Carry out measurements into a report; stop after each, so that it can be kept.
+def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
+    """Carry out all measurements into a report, which is kept after each; return the exit code.
 
     Args:
-        runs: What to measure.
-        found: The report; `runs` and `errors` grow.
-        work: What carries out one.
+        args: Of the command.
+        found: The report to be; `environments`, `runs` and `errors` are added.
     """
-    start = time.monotonic()
-    for index, one in enumerate(runs):
-        left = (time.monotonic() - start) / max(1, index) * (len(runs) - index)
-        say(f"{index + 1} of {len(runs)}{f', {left:.0f} s left' * (index > 0)}: "
-            f"{', '.join(f'{key} {value}' for key, value in one.items())}")  # fmt: skip
-        try:
-            found["runs"].append(one | work(one))
-        except RuntimeError as error:
-            found["errors"].append(one | {"error": str(error)})
-            say(f"  failed: {error}")
-        yield
+    environments = {
+        name: environment(args.cache, name, args.torch)
+        for name in homes(args.peers, args.steps > 0)
+    }
+    told = ("packages", "megabytes", "requirements", "removed")
+    found["environments"] = {n: {key: one[key] for key in told} for n, one in environments.items()}
+    files = args.cache / "models"
+    files.mkdir(parents=True, exist_ok=True)
+    say("preparing the models ...")
+    call("benchmarks.peers.ours:prepare", folder=str(files))
+    runs: list[Run] = []
+    errors: list[Run] = []
+    found |= {"runs": runs, "errors": errors}
+    args.out.mkdir(parents=True)
+    target, aside = args.out / "peers.json", args.out / "peers.part"
+    with tempfile.TemporaryDirectory(prefix="bench-peers-") as songs:
+        measurements = plan(args)
+        for index, one in enumerate(measurements, 1):
+            described = ", ".join(f"{key} {value}" for key, value in one.items())
+            say(f"{index} of {len(measurements)}: {described}")
+            try:
+                given = task(one, environments, Path(songs))
+                steps = 1 if PEERS[NAMES.index(one["peer"])].slow else args.steps
+                measured = call(
+                    "benchmarks.peers.system:measure", **given, files=str(files), steps=steps
+                )
+                runs.append(one | measured)
+            except RuntimeError as error:
+                errors.append(one | {"error": str(error)})
+                say(f"  failed: {error}")
+            aside.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+            aside.replace(target)
+    print(report.text(found))
+    (args.out / "peers.md").write_text(report.text(found) + "\n", "utf-8")
+    report.plot(found, args.out / "peers.png")
+    return 1 if errors else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if some measurements failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.peers", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    from mmdense_edge.bench import host
+
+    parser = harness.parser("peers", __doc__)
     cores, everyone = len(os.sched_getaffinity(0)), ",".join(NAMES)
     shown = "default: %(default)s"
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
@@ -148,48 +150,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out.exists():
         parser.error(f"--out must name a new folder; received {args.out}")
     args.peers = [peer for peer in PEERS if peer.name in wanted]
-    return finish("peers", lambda: _work(args, given))
-
-
-def _work(args: argparse.Namespace, given: Sequence[str]) -> int:
-    from mmdense_edge.bench import host
-
-    environments = {
-        name: environment(args.cache, name, args.torch)
-        for name in homes(args.peers, args.steps > 0)
-    }
-    files = args.cache / "models"
-    files.mkdir(parents=True, exist_ok=True)
-    say("preparing the models ...")
-    call("benchmarks.peers.ours:prepare", folder=str(files))
-    told = ("packages", "megabytes", "requirements", "removed")
-    found: dict[str, Any] = {
+    found = {
         "date": time.strftime("%Y-%m-%d"),
         "command": "python -m benchmarks.peers " + " ".join(given),
         "machine": host.describe(),
         "labels": {peer.name: peer.label for peer in args.peers},
         "ours": [peer.name for peer in args.peers if peer.ours],
         "homes": {peer.name: peer.home for peer in args.peers},
-        "environments": {
-            name: {key: one[key] for key in told} for name, one in environments.items()
-        },
-        "runs": [],
-        "errors": [],
     }
-    args.out.mkdir(parents=True)
-    target, aside = args.out / "peers.json", args.out / "peers.part"
-    with tempfile.TemporaryDirectory(prefix="bench-peers-") as songs:
-
-        def work(one: Run) -> dict[str, Any]:
-            return carry_out(one, environments, Path(songs), files, args.steps)
-
-        for _ in measure(plan(args), found, work):
-            aside.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-            aside.replace(target)
-    print(report.text(found))
-    (args.out / "peers.md").write_text(report.text(found) + "\n", "utf-8")
-    report.plot(found, args.out / "peers.png")
-    return 1 if found["errors"] else 0
+    return harness.finish("peers", lambda: measure(args, found))
 
 
 if __name__ == "__main__":

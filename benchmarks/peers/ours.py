@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from benchmarks.peers.system import (
     System,
     keras_multiply_adds,
     keras_step,
+    tflite_multiply_adds,
 )
 
 WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
@@ -53,12 +51,11 @@ class Runner(System):
 
     def describe(self) -> dict[str, float]:
         """Return parameters and multiply-adds."""
-        from benchmarks.spleeter_shape import multiply_adds
-
-        total = 0.0
-        for separator in self.separators:
-            macs = sum(multiply_adds(separator.model.content).values())
-            total += macs / (separator.contract.step_frames * SECONDS_PER_FRAME)
+        total = sum(
+            tflite_multiply_adds(separator.model.content)
+            / (separator.contract.step_frames * SECONDS_PER_FRAME)
+            for separator in self.separators
+        )
         parameters = json.loads((self.folder / "parameters.json").read_text("utf-8"))
         return {"parameters": parameters[self.PARAMETERS], "gmac_per_s": total / 1e9}
 
@@ -143,29 +140,20 @@ def prepare(folder: str) -> None:
         folder: Where the files go; it exists.
     """
     import keras_mmdense
-    from benchmarks import spleeter_shape
     from benchmarks.peers import spleeter
 
-    def export(path: Path) -> None:
-        model = keras_mmdense.build("mmdensenet")
-        keras_mmdense.export(model, path, window_frames=WINDOW_FRAMES, overwrite=True)
-
-    def count(path: Path) -> None:
-        found = {
-            "edge": _trainable(keras_mmdense.build("mmdensenet-edge")),
-            "mmdensenet": len(SOURCES) * _trainable(keras_mmdense.build("mmdensenet")),
-            "spleeter": len(SOURCES) * spleeter_shape.build().count_params(),
-        }
-        path.write_text(json.dumps(found), "utf-8")
-
-    def convert(path: Path) -> None:
-        path.write_bytes(spleeter_shape.convert(spleeter_shape.build(), int8=True))
-
-    makers: dict[str, Callable[[Path], None]] = {
-        spleeter.FILE: convert, FILE: export, "parameters.json": count,
-    }  # fmt: skip
-    for name, make in makers.items():
-        if not Path(folder, name).exists():
-            with tempfile.TemporaryDirectory(dir=folder) as aside:
-                make(Path(aside, name))
-                os.replace(Path(aside, name), Path(folder, name))
+    place = Path(folder)
+    if not (place / FILE).exists():  # appears when it is whole
+        keras_mmdense.export(
+            keras_mmdense.build("mmdensenet"), place / FILE, window_frames=WINDOW_FRAMES
+        )
+    if (place / "parameters.json").exists():
+        return
+    network = spleeter.build()
+    (place / spleeter.FILE).write_bytes(spleeter.convert(network))
+    counted = {
+        "edge": _trainable(keras_mmdense.build("mmdensenet-edge")),
+        "mmdensenet": len(SOURCES) * _trainable(keras_mmdense.build("mmdensenet")),
+        "spleeter": len(SOURCES) * network.count_params(),
+    }
+    (place / "parameters.json").write_text(json.dumps(counted), "utf-8")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from benchmarks.peers.environments import BASE
 NONE = "-"
 # Okabe and Ito's blue and orange, which everyone can tell apart.
 OURS_COLOR, PEERS_COLOR = "#0072B2", "#E69F00"
+SHOWN = ("torch", "openunmix", "demucs", "tensorflow", "keras", "ai-edge-litert")
 Report = Mapping[str, Any]
 
 
@@ -26,12 +27,15 @@ def value(found: Report, peer: str, kind: str, key: str, **where: float) -> floa
         key: Of the measurement.
         **where: threads, seconds.
     """
-    values = [
-        run[key]
-        for run in found["runs"]
-        if run["peer"] == peer and run["kind"] == kind and where.items() <= run.items()
-    ]
+    values = by_round(found, peer, kind, key, **where).values()
     return statistics.median(values) if values else None
+
+
+def by_round(found: Report, peer: str, kind: str, key: str, **where: float) -> dict[Any, float]:
+    """Return what was measured, by round and threads."""
+    wanted = {"peer": peer, "kind": kind, **where}
+    runs = [run for run in found["runs"] if wanted.items() <= run.items()]
+    return {(run["round"], run["threads"]): run[key] for run in runs}
 
 
 def cases(found: Report) -> list[tuple[float, int]]:
@@ -40,45 +44,32 @@ def cases(found: Report) -> list[tuple[float, int]]:
     return sorted({(run["seconds"], run["threads"]) for run in runs})
 
 
-def factor(found: Report, peer: str, key: str, seconds: float, threads: int) -> float | None:
-    """Return the real-time factor: seconds of work ("wall_s" or "cpu_s") for a second of audio."""
-    work = value(found, peer, "separate", key, seconds=seconds, threads=threads)
-    return None if work is None else work / seconds
-
-
 def ratio(found: Report, peer: str, seconds: float, threads: int) -> float | None:
     """Return how many times the CPU time of the device model a system takes; a median of rounds.
 
     Only rounds in which both were measured count.
     """
-
-    def by_round(name: str) -> dict[int, float]:
-        return {
-            run["round"]: run["cpu_s"]
-            for run in found["runs"]
-            if (run["peer"], run["kind"], run["seconds"], run["threads"])
-            == (name, "separate", seconds, threads)
-        }
-
-    one, base = by_round(peer), by_round(BASE)
+    one, base = (
+        by_round(found, name, "separate", "cpu_s", seconds=seconds, threads=threads)
+        for name in (peer, BASE)
+    )
     ratios = [one[index] / base[index] for index in one.keys() & base.keys()]
     return statistics.median(ratios) if ratios else None
 
 
-def memory(found: Report, peer: str, seconds: float) -> float | None:
-    """Return the peak memory at a length in megabytes."""
-    peak = value(found, peer, "separate", "peak_bytes", seconds=seconds)
-    return None if peak is None else peak / 1e6
+def figures(found: Report, peer: str, key: str) -> Callable[..., float | None]:
+    """Return a function of a case: the median of a measurement, each second of audio."""
+
+    def of_case(seconds: float, threads: int) -> float | None:
+        work = value(found, peer, "separate", key, seconds=seconds, threads=threads)
+        return work and work / seconds
+
+    return of_case
 
 
-def installed(found: Report, peer: str) -> float | None:
-    """Return the size of a system's environment in megabytes."""
-    home = found["environments"].get(found["homes"][peer])
-    return home and home["megabytes"]
-
-
-def _cell(number: float | None, form: str) -> str:
-    return NONE if number is None else format(number, form)
+def shown(number: float | None, form: str, unit: float = 1) -> str:
+    """Return a number in a unit as text, "-" if there is none."""
+    return NONE if number is None else format(number / unit, form)
 
 
 def text(found: Report) -> str:
@@ -88,21 +79,20 @@ def text(found: Report) -> str:
     speed, size = [], []
     for peer, label in found["labels"].items():
         name = f"**{label}**" if peer in found["ours"] else label
-        factors = []
-        for case in measured:
-            both = [factor(found, peer, key, *case) for key in ("cpu_s", "wall_s")]
-            factors.append(NONE if None in both else " / ".join(_cell(one, ".3f") for one in both))
+        cpu, wall = (figures(found, peer, key) for key in ("cpu_s", "wall_s"))
+        factors = [f"{shown(cpu(*one), '.3f')} / {shown(wall(*one), '.3f')}" for one in measured]
+        factors = [NONE if NONE in both.split() else both for both in factors]
         times = ratio(found, peer, *measured[0]) if measured else None
-        speed.append([name, *factors, _cell(times, ".1f")])
-        parameters = value(found, peer, "describe", "parameters")
-        size.append([
-            name, *(_cell(memory(found, peer, seconds), ".0f") for seconds in lengths),
-            _cell(value(found, peer, "start", "total_cpu_s"), ".2f"),
-            _cell(installed(found, peer), ".0f"),
-            _cell(parameters and parameters / 1e6, ".2f"),
-            _cell(value(found, peer, "describe", "gmac_per_s"), ".1f"),
-            _cell(value(found, peer, "train", "audio_s_per_cpu_s"), ".1f"),
-        ])  # fmt: skip
+        speed.append([name, *factors, shown(times, ".1f")])
+        peaks = [value(found, peer, "separate", "peak_bytes", seconds=s) for s in lengths]
+        described = [
+            ("start", "total_cpu_s", ".2f", 1), ("describe", "parameters", ".2f", 1e6),
+            ("describe", "gmac_per_s", ".1f", 1), ("train", "audio_s_per_cpu_s", ".1f", 1),
+        ]  # fmt: skip
+        start, *others = [shown(value(found, peer, *of), form, by) for *of, form, by in described]
+        home = found["environments"].get(found["homes"][peer], {})
+        installed = shown(home.get("megabytes"), ".0f")
+        size.append([name, *(shown(b, ".0f", 1e6) for b in peaks), start, installed, *others])
     columns = [
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
         for seconds, threads in measured
@@ -113,32 +103,30 @@ def text(found: Report) -> str:
         "start, CPU s", "installed, MB", "parameters, M", "GMAC per s of audio",
         "training, audio s per CPU s",
     ]  # fmt: skip
-    described = found["machine"]
+    machine = found["machine"]
     rounds = 1 + max((run["round"] for run in found["runs"]), default=0)
-    parts = [
-        f"`{found['command']}`, {found['date']}: {described['cpu']}, {described['cores']} cores, "
-        f"{described['os']}, Python {described['python']}; medians of up to {rounds} rounds.",
-        table(speed_head, speed),
-        table(size_head, size),
-        "The environments:\n",
-    ]
+    lines = []
     for name, one in found["environments"].items():
         packages = {key.lower(): version for key, version in one["packages"].items()}
-        shown = ("torch", "openunmix", "demucs", "tensorflow", "keras", "ai-edge-litert")
-        versions = ", ".join(f"{key} {packages[key]}" for key in shown if key in packages)
+        versions = ", ".join(f"{key} {packages[key]}" for key in SHOWN if key in packages)
         removed = f"; without {', '.join(one['removed'])}" if one["removed"] else ""
-        parts[-1] += (
-            f"\n- {name}: `pip install {' '.join(one['requirements'])}`: {versions}; "
+        lines.append(
+            f"- {name}: `pip install {' '.join(one['requirements'])}`: {versions}; "
             f"{len(packages)} packages{removed}"
         )
-    if found["errors"]:
-        failed = [
-            f"- {one['peer']}, {one['kind']}, {one['seconds']:g} s, {one['threads']} thread(s): "
-            f"{one['error']}"
-            for one in found["errors"]
-        ]
-        parts.append("What failed:\n\n" + "\n".join(failed))
-    return "\n\n".join(parts)
+    failed = [
+        f"- {one['peer']}, {one['kind']}, {one['seconds']:g} s, {one['threads']} thread(s): "
+        f"{one['error']}"
+        for one in found["errors"]
+    ]
+    return "\n\n".join([
+        f"`{found['command']}`, {found['date']}: {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['os']}, Python {machine['python']}; medians of up to {rounds} rounds.",
+        table(speed_head, speed),
+        table(size_head, size),
+        "The environments:\n\n" + "\n".join(lines),
+        *(["What failed:\n\n" + "\n".join(failed)] if failed else []),
+    ])  # fmt: skip
 
 
 def plot(found: Report, target: Path) -> None:
@@ -148,13 +136,15 @@ def plot(found: Report, target: Path) -> None:
 
     names = list(found["labels"])[::-1]
     measured = cases(found) or [(0.0, 1)]
-    first, last = measured[0], measured[-1]
+    (seconds, threads), (last, _) = measured[0], measured[-1]
+    homes, environments = found["homes"], found["environments"]
+    peaks = [value(found, peer, "separate", "peak_bytes", seconds=last) for peer in names]
     panels = [
-        (f"CPU s per s of audio\n({first[0]:g} s, {first[1]} thread)", ".3f",
-         [factor(found, peer, "cpu_s", *first) for peer in names]),
-        (f"peak memory, MB\n({last[0]:g} s)", ".0f",
-         [memory(found, peer, last[0]) for peer in names]),
-        ("installed, MB", ".0f", [installed(found, peer) for peer in names]),
+        (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", ".3f",
+         [figures(found, peer, "cpu_s")(seconds, threads) for peer in names]),
+        (f"peak memory, MB\n({last:g} s)", ".0f", [peak and peak / 1e6 for peak in peaks]),
+        ("installed, MB", ".0f",
+         [environments.get(homes[peer], {}).get("megabytes") for peer in names]),
     ]  # fmt: skip
     figure = Figure(figsize=(11, 0.42 * len(names) + 1.2), layout="constrained")
     FigureCanvasAgg(figure)
@@ -168,7 +158,7 @@ def plot(found: Report, target: Path) -> None:
         axes.set_xscale("log")
         axes.set_xlim(least, max(known, default=10) * 4)
         for row, size in enumerate(sizes):
-            axes.text((size or least) * 1.1, row, _cell(size, form), va="center", fontsize=8)
+            axes.text((size or least) * 1.1, row, shown(size, form), va="center", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         axes.set_title(title, fontsize=10)

@@ -1,12 +1,27 @@
-"""Four U-Nets of Spleeter's shape, with random weights: in int8 on LiteRT, and in Keras."""
+"""Four U-Nets of Spleeter's shape, as a yardstick of speed: in int8 on LiteRT, and in Keras.
+
+The weights are random, so they separate nothing: speed does not depend on them. One U-Net per
+source: six 5x5 convolutions with stride 2 make 16 to 512 maps, six transposed ones go back, and a
+dilated convolution makes the mask. The input are magnitudes of 512 frames and the 1024 lowest bins
+of a transform with n_fft = 4096 and hop_length = 1024, stereo. The estimates' squares share out the
+mixture; the bins above are silent, as in Spleeter's own files.
+
+Source of the shape: Hennequin et al., "Spleeter", JOSS 2020, and its published configuration.
+"""
 
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks import spleeter_shape
+import numpy as np
+import numpy.typing as npt
+from mmdense_edge.model.contract import Transform
+from mmdense_edge.signal.stft import istft, stft
+
 from benchmarks.peers.system import (
     SECONDS_PER_FRAME,
     SOURCES,
@@ -14,27 +29,147 @@ from benchmarks.peers.system import (
     System,
     keras_multiply_adds,
     keras_step,
+    tflite_multiply_adds,
 )
 
-WINDOW_SECONDS = spleeter_shape.FRAMES * SECONDS_PER_FRAME
+if TYPE_CHECKING:
+    import keras
+
+FRAMES, BINS, CHANNELS = 512, 1024, 2
+MAPS = (16, 32, 64, 128, 256, 512)
+TRANSFORM = Transform(n_fft=4096, hop_length=1024)
+EPSILON = 1e-10
+DROPPED = 3
+CALIBRATION_WINDOWS = 2
+WINDOW_SECONDS = FRAMES * SECONDS_PER_FRAME
 FILE = "spleeter-int8.tflite"
+
+FloatArray = npt.NDArray[np.float32]
+# One source's estimate: magnitudes (windows, 512, 1024, 2) to the same shape.
+Network = Callable[[FloatArray], FloatArray]
+
+
+def build(seed: int = 0) -> keras.Model:
+    """Return the U-Net of one source with random weights, (batch, 512, 1024, 2) to the same.
+
+    Biases, scales and means are random, too. A fresh network's are 0 or 1, and a converter leaves
+    out what adds 0 or multiplies by 1: a trained network would take longer.
+
+    Args:
+        seed: Of the weights.
+    """
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(seed)
+    magnitude = keras.Input((FRAMES, BINS, CHANNELS))
+    x, skips = magnitude, []
+    for maps in MAPS:
+        # The last convolution goes on without normalization and activation.
+        made = layers.Conv2D(maps, 5, strides=2, padding="same")(x)
+        skips.append(made)
+        x = layers.LeakyReLU(negative_slope=0.2)(layers.BatchNormalization()(made))
+    x = skips.pop()
+    for number, maps in enumerate((*MAPS[-2::-1], 1)):
+        x = layers.Conv2DTranspose(maps, 5, strides=2, padding="same", activation="relu")(x)
+        x = layers.BatchNormalization()(x)
+        if number < DROPPED:
+            x = layers.Dropout(0.5)(x)
+        if skips:
+            x = layers.Concatenate()([skips.pop(), x])
+    mask = layers.Conv2D(CHANNELS, 4, dilation_rate=2, padding="same", activation="sigmoid")(x)
+    network = keras.Model(magnitude, layers.Multiply()([mask, magnitude]))
+    generator = np.random.default_rng(seed)
+    for weight in network.weights:
+        values = np.asarray(weight)
+        if values.dtype == np.float32 and np.ptp(values) == 0:
+            weight.assign(generator.uniform(0.5, 1.5, values.shape).astype(np.float32))
+    return network
+
+
+def separate(audio: FloatArray, networks: Sequence[Network]) -> list[FloatArray]:
+    """Return one stem per network.
+
+    Args:
+        audio: Stereo, 44.1 kHz, shape (num_samples, 2).
+        networks: One per source.
+    """
+    spectrum = stft(audio, TRANSFORM)
+    missing = -len(spectrum) % FRAMES  # the last window is filled with silence
+    filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, missing), (0, 0), (0, 0)))
+    windows = filled.reshape(-1, FRAMES, BINS, CHANNELS)
+    squares = [np.square(network(windows)) for network in networks]
+    total = sum(squares, start=np.float32(EPSILON))
+    stems = []
+    for square in squares:
+        mask = (square / total).reshape(-1, BINS, CHANNELS)[: len(spectrum)]
+        estimate = np.zeros_like(spectrum)
+        np.multiply(spectrum[:, :BINS], mask, out=estimate[:, :BINS])
+        stems.append(istft(estimate, TRANSFORM, len(audio)))
+    return stems
+
+
+def convert(network: keras.Model) -> bytes:
+    """Return a network as an int8 `.tflite` with float32 ends, without the exporter's rewrites.
+
+    Args:
+        network: One input with a static shape, but for the batch, which becomes 1.
+    """
+    import keras
+    import tensorflow as tf
+
+    given = keras.Input(batch_shape=(1, *network.input.shape[1:]))
+    network = keras.Model(given, network(given, training=False))
+
+    def noise() -> Iterator[list[Any]]:
+        generator = np.random.default_rng(0)
+        for _ in range(CALIBRATION_WINDOWS):
+            yield [generator.rayleigh(size=network.input.shape).astype(np.float32)]
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = noise
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with warnings.catch_warnings():
+        # It misses statistics that only training for quantization has, and goes on rightly.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
+        content: bytes = converter.convert()
+    return content
 
 
 class SpleeterInt8(System):
     """All four from one file."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        self.folder = folder
-        self.networks = [spleeter_shape.in_tflite(folder / FILE, threads) for _ in SOURCES]
+        from ai_edge_litert.interpreter import Interpreter
+
+        self.folder, self.interpreters = folder, []
+        for _ in SOURCES:
+            interpreter = Interpreter(str(folder / FILE), num_threads=threads)
+            interpreter.allocate_tensors()
+            self.interpreters.append(interpreter)
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 512 frames."""
-        return list(spleeter_shape.separate(audio, self.networks))
+
+        def network(interpreter: Any) -> Network:
+            (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+            def run(windows: FloatArray) -> FloatArray:
+                estimates = np.empty_like(windows)
+                for window, estimate in zip(windows, estimates, strict=True):
+                    interpreter.set_tensor(given["index"], window[None])
+                    interpreter.invoke()
+                    estimate[:] = interpreter.get_tensor(made["index"])[0]
+                return estimates
+
+            return run
+
+        return list(separate(audio, list(map(network, self.interpreters))))
 
     def describe(self) -> dict[str, float]:
         """Return parameters and multiply-adds."""
-        counted = spleeter_shape.multiply_adds((self.folder / FILE).read_bytes())
-        macs = len(SOURCES) * sum(counted.values())
+        macs = len(SOURCES) * tflite_multiply_adds((self.folder / FILE).read_bytes())
         parameters = json.loads((self.folder / "parameters.json").read_text("utf-8"))
         return {"parameters": parameters["spleeter"], "gmac_per_s": macs / WINDOW_SECONDS / 1e9}
 
@@ -43,12 +178,15 @@ class SpleeterKeras(System):
     """The same in Keras on TensorFlow."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        self.models = [spleeter_shape.build(seed) for seed in range(len(SOURCES))]
+        self.models = [build(seed) for seed in range(len(SOURCES))]
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 512 frames."""
-        networks = [spleeter_shape.in_keras(model) for model in self.models]
-        return list(spleeter_shape.separate(audio, networks))
+        networks = [
+            lambda windows, model=model: model.predict(windows, batch_size=1, verbose=0)
+            for model in self.models
+        ]
+        return list(separate(audio, networks))
 
     def describe(self) -> dict[str, float]:
         """Return parameters and multiply-adds."""
@@ -61,7 +199,6 @@ class SpleeterKeras(System):
         """A network of one source, batch 1 of 512 frames."""
         import keras
 
-        shape = (1, spleeter_shape.FRAMES, spleeter_shape.BINS, spleeter_shape.CHANNELS)
-        model = spleeter_shape.build()
+        model = build()
         model.compile(keras.optimizers.Adam(1e-4), "mae")
-        return keras_step(model, shape, WINDOW_SECONDS / len(SOURCES))
+        return keras_step(model, (1, FRAMES, BINS, CHANNELS), WINDOW_SECONDS / len(SOURCES))

@@ -1,4 +1,4 @@
-"""What the comparison asks of a system, and the three measurements, each in a process of its own.
+"""What the comparison asks of a system, and its measurements, each in a process of its own.
 
 Nothing here needs more than NumPy and soundfile: it runs in the environment of each system.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -52,72 +53,56 @@ class System:
             sf.write(folder / f"{source}.wav", stem, rate, "PCM_16")
 
 
-def separate(
-    system: str, threads: int, files: str, song: str, out: str, warm: str | None
+def measure(
+    kind: str,
+    system: str,
+    threads: int,
+    files: str,
+    steps: int,
+    song: str | None,
+    warm: str | None,
 ) -> dict[str, Any]:
-    """Separate a song into files.
+    """Carry out one measurement in this process, which is bound to as many cores as threads.
 
     Args:
-        system: "module:class".
+        kind: "describe"; "train", on random numbers, after one step that is not timed; or else
+            from file to files.
+        system: "module:class" below `benchmarks.peers`.
         threads: To use, on as many cores.
         files: The folder with prepared models.
-        song: The file.
-        out: An empty folder for the stems.
+        steps: Of training.
+        song: The file to separate; None if there is none.
         warm: A short song that is separated before, untimed; None for none.
 
     Returns:
-        wall_s and cpu_s: From file to files, with the system loaded; total_cpu_s: of the process,
-        from its start; peak_bytes: most memory resident.
+        Of "describe" what `System.describe` returns; of "train" audio_s_per_cpu_s, seconds of
+        audio, of all four stems, for a second of CPU time; else wall_s and cpu_s, with the system
+        loaded, and total_cpu_s, of the process, from its start. peak_bytes: Most memory resident.
     """
-    loaded = _bound(system, threads)(threads, Path(files))
-    if warm is not None:
-        loaded.file_to_files(Path(warm), Path(out))
-    wall, cpu = time.perf_counter(), time.process_time()
-    loaded.file_to_files(Path(song), Path(out))
-    return {
-        "wall_s": time.perf_counter() - wall,
-        "cpu_s": time.process_time() - cpu,
-        "total_cpu_s": time.process_time(),
-        "peak_bytes": _peak_bytes(),
-    }
-
-
-def train(system: str, threads: int, steps: int) -> dict[str, Any]:
-    """Train on random numbers, after one step that is not timed.
-
-    Returns:
-        audio_s_per_cpu_s: Seconds of audio, of all four stems, for a second of CPU time;
-        peak_bytes.
-    """
-    step = _bound(system, threads).training(threads)
-    step()
-    start = time.process_time()
-    audio = sum(step() for _ in range(steps))
-    return {
-        "audio_s_per_cpu_s": audio / (time.process_time() - start),
-        "peak_bytes": _peak_bytes(),
-    }
-
-
-def describe(system: str, threads: int, files: str) -> dict[str, Any]:
-    """Return a system's parameters and multiply-adds."""
-    return _bound(system, threads)(threads, Path(files)).describe()
-
-
-def _bound(name: str, threads: int) -> Any:
-    """Return a system's class, with this process bound to the last cores, as many as threads."""
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-threads:]))
-    module, kind = name.split(":")
-    return getattr(importlib.import_module(f"benchmarks.peers.{module}"), kind)
-
-
-def _peak_bytes() -> int:
+    module, name = system.split(":")
+    made = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
+    found: dict[str, Any]
+    if kind == "describe":
+        found = made(threads, Path(files)).describe()
+    elif kind == "train":
+        step = made.training(threads)
+        step()
+        start = time.process_time()
+        audio = sum(step() for _ in range(steps))
+        found = {"audio_s_per_cpu_s": audio / (time.process_time() - start)}
+    else:
+        loaded = made(threads, Path(files))
+        with tempfile.TemporaryDirectory() as out:
+            if warm is not None:
+                loaded.file_to_files(Path(warm), Path(out))
+            wall, cpu = time.perf_counter(), time.process_time()
+            loaded.file_to_files(Path(str(song)), Path(out))
+            found = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
+        found["total_cpu_s"] = time.process_time()
     from mmdense_edge.bench.host import peak_memory_bytes
 
-    peak = peak_memory_bytes()
-    if peak is None:
-        raise RuntimeError("/proc/self/status must have VmHWM: measure memory on Linux")
-    return peak
+    return {**found, "peak_bytes": peak_memory_bytes()}
 
 
 def keras_step(model: keras.Model, shape: tuple[int, ...], seconds: float) -> Step:
@@ -145,3 +130,36 @@ def keras_multiply_adds(model: keras.Model) -> int:
             places = layer.input.shape if transposed else layer.output.shape
             total += places[1] * places[2] * kernel.shape.num_elements()
     return int(total)
+
+
+def tflite_multiply_adds(content: bytes) -> int:
+    """Return the multiply-adds of one run of a `.tflite`.
+
+    Convolutions of all kinds are counted, and fully connected layers, which converters make of 1x1
+    convolutions; biases and everything else are left out.
+
+    Args:
+        content: A model with static shapes; an archive behind it does not matter.
+    """
+    from math import prod
+
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
+    shapes = {
+        int(t["index"]): tuple(map(int, t["shape"])) for t in interpreter.get_tensor_details()
+    }
+    total = 0
+    for operator in interpreter._get_ops_details():
+        name, inputs = operator["op_name"], [shapes.get(int(n), ()) for n in operator["inputs"]]
+        made = prod(shapes[int(operator["outputs"][0])])
+        if name == "CONV_2D":  # weights: (made, height, width, read)
+            total += made * prod(inputs[1][1:])
+        elif name == "DEPTHWISE_CONV_2D":  # weights: (1, height, width, maps)
+            total += made * prod(inputs[1][1:3])
+        elif name == "TRANSPOSE_CONV":  # every value meets every weight of its map, but at borders
+            total += prod(inputs[2][:3]) * prod(inputs[1])
+        elif name == "FULLY_CONNECTED":  # weights: (made, read)
+            total += made * inputs[1][1]
+    return total
