@@ -46,7 +46,7 @@ def build(
     Args:
         preset: "mmdensenet" or "mdensenet", the paper's; "mmdensenet-edge" and the smaller
             "mmdensenet-micro", for small processors: a shared network with masks for bass, drums,
-            other and vocals (docs/edge-model.md).
+            other and vocals (docs/concepts/edge-model.md).
             What is not given comes from the preset; the defaults below are those of the paper's.
         sources: One name or several; default "vocals". With several and `shared=False` each source
             has a network of its own, as in the paper.

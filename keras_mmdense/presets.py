@@ -1,9 +1,10 @@
 """The presets; those of the paper are laid out to be held against its Table 1 by eye.
 
 Source of "mdensenet" and "mmdensenet": arXiv 1706.09588, Table 1. Where its print can be read two
-ways, the values here are those that come nearest to the published sizes; docs/architecture.md lists
-the other readings and the arguments of build() that give them. "mmdensenet-edge" and
-"mmdensenet-micro" are this project's own, chosen by experiment: docs/edge-model.md.
+ways, the values here are those that come nearest to the published sizes;
+docs/concepts/architecture.md lists the other readings and the arguments of build() that give
+them. "mmdensenet-edge" and "mmdensenet-micro" are this project's own, chosen by experiment:
+docs/concepts/edge-model.md.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def test_the_quick_start_runs(tmp_path, monkeypatch):
     (tmp_path / "edge").mkdir()
     (tmp_path / "edge" / "example").symlink_to(ROOT / "edge" / "example")
     monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+    page = (ROOT / "docs" / "start" / "quick-start.md").read_text("utf-8")
     snippets = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(snippets) >= 5
     names: dict = {}

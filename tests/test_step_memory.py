@@ -31,7 +31,7 @@ def test_it_grows_with_what_is_fed(smoke):
 
 
 def test_the_paper_s_step_was_measured():
-    """6.3 GB with one excerpt, 10.3 GB with two: 4.0 GB each (docs/scaling.md)."""
+    """6.3 GB with one excerpt, 10.3 GB with two: 4.0 GB each (docs/how-to/scaling.md)."""
     recipe = load_recipe("paper")
     one = step_bytes(build_model(recipe.model), in_parts(recipe, 8))
     assert one == pytest.approx(4.03e9, rel=0.05)

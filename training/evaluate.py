@@ -7,7 +7,7 @@ name of a bundled model, or a baseline: mixture, irm, ibm, iwf. NAME=MODEL names
 REPORT receives report.md, scores.csv, summary.json, plots/ and, per metric, row and track, a JSON
 file in museval's format. Finished tracks are kept when the command is stopped, and the same command
 goes on; it scores again only what has changed. Which number to compare with which:
-docs/evaluation.md.
+docs/how-to/evaluation.md.
 
 Exit code 0: done; 1: tracks failed, each is named, or a file cannot be written; 2: wrong usage or
 data; 130: stopped with Ctrl-C.

@@ -1,7 +1,8 @@
 """Trained models: those that come with the package, and files of one's own.
 
-Each `NAME.keras` file beside this one is a model; docs/models holds its card. They are saved by the
-oldest Keras that the package allows, so that `keras.saving.load_model` opens them in every version.
+Each `NAME.keras` file beside this one is a model; docs/results holds its card. They are saved by
+the oldest Keras that the package allows, so that `keras.saving.load_model` opens them in every
+version.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ STEREO = {
     "context_frames": 4,
     "frame_multiple": 4,
 }
-# Small enough for all of its numbers to be published: docs/apps.
+# Small enough for all of its numbers to be published: docs/how-to/apps.
 APPS = {**STEREO, "frames": 8, "context_frames": 2, "frame_multiple": 2}
 MONO = {
     "sample_rate": 16000,

@@ -1,4 +1,4 @@
-"""The reference vector for apps is what its generator writes, and docs/apps.md computes it."""
+"""The reference vector for apps is what its generator writes; the page on apps computes it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import soundfile as sf
 from mmdense_edge.model.interpreter import interpreter_class
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 APPS = DOCS / "apps"
 
 

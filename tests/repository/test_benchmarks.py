@@ -118,7 +118,7 @@ def test_the_tables_and_what_failed(found, tmp_path):
 
 
 def test_the_published_tables_are_those_of_the_published_figures():
-    docs = environments.ROOT / "docs"
+    docs = environments.ROOT / "docs" / "results"
     published = json.loads((docs / "peers" / "peers.json").read_text("utf-8"))
     for part in report.text(published).split("\n\n")[1:]:  # behind the command
         assert part in (docs / "peers.md").read_text("utf-8")

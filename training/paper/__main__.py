@@ -3,8 +3,9 @@
 table3   size, multiply-adds and training time, beside FNN, BLSTM and their BLEND
 figure5  how strongly the up-sampling path reads each map, from a trained .keras file
 
-Each prints Markdown. docs/reproduction.md holds the output and tells what it means. Exit code 0:
-done; 1: a file cannot be written or a track not be read; 2: wrong usage or input; 130: stopped.
+Each prints Markdown. docs/results/reproduction.md holds the output and tells what it means. Exit
+code 0: done; 1: a file cannot be written or a track not be read; 2: wrong usage or input; 130:
+stopped.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
     )
     parser.add_argument(
-        "--strategy", choices=STRATEGIES, default="none", help="devices: see docs/scaling.md"
+        "--strategy", choices=STRATEGIES, default="none", help="devices: see docs/how-to/scaling.md"
     )
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
@@ -171,7 +171,7 @@ def _in_one_line(error: Exception, workers: int) -> str:
 if __name__ == "__main__":
     if platform.machine() in ("x86_64", "AMD64"):
         # By itself TensorFlow takes oneDNN's layers only on processors with VNNI or AMX; on others
-        # too they are faster (docs/benchmarks.md).
+        # too they are faster (docs/results/benchmarks.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     exit_code = main()
     if exit_code == INTERRUPTED:

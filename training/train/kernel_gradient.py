@@ -1,7 +1,7 @@
 """The gradient of a convolution's kernel as one matrix product.
 
 TensorFlow's own is slow where a layer gives few maps, as those of a dense block do.
-How much faster this is: `python -m benchmarks.training`, docs/benchmarks.md.
+How much faster this is: `python -m benchmarks.training`, docs/results/benchmarks.md.
 """
 
 from __future__ import annotations

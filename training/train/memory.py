@@ -13,7 +13,7 @@ from keras_mmdense.graph import trace
 from training.train.recipe import Recipe, RecipeError
 
 # Of all that the layers give, what is held for the gradients: measured with the recipe `paper` and
-# 1 and 2 examples in a batch (docs/scaling.md); the rest is freed or shared.
+# 1 and 2 examples in a batch (docs/how-to/scaling.md); the rest is freed or shared.
 HELD = 0.5
 
 
@@ -76,7 +76,7 @@ def keep_freed_memory() -> None:
 
     When a data set of a generator is first read, TensorFlow lowers glibc's M_TRIM_THRESHOLD to
     128 KiB. From then on each step's memory goes back to the system and is mapped anew, page by
-    page: 3.6 times the page faults and 6 % more processor time (docs/benchmarks.md).
+    page: 3.6 times the page faults and 6 % more processor time (docs/results/benchmarks.md).
     """
     signature = tf.TensorSpec((), tf.int32)
     # TensorFlow lowers it here, and not later

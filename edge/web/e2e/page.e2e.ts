@@ -9,7 +9,7 @@ import * as use from "./harness";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
 // A model of 4 kB with windows of a fifth of a second: what the page does, without the waiting.
-const SMALL_MODEL = fileURLToPath(new URL("../../../docs/apps/model.tflite", import.meta.url));
+const SMALL_MODEL = fileURLToPath(new URL("../../../docs/how-to/apps/model.tflite", import.meta.url));
 // Of the runner's test models one that LiteRT.js runs on WebGPU as a whole.
 const GPU_MODEL = fileURLToPath(new URL("../../../tests/edge/data/magnitudes.tflite", import.meta.url));
 

@@ -16,7 +16,7 @@ export interface Transform {
   hopLength: number;
 }
 
-/** What a model file says about itself; docs/edge.md has each entry. */
+/** What a model file says about itself; docs/reference/edge.md has each entry. */
 export interface Contract {
   name: string;
   sources: string[];

@@ -1,8 +1,8 @@
 """Writes the reference vector beside this file: what an app's own implementation is checked with.
 
-Run: python docs/apps/make_vector.py
+Run: python docs/how-to/apps/make_vector.py
 
-Needs `pip install .`, no TensorFlow. docs/apps.md explains the files.
+Needs `pip install .`, no TensorFlow. docs/how-to/apps.md explains the files.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from mmdense_edge.model.interpreter import SIGNATURE, interpreter_class
 from mmdense_edge.signal.stft import stft
 
 HERE = Path(__file__).parent
-MODEL = HERE.parents[1] / "tests" / "edge" / "data" / "apps.tflite"
+MODEL = HERE.parents[2] / "tests" / "edge" / "data" / "apps.tflite"
 NUM_SAMPLES = 5000
 
 
