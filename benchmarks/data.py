@@ -120,14 +120,12 @@ def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     _hold(cores)
     import keras_mmdense
     from keras_mmdense.data import training_set
-    from keras_mmdense.data.waiting import measure_waiting
+    from keras_mmdense.data.tf_pipeline import measure_waiting
 
     dataset = open_dataset(root)
     model = keras_mmdense.build("mmdensenet", sources=dataset.sources[-1])
     model.compile("rmsprop", "mse")
-    data = training_set.train(
-        dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=1 << 30
-    )
+    data = training_set(dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=1 << 30)
     batches, waited = measure_waiting(data)
     stream = iter(batches)
     model.train_on_batch(*next(stream))

@@ -30,7 +30,7 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
     Args:
         model: A model made by `keras_mmdense.build`; changed in place.
         data: Batches of mixture magnitudes (batch, frames, bins, channels), or of
-            (mixture, targets) as `keras_mmdense.data.train` yields them.
+            (mixture, targets) as `keras_mmdense.data.training_set` yields them.
         max_batches: Read at most this many batches.
 
     Raises:

@@ -20,7 +20,7 @@ from small import read_history
 from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import DatasetError, open_dataset, training_set
+from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
 from keras_mmdense.data.mixing import ExcerptReader
 from training.train.cluster import DistributionError, parse_cluster
 from training.train.devices import Distribution, open_distribution
@@ -214,12 +214,12 @@ def test_workers_share_each_batch_and_read_only_their_part(tree, monkeypatch):
 
     monkeypatch.setattr(ExcerptReader, "__call__", note)
     options = {"frames": 8, "batch_size": 4, "examples": 12, "epoch": 1, "first_step": 1}
-    whole = [x.numpy() for x, _ in training_set.train(tracks, s, **options)]
+    whole = [x.numpy() for x, _ in training_set(tracks, s, **options)]
     assert sorted(read) == list(range(16, 24))
     parts = []
     for index in range(2):
         read.clear()
-        data = training_set.train(tracks, s, **options, shard=(index, 2))
+        data = training_set(tracks, s, **options, shard=(index, 2))
         parts.append([x.numpy() for x, _ in data])
         assert sorted(read) == list(range(16 + index, 24, 2))
         assert len(data) == len(parts[-1]) == 2
@@ -232,17 +232,15 @@ def test_workers_share_the_validation_set(tree):
     tracks = list(open_dataset(tree))
     s = keras_mmdense.settings_of(keras_mmdense.build(**RECIPE_MODEL))
     options = {"frames": 8, "batch_size": 4, "excerpts_per_track": 2}  # 8 examples or more
-    whole = list(training_set.validation(tracks[:3], s, **options))
-    parts = [
-        list(training_set.validation(tracks[:3], s, **options, shard=(k, 2))) for k in range(2)
-    ]
+    whole = list(validation_set(tracks[:3], s, **options))
+    parts = [list(validation_set(tracks[:3], s, **options, shard=(k, 2))) for k in range(2)]
     assert [len(x) for x, _ in whole] == [4, 2]
     for batch, first, second in zip(whole, *parts, strict=True):
         np.testing.assert_allclose(batch[0][0::2], first[0], atol=1e-4)
         np.testing.assert_allclose(batch[1]["bass"][1::2], second[1]["bass"], atol=1e-4)
     for shard in ((2, 2), (-1, 2), (0, 3)):
         with pytest.raises(DatasetError, match="shard must be"):
-            training_set.validation(tracks, s, **options, shard=shard)
+            validation_set(tracks, s, **options, shard=shard)
 
 
 RECIPE_MODEL = {

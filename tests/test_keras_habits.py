@@ -86,7 +86,7 @@ def test_the_stems_are_those_of_the_weights(habit, model, song, tmp_path):
 def test_training_and_export_read_a_clone_s_weights_too(model, tmp_path, rng):
     x = rng.random((1, 8, 64, 2)).astype(np.float32)
     tracks = keras_mmdense.data.open_dataset(make_folder(tmp_path, 2, 0.5))
-    for use in (lambda m: keras_mmdense.data.train(tracks, m, frames=8), ready):
+    for use in (lambda m: keras_mmdense.data.training_set(tracks, m, frames=8), ready):
         clone = with_weights(keras.models.clone_model(model), model)
         clone.predict_on_batch(x)  # what is compiled holds the constants
         use(clone)

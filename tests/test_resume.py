@@ -14,7 +14,7 @@ from small import read_history
 from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import open_dataset, training_set
+from keras_mmdense.data import open_dataset, training_set, validation_set
 from training.train.__main__ import main
 from training.train.recipe import Recipe
 from training.train.run_folder import save_model
@@ -82,11 +82,11 @@ def trainer(recipe, run, tracks, stop_after=None):
     shape = {"frames": recipe.frames, "batch_size": recipe.batch_size}
 
     def make_data(epoch, first_step):
-        return training_set.train(
+        return training_set(
             tracks, model, examples=recipe.examples, epoch=epoch, first_step=first_step, **shape
         )
 
-    made = Trainer(model, recipe, run, make_data, training_set.validation(tracks, model, **shape))
+    made = Trainer(model, recipe, run, make_data, validation_set(tracks, model, **shape))
     if stop_after:
         fit, stop = made._trainee.fit, StopAfter(stop_after)
         made._trainee.fit = lambda data, callbacks, **o: fit(

@@ -112,9 +112,7 @@ def test_the_target_is_the_source_and_not_the_mixture(tree):
         sources=sources, shared=True, head="mask", bins=256, growth=8, layers=1, scales=1
     )
     tracks = open_dataset(tree, subset="train")
-    data = training_set.train(
-        tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0)
-    )
+    data = training_set(tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0))
     keras_mmdense.adapt(model, data)
     model.compile(keras.optimizers.Adam(0.01), "mae")
     model.fit(data, epochs=4, verbose=0, shuffle=False)

@@ -33,7 +33,7 @@ from mmdense_edge.errors import printable
 from keras_mmdense.data import KINDS, Dataset, DatasetError, Track, TrackError, open_dataset
 from keras_mmdense.data.audio_files import Audio, Stream, open_audio_file
 from keras_mmdense.data.problems import Fault
-from keras_mmdense.data.readers.candidates import entries
+from keras_mmdense.data.readers import entries
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
 
 BLOCK = 1 << 20  # samples per channel that are in memory at a time

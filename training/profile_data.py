@@ -173,7 +173,7 @@ def pipeline_batches(
     """
     from keras_mmdense.data import training_set
 
-    data = training_set.train(
+    data = training_set(
         tracks,
         settings,
         frames=frames,
@@ -232,7 +232,7 @@ def _transform(settings: Settings, batch_size: int, num_samples: int) -> Callabl
     """Return a function that transforms one batch, mixture and sources."""
     import tensorflow as tf
 
-    from keras_mmdense.data.training_set import spectrum_tf
+    from keras_mmdense.data.tf_pipeline import spectrum_tf
 
     shape = (len(settings.sources) + 1, batch_size, num_samples, settings.channels)
     stems = tf.random.stateless_uniform(shape, (0, 0), -1.0, 1.0)

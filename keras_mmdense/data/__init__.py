@@ -6,8 +6,8 @@ Importing this package loads NumPy and soundfile, and neither TensorFlow nor PyA
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
 from keras_mmdense.data.mixing import Mixing
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
+from keras_mmdense.data.tf_pipeline import training_set, validation_set
 from keras_mmdense.data.tracks import SUBSETS, Track, to_channels
-from keras_mmdense.data.training_set import train, validation
 
 __all__ = [
     "KINDS",
@@ -20,6 +20,6 @@ __all__ = [
     "TrackError",
     "open_dataset",
     "to_channels",
-    "train",
-    "validation",
+    "training_set",
+    "validation_set",
 ]

@@ -12,12 +12,18 @@ from typing import overload
 
 from mmdense_edge.errors import printable
 
-from keras_mmdense.data.checks import open_track
 from keras_mmdense.data.problems import DatasetError, Fault
-from keras_mmdense.data.readers import dsd100, folder, musdb18, musdb18hq
-from keras_mmdense.data.readers.candidates import SOURCES, Candidate, Reader
+from keras_mmdense.data.readers import (
+    SOURCES,
+    Candidate,
+    Reader,
+    dsd100,
+    folder,
+    musdb18,
+    musdb18hq,
+)
 from keras_mmdense.data.sums import find_sums, mixtures_apart
-from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track, scan_track
+from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track, open_track, scan_track
 
 READERS: Mapping[str, Reader] = {
     "dsd100": dsd100,
@@ -258,7 +264,7 @@ def _kind(root: Path, kind: str) -> str:
         raise DatasetError(f"{printable(root)} is not a folder: give the root of a data set")
     if kind != "auto":
         return kind
-    found = [name for name, reader in READERS.items() if reader.recognises(root)]
+    found = [name for name, reader in READERS.items() if reader.recognizes(root)]
     if "folder" in found and ("musdb18hq" in found or "dsd100" in found):
         found.remove("folder")  # MUSDB18-HQ is a special case of it
     if not found:

@@ -5,8 +5,7 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import DatasetError, open_dataset
-from keras_mmdense.data.effects import POINTS, equalize, respeed, widen
-from keras_mmdense.data.mixing import ExcerptReader, Mixing
+from keras_mmdense.data.mixing import POINTS, ExcerptReader, Mixing, equalize, respeed, widen
 
 RATE = 44100
 PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}

@@ -6,7 +6,7 @@ from mmdense_edge.signal.stft import analyze, stft
 from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import DatasetError, open_dataset, training_set
+from keras_mmdense.data import DatasetError, open_dataset, tf_pipeline, training_set, validation_set
 from keras_mmdense.data.mixing import ExcerptReader, Mixing
 
 ALL = ("bass", "drums", "other", "vocals")
@@ -27,7 +27,7 @@ def settings(sources=ALL, **options):
 def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
     transform = keras_mmdense.Transform(n_fft, hop_length)
     audio = rng.standard_normal((3, 9000, 2)).astype(np.float32)
-    found = training_set.spectrum_tf(audio, transform, n_fft // 2).numpy()
+    found = tf_pipeline.spectrum_tf(audio, transform, n_fft // 2).numpy()
     expected = np.stack([analyze(one, transform)[:, : n_fft // 2] for one in audio])
     assert found.shape == (3, 1 + (9000 - n_fft) // hop_length, n_fft // 2, 2)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
@@ -40,7 +40,7 @@ def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
 def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     """The mixture is the sum of the sources and each target is its own source, not the mixture."""
     s = settings()
-    data = training_set.train(tracks, s, frames=8, batch_size=3, examples=3, seed=4)
+    data = training_set(tracks, s, frames=8, batch_size=3, examples=3, seed=4)
     mixture, targets = next(iter(data))
     reader = ExcerptReader(tracks, 7 * 256 + 512, seed=4)
     stems = np.stack([reader(i) for i in range(3)])
@@ -55,7 +55,7 @@ def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
 
 def test_every_epoch_is_new_and_the_run_repeats(tracks):
     def epochs(count=3, **options):
-        data = training_set.train(tracks, settings(), frames=8, batch_size=2, examples=4, **options)
+        data = training_set(tracks, settings(), frames=8, batch_size=2, examples=4, **options)
         return [[x.numpy() for x, _ in data] for _ in range(count)]
 
     first, again = epochs(), epochs()
@@ -71,31 +71,31 @@ def test_every_epoch_is_new_and_the_run_repeats(tracks):
 
 def test_length_of_an_epoch(tracks):
     longest = settings()
-    data = training_set.train(tracks, longest, frames=8, batch_size=4)
+    data = training_set(tracks, longest, frames=8, batch_size=4)
     excerpt = 7 * 256 + 512
     examples = sum(track.num_samples for track in tracks) // excerpt
     assert len(data) == -(-examples // 4)
     assert len(list(data)) == len(data)
-    assert len(training_set.train(tracks, longest, frames=8, batch_size=4, examples=5)) == 2
+    assert len(training_set(tracks, longest, frames=8, batch_size=4, examples=5)) == 2
 
 
 def test_accompaniment_is_all_but_the_vocals(tracks):
     mixing = Mixing(gain=(1, 1), swap=False)
     s = settings(("accompaniment", "vocals"))
-    _, two = next(iter(training_set.train(tracks, s, frames=8, batch_size=1, mixing=mixing)))
+    _, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
     stems = ExcerptReader(tracks, 7 * 256 + 512, mixing=mixing)(0)
     expected = np.abs(analyze(stems[:3].sum(0), s.transform))[:, :256]
     np.testing.assert_allclose(two["accompaniment"][0], expected, atol=1e-3)
 
 
 def test_one_source_of_many(tracks):
-    mixture, targets = next(iter(training_set.train(tracks, settings("drums"), frames=8)))
+    mixture, targets = next(iter(training_set(tracks, settings("drums"), frames=8)))
     assert list(targets) == ["drums"]
     assert mixture.shape == targets["drums"].shape == (8, 8, 256, 2)
 
 
 def test_validation_is_fixed_and_covers_the_track(tracks):
-    data = training_set.validation(tracks, settings(), frames=8, batch_size=4, excerpts_per_track=3)
+    data = validation_set(tracks, settings(), frames=8, batch_size=4, excerpts_per_track=3)
     first, second = ([x.numpy() for x, _ in data] for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -112,7 +112,7 @@ def test_silence_gives_finite_batches(tmp_path):
     for source in ALL:
         (tmp_path / "song").mkdir(exist_ok=True)
         sf.write(tmp_path / "song" / f"{source}.wav", np.zeros((9000, 2), np.int16), 44100)
-    mixture, targets = next(iter(training_set.train(open_dataset(tmp_path), settings(), frames=8)))
+    mixture, targets = next(iter(training_set(open_dataset(tmp_path), settings(), frames=8)))
     assert not mixture.numpy().any()
     assert not any(target.numpy().any() for target in targets.values())
 
@@ -129,15 +129,15 @@ def test_silence_gives_finite_batches(tmp_path):
 )
 def test_what_does_not_fit_is_refused(tracks, changes, options, words):
     with pytest.raises(DatasetError, match=words):
-        training_set.train(tracks, settings(**changes), **{"frames": 8} | options)
+        training_set(tracks, settings(**changes), **{"frames": 8} | options)
     with pytest.raises(DatasetError, match="received none"):
-        training_set.train([], settings())
+        training_set([], settings())
 
 
 def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
-    from keras_mmdense.data.waiting import measure_waiting
+    from keras_mmdense.data.tf_pipeline import measure_waiting
 
-    plain = training_set.train(tracks, settings(), frames=8, batch_size=2, examples=4, epoch=0)
+    plain = training_set(tracks, settings(), frames=8, batch_size=2, examples=4, epoch=0)
     measured, seconds = measure_waiting(plain)
     for (x, _), (again, _) in zip(plain, measured, strict=True):
         np.testing.assert_array_equal(x, again)
@@ -149,7 +149,7 @@ def test_target_in_phase_with_the_mixture(tracks):
     """Its squared error is that of the complex estimate, but for what no mask can reach."""
     s = settings()
     options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4}
-    mixture, targets = next(iter(training_set.train(tracks, s, target="in_phase", **options)))
+    mixture, targets = next(iter(training_set(tracks, s, target="in_phase", **options)))
     stems = ExcerptReader(tracks, 7 * 256 + 512, seed=4)(0)
     mixed = analyze(stems.sum(0), s.transform)[:, :256]
     estimate = 0.7 * mixture[0].numpy()
@@ -162,4 +162,4 @@ def test_target_in_phase_with_the_mixture(tracks):
         np.testing.assert_allclose(error, along + turned.imag**2, rtol=1e-3, atol=1e-2)
     assert min(target.numpy().min() for target in targets.values()) < 0
     with pytest.raises(DatasetError, match="in_phase; received 'phase'"):
-        training_set.validation(tracks, s, frames=8, target="phase")
+        validation_set(tracks, s, frames=8, target="phase")

@@ -180,7 +180,10 @@ def test_module_runs_as_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert caught.value.code == 2
 
 
-MODULES = ("dataset", "dsd100", "faults", "folder", "musdb18", "musdb18hq", "streams", "tracks")
+MODULES = (
+    "dataset", "readers.dsd100", "problems", "readers.folder", "readers.musdb18",
+    "readers.musdb18hq", "audio_files", "tracks",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -11,8 +11,8 @@ from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, TrackError
 from keras_mmdense.data.audio_files import AudioFile, open_audio_file
-from keras_mmdense.data.checks import LENGTH_TOLERANCE
-from keras_mmdense.data.readers.candidates import entries, folded, subfolders
+from keras_mmdense.data.readers import entries, folded, subfolders
+from keras_mmdense.data.tracks import LENGTH_TOLERANCE
 from training.evaluation.errors import EvaluationError
 from training.evaluation.songs import Samples, Song, blocks, label
 

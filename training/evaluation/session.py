@@ -18,7 +18,7 @@ from mmdense_edge.errors import printable
 from tqdm import tqdm
 
 from keras_mmdense.data import Dataset, Track
-from keras_mmdense.data.readers.candidates import composed
+from keras_mmdense.data.readers import composed
 from training.evaluation.errors import EvaluationError
 from training.evaluation.report import write_report
 from training.evaluation.results import (

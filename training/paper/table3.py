@@ -181,7 +181,7 @@ def data_for(model: keras.Model, timing: Timing) -> Any:
 
     s = settings_of(model)
     if timing.tracks:
-        return training_set.train(
+        return training_set(
             timing.tracks,
             model,
             frames=timing.frames,

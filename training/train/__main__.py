@@ -21,7 +21,7 @@ from typing import Any
 from mmdense_edge import signals
 
 from keras_mmdense.data import DatasetError, TrackError
-from keras_mmdense.data.readers.candidates import SOURCES
+from keras_mmdense.data.readers import SOURCES
 from keras_mmdense.errors import SettingsError
 from training.train.cluster import STRATEGIES
 from training.train.recipe import RecipeError, in_parts, load_recipe

@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Mixing
-from keras_mmdense.data.training_set import TARGETS
+from keras_mmdense.data.tf_pipeline import TARGETS
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -38,7 +38,7 @@ class Recipe:
         optimizer: "rmsprop" or "adam".
         learning_rate: Step size at the start.
         target: What a source's estimate is compared with, "magnitude" or "in_phase": see
-            `keras_mmdense.data.train`.
+            `keras_mmdense.data.training_set`.
         loss: Name of a loss in training/train/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
         sum_weight: Weight of the loss between the sum of all estimates and of all targets.

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 import keras_mmdense
-from keras_mmdense.data import Track, training_set
+from keras_mmdense.data import Track, training_set, validation_set
 from keras_mmdense.normalization import adapt, copy_weights
 from training.paper.baseline_networks import build_model
 from training.train.devices import Distribution
@@ -61,7 +61,7 @@ class Session:
         }
         # whole batches, made here: each worker adapts to the same statistics
         self.first_data = self._make_data(0, shard=(0, 1))
-        held_out = training_set.validation(
+        held_out = validation_set(
             valid,
             self.model,
             shard=distribution.shard,
@@ -98,7 +98,7 @@ class Session:
 
     def _make_data(self, epoch: int, first_step: int = 0, **options: Any) -> Any:
         options = {"shard": self._distribution.shard, **options}
-        return training_set.train(
+        return training_set(
             self._tracks,
             self.model,
             examples=self.recipe.examples,

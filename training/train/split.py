@@ -10,7 +10,7 @@ from pathlib import Path
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, open_dataset
-from keras_mmdense.data.readers.candidates import composed
+from keras_mmdense.data.readers import composed
 from training.train.recipe import RecipeError
 
 VALID_EVERY = 10  # without a validation subset, every tenth track in order of names

@@ -15,7 +15,7 @@ import tensorflow as tf
 from mmdense_edge import signals
 
 from keras_mmdense import settings_of
-from keras_mmdense.data.waiting import measure_waiting
+from keras_mmdense.data.tf_pipeline import measure_waiting
 from keras_mmdense.normalization import copy_weights
 from training.paper.baseline_networks import rebuild
 from training.train.devices import Distribution

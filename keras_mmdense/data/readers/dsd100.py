@@ -16,7 +16,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mmdense.data.readers.candidates import SOURCES, Candidate, open_files, subfolders
+from keras_mmdense.data.readers import SOURCES, Candidate, open_files, subfolders
 from keras_mmdense.data.tracks import MIXTURE
 
 FORM = (
@@ -29,7 +29,7 @@ VALID_DIVISOR = 7
 open_streams = open_files
 
 
-def recognises(root: Path) -> bool:
+def recognizes(root: Path) -> bool:
     """Tell whether `root` has Mixtures and Sources, with Dev or Test in one of them."""
     splits = [root / top / split for top in TOPS for split in ("Dev", "Test")]
     return all((root / top).is_dir() for top in TOPS) and any(path.is_dir() for path in splits)

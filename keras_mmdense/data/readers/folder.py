@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from keras_mmdense.data.problems import Fault
-from keras_mmdense.data.readers.candidates import (
+from keras_mmdense.data.readers import (
     SOURCES,
     Candidate,
     entries,
@@ -42,7 +42,7 @@ FORM = "TRACK/SOURCE.{wav,flac,ogg}, or the same in folders train, valid, test"
 open_streams = open_files
 
 
-def recognises(root: Path) -> bool:
+def recognizes(root: Path) -> bool:
     """Tell whether any track folder holds an audio file that is read."""
     return any(_readable(_audio_files(folder)) for _, folder in _track_folders(root))
 

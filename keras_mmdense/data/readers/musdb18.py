@@ -25,7 +25,7 @@ import numpy as np
 
 from keras_mmdense.data.audio_files import Audio, DType, Stream, check_excerpt, to_float
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
-from keras_mmdense.data.readers.candidates import SOURCES, Candidate, entries, split_folders, strays
+from keras_mmdense.data.readers import SOURCES, Candidate, entries, split_folders, strays
 from keras_mmdense.data.readers.musdb18hq import subset_of
 from keras_mmdense.data.tracks import MIXTURE
 
@@ -81,7 +81,7 @@ class StemStream:
         return to_float(audio) if dtype == "float32" else audio
 
 
-def recognises(root: Path) -> bool:
+def recognizes(root: Path) -> bool:
     """Tell whether there is a .stem.mp4 file in train, valid or test."""
     return any(candidate.files for candidate in find(root, None))
 

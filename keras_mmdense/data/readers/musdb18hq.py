@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mmdense.data.readers.candidates import (
+from keras_mmdense.data.readers import (
     SOURCES,
     Candidate,
     open_files,
@@ -44,7 +44,7 @@ VALIDATION_TRACKS = frozenset(
 open_streams = open_files
 
 
-def recognises(root: Path) -> bool:
+def recognizes(root: Path) -> bool:
     """Tell whether a track in train or test has the five files, and there is no valid folder."""
     splits = dict(split_folders(root))
     return "valid" not in splits and any(

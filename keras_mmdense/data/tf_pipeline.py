@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TARGETS = ("magnitude", "in_phase")
 
 
-def train(
+def training_set(
     tracks: Sequence[Track],
     model: keras.Model | Settings,
     *,
@@ -74,7 +74,7 @@ def train(
         >>> tracks = keras_mmdense.data.open_dataset(root, subset="train")  # doctest: +SKIP
         >>> model = keras_mmdense.build()  # doctest: +SKIP
         >>> model.compile("rmsprop", "mse")  # doctest: +SKIP
-        >>> model.fit(keras_mmdense.data.train(tracks, model))  # doctest: +SKIP
+        >>> model.fit(keras_mmdense.data.training_set(tracks, model))  # doctest: +SKIP
     """
     import tensorflow as tf
 
@@ -99,7 +99,7 @@ def train(
     return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples, target)
 
 
-def validation(
+def validation_set(
     tracks: Sequence[Track],
     model: keras.Model | Settings,
     *,
@@ -117,14 +117,14 @@ def validation(
         frames: Frames of an excerpt, a multiple of 2**scales.
         batch_size: Examples in a batch; the last batch may be smaller.
         excerpts_per_track: Excerpts of each track.
-        shard: As `train`; of a smaller last batch a worker may get one example less than others.
-        target: As `train`.
+        shard: As `training_set`; a worker may get one example less of a smaller last batch.
+        target: As `training_set`.
 
     Returns:
-        Batches as of `train`, the same in every epoch.
+        Batches as of `training_set`, the same in every epoch.
 
     Raises:
-        DatasetError: As `train`.
+        DatasetError: As `training_set`.
     """
     import tensorflow as tf
 
@@ -202,7 +202,7 @@ def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) ->
         stems: (batch, sources, num_samples, channels), float32.
         names: The sources, in that order.
         s: The model's settings.
-        target: As `train`.
+        target: As `training_set`.
     """
     import tensorflow as tf
 
@@ -281,3 +281,37 @@ def _checked_settings(
             f"batch_size 1 or more; received {frames} and {batch_size}. Try 128 and 8."
         )
     return s
+
+
+def measure_waiting(data: tf.data.Dataset) -> tuple[tf.data.Dataset, tf.Variable]:
+    """Return the same data set, and a variable that adds up the seconds spent waiting for it.
+
+    A batch that lies ready costs nothing; one that must still be made costs the time until it is
+    there. Set the variable to 0 to start over.
+
+    Args:
+        data: Any data set, prefetched.
+
+    Returns:
+        The data set and the seconds, a float64 variable.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> data, seconds = measure_waiting(tf.data.Dataset.range(3).prefetch(1))
+        >>> len(list(data)), float(seconds) < 1
+        (3, True)
+    """
+    import tensorflow as tf
+
+    with tf.device("CPU:0"):
+        seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+    # zip asks its parts in order: first the clock, at the request, then the data, which may block
+    clock = tf.data.Dataset.counter().map(lambda _: tf.timestamp())
+
+    def account(requested: Any, batch: Any) -> Any:
+        with tf.control_dependencies([seconds.assign_add(tf.timestamp() - requested)]):
+            return tf.nest.map_structure(tf.identity, batch)
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # it would ask ahead of the step
+    return tf.data.Dataset.zip((clock, data)).map(account).with_options(options), seconds
