@@ -11,7 +11,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 
 test: env ffmpeg  ## all tests but those of test-devices and test-notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		--ignore tests/test_notebooks.py --ignore tests/test_distribution.py
+		--ignore tests/test_notebooks.py --ignore tests/training/test_several_devices.py
 
 ffmpeg:
 	@command -v ffmpeg >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -19,7 +19,7 @@ ffmpeg:
 		{ echo "the tests need the program ffmpeg: install it" >&2; exit 1; }
 
 test-devices: env  ## training on several devices and in several processes
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_distribution.py
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/training/test_several_devices.py
 
 test-notebooks: env  ## runs the notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
@@ -33,7 +33,7 @@ test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with Tensor
 # Old packages warn of newer ones that they use, so warnings are no errors here.
 test-lowest: env-lowest  ## data, weights, training, export and scores at the lowest versions of all dependencies
 	.venv-lowest/bin/python -m pytest -W default -n auto --maxprocesses 4 --dist loadfile \
-		tests/test_keras_habits.py tests/test_bundled.py tests/data/test_readers.py tests/test_train.py
+		tests/test_keras_habits.py tests/test_bundled.py tests/data/test_readers.py tests/training/test_train.py
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	.venv-demo/bin/python edge/arm64/run.py

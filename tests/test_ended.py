@@ -1,12 +1,10 @@
-"""What ends training and evaluation: signals, but none that they were started with ignored."""
+"""What ends an evaluation: signals, but none that it was started with ignored."""
 
 import signal
-from types import SimpleNamespace
 
 import pytest
 
-from training import evaluate, train
-from training.train.trainer import _Watch
+from training import evaluate
 
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -23,26 +21,6 @@ def terminal():
 
 @pytest.mark.parametrize("number", ENDS)
 @pytest.mark.parametrize("ignored", [False, True])
-def test_the_end_of_a_step_is_waited_for(number, ignored):
-    if ignored:
-        signal.signal(number, signal.SIG_IGN)
-    reached = []
-
-    def steps():
-        with _Watch(0, 1).interrupted_between_steps():
-            signal.raise_signal(number)
-            reached.append(number)
-
-    if ignored:
-        steps()
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            steps()
-    assert reached == [number]
-
-
-@pytest.mark.parametrize("number", ENDS)
-@pytest.mark.parametrize("ignored", [False, True])
 def test_commands_end_in_order_or_go_on(monkeypatch, tmp_path, number, ignored):
     if ignored:
         signal.signal(number, signal.SIG_IGN)
@@ -54,5 +32,3 @@ def test_commands_end_in_order_or_go_on(monkeypatch, tmp_path, number, ignored):
     monkeypatch.setattr(evaluate, "_evaluate", work)
     arguments = ["mixture", "--data", "tree", "--out", str(tmp_path / "report")]
     assert evaluate.main(arguments) == (0 if ignored else 130)
-    session, distribution = SimpleNamespace(run=work), SimpleNamespace(is_chief=False, workers=1)
-    assert train._run(session, tmp_path, False, distribution) == (0 if ignored else 130)

@@ -6,14 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import read_history
-from test_resume import RECIPE, command
-from trees import make_dsd100, make_folder
+from trees import make_folder
 
 from keras_mmdense.tflite.parity import Figures, write_report
 from training.compare import main as compare
 from training.evaluate import main as evaluate
-from training.train.__main__ import main as train
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,17 +28,6 @@ def told(caplog):
 
 
 LINE = {"a picture was not drawn: the fonts are gone"}
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_a_trained_model_stays(tmp_path, caplog):
-    tree = make_dsd100(tmp_path / "DSD100", 2, 1, seconds=1.0)
-    (tmp_path / "mini.toml").write_text(RECIPE.format(epochs=1))
-    assert train(command(tree, tmp_path)) == 0
-    assert told(caplog) == LINE
-    names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"best.keras", "last.keras", "history.csv", "run.json"}
-    assert len(read_history(tmp_path / "run" / "history.csv")) == 1
 
 
 @pytest.mark.usefixtures("no_pictures")

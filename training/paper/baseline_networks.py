@@ -101,7 +101,8 @@ def rebuild(model: keras.Model) -> keras.Model:
     """
     settings = keras_mmdense.settings_of(model)
     if settings.preset in NETWORKS:
-        return keras.models.clone_model(model)
+        outputs = {source: model.output[source] for source in settings.sources}
+        return keras.models.clone_model(keras.Model(model.input, outputs, name=model.name))
     return keras_mmdense.build_from_settings(settings)
 
 

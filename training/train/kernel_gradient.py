@@ -29,21 +29,10 @@ def speed_up(model: keras.Model) -> int:
         >>> speed_up(keras_mmdense.build("mdensenet", sources="vocals"))
         31
     """
-    fit = [layer for layer in model.layers if _fits(layer)]
-    for layer in fit:
-        if not is_fast(layer):
-            layer.convolution_op = partial(_convolution, layer.convolution_op)
-    return len(fit)
-
-
-def is_fast(layer: keras.layers.Layer) -> bool:
-    """Whether `speed_up` has changed a layer."""
-    return "convolution_op" in vars(layer)
-
-
-def _fits(layer: keras.layers.Layer) -> bool:
-    return (
-        type(layer) is keras.layers.Conv2D
+    fit = [
+        layer
+        for layer in model.layers
+        if type(layer) is keras.layers.Conv2D
         and layer.padding == "same"
         and layer.data_format == "channels_last"
         and set(layer.strides) == set(layer.dilation_rate) == {1}
@@ -53,7 +42,16 @@ def _fits(layer: keras.layers.Layer) -> bool:
         and layer.built
         and layer.input.shape[2] is not None
         and layer.filters <= layer.kernel.shape[2]
-    )
+    ]
+    for layer in fit:
+        if not is_fast(layer):
+            layer.convolution_op = partial(_convolution, layer.convolution_op)
+    return len(fit)
+
+
+def is_fast(layer: keras.layers.Layer) -> bool:
+    """Whether `speed_up` has changed a layer."""
+    return "convolution_op" in vars(layer)
 
 
 def _convolution(plain: Any, inputs: Any, kernel: Any) -> Any:

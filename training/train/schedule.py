@@ -6,11 +6,12 @@ Nothing of it is stored: a resumed run derives the same values from its history.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
+
+from training.train.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What the next epoch should do.
 
     Args:
@@ -24,39 +25,27 @@ class Plan:
     stop: bool
 
 
-def plan(
-    losses: Sequence[float],
-    *,
-    learning_rate: float,
-    patience: int,
-    factor: float,
-    lowest: float,
-    stop_after: int | None,
-) -> Plan:
+def plan(losses: Sequence[float], recipe: Recipe) -> Plan:
     """Return the plan after epochs with these validation losses.
 
     Args:
         losses: Validation loss of each epoch.
-        learning_rate: Step size of the first epoch.
-        patience: Epochs without a new lowest loss after which the step size drops.
-        factor: What it is multiplied by then.
-        lowest: It never drops below this.
-        stop_after: End after this many epochs without a new lowest loss; None for never.
+        recipe: Its learning_rate, patience, drop, lowest_rate and stop_after count.
 
     Example:
-        >>> plan([3, 2, 2, 2], learning_rate=1e-3, patience=2, factor=0.1, lowest=1e-4,
-        ...      stop_after=None)
+        >>> plan([3, 2, 2, 2], Recipe("r", patience=2))
         Plan(learning_rate=0.0001, best_epoch=1, stop=False)
 
     Source: arXiv 1706.09588, section 4: RMSprop, 1e-3, lowered to 1e-4 when the loss saturates.
     """
-    best, best_epoch, waited = float("inf"), -1, 0
+    learning_rate, best, best_epoch, waited = recipe.learning_rate, float("inf"), -1, 0
     for epoch, loss in enumerate(losses):
         if loss < best:
             best, best_epoch, waited = loss, epoch, 0
             continue
         waited += 1
-        if waited >= patience:
-            learning_rate, waited = max(lowest, learning_rate * factor), 0
+        if waited >= recipe.patience:
+            learning_rate, waited = max(recipe.lowest_rate, learning_rate * recipe.drop), 0
     since_best = len(losses) - 1 - best_epoch
-    return Plan(learning_rate, best_epoch, stop_after is not None and since_best >= stop_after)
+    stop = recipe.stop_after is not None and since_best >= recipe.stop_after
+    return Plan(learning_rate, best_epoch, stop)

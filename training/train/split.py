@@ -1,4 +1,4 @@
-"""The tracks of a run: trees opened, faults told, validation tracks split off."""
+"""The tracks of a run: trees opened, faults reported, validation tracks split off."""
 
 from __future__ import annotations
 
@@ -42,8 +42,14 @@ def open_tracks(
         RecipeError: Too few tracks.
         DatasetError: A tree without a usable track.
     """
-    tracks = [track for root in data for track in _usable(root, sample_rate, sources)]
-    fixed = [track for root in valid for track in _usable(root, sample_rate, sources)]
+    tracks: list[Track] = []
+    fixed: list[Track] = []
+    for found, roots in ((tracks, data), (fixed, valid)):
+        for root in roots:
+            dataset = open_dataset(root, sample_rate=sample_rate, needed=sources)
+            if dataset.faults or dataset.notes:
+                print(dataset.report(), file=sys.stderr)
+            found.extend(dataset)
     if valid_names is None:
         fixed += [track for track in tracks if track.subset == "valid"]
         tracks = [track for track in tracks if track.subset in ("", "train")]
@@ -67,12 +73,6 @@ def open_tracks(
     return tracks, fixed
 
 
-def fingerprint(tracks: Sequence[Track]) -> str:
-    """Return a checksum of names, sources and lengths: the same data, the same value."""
-    text = "\n".join(f"{t.name}|{t.subset}|{t.sources}|{t.num_samples}" for t in tracks)
-    return hashlib.sha256(composed(text).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
     """Return the tracks whose names stand in a text file, one a line."""
     try:
@@ -91,8 +91,7 @@ def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
     return [track for track in tracks if composed(track.name) in names]
 
 
-def _usable(root: str, sample_rate: int, sources: Sequence[str]) -> list[Track]:
-    dataset = open_dataset(root, sample_rate=sample_rate, needed=sources)
-    if dataset.faults or dataset.notes:
-        print(dataset.report(), file=sys.stderr)
-    return list(dataset)
+def fingerprint(tracks: Sequence[Track]) -> str:
+    """Return a checksum of names, sources and lengths: the same data, the same value."""
+    text = "\n".join(f"{t.name}|{t.subset}|{t.sources}|{t.num_samples}" for t in tracks)
+    return hashlib.sha256(composed(text).encode("utf-8", "surrogateescape")).hexdigest()

@@ -5,6 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+from training.train.session import _build
 from trees import make_dsd100
 
 import keras_mmdense
@@ -13,7 +14,6 @@ from keras_mmdense.graph import parameters
 from training.paper.baseline_networks import NETWORKS, Sizes, build_model, build_network, rebuild
 from training.train.__main__ import main
 from training.train.recipe import load_recipe
-from training.train.session import _build
 
 TINY = {"bins": 16, "cells": 6, "hidden": 8, "reduced": 8, "context": 2}
 RECIPE = """

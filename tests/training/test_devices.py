@@ -1,0 +1,183 @@
+"""What devices a run has, what they can hold, and which part of the data each worker reads."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from runs import MODEL
+from trees import make_dsd100
+
+import keras_mmdense
+from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
+from keras_mmdense.data.mixing import ExcerptReader
+from training.paper.baseline_networks import build_model
+from training.train import devices
+from training.train.devices import Devices, check_memory, open_devices, step_bytes
+from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "",
+        "{",
+        "[1]",
+        '{"cluster": {"ps": ["a:1"]}}',
+        '{"cluster": {"worker": "a:1"}}',
+        '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:999999"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"chief": ["b:1", "c:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "first"}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": 3}',
+    ],
+)
+def test_wrong_clusters_are_refused_in_one_line(config, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(RecipeError, match="TF_CONFIG must list every worker") as caught:
+        open_devices("multiworker")
+    assert "\n" not in str(caught.value)
+    assert "Example" in str(caught.value)
+
+
+def test_a_chief_comes_before_the_workers(monkeypatch):
+    cluster = '{"worker": ["b:1", "c:1"], "chief": ["a:1"]}'
+    for place, (job, index) in enumerate((("chief", 0), ("worker", 0), ("worker", 1))):
+        task = f'{{"type": "{job}", "index": {index}}}'
+        monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {task}}}')
+        assert devices._place_in_cluster() == (place, 3)
+
+
+def test_recipes_that_cannot_be_spread_are_refused():
+    with pytest.raises(RecipeError, match="batch_size must be a multiple of the 3"):
+        Devices(replicas=3).check(Recipe("r", batch_size=8))
+    with pytest.raises(RecipeError, match="accumulate must be 1"):
+        Devices("a strategy", replicas=2).check(Recipe("r", batch_size=8, accumulate=2))
+    Devices().check(Recipe("r", batch_size=3, accumulate=2))
+
+
+@pytest.fixture
+def data(tmp_path):
+    tracks = list(open_dataset(make_dsd100(tmp_path / "tree", 3, 1, seconds=1.0)))
+    return tracks, keras_mmdense.settings_of(keras_mmdense.build(**MODEL))
+
+
+def test_workers_share_each_batch_and_read_only_their_part(data, monkeypatch):
+    read, plain = [], ExcerptReader.__call__
+    monkeypatch.setattr(
+        ExcerptReader, "__call__", lambda self, index: read.append(int(index)) or plain(self, index)
+    )
+    options = {"frames": 8, "batch_size": 4, "examples": 12, "epoch": 1, "first_step": 1}
+    whole = [x.numpy() for x, _ in training_set(*data, **options)]
+    assert sorted(read) == list(range(16, 24))
+    parts = []
+    for index in range(2):
+        read.clear()
+        part = training_set(*data, **options, shard=(index, 2))
+        parts.append([x.numpy() for x, _ in part])
+        assert sorted(read) == list(range(16 + index, 24, 2))
+        assert len(part) == len(parts[-1]) == 2
+    for batch, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(batch[0::2], first)
+        np.testing.assert_array_equal(batch[1::2], second)
+
+
+def test_workers_share_the_validation_set(data):
+    tracks, settings = data
+    options = {"frames": 8, "batch_size": 4, "excerpts_per_track": 2}
+    whole, *parts = (
+        list(validation_set(tracks[:3], settings, **options, shard=shard))
+        for shard in ((0, 1), (0, 2), (1, 2))
+    )
+    assert [len(x) for x, _ in whole] == [4, 2]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_allclose(batch[0][0::2], first[0], atol=1e-4)
+        np.testing.assert_allclose(batch[1]["bass"][1::2], second[1]["bass"], atol=1e-4)
+    for shard in ((2, 2), (-1, 2), (0, 3)):
+        with pytest.raises(DatasetError, match="shard must be"):
+            validation_set(tracks, settings, **options, shard=shard)
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    recipe = load_recipe("smoke")
+    return recipe, build_model(recipe.model)
+
+
+def test_memory_grows_with_what_is_fed(smoke):
+    recipe, model = smoke
+    one = step_bytes(model, recipe)
+    assert step_bytes(model, in_parts(recipe, recipe.batch_size)) * recipe.batch_size == one
+    assert step_bytes(model, Recipe("r", frames=64, batch_size=recipe.batch_size)) == 2 * one
+    halved = Recipe("r", frames=32, batch_size=recipe.batch_size, precision="bfloat16")
+    assert step_bytes(model, halved) == one / 2
+
+
+def test_the_paper_s_step_was_measured():
+    """6.3 GB with one excerpt, 10.3 GB with two: 4.0 GB each, of 4 networks (scaling.md)."""
+    recipe = load_recipe("paper")
+    assert len(recipe.model["sources"]) == 4
+    one = step_bytes(build_model(recipe.model | {"sources": "vocals"}), in_parts(recipe, 8))
+    assert 4 * one == pytest.approx(4.03e9, rel=0.05)
+
+
+def test_what_does_not_fit_is_refused_and_the_way_out_fits(smoke, monkeypatch):
+    recipe, model = smoke
+    needs = step_bytes(model, recipe)
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 0.6 * needs)
+    with pytest.raises(RecipeError, match="--accumulate 4 makes each batch in 4 parts") as caught:
+        check_memory(model, recipe)
+    assert "\n" not in str(caught.value)
+    check_memory(model, in_parts(recipe, 4))
+    check_memory(model, recipe, workers=2)
+    monkeypatch.setattr(devices, "memory_bytes", lambda: 0.1 * needs)
+    with pytest.raises(RecipeError, match="lower its frames"):
+        check_memory(model, recipe)
+    monkeypatch.setattr(devices.keras.distribution, "list_devices", lambda: ["gpu:0"])
+    check_memory(model, recipe)  # a GPU reports it itself
+
+
+SCRIPT = """
+import ctypes, platform
+import tensorflow as tf
+from training.train.devices import keep_freed_memory
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+        "fordblks", "keepcost")]
+
+def given_back():
+    "Of 24 MiB, in MiB, once they are freed."
+    block = libc.malloc(24 << 20)
+    held = libc.mallinfo2()
+    libc.free(block)
+    left = libc.mallinfo2()
+    return round((held.arena + held.hblkhd - left.arena - left.hblkhd) / 2**20)
+
+keep_freed_memory()
+if platform.libc_ver()[0] == "glibc":
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    libc.mallinfo2.restype = Info
+    assert given_back() == 0
+    signature = tf.TensorSpec((), tf.int32)
+    list(tf.data.Dataset.from_generator(lambda: [0], output_signature=signature))
+    assert given_back() == 0
+    libc.mallopt(-1, 128 << 10)
+    libc.mallopt(-3, 128 << 10)
+    assert given_back() == 24
+"""
+
+
+def test_freed_memory_is_kept_and_generators_do_not_change_that(request):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=request.config.rootpath, capture_output=True, text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]

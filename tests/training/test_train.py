@@ -1,0 +1,318 @@
+"""The whole path on generated tracks: recipe, training, separation, export; what is refused."""
+
+import csv
+import json
+import signal
+import sys
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+import soundfile as sf
+from runs import MODEL, train
+from small import read_history
+from trees import make_dsd100, make_folder
+
+import keras_mmdense
+from keras_mmdense.data import open_dataset, training_set
+from keras_mmdense.data.mixing import Mixing
+from training.train import __main__ as command
+from training.train.recipe import RECIPES, Recipe, RecipeError, load_recipe
+from training.train.split import open_tracks
+from training.train.trainer import Trainer
+
+SOURCES = ("bass", "drums", "other", "vocals")
+RECIPE = """
+frames = 16
+batch_size = 4
+examples = 32
+epochs = 4
+jit = false
+optimizer = "adam"
+learning_rate = 0.01
+loss = "l1"
+training_data = "generated tones"
+licence = "CC0-1.0"
+[mixing]
+gain = [0.5, 1.0]
+silent_share = 0.5
+[model]
+sources = ["bass", "drums", "other", "vocals"]
+shared = true
+head = "mask"
+bins = 256
+growth = 4
+layers = 1
+scales = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_dsd100(tmp_path_factory.mktemp("data") / "tree", 4, 1, seconds=2.0)
+
+
+@pytest.fixture(scope="module")
+def run(tree):
+    assert train(tree.parent, recipe=RECIPE) == 0
+    return tree.parent / "run"
+
+
+def test_the_loss_falls(run):
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    assert len(rows) == 4
+    for column in ("loss", "val_loss"):
+        losses = [float(row[column]) for row in rows]
+        assert losses[-1] < 0.9 * losses[0]
+    assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_record_says_how_to_run_it_again(run):
+    record = json.loads((run / "run.json").read_text())
+    assert record["recipe"]["learning_rate"] == 0.01
+    assert record["recipe"]["mixing"]["gain"] == [0.5, 1.0]
+    assert record["versions"]["keras"] == keras.__version__
+    assert len(record["tracks"]) + len(record["validation_tracks"]) == 4
+    assert not set(record["tracks"]) & set(record["validation_tracks"])
+
+
+def test_from_the_run_to_the_device(run, tree, tmp_path):
+    from mmdense_edge import Separator
+
+    model = keras.saving.load_model(run / "best.keras")
+    assert keras_mmdense.settings_of(model).licence == "CC0-1.0"
+    track = open_dataset(tree, subset="test")[0]
+    mixture = track.read("mixture")
+    stems = keras_mmdense.separate(model, mixture, track.sample_rate)
+    keras_mmdense.export(model, tmp_path / "mini.tflite", window_frames=64)
+    found = Separator(tmp_path / "mini.tflite").separate(mixture, track.sample_rate)
+    for source, stem in stems.items():
+        np.testing.assert_allclose(found[source], stem, atol=1e-4)
+        reference = track.read(source)
+        assert np.square(reference - stem).sum() < np.square(reference - mixture).sum()
+
+
+def test_the_target_is_the_source_and_not_the_mixture(tree):
+    """Trained with the mixture as target, a mask would open for everything: here it must close."""
+    keras.utils.set_random_seed(0)
+    model = keras_mmdense.build(
+        sources=SOURCES, shared=True, head="mask", bins=256, growth=8, layers=1, scales=1
+    )
+    tracks = open_dataset(tree, subset="train")
+    data = training_set(tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0))
+    keras_mmdense.adapt(model, data)
+    model.compile(keras.optimizers.Adam(0.01), "mae", jit_compile=False)
+    model.fit(data, epochs=4, verbose=0, shuffle=False)
+    mixture, targets = next(iter(data))
+    estimates = model.predict(mixture, verbose=0)
+    for source in SOURCES:
+        to_source = np.abs(estimates[source] - targets[source]).mean()
+        to_mixture = np.abs(estimates[source] - mixture).mean()
+        assert to_source < 0.7 * to_mixture
+
+
+@pytest.mark.parametrize("options", [{"ema": 0.9}, {"sum_weight": 1.0, "loss": "excerpt_sdr"}])
+def test_tensorflow_traces_a_step_once(options, tree, tmp_path, monkeypatch):
+    traced, step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda *args: traced.append(1) or step(*args))
+    tracks = open_dataset(tree)
+    shape = {"frames": 8, "batch_size": 2, "examples": 2, "jit": False}
+    recipe = Recipe("test", model=MODEL, **shape, **options)
+    Trainer(recipe, tracks, tracks[:1], tmp_path).fit(1)
+    assert traced == [1]
+
+
+def test_every_recipe_in_the_repository_is_whole(monkeypatch):
+    import keras_mmdense.model as module
+
+    monkeypatch.setattr(module, "build_from_settings", lambda settings: settings)
+    names = sorted(path.stem for path in RECIPES.glob("*.toml"))
+    assert {"smoke", "edge"} <= set(names)
+    for name in names:
+        recipe = load_recipe(name)
+        assert keras_mmdense.build(**recipe.model).sources
+        head = (RECIPES / f"{name}.toml").read_text().split("\n\n")[0]
+        assert f"Command: python -m training.train {name} " in head
+        assert "Time:" in head
+        assert "Score:" in head
+
+
+def test_a_recipe_s_bands_are_bands(tmp_path):
+    path = tmp_path / "mine.toml"
+    band = '[[model.bands]]\nname = "{}"\nstart = 0\nstop = 1\ngrowth = [4]\nlayers = [1]\n'
+    path.write_text((RECIPES / "smoke.toml").read_text() + band.format("low") + band.format("full"))
+    assert [band.name for band in load_recipe(str(path)).model["bands"]] == ["low", "full"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "colour = 'red'",
+        "loss = 'l7'",
+        "epochs = 0",
+        "[mixing]\nvolume = 1",
+        "learning_rate = 5",
+        "optimizer = 'sgdd'",
+        "frames = 7.5",
+        "examples = 0",
+        "clipnorm = 'a'",
+        "target = 'phase'",
+        "drop = 0",
+        "ema = 1.0",
+        "precision = 'int8'",
+        "[mixing]\ngain = [1.0]",
+        "#" * (1 << 20) + "\n",
+    ],
+    ids=lambda text: text[:20],
+)
+def test_wrong_recipes_are_refused(text, tmp_path):
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(tmp_path / "r.toml"))
+    assert "\n" not in str(caught.value)
+
+
+NETWORK = '{}\n[model]\nnetwork = "fnn"\nbins = 8\nhidden = 2\nreduced = 2\n'
+REFUSED = [
+    ("nothing.toml", {}, "no recipe"),
+    ("smoke", {"data": "empty"}, "empty"),
+    (NETWORK.format('precision = "bfloat16"'), {}, "trains in float32; received precision"),
+    (NETWORK.format("loss_weights = { vocal = 9 }"), {}, "loss_weights must name"),
+    (NETWORK.format("batch_size = 0"), {}, "whole numbers of 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("recipe", "changed", "words"), REFUSED)
+def test_wrong_commands_end_in_one_line(recipe, changed, words, tree, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    if "\n" in recipe:
+        (tmp_path / "r.toml").write_text(recipe)
+        recipe = str(tmp_path / "r.toml")
+    data = str(tmp_path / changed["data"]) if changed else str(tree)
+    assert command.main([recipe, "--data", data, "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("train: ")
+    assert words in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_any_list_of_tracks_can_validate(tree, tmp_path):
+    names = [track.name for track in open_dataset(tree)]
+    listed = tmp_path / "valid.txt"
+    listed.write_text(f"{names[1]}\n\n{names[2]}\n")
+    tracks, valid = open_tracks([str(tree)], valid_names=str(listed))
+    assert [track.name for track in valid] == names[1:3]
+    assert not set(tracks) & set(valid)
+    assert {track.subset for track in tracks} <= {"train", "valid"}
+    for text in ("nobody\n", "", None):
+        listed.unlink() if text is None else listed.write_text(text)
+        with pytest.raises(RecipeError, match="--valid-tracks"):
+            open_tracks([str(tree)], valid_names=str(listed))
+
+
+def test_a_damaged_tree_is_reported_and_the_rest_trained_on(tmp_path, capsys, monkeypatch, caplog):
+    """Silent and mono stems are trained on; and a picture that fails costs nothing."""
+
+    def fail(*_, **__):
+        raise RuntimeError("the fonts\nare gone")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.__init__", fail)
+    tree = make_folder(tmp_path / "tree", num_tracks=9, seconds=1.0, mixture=False)
+    songs = [tree / f"Song {k}" for k in range(9)]
+    whole = (songs[0] / "bass.wav").read_bytes()
+    (songs[0] / "bass.wav").write_bytes(whole[: len(whole) // 2])  # truncated
+    audio, rate = sf.read(songs[1] / "drums.wav")
+    sf.write(songs[1] / "drums.wav", audio[::5], 8000)  # another rate
+    audio, _ = sf.read(songs[2] / "other.wav")
+    sf.write(songs[2] / "other.wav", audio[:, 0], rate)  # mono among stereo
+    (songs[3] / "vocals.wav").unlink()  # missing
+    for song in songs[4:7]:
+        sf.write(song / "bass.wav", np.zeros_like(audio), rate)
+    for song in songs[7:]:  # silent altogether, and one of them validates
+        for source in SOURCES:
+            sf.write(song / f"{source}.wav", np.zeros_like(audio), rate)
+    small = RECIPE.replace("epochs = 4", "epochs = 1").replace("bins = 256", "bins = 64")
+    assert train(tmp_path, recipe=small) == 0
+    told = capsys.readouterr().err
+    for song in (0, 1, 3):
+        assert f"Song {song}" in told
+    assert {t.name for t in open_dataset(tree)} == {f"Song {k}" for k in (2, 4, 5, 6, 7, 8)}
+    run = tmp_path / "run"
+    (row,) = read_history(run / "history.csv")
+    assert all(np.isfinite(value) for value in row.values())
+    pictures = {r.getMessage() for r in caplog.records if "picture" in r.getMessage()}
+    assert pictures == {"a picture was not drawn: the fonts are gone"}
+    names = {path.name for path in run.iterdir()}
+    assert names == {"best.keras", "last.keras", "history.csv", "run.json"}
+
+
+@pytest.mark.parametrize("fault", ["nan", "vanished"])
+def test_what_breaks_in_mid_run_ends_in_one_line(fault, tmp_path, capsys, monkeypatch):
+    tree = make_folder(tmp_path / "tree", num_tracks=3, seconds=1.0, mixture=False)
+    opened = command.open_tracks
+
+    def open_then_break(*arguments):
+        found = opened(*arguments)
+        for path in tree.rglob("drums.wav"):
+            audio, rate = sf.read(path)
+            audio[::50] = np.nan
+            sf.write(path, audio, rate, subtype="FLOAT")
+            if fault == "vanished":
+                path.unlink()
+        return found
+
+    for path in tree.rglob("drums.wav"):  # as float, so that the headers agree before and after
+        audio, rate = sf.read(path)
+        sf.write(path, audio, rate, subtype="FLOAT")
+    monkeypatch.setattr(command, "open_tracks", open_then_break)
+    assert train(tmp_path, recipe=RECIPE) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "train:" in line]
+    assert "drums.wav" in line
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path):
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    fake = SimpleNamespace(
+        adapt=lambda: None, fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[],
+        run=tmp_path, recipe=Recipe("r"), devices=SimpleNamespace(is_chief=False, workers=1),
+    )  # fmt: skip
+    args = SimpleNamespace(tensorboard=False, resume=False, init=None)
+    try:
+        assert command.run_to_end(fake, args) == (0 if ignored else 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_tensorboard_gets_scores_audio_and_pictures(tree, tmp_path):
+    import tensorflow as tf
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from training.train.tensorboard import epoch_writer
+
+    model = keras_mmdense.build(
+        sources=("bass", "vocals"), shared=True, bins=256, growth=2, layers=1, scales=1
+    )
+    write = epoch_writer(model, open_dataset(tree)[0], tmp_path, every=2)
+    for epoch in (1, 2, 3):
+        write({"epoch": epoch, "loss": 1 / epoch})
+    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = events.Tags()["tensors"]
+    steps = {tag: [event.step for event in events.Tensors(tag)] for tag in tags}
+    assert steps["loss"] == [1, 2, 3]
+    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
+    assert losses == pytest.approx([1, 1 / 2, 1 / 3])
+    for source in ("bass", "vocals"):
+        assert steps[f"{source}/reference"] == [0]
+        assert steps[f"{source}/estimate"] == steps[f"{source}/estimate_spectrogram"] == [1, 3]
+    assert steps["mixture/reference"] == [0]
+
+
+def test_without_tensorboard_it_says_what_to_install(tree, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    assert train(tree.parent, "--tensorboard", out="tb") == 2
+    assert "pip install -e '.[train]'" in capsys.readouterr().err
+    assert not (tree.parent / "tb").exists()
