@@ -1,7 +1,8 @@
-"""Separates audio in memory or in blocks: the Python call."""
+"""Separate audio in memory or in blocks: the Python call."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.model.bundled import find
 from mmdense_edge.model.contract import Contract, Model, load_model
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
-from mmdense_edge.signal.chain import Pipeline, Stems
+from mmdense_edge.signal.chain import Stems
 from mmdense_edge.signal.channels import MAX_CHANNELS, Groups
 from mmdense_edge.signal.stft import Audio
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
@@ -31,7 +32,7 @@ class Separator:
     """A model, ready to separate music into its sources.
 
     Memory does not depend on the length of what `stream` is given, and every result has exactly
-    as many samples as the mixture. Where the sample rate is not the model's, the mixture is
+    as many samples as the mixture. If the sample rate is not the model's, the mixture is
     resampled to round(num_samples * model rate / sample rate) samples (at least 1) and the stems
     are resampled back; what the resampler gives beyond the mixture's length is cut, what it lacks
     is filled up with zeros.
@@ -41,14 +42,14 @@ class Separator:
     for more speed give each thread a separator of its own.
 
     Args:
-        model: a model file, or the name of a bundled model; default the bundled default. Or a
-            `runtime.Network`, for example `keras_mmdense.separation.KerasNetwork`.
-        num_threads: threads of the interpreter, 1 to 256, default 1; a `Network` has its own.
+        model: A model file, or the name of a bundled model; default the bundled default. Or a
+            `Network`, for example `keras_mmdense.separation.KerasNetwork`.
+        num_threads: Threads of the interpreter, 1 to 256, default 1; a `Network` has its own.
 
     Raises:
-        ModelError: the model cannot be used.
-        InterpreterError: no usable TFLite interpreter is installed.
-        UsageError: no bundled model of that name.
+        ModelError: The model cannot be used.
+        InterpreterError: No usable TFLite interpreter is installed.
+        UsageError: No bundled model of that name.
 
     Example:
         >>> mixture = np.zeros((44100, 2), np.float32)
@@ -60,7 +61,7 @@ class Separator:
     def __init__(
         self, model: str | os.PathLike[str] | Network | None = None, num_threads: int = 1
     ) -> None:
-        """Loads the model and runs it once."""
+        """Load the model and run it once."""
         if isinstance(model, Network):
             self.network: Network = model
         else:
@@ -89,13 +90,13 @@ class Separator:
         return describe(self.runtime) + ("" if threads is None else f", {threads} thread(s)")
 
     def select(self, sources: Sequence[str] | None) -> tuple[str, ...]:
-        """Returns the sources asked for, in the model's order.
+        """Return the sources asked for, in the model's order.
 
         Args:
-            sources: names of the model's sources; None for all.
+            sources: Names of the model's sources; None for all.
 
         Raises:
-            UsageError: an unknown source, or none at all.
+            UsageError: An unknown source, or none at all.
         """
         if sources is None:
             return self.sources
@@ -117,28 +118,28 @@ class Separator:
         progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> Stems:
-        """Separates a whole signal.
+        """Separate a whole signal.
 
         Args:
-            audio: the mixture, floats, full scale 1.0, shape (num_samples,) or (num_samples,
+            audio: The mixture, floats, full scale 1.0, shape (num_samples,) or (num_samples,
                 channels) with 1 to 64 channels; for more than 2 see `channels.groups`. It is not
                 changed.
-            sample_rate: in Hz, 1000 to 768000.
-            sources: the sources wanted; default all.
-            residual: add "residual", the mixture less the sources wanted: all results then add up
+            sample_rate: In Hz, 1000 to 768000.
+            sources: The sources wanted; default all.
+            residual: Add "residual", the mixture less the sources wanted: all results then add up
                 to the mixture, to the rounding of float32.
-            wiener: iterations of the multichannel Wiener filter, 0 (none) to 10; see `wiener`.
+            wiener: Iterations of the multichannel Wiener filter, 0 (none) to 10; see `wiener`.
                 All of the model's sources enter it, whichever are wanted.
-            progress: called with the number of samples done; an exception from it ends the work.
-            cancel: asked before each piece of work; True ends it.
+            progress: Called with the number of samples done; an exception from it ends the work.
+            cancel: Asked before each piece of work; True ends it.
 
         Returns:
             For each source an array of the same shape as `audio`, float32.
 
         Raises:
-            SampleError: no samples, NaN or infinity, more than 64 channels, channels before
+            SampleError: No samples, NaN or infinity, more than 64 channels, channels before
                 samples, not floats, or a sample rate that is no whole number in its range.
-            UsageError: an unknown source, or `wiener` out of range.
+            UsageError: An unknown source, or `wiener` out of range.
             Cancelled: `cancel` returned True.
         """
         audio = as_audio(audio)
@@ -174,26 +175,26 @@ class Separator:
         progress: OnProgress | None = None,
         cancel: Cancel | None = None,
     ) -> Iterator[Stems]:
-        """Separates a signal block by block, in memory that does not depend on its length.
+        """Separate a signal block by block, in memory that does not depend on its length.
 
         Args:
-            blocks: the mixture in blocks of any length, floats, full scale 1.0, each of shape
+            blocks: The mixture in blocks of any length, floats, full scale 1.0, each of shape
                 (samples, channels), or (samples,) if `channels` is 1.
-            sample_rate: in Hz, 1000 to 768000.
+            sample_rate: In Hz, 1000 to 768000.
             channels: 1 to 64.
-            sources: the sources wanted; default all.
-            residual: add "residual", as in `separate`.
-            wiener: iterations of the Wiener filter, as in `separate`.
-            progress: called with the number of samples done; an exception from it ends the work.
-            cancel: asked before each piece of work; True ends it.
+            sources: The sources wanted; default all.
+            residual: Add "residual", as in `separate`.
+            wiener: Iterations of the Wiener filter, as in `separate`.
+            progress: Called with the number of samples done; an exception from it ends the work.
+            cancel: Asked before each piece of work; True ends it.
 
         Yields:
             For each source its next samples, shape (samples, channels), float32. Their lengths
             are equal within a result and add up to the mixture's length.
 
         Raises:
-            SampleError, UsageError, Cancelled: as `separate`, the first two before the first block
-                where they can be known.
+            SampleError, UsageError, Cancelled: As `separate`, the first two before the first block
+                if they can be known by then.
         """
         wanted = self.select(sources)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
@@ -206,20 +207,18 @@ class Separator:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations, got {wiener}")
         if not isinstance(blocks, Iterable):
             raise SampleError(f"blocks must be arrays, one after the other, got {blocks!r}")
-        chain = Groups(
-            channels, lambda size: Pipeline(self.network, rate, size, wanted, residual, wiener)
-        )
-        return _run(_stems(chain, _pieces(blocks, rate, channels), cancel), progress)
+        groups = Groups(self.network, rate, channels, wanted, residual, wiener)
+        return _run(groups, _pieces(blocks, rate, channels), progress, cancel)
 
 
 def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
-    """Returns a whole signal as an array of one of the two shapes that are separated.
+    """Return a whole signal as an array of one of the two shapes that are separated.
 
     Args:
-        audio: shape (num_samples,) or (num_samples, channels).
+        audio: Shape (num_samples,) or (num_samples, channels).
 
     Raises:
-        SampleError: another shape, or channels before samples.
+        SampleError: Another shape, or channels before samples.
 
     Example:
         >>> as_audio([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0]]).shape
@@ -243,13 +242,13 @@ def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def as_sample_rate(sample_rate: object) -> int:
-    """Returns a sample rate in Hz as an int.
+    """Return a sample rate in Hz as an int.
 
     Args:
-        sample_rate: a whole number from 1000 to 768000.
+        sample_rate: A whole number from 1000 to 768000.
 
     Raises:
-        SampleError: anything else.
+        SampleError: Anything else.
 
     Example:
         >>> as_sample_rate(44100.0)
@@ -264,58 +263,50 @@ def as_sample_rate(sample_rate: object) -> int:
     return int(rate)
 
 
-def _run(ready: Iterator[Stems], progress: OnProgress | None) -> Iterator[Stems]:
+def _run(
+    groups: Groups, pieces: Iterator[Audio], progress: OnProgress | None, cancel: Cancel | None
+) -> Iterator[Stems]:
     done = 0
-    for stems in ready:
-        length = len(next(iter(stems.values())))
-        done += length
-        if progress is not None:
-            progress(done)
-        if length:
-            yield stems
-
-
-def _stems(chain: Groups, pieces: Iterator[Audio], cancel: Cancel | None) -> Iterator[Stems]:
-    for piece in pieces:
+    for piece in itertools.chain(pieces, [None]):  # None is the end
         if cancel is not None and cancel():
             raise Cancelled("cancelled by the caller")
-        yield from chain.push(piece)
-    yield from chain.finish()
+        for stems in groups.finish() if piece is None else groups.push(piece):
+            length = len(next(iter(stems.values())))
+            done += length
+            if progress is not None:
+                progress(done)
+            if length:
+                yield stems
 
 
 def _pieces(
     blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int, channels: int
 ) -> Iterator[Audio]:
-    """Yields the mixture, checked, in pieces that are not too long."""
+    """Yield the mixture, checked, as float32 of shape (samples, channels) in short pieces."""
     received = 0
     for block in map(np.atleast_1d, blocks):
         for first in range(0, len(block), PIECE):
-            piece = _checked(block[first : first + PIECE], received, sample_rate, channels)
-            received += len(piece)
-            yield piece
+            piece = block[first : first + PIECE]
+            if not np.issubdtype(piece.dtype, np.floating):
+                raise SampleError(
+                    f"audio must be floats with full scale 1.0, got {piece.dtype}: "
+                    "divide integers by their full scale"
+                )
+            shaped = piece[:, None] if piece.ndim == 1 else piece
+            if shaped.ndim != 2 or shaped.shape[1] != channels:
+                raise SampleError(
+                    f"blocks must have shape (samples, {channels}), got {block.shape}"
+                )
+            with np.errstate(over="ignore"):
+                samples = shaped.astype(np.float32)
+            if not np.isfinite(samples).all():
+                sample, channel = map(int, np.argwhere(~np.isfinite(samples))[0])
+                position = received + sample
+                raise SampleError(
+                    f"sample {position} ({position / sample_rate:.3f} s) of channel "
+                    f"{channel + 1} is {samples[sample, channel]}: repair the audio first"
+                )
+            received += len(samples)
+            yield samples
     if received == 0:
         raise SampleError("audio must have at least 1 sample, got 0")
-
-
-def _checked(
-    block: npt.NDArray[np.floating], position: int, sample_rate: int, channels: int
-) -> Audio:
-    """Returns a block as float32 of shape (samples, channels), or says what is wrong with it."""
-    if not np.issubdtype(block.dtype, np.floating):
-        raise SampleError(
-            f"audio must be floats with full scale 1.0, got {block.dtype}: "
-            "divide integers by their full scale"
-        )
-    shaped = block[:, None] if block.ndim == 1 else block
-    if shaped.ndim != 2 or shaped.shape[1] != channels:
-        raise SampleError(f"blocks must have shape (samples, {channels}), got {block.shape}")
-    with np.errstate(over="ignore"):
-        samples = shaped.astype(np.float32)
-    bad = np.argwhere(~np.isfinite(samples))
-    if len(bad):
-        sample, channel = (int(index) for index in bad[0])
-        raise SampleError(
-            f"sample {position + sample} ({(position + sample) / sample_rate:.3f} s) of channel "
-            f"{channel + 1} is {samples[sample, channel]}: repair the audio first"
-        )
-    return samples

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmdense_edge.errors import ModelError, UsageError, printable
 from mmdense_edge.model import bundled, container
+from mmdense_edge.model import contract as contract_module
 from mmdense_edge.model.contract import Transform, load_model, parse, read_contract
 
 SHA = "0" * 64
@@ -85,6 +86,7 @@ def test_unknown_entries_are_kept(pack):
         ("name", "n" * 201, "'name' must be one line"),
         ("model_sha256", SHA, "checksum mismatch"),
         ("model_sha256", "abc", "'model_sha256' must be 64"),
+        ("parity", {"snr": 10**400}, "'parity' must be an object of finite numbers"),
         ("sources", [], "'sources' must be"),
         ("sources", "vocals", "'sources' must be"),
         ("sources", ["a", "A"], "'sources' must be"),
@@ -99,7 +101,7 @@ def test_unknown_entries_are_kept(pack):
         ("sample_rate", 44100.0, "'sample_rate' must be an integer"),
         ("transform", [], "'transform' must be an object"),
         ("transform", {}, "lacks 'n_fft'"),
-        ("transform", {"n_fft": 2047, "hop_length": 512, "window": "hann"}, "must be even"),
+        ("transform", {"n_fft": 2047, "hop_length": 512, "window": "hann"}, "an even integer"),
         ("transform", {"n_fft": 2048, "hop_length": 1025, "window": "hann"}, "1 to 1024"),
         ("transform", {"n_fft": 2048, "hop_length": 0, "window": "hann"}, "'hop_length'"),
         ("transform", {"n_fft": 2**40, "hop_length": 4, "window": "hann"}, "'n_fft'"),
@@ -144,7 +146,7 @@ def test_a_missing_entry_is_refused(pack, name):
         (b"[" * 100000, "not valid JSON"),
         (b'{"a":' * 100000, "not valid JSON"),
         (b"[" * 50 + b"]" * 50, "nested more than 32 levels"),
-        (b"1" * 100000, "a number of 100000 digits"),
+        (b"1" * 100000, "valid JSON .* 100000 digits"),
         (b'{"parity": NaN}', "NaN is not a number"),
         (b"[]", "'format' must be"),
         (b"null", "'format' must be"),
@@ -195,7 +197,7 @@ def test_another_file_is_refused(pack, tmp_path, monkeypatch):
     odd.write_bytes(b"")
     refused(odd, r"two\\nlines.tflite: not a TFLite model")
     good = pack()
-    monkeypatch.setattr(container, "MAX_FILE_BYTES", good.stat().st_size - 1)
+    monkeypatch.setattr(contract_module, "MAX_FILE_BYTES", good.stat().st_size - 1)
     refused(good, "larger than")
 
 

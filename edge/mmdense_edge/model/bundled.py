@@ -11,12 +11,12 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """Returns the names of the bundled models: their files' names without ".tflite"."""
+    """Return the names of the bundled models: their files' names without ".tflite"."""
     return sorted(path.stem for path in FOLDER.glob("*.tflite"))
 
 
 def default() -> str | None:
-    """Returns the default model's name: the one in DEFAULT, or the only one there is."""
+    """Return the default model's name: the one in DEFAULT, or the only one there is."""
     marker = FOLDER / "DEFAULT"
     if marker.is_file():
         return marker.read_text("utf-8").strip()
@@ -24,14 +24,14 @@ def default() -> str | None:
 
 
 def find(model: str | os.PathLike[str] | None = None) -> Path:
-    """Returns the file of a model.
+    """Return the file of a model.
 
     Args:
-        model: the name of a bundled model, or a file's path; default the bundled default. A
+        model: The name of a bundled model, or a file's path; default the bundled default. A
             bundled name goes before a file of the same name.
 
     Raises:
-        UsageError: neither a bundled model nor a path, or no default to fall back on.
+        UsageError: Neither a bundled model nor a path, or no default to fall back on.
     """
     known = names()
     model = default() if model is None else model

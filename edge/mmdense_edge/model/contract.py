@@ -6,20 +6,24 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmdense_edge.errors import ModelError, shortened
-from mmdense_edge.model import container, fields
+from mmdense_edge.model.container import split
 
 FORMAT = "mmdense-model"
 VERSION = 1
+MAX_FILE_BYTES = 512 << 20
 MAX_DEPTH = 32
 MAX_WINDOW_VALUES = 1 << 26
 PRECISIONS = ("float32", "float16", "dynamic", "int8-weights", "int8", "int16x8")
 OUTPUTS = ("magnitude", "mask")
+RESERVED_SOURCES = ("mixture", "residual")
 
 # Up to how many multiplications and additions for a second of audio: an old board, a Raspberry Pi.
 SPEED_CLASSES = {"fast": 0.6e9, "medium": 2e9, "slow": math.inf}
@@ -30,8 +34,8 @@ class Transform:
     """The short-time Fourier transform that the model was trained with.
 
     Args:
-        n_fft: samples in one frame, even, 16 to 65536.
-        hop_length: samples between frames, 1 to n_fft // 2.
+        n_fft: Samples in one frame, even, 16 to 65536.
+        hop_length: Samples between frames, 1 to n_fft // 2.
         window: "hann", the periodic Hann window.
     """
 
@@ -41,7 +45,7 @@ class Transform:
 
     @property
     def pad(self) -> int:
-        """Samples reflected at both ends, so that frame 0 is centred on sample 0."""
+        """Samples reflected at both ends, so that frame 0 is centered on sample 0."""
         return self.n_fft // 2
 
     @property
@@ -50,7 +54,7 @@ class Transform:
         return self.n_fft // 2 + 1
 
     def num_frames(self, num_samples: int) -> int:
-        """Returns how many frames a signal of `num_samples` (1 or more) has."""
+        """Return how many frames a signal of `num_samples` (1 or more) has."""
         return 1 + -(-num_samples // self.hop_length)
 
 
@@ -58,7 +62,8 @@ class Transform:
 class Contract:
     """What a model file says about itself; see the README for each entry.
 
-    Shapes: the network's input is (1, frames, bins, channels), each output the same.
+    `license` is stored as "licence". The network's input and each of its outputs have the shape
+    (1, frames, bins, channels).
     """
 
     name: str
@@ -101,10 +106,10 @@ class Model:
     """A model file, read and checked.
 
     Args:
-        path: where it was read from.
-        contract: its contract.
-        content: the TFLite flatbuffer, without the archive.
-        file_bytes: size of the file.
+        path: Where it was read from.
+        contract: What it says about itself.
+        content: The TFLite flatbuffer, without the archive.
+        file_bytes: Size of the file.
     """
 
     path: Path
@@ -114,173 +119,217 @@ class Model:
 
 
 def load_model(path: str | os.PathLike[str]) -> Model:
-    """Reads a model file and checks its contract and checksum; starts no interpreter.
+    """Read a model file and check its contract and checksum; start no interpreter.
 
     Args:
-        path: a .tflite file with a contract.
+        path: A .tflite file with a contract.
 
     Raises:
-        ModelError: the file or its contract cannot be used; the text says why, in one line.
+        ModelError: The file or its contract cannot be used; the text says why, in one line.
     """
-    data = container.read_model_file(path)
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(f"no model file at {path}: give the path of a .tflite file")
     try:
-        content, text = container.split(data)
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES} bytes, the limit of a model file")
+    try:
+        content, text = split(data)
         contract = parse(text)
-        found = hashlib.sha256(content).hexdigest()
-        if found != contract.model_sha256:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != contract.model_sha256:
             raise ModelError(
                 f"checksum mismatch: the contract says {contract.model_sha256[:12]}..., "
-                f"the model has {found[:12]}...: copy or export the model again"
+                f"the model has {digest[:12]}...: copy or export the model again"
             )
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
-    return Model(Path(path), contract, content, len(data))
+    return Model(path, contract, content, len(data))
 
 
 def read_contract(path: str | os.PathLike[str]) -> Contract:
-    """Returns the contract of a model file.
+    """Return the contract of a model file.
 
     Args:
-        path: a .tflite file with a contract.
+        path: A .tflite file with a contract.
 
     Raises:
-        ModelError: as `load_model`.
+        ModelError: As `load_model`.
     """
     return load_model(path).contract
 
 
 def parse(text: bytes) -> Contract:
-    """Parses and checks the text of a contract.
+    """Parse and check the text of a contract.
 
     Args:
-        text: UTF-8 JSON, 1 MiB at most.
+        text: UTF-8 JSON.
 
     Raises:
-        ModelError: not JSON, nested too deeply, a newer version, or an entry out of its range.
+        ModelError: Not JSON, nested too deeply, a newer version, or an entry out of its range.
     """
-    values = _load_json(text)
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
-    _check_version(values.get("version"))
-    known = {name: _entry(values, name, check) for name, check in _CHECKS.items()}
-    optional = {name: check for name, check in _OPTIONAL.items() if name in values}
-    known.update({name: _entry(values, name, check) for name, check in optional.items()})
-    known["transform"] = _transform(_entry(values, "transform", fields.mapping))
-    taken = {"format", "version", *known}
-    extra = {key: value for key, value in values.items() if key not in taken}
-    contract = Contract(license=known.pop("licence"), **known, extra=extra)
-    _check_together(contract)
-    return contract
-
-
-def _load_json(text: bytes) -> Any:
-    if len(text) > container.MAX_CONTRACT_BYTES:
-        raise ModelError(f"the contract may have 1 MiB at most, found {len(text)} bytes")
     try:
-        values = json.loads(text.decode("utf-8"), parse_int=_bounded_int, parse_constant=_no_number)
+        values = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the contract is not valid JSON ({error})") from error
     level = [values]
     for _ in range(MAX_DEPTH):
-        level = [child for value in level for child in _children(value)]
+        inner = [value for value in level if isinstance(value, (dict, list))]
+        level = [c for each in inner for c in (each.values() if isinstance(each, dict) else each)]
     if level:
         raise ModelError(f"the contract is nested more than {MAX_DEPTH} levels deep")
-    return values
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
+    if _entry(values, "version", ("a positive integer", lambda v: _is_int(v) and v > 0)) > VERSION:
+        raise ModelError(
+            f"the contract has version {shortened(str(values['version']))}, this runner reads up "
+            f"to {VERSION}: update keras_mmdense"
+        )
+    entries = {
+        name: _entry(values, name, rule)
+        for name, rule in _RULES.items()
+        if name in values or name not in _OPTIONAL
+    }
+    sizes = entries["transform"]
+    entries["transform"] = Transform(
+        _entry(sizes, "n_fft", _EVEN),
+        _entry(sizes, "hop_length", _integer(1, sizes["n_fft"] // 2)),
+        _entry(sizes, "window", _choice("hann")),
+    )
+    entries["sources"] = tuple(entries["sources"])
+    taken = {"format", "version", *entries}
+    extra = {key: value for key, value in values.items() if key not in taken}
+    contract = Contract(license=entries.pop("licence"), **entries, extra=extra)
+
+    frames, context, multiple = contract.frames, contract.context_frames, contract.frame_multiple
+    bins, num_bins = contract.bins, contract.transform.num_bins
+    for holds, rule in (
+        (
+            set(contract.outputs) == set(contract.sources),
+            "'outputs' must name each source once, found sources "
+            f"{shortened(repr(contract.sources))}, outputs {shortened(repr([*contract.outputs]))}",
+        ),
+        (
+            bins <= num_bins,
+            f"'bins' may be {num_bins} at most for n_fft {contract.transform.n_fft}, found {bins}",
+        ),
+        (
+            not frames % multiple and not context % multiple and contract.step_frames > 0,
+            "'frames' must exceed 2 * 'context_frames', both multiples of 'frame_multiple', "
+            f"found {frames}, {context}, {multiple}",
+        ),
+        (
+            frames * bins * contract.channels <= MAX_WINDOW_VALUES,
+            f"window may have {MAX_WINDOW_VALUES} values at most, found {frames} frames x "
+            f"{bins} bins x {contract.channels} channels",
+        ),
+    ):
+        if not holds:
+            raise ModelError(f"the contract's {rule}")
+    return contract
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+# A rule in words, and whether a value keeps it.
+Rule = tuple[str, Callable[[Any], bool]]
 
 
-def _bounded_int(digits: str) -> int:
-    # Python's conversion takes quadratic time, and 1 MiB of digits would hold the reader up.
-    if len(digits) > 32:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)
+def _entry(values: Mapping[str, Any], name: str, rule: Rule) -> Any:
+    words, holds = rule
+    if name not in values:
+        raise ModelError(f"the contract lacks {name!r}: export the model again")
+    if not holds(values[name]):
+        found = shortened(repr(values[name]))
+        raise ModelError(f"the contract's {name!r} must be {words}, found {found}")
+    return values[name]
 
 
-def _no_number(name: str) -> float:
+def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number that JSON knows")
 
 
-def _check_version(version: Any) -> None:
-    if not fields.is_int(version) or version < 1:
-        shown = shortened(repr(version))
-        raise ModelError(f"the contract's 'version' must be a positive integer, found {shown}")
-    if version > VERSION:
-        raise ModelError(
-            f"the contract has version {version}, this runner reads up to {VERSION}: "
-            "update keras_mmdense"
-        )
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _entry(values: Mapping[str, Any], name: str, check: fields.Check) -> Any:
-    if name not in values:
-        raise ModelError(f"the contract lacks {name!r}: export the model again")
-    try:
-        return check(values[name])
-    except ValueError as error:
-        shown = shortened(repr(values[name]))
-        raise ModelError(f"the contract's {name!r} must be {error}, found {shown}") from None
+def _is_number(value: Any) -> bool:
+    # Compared exactly: an integer may be beyond all floats. NaN fails every comparison.
+    number = _is_int(value) or isinstance(value, float)
+    return number and -sys.float_info.max <= value <= sys.float_info.max
 
 
-def _transform(values: Mapping[str, Any]) -> Transform:
-    n_fft = _entry(values, "n_fft", fields.integer(16, 65536))
-    hop_length = _entry(values, "hop_length", fields.integer(1, n_fft // 2))
-    if n_fft % 2:
-        raise ModelError(f"the contract's 'n_fft' must be even, found {n_fft}")
-    return Transform(n_fft, hop_length, _entry(values, "window", fields.one_of(("hann",))))
+def _is_line(value: Any, high: int = 256) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= high and value.isprintable()
 
 
-def _check_together(contract: Contract) -> None:
-    """Checks the rules that tie entries to one another."""
-    frames, context, multiple = contract.frames, contract.context_frames, contract.frame_multiple
-    if set(contract.outputs) != set(contract.sources):
-        raise ModelError(
-            "the contract's 'outputs' must name each source once: sources "
-            f"{shortened(repr(contract.sources))}, outputs {shortened(repr([*contract.outputs]))}"
-        )
-    if contract.bins > contract.transform.num_bins:
-        raise ModelError(
-            f"the contract's 'bins' may be {contract.transform.num_bins} at most for "
-            f"n_fft {contract.transform.n_fft}, found {contract.bins}"
-        )
-    if frames % multiple or context % multiple or contract.step_frames < 1:
-        raise ModelError(
-            "the contract's 'frames' must exceed 2 * 'context_frames', both multiples of "
-            f"'frame_multiple', found {frames}, {context}, {multiple}"
-        )
-    if frames * contract.bins * contract.channels > MAX_WINDOW_VALUES:
-        raise ModelError(
-            f"a window may have {MAX_WINDOW_VALUES} values at most, found {frames} frames x "
-            f"{contract.bins} bins x {contract.channels} channels"
-        )
+def _are_sources(value: Any) -> bool:
+    # Sources become file names: no dots, no separators, nothing that a terminal would interpret.
+    if not isinstance(value, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"\w[\w +-]{0,63}", name) for name in value
+    ):
+        return False
+    folded = {name.casefold() for name in value}
+    return 1 <= len(value) == len(folded) <= 64 and not folded.intersection(RESERVED_SOURCES)
 
 
-_CHECKS: dict[str, fields.Check] = {
-    "name": fields.line(200),
-    "model_sha256": fields.sha256,
-    "sources": fields.sources,
-    "sample_rate": fields.integer(1000, 768000),
-    "bins": fields.integer(1, 32769),
-    "channels": fields.integer(1, 2),
-    "frames": fields.integer(1, 65536),
-    "context_frames": fields.integer(0, 32767),
-    "frame_multiple": fields.integer(1, 65536),
-    "input": fields.line(256),
-    "outputs": fields.names,
-    "output": fields.one_of(OUTPUTS),
-    "precision": fields.one_of(PRECISIONS),
-    "licence": fields.text(10000),
-    "training_data": fields.text(10000),
-    "parity": fields.numbers,
-    "settings": fields.mapping,
+def _integer(low: int, high: int) -> Rule:
+    return (
+        f"an integer from {low} to {high}",
+        lambda value: _is_int(value) and low <= value <= high,
+    )
+
+
+def _choice(*choices: str) -> Rule:
+    return "one of " + ", ".join(choices), lambda value: value in choices
+
+
+_EVEN: Rule = (
+    "an even integer from 16 to 65536",
+    lambda value: _is_int(value) and 16 <= value <= 65536 and value % 2 == 0,
+)
+_OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
+_TEXT: Rule = (
+    "a text of 10000 characters at most",
+    lambda value: isinstance(value, str) and len(value) <= 10000,
+)
+_NUMBERS: Rule = (
+    "an object of finite numbers",
+    lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
+)
+_RULES: dict[str, Rule] = {
+    "name": ("one line of 1 to 200 characters", lambda value: _is_line(value, 200)),
+    "model_sha256": (
+        "64 hexadecimal digits in lower case",
+        lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value)),
+    ),
+    "sources": (
+        "a list of 1 to 64 names, each once, of letters, digits, spaces and _+-, other than "
+        + " and ".join(RESERVED_SOURCES),
+        _are_sources,
+    ),
+    "sample_rate": _integer(1000, 768000),
+    "transform": _OBJECT,
+    "bins": _integer(1, 32769),
+    "channels": _integer(1, 2),
+    "frames": _integer(1, 65536),
+    "context_frames": _integer(0, 32767),
+    "frame_multiple": _integer(1, 65536),
+    "input": ("one line of 1 to 256 characters", _is_line),
+    "outputs": (
+        "an object of lines of 1 to 256 characters",
+        lambda value: isinstance(value, dict) and all(map(_is_line, value.values())),
+    ),
+    "output": _choice(*OUTPUTS),
+    "precision": _choice(*PRECISIONS),
+    "licence": _TEXT,
+    "training_data": _TEXT,
+    "parity": _NUMBERS,
+    "settings": _OBJECT,
+    # Figures that an export may add: SDR in dB, and the work for a second of audio.
+    "scores": _NUMBERS,
+    "macs_per_second": ("a finite number above 0", lambda value: _is_number(value) and value > 0),
 }
-
-# Figures that an export may add: SDR in dB, and the work for a second of audio.
-_OPTIONAL: dict[str, fields.Check] = {
-    "scores": fields.numbers,
-    "macs_per_second": fields.positive,
-}
+_OPTIONAL = ("scores", "macs_per_second")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -20,17 +21,17 @@ Stems = dict[str, Audio]
 class Pipeline:
     """Resampling, analysis, windows, Wiener filter, synthesis, resampling back, for one signal.
 
-    All stems come out of equal chains, so their blocks always have the same length. The mixture
-    is kept back only where the residual is wanted, and only until its stems are out.
+    The stages of all stems are equal, so that their blocks always have the same length. The
+    mixture is kept only if the residual is wanted, and only until its stems are out.
 
     Args:
-        network: the model's network.
-        sample_rate: of the signal, in Hz.
-        channels: of the signal, 1 or 2.
-        sources: the sources wanted.
-        residual: also give the mixture less these sources.
-        wiener: iterations of the Wiener filter, 0 to 10; with 0 there is none. All of the model's
-            sources enter it.
+        network: The model's network.
+        sample_rate: Sample rate of the signal, in Hz.
+        channels: Channels of the signal, 1 or 2.
+        sources: The sources wanted.
+        residual: Also give the mixture less these sources.
+        wiener: Iterations of the Wiener filter, 0 (none) to 10. All of the model's sources enter
+            it.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Pipeline:
         residual: bool,
         wiener: int = 0,
     ) -> None:
-        """Starts at the first sample of a signal."""
+        """Start at the first sample of a signal."""
         contract = network.contract
         self._rates = (sample_rate, contract.sample_rate)
         self._received = 0
@@ -55,46 +56,44 @@ class Pipeline:
         self._mixture = np.zeros((0, channels), np.float32) if residual else None
 
     def push(self, block: Audio) -> Iterator[Stems]:
-        """Takes the next samples, shape (any length, channels), and yields stems that are ready."""
+        """Take the next samples, shape (any length, channels), and yield stems that are ready."""
         self._received += len(block)
         if self._mixture is not None:
             self._mixture = np.concatenate([self._mixture, block])
         spectra = self._analysis.push(self._into.push(block))
-        yield from self._stems(self._windows.push(spectra))
+        yield from map(self._stems, self._filtered(self._windows.push(spectra)))
 
     def finish(self) -> Iterator[Stems]:
-        """Ends the signal and yields the rest; the stems are then as long as the signal."""
+        """End the signal and yield the rest; the stems are then as long as the signal."""
         inside = resampled_length(self._received, *self._rates)
-        rest = self._analysis.push(self._into.finish(inside))
-        for spectra in (rest, self._analysis.finish()):
-            yield from self._stems(self._windows.push(spectra))
-        yield from self._stems(self._windows.finish())
+        rest = self._analysis.push(self._into.finish(inside)), self._analysis.finish()
+        windows = chain(*map(self._windows.push, rest), self._windows.finish())
+        yield from map(self._stems, self._filtered(windows))
         if self._wiener is not None:
-            yield from map(self._synthesised, self._wiener.finish())
-        yield self._complete({name: self._end(name, inside) for name in self._synthesis})
+            yield from map(self._stems, self._wiener.finish())
+        stems = {}
+        for name, back in self._back.items():
+            ready = back.push(self._synthesis[name].finish(inside))
+            stems[name] = np.concatenate([ready, back.finish(self._received)])
+        yield self._completed(stems)
 
-    def _end(self, name: str, inside: int) -> Audio:
-        back = self._back[name]
-        ready = back.push(self._synthesis[name].finish(inside))
-        return np.concatenate([ready, back.finish(self._received)])
-
-    def _stems(self, windows: Iterable[Window]) -> Iterator[Stems]:
+    def _filtered(self, windows: Iterable[Window]) -> Iterator[dict[str, Spectrum]]:
         for mixture, estimates in windows:
             if self._wiener is None:
-                yield self._synthesised(estimates)
+                yield estimates
             else:
-                yield from map(self._synthesised, self._wiener.push(mixture, estimates))
+                yield from self._wiener.push(mixture, estimates)
 
-    def _synthesised(self, spectra: dict[str, Spectrum]) -> Stems:
-        return self._complete(
+    def _stems(self, spectra: dict[str, Spectrum]) -> Stems:
+        return self._completed(
             {
                 name: self._back[name].push(synthesis.push(spectra[name]))
                 for name, synthesis in self._synthesis.items()
             }
         )
 
-    def _complete(self, stems: Stems) -> Stems:
-        """Adds the residual, where wanted."""
+    def _completed(self, stems: Stems) -> Stems:
+        """Add the residual, if it is wanted."""
         if self._mixture is None:
             return stems
         length = len(next(iter(stems.values())))

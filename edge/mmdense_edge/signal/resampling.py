@@ -1,4 +1,4 @@
-"""Resampling of a stream to a length that is known by rule, not by luck."""
+"""Resampling of a stream, to an exact length."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from mmdense_edge.signal.stft import Audio
 
 
 def resampled_length(num_samples: int, in_rate: int, out_rate: int) -> int:
-    """Returns the length of a resampled signal: rounded, halves up, and 1 at least.
+    """Return the length of a resampled signal: rounded, halves up, and 1 at least.
 
     Args:
-        num_samples: length before, 1 or more.
-        in_rate: sample rate before, in Hz.
-        out_rate: sample rate after, in Hz.
+        num_samples: Length before, 1 or more.
+        in_rate: Sample rate before, in Hz.
+        out_rate: Sample rate after, in Hz.
 
     Example:
         >>> resampled_length(48000, 48000, 44100)
@@ -27,9 +27,9 @@ class Resampler:
     """Resamples blocks with soxr (quality HQ) and ends at exactly the length asked for.
 
     Args:
-        in_rate: sample rate of the blocks pushed, in Hz.
-        out_rate: sample rate of the blocks returned, in Hz; the same rate passes blocks through.
-        channels: channels of the signal.
+        in_rate: Sample rate of the blocks pushed, in Hz.
+        out_rate: Sample rate of the blocks returned, in Hz; the same rate passes blocks through.
+        channels: Channels of the signal.
 
     Example:
         >>> resampler = Resampler(48000, 44100, channels=1)
@@ -39,7 +39,7 @@ class Resampler:
     """
 
     def __init__(self, in_rate: int, out_rate: int, channels: int) -> None:
-        """Starts at the first sample of a signal."""
+        """Start at the first sample of a signal."""
         self._channels = channels
         self._returned = 0
         self._stream: soxr.ResampleStream | None = None
@@ -47,7 +47,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
 
     def push(self, block: Audio) -> Audio:
-        """Takes the next samples, shape (any length, channels), and returns what is ready."""
+        """Take the next samples, shape (any length, channels), and return what is ready."""
         ready = block
         if self._stream is not None:
             ready = self._stream.resample_chunk(np.ascontiguousarray(block))
@@ -55,10 +55,10 @@ class Resampler:
         return ready
 
     def finish(self, num_samples: int) -> Audio:
-        """Ends the signal and returns its remaining samples.
+        """End the signal and return its remaining samples.
 
         Args:
-            num_samples: length of the whole resampled signal. What the resampler gives beyond it
+            num_samples: Length of the whole resampled signal. What the resampler gives beyond it
                 is cut; what it lacks is filled up with zeros.
         """
         rest = np.zeros((0, self._channels), np.float32)

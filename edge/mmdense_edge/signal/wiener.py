@@ -92,9 +92,16 @@ class WienerFilter:
             For each source its next frames.
         """
         self._names = tuple(estimates)
+        spectra = [mixture, *estimates.values()]
+        if len(estimates) == 1:
+            magnitude = np.abs(mixture)
+            share = np.maximum(magnitude - np.abs(spectra[1]), 0)
+            np.divide(share, magnitude, out=share, where=magnitude > 0)
+            spectra.append(mixture * share)
         for first in range(0, len(mixture), CONTEXT_FRAMES):
-            part = slice(first, first + CONTEXT_FRAMES)
-            buffer = self._joined(mixture[part], [each[part] for each in estimates.values()])
+            buffer = np.stack([each[first : first + CONTEXT_FRAMES] for each in spectra])
+            if self._buffer is not None:
+                buffer = np.concatenate([self._buffer, buffer], axis=1)
             self._buffer = buffer
             frames = STEP_FRAMES + (CONTEXT_FRAMES if self._fading is None else OVERLAP)
             if buffer.shape[1] < frames:
@@ -102,18 +109,13 @@ class WienerFilter:
             result = self._faded_in(buffer[:, :frames])
             self._buffer = buffer[:, frames - OVERLAP :].copy()
             self._fading = result[:, -OVERLAP:].copy()
-            yield self._named(result[:, :-OVERLAP])
+            yield dict(zip(self._names, result[:, :-OVERLAP], strict=False))
 
     def finish(self) -> Iterator[dict[str, Spectrum]]:
         """End the signal and yield the rest of its frames."""
         if self._buffer is not None:
-            yield self._named(self._faded_in(self._buffer))
+            yield dict(zip(self._names, self._faded_in(self._buffer), strict=False))
             self._buffer = self._fading = None
-
-    def _joined(self, mixture: Spectrum, estimates: list[Spectrum]) -> Spectrum:
-        rest = [_rest(mixture, estimates[0])] if len(estimates) == 1 else []
-        frames = np.stack([mixture, *estimates, *rest])
-        return frames if self._buffer is None else np.concatenate([self._buffer, frames], axis=1)
 
     def _faded_in(self, window: Spectrum) -> Spectrum:
         """Filter a window; its start fades from the end of the window before."""
@@ -124,9 +126,6 @@ class WienerFilter:
             before = self._fading[:, :frames]
             result[:, :frames] = before + rise * (result[:, :frames] - before)
         return result
-
-    def _named(self, result: Spectrum) -> dict[str, Spectrum]:
-        return {name: result[index] for index, name in enumerate(self._names)}
 
 
 def filter_spectra(mixture: Spectrum, estimates: Spectrum, iterations: int) -> Spectrum:
@@ -206,12 +205,3 @@ def _divide(above: npt.NDArray[np.inexact], below: Real) -> npt.NDArray[np.inexa
     result = np.zeros_like(above)
     np.divide(above, below, out=result, where=below > 0)
     return result
-
-
-def _rest(mixture: Spectrum, estimate: Spectrum) -> Spectrum:
-    """Return what the magnitude of one source leaves of the mixture's."""
-    magnitude = np.abs(mixture)
-    share = np.maximum(magnitude - np.abs(estimate), 0)
-    np.divide(share, magnitude, out=share, where=magnitude > 0)
-    rest: Spectrum = mixture * share
-    return rest
