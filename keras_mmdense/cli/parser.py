@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mmdense_edge.cli import separate_cli
+from mmdense_edge.cli import separate_command
 from mmdense_edge.cli.main import add_completion
 
 from keras_mmdense import __version__
@@ -53,11 +53,11 @@ def _plot(commands: Any) -> None:
 def _separate(commands: Any) -> None:
     one = commands.add_parser(
         "separate", help="separate songs with a Keras model", epilog=EPILOG,
-        description=f"{separate_cli.DESCRIPTION} On a device, and for many songs, export the model "
-        "and take the command mmdense, which is faster.",
+        description=f"{separate_command.DESCRIPTION} On a device, and for many songs, export the "
+        "model and take the command mmdense, which is faster.",
     )  # fmt: skip
     one.add_argument("model", metavar="MODEL", help=MODEL)
-    separate_cli.add_options(one, "keras-mmdense")
+    separate_command.add_options(one)
     one.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "
         "window keeps; does not change the result (default: 256)")  # fmt: skip
     one.set_defaults(jobs=1)

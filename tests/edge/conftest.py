@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import resource
+import signal
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile as sf
+from mmdense_edge.cli.main import main
 from mmdense_edge.model.contract import load_model
 from mmdense_edge.separator import Separator
 
@@ -58,6 +63,45 @@ def song(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Callable[..., Path
         return path
 
     return write
+
+
+@pytest.fixture
+def small_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Returns a context in which no file can grow beyond a number of bytes."""
+
+    @contextmanager
+    def limited(num_bytes: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+
+    return limited
+
+
+def said(stderr: str) -> list[str]:
+    """The lines of a command, without the notes that interpreters and decoders write from C."""
+    own = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr)
+    return [line for line in own.split("\n") if line and not line.startswith("Warning: Xing")]
+
+
+@pytest.fixture
+def mmdense(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, list[str]]]:
+    """Runs `mmdense` in this process; returns (exit code, stdout, lines of stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, list[str]]:
+        try:
+            code = main([*map(str, arguments)])
+        except SystemExit as error:
+            code = error.code
+        printed = capfd.readouterr()
+        return code, printed.out, said(printed.err)
+
+    return run
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio.mixture_sum import choose
 from mmdense_edge.audio.reading import read_blocks
 from mmdense_edge.errors import AudioError, Cancelled
@@ -67,13 +63,15 @@ def test_a_mask_of_ones_copies_the_file(separators, song, tmp_path, subtype, fil
     assert everything(tmp_path / "out") == ["song", f"song/everything.{file_format}"]
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff"])
-@pytest.mark.parametrize("rate", [44100, 48000])
+@pytest.mark.parametrize(
+    ("name", "rate"),
+    [("a.wav", 44100), ("a.flac", 44100), ("a.ogg", 48000), ("a.mp3", 48000), ("a.aiff", 48000)],
+)
 def test_every_input_format_keeps_its_length(separators, song, tmp_path, name, rate):
     path = song(name, rate=rate, subtype=None)
-    run(separators["shares"], path, tmp_path / "out", residual=True)
+    run(separators["mono"], path, tmp_path / "out", residual=True)
     samples = sum(map(len, read_blocks(path)))
-    for stem in ("drums", "bass", "vocals", "residual"):
+    for stem in (*separators["mono"].sources, "residual"):
         info = sf.info(tmp_path / "out" / "a" / f"{stem}.wav")
         assert (info.samplerate, info.frames, info.subtype) == (rate, samples, "PCM_16")
 
@@ -120,7 +118,7 @@ def test_nothing_is_overwritten_unless_asked(separators, song, tmp_path):
     target.parent.mkdir(parents=True)
     target.write_bytes(b"mine")
     (target.parent / "notes.txt").write_text("mine too")
-    with pytest.raises(AudioError, match=r"vocals.wav exists: .*--overwrite"):
+    with pytest.raises(AudioError, match=r"vocals.wav exists. .*--overwrite"):
         run(separators["shares"], path, out)
     assert target.read_bytes() == b"mine"
     assert everything(out) == ["song", "song/notes.txt", "song/vocals.wav"]
@@ -132,10 +130,9 @@ def test_nothing_is_overwritten_unless_asked(separators, song, tmp_path):
 def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
     target = tmp_path / "out" / "song" / "vocals.wav"
 
-    def progress(info):
+    def progress(done, expected):
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(b"mine")
-        return lambda done: None
 
     with pytest.raises(AudioError, match=r"vocals.wav exists"):
         run(separators["shares"], song(), tmp_path / "out", progress=progress)
@@ -143,8 +140,9 @@ def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
     assert everything(tmp_path / "out") == ["song", "song/vocals.wav"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, AudioError("x")])
-@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize(
+    ("error", "made"), [(KeyboardInterrupt, True), (KeyboardInterrupt, False), (OSError, False)]
+)
 def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, made):
     out = tmp_path / "deep" / "out"
     if made:
@@ -152,42 +150,16 @@ def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, m
     path = song(audio=np.full((200000, 2), 0.1))
     seen = []
 
-    def progress(info: AudioInfo):
-        def stop(done: int) -> None:
-            if done > 60000:
-                seen.extend(everything(out))
-                raise error
+    def progress(done, expected):
+        assert expected == 200000 / 44100
+        if done > 1.4:
+            seen.extend(everything(out))
+            raise error
 
-        return stop
-
-    with pytest.raises(error if isinstance(error, type) else type(error)):
+    with pytest.raises(error):
         run(separators["shares"], path, out, progress=progress)
     assert any(name.endswith("/2.wav") for name in seen)
     assert everything(tmp_path) == (["deep", "deep/out", "song.wav"] if made else ["song.wav"])
-
-
-def test_a_full_disk_is_one_clear_error(separators, song, tmp_path):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    path = song(audio=np.full((200000, 2), 0.1))
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100000, before[1]))
-        with pytest.raises(AudioError, match=r"cannot write the stems .*is there space left"):
-            run(separators["identity"], path, tmp_path / "out")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert everything(tmp_path) == ["song.wav"]
-
-
-@pytest.mark.parametrize("name", ["with space.wav", "two\nlines.wav", "ä 音楽 🎵.wav", b"\xff.wav"])
-def test_odd_names_work(separators, song, tmp_path, name):
-    path = tmp_path / os.fsdecode(name)
-    os.rename(song("plain.wav"), path)
-    report = run(separators["identity"], path, tmp_path / "out")
-    written = tmp_path / "out" / path.stem / "everything.wav"
-    assert written.is_file()
-    assert report.stems[0].file == str(written)
 
 
 def test_two_stems_and_their_sums(separators, song, tmp_path):
@@ -259,14 +231,8 @@ def test_scaled_stems_are_not_clipped_and_keep_their_balance(
     assert not [path for path in tmp_path.rglob("*float.wav")]
 
 
-def test_tags_go_along(separators, song, tmp_path):
-    path = song()
+def test_tags_go_along(separators, tmp_path):
     tags = {"title": "Für Elise", "artist": "B", "album": "C", "date": "1810", "tracknumber": "25"}
-    with sf.SoundFile(path, "w", 44100, 2, format="WAV") as file:
-        for name, text in tags.items():
-            setattr(file, name, text)
-        file.comment = "x" * 2500
-        file.write(np.zeros((2000, 2)))
     # libsndfile does not write tags of that length into WAV files, so the song is a FLAC file.
     flac = tmp_path / "tagged.flac"
     with sf.SoundFile(flac, "w", 44100, 2) as file:
@@ -286,7 +252,7 @@ def test_tags_go_along(separators, song, tmp_path):
 def test_too_little_space_is_told_before_the_work(separators, song, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 3 * 80000 - 1})
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(AudioError, match=r"the stems need 0 MB, .*out has 0 MB free: make space"):
+    with pytest.raises(AudioError, match=r"the stems need 0 MB, .*out has 0 MB free. Make space"):
         run(separators["shares"], song(), tmp_path / "out")
     assert everything(tmp_path) == ["song.wav"]
     usage.free += 1
@@ -303,17 +269,15 @@ def test_cancel_leaves_nothing(separators, song, tmp_path):
     assert everything(tmp_path) == ["song.wav"]
 
 
-@pytest.mark.parametrize("file_format", ["wav", "flac", "ogg"])
-@pytest.mark.parametrize("limit", [0, 40, 5000, 50000])
-def test_a_full_disk_at_any_point_leaves_nothing(separators, song, tmp_path, file_format, limit):
-    path = song(audio=np.random.default_rng(0).uniform(-0.5, 0.5, (200000, 2)))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-        with pytest.raises(AudioError, match="is there space left"):
-            run(separators["identity"], path, tmp_path / "out", file_format=file_format)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
+@pytest.mark.parametrize(
+    ("file_format", "limit"),
+    [("wav", 0), ("wav", 40), ("wav", 50000), ("flac", 0), ("flac", 5000), ("ogg", 5000)],
+)
+def test_a_full_disk_at_any_point_leaves_nothing(
+    separators, song, tmp_path, noise, small_disk, file_format, limit
+):
+    path = song(audio=noise(200000))
+    match = "cannot write the stems .*is there space left"
+    with small_disk(limit), pytest.raises(AudioError, match=match):
+        run(separators["identity"], path, tmp_path / "out", file_format=file_format)
     assert everything(tmp_path) == ["song.wav"]

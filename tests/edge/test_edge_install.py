@@ -117,11 +117,6 @@ def test_what_needs_no_audio_imports_nothing_heavy(code):
     assert not {name.partition(".")[0] for name in loaded_by(code)} & HEAVY
 
 
-def test_the_import_alone_brings_a_handful_of_modules():
-    own = {name for name in loaded_by("import mmdense_edge") if name.startswith("mmdense_edge")}
-    assert own == {"mmdense_edge"}
-
-
 def test_the_interpreter_is_imported_with_the_first_model_only():
     runtimes = {"ai_edge_litert", "tflite_runtime", "tensorflow"}
     loaded = {name.partition(".")[0] for name in loaded_by("from mmdense_edge import Separator")}

@@ -12,23 +12,13 @@ from mmdense_edge.separate import picture
 from mmdense_edge.separate.picture import BANDS, MAX_COLUMNS, band_edges, draw, spectrogram
 
 
-def size(path) -> tuple[int, int]:
-    data = path.read_bytes()
-    assert data.startswith(b"\x89PNG")
-    return struct.unpack(">II", data[16:24])
-
-
-@pytest.mark.parametrize("rows", [1, 3])
-@pytest.mark.parametrize("num_samples", [1, 60000])
-def test_a_picture_has_a_row_for_each_file(song, tmp_path, rows, num_samples):
-    path = song(audio=np.full((num_samples, 2), 0.1))
+@pytest.mark.parametrize(("rows", "num_samples", "level"), [(1, 1, 0.1), (2, 5000, 0.0)])
+def test_a_picture_has_a_row_for_each_file(song, tmp_path, rows, num_samples, level):
+    path = song(audio=np.full((num_samples, 2), level))
     draw({f"row {index}": path for index in range(rows)}, num_samples, tmp_path / "picture.png")
-    assert size(tmp_path / "picture.png") == (1000, 200 * rows)
-
-
-def test_silence_can_be_drawn(song, tmp_path):
-    draw({"silence": song(audio=np.zeros((5000, 1)))}, 5000, tmp_path / "picture.png")
-    assert size(tmp_path / "picture.png") == (1000, 200)
+    data = (tmp_path / "picture.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert struct.unpack(">II", data[16:24]) == (1000, 200 * rows)
 
 
 @pytest.mark.parametrize("hertz", [60, 440, 5000, 15000])
@@ -64,10 +54,10 @@ def test_every_band_has_its_bins(rate):
     assert len(edges) == BANDS + 1
     assert (np.diff(edges) > 0).all()
     assert edges[-1] == min(20000, rate / 2)
-    np.testing.assert_allclose(picture._band_weights(rate).sum(axis=0), 1, rtol=1e-6)
+    np.testing.assert_allclose(picture.band_weights(rate).sum(axis=0), 1, rtol=1e-6)
 
 
 def test_a_missing_matplotlib_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r'need matplotlib: pip install "\.\[plot\]"'):
+    with pytest.raises(UsageError, match=r'need matplotlib. Run pip install "\.\[plot\]"'):
         picture.check_available()

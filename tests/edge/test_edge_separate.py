@@ -1,4 +1,4 @@
-"""`mmdense separate`: its options, pipes, parallel songs, signals."""
+"""`mmdense separate`: what it writes and prints, how it ends; pipes, parallel songs, signals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,21 +13,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from conftest import said
+from mmdense_edge import __version__
 from mmdense_edge.cli.main import main
-from mmdense_edge.errors import MMDenseError
-from mmdense_edge.separate import pool
-from mmdense_edge.separate.files import separate_file
+from mmdense_edge.errors import MMDenseError, UsageError, printable
+from mmdense_edge.separate import picture, pool
 from mmdense_edge.separate.inputs import Song
 from mmdense_edge.separate.jobs import plan
+from mmdense_edge.separate.song_report import SongReport, StemReport, clock, table
 from shells import started
+from tqdm import tqdm
 
 
 @pytest.fixture
-def command(model_path):
-    """Runs the command as its own process; returns the finished process."""
+def separate(mmdense, model_path):
+    """Runs the command in this process; returns (code, stdout, lines of stderr)."""
+    return lambda *arguments: mmdense("separate", *arguments, "--model", model_path("shares"))
 
-    def run(*arguments: object, model: str = "shares", **options):
-        argv = ["separate", *map(os.fspath, map(str, arguments)), "--model", model_path(model)]
+
+@pytest.fixture
+def process(model_path):
+    """Runs the command as a process of its own; returns it when it has finished."""
+
+    def run(*arguments: object, **options):
+        argv = ["separate", *map(str, arguments), "--model", model_path("shares")]
         return subprocess.run(
             [sys.executable, "-m", "mmdense_edge", *argv],
             capture_output=True, check=False, **options,
@@ -37,90 +45,65 @@ def command(model_path):
     return run
 
 
-def lines(stderr: bytes) -> list[str]:
-    """What the command said, without the interpreters' own notes, which may run together."""
-    text = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr.decode())
-    return [line for line in text.splitlines() if line]
-
-
 def everything(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.fixture
-def separate(model_path, capfd):
-    """Runs the command in this process; returns (code, stdout, stderr lines)."""
-
-    def run(*arguments: object, model: str = "shares"):
-        try:
-            code = main(["separate", *map(str, arguments), "--model", str(model_path(model))])
-        except SystemExit as error:
-            code = error.code
-        printed = capfd.readouterr()
-        return code, printed.out, lines(printed.err.encode())
-
-    return run
-
-
-@pytest.mark.parametrize("file_format", ["wav", "flac"])
-def test_from_pipe_to_pipe(command, song, separators, file_format):
-    path = song("a.flac")
-    arguments = ["-", "-o", "-", "--sources", "bass", "--format", file_format]
-    done = command(*arguments, input=path.read_bytes())
-    assert done.returncode == 0
-    said = lines(done.stderr)
-    assert said[0].startswith("-: 0:00 long, ")
-    assert said[2].endswith("  -")
-    (stem,) = separators["shares"].separate(sf.read(path)[0], 44100, sources=["bass"]).values()
-    found = path.with_name(f"found.{file_format}")
-    found.write_bytes(done.stdout)
-    assert sf.info(found).subtype == "PCM_16"
-    np.testing.assert_allclose(sf.read(found)[0], stem, atol=0.51 / 32768)
-    done = command(*arguments, "--quiet", input=path.read_bytes()[:-4000])
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert len(lines(done.stderr)) == 1
-    assert "-: damaged after" in lines(done.stderr)[0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        ([], "one stem of one song, got 3 stems of 1 songs"),
-        (["--two-stems", "bass"], "got 2 stems of 1 songs"),
-        (["--sources", "bass", "--json"], "drop --json and --picture"),
-        (["{song}", "--sources", "bass"], "got 1 stems of 2 songs"),
-    ],
-)
-def test_what_a_pipe_cannot_take(separate, song, arguments, match):
-    path = song()
-    arguments = [str(path) if argument == "{song}" else argument for argument in arguments]
-    code, out, err = separate(path, *arguments, "-o", "-")
-    assert (code, out, len(err)) == (2, "", 1)
-    assert match in err[0]
-
-
-def test_a_terminal_is_no_pipe(separate, song, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert "stdout, which is a terminal" in separate(song(), "-o", "-", "--sources", "bass")[2][0]
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    assert "stdin, which is a terminal" in separate("-", "-o", "out")[2][0]
-
-
-@pytest.mark.parametrize("arguments", [["-o", "-", "--sources", "bass"], ["-o", "out"]])
-def test_a_reader_that_has_gone_is_one_line(song, model_path, tmp_path, arguments):
-    path = song(audio=np.zeros((300000, 2)))
-    argv = ["separate", path, *arguments, "--model", model_path("shares")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mmdense_edge", *map(str, argv)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
-        # Buffered, as users have it: only then something is left to flush at the very end.
-        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+def test_all_options_together(separate, song, tmp_path, noise):
+    reference = tmp_path / "references"
+    reference.mkdir()
+    sf.write(reference / "vocals.flac", noise(20000) * 0.5, 44100)
+    sf.write(reference / "drums.wav", np.zeros((20000, 2)), 44100)
+    path = song("mixture.wav")
+    code, out, err = separate(
+        path, "-o", tmp_path / "out", "--residual", "--format", "flac", "--picture",
+        "--threads", "2", "--sources", "vocals, drums", "--reference", reference,
     )  # fmt: skip
-    process.stdout.close()
-    said = lines(process.stderr.read())
-    process.stderr.close()
-    assert process.wait() == 1
-    assert said == ["mmdense: the output pipe was closed"]
+    assert (code, err) == (0, [])
+    names = ["drums.flac", "residual.flac", "spectrogram.png", "vocals.flac"]
+    assert everything(tmp_path / "out") == ["mixture", *(f"mixture/{name}" for name in names)]
+    first, _, *lines = out.splitlines()
+    assert first.startswith(f"{path}: 0:00 long, ")
+    assert float(first.partition("real-time factor ")[2]) > 0
+    rows = {line.split()[0]: line.split() for line in lines}
+    assert rows["drums"][3:5] == ["n/a", "n/a"]
+    vocals = sf.read(tmp_path / "out" / "mixture" / "vocals.flac")[0]
+    expected = sf.read(reference / "vocals.flac")[0]
+    sdr = 10 * np.log10((expected**2).sum() / ((expected - vocals) ** 2).sum())
+    assert rows["vocals"][3:5] == [f"{sdr:.2f}", "0.00"]
+    assert len(rows["residual"]) == 4
+    assert lines[-2].endswith("out/mixture/spectrogram.png")
+    assert re.fullmatch(r"model shares, [a-z-]+ [\d.]+, 2 thread\(s\)", lines[-1])
+
+
+def test_json_is_one_object_and_a_failing_song_does_not_stop_the_others(separate, song, tmp_path):
+    first, last = song("first.wav"), song("last.wav")
+    bad = [tmp_path / "none.wav", tmp_path / "fifo.wav"]
+    os.mkfifo(bad[1])
+    code, out, err = separate(first, *bad, last, "-o", tmp_path / "out", "--json")
+    assert (code, err) == (1, [
+        f"mmdense: {tmp_path}/none.wav: no such file",
+        f"mmdense: {tmp_path}/fifo.wav: not a regular file",
+        "mmdense: 2 of 4 songs failed",
+    ])  # fmt: skip
+    report = json.loads(out)
+    assert (report["version"], report["model"]) == (__version__, "shares")
+    assert report["engine"].endswith(", 1 thread(s)")
+    good, failed, _, _ = report["songs"]
+    assert good["error"] is None
+    assert good["duration_seconds"] == pytest.approx(20000 / 44100)
+    assert good["real_time_factor"] == pytest.approx(good["seconds"] / good["duration_seconds"])
+    assert [stem["source"] for stem in good["stems"]] == ["drums", "bass", "vocals"]
+    assert failed["real_time_factor"] is None
+    assert failed["error"] == f"{tmp_path}/none.wav: no such file"
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"first", "last"}
+
+
+def test_quiet_prints_errors_only(separate, song, tmp_path):
+    options = ["-o", tmp_path / "out", "--quiet"]
+    assert separate(song(), *options) == (0, "", [])
+    code, out, err = separate(tmp_path / "none.wav", *options)
+    assert (code, out, err) == (1, "", [f"mmdense: {tmp_path}/none.wav: no such file"])
 
 
 def test_folders_patterns_and_names(separate, song, tmp_path, monkeypatch):
@@ -128,55 +111,19 @@ def test_folders_patterns_and_names(separate, song, tmp_path, monkeypatch):
     song("music/a.wav")
     song("music/Album/b.flac")
     (tmp_path / "music" / "notes.txt").write_text("x")
-    template = ["--filename", "{folder}/{track} {stem} ({model}).{ext}"]
-    code, out, err = separate("music", "-o", "music/out", "--sources", "bass", *template)
+    options = ["-o", "music/out", "--sources", "bass", "--filename"]
+    options.append("{folder}/{track} {stem} ({model}).{ext}")
+    code, out, err = separate("music", *options)
     assert (code, err) == (0, [])
     assert out.splitlines()[-1] == "1 files that are not audio were left alone"
     written = ["Album", "Album/b bass (shares).wav", "a bass (shares).wav"]
     assert everything(tmp_path / "music" / "out") == written
     # What was written is not taken for a song.
-    code, out, _ = separate(
-        "mus*", "-o", "music/out", "--overwrite", "--sources", "bass", *template
-    )
-    assert code == 0
+    assert separate("mus*", *options, "--overwrite")[0] == 0
     assert everything(tmp_path / "music" / "out") == written
 
 
-def test_stems_that_add_up_and_their_report(separate, song, tmp_path):
-    code, out, _ = separate(song(), "-o", tmp_path / "a", "--sum-to-mixture", "--json")
-    (report,) = json.loads(out)["songs"]
-    assert (code, report["null_test"], report["null_test_bits"]) == (0, 0.0, 16)
-    assert json.loads(out)["engine"].endswith(", 1 thread(s)")
-    code, out, _ = separate(
-        song(), "-o", tmp_path / "b", "--two-stems", "bass", "--other", "sum",
-        "--sum-to-mixture", "--bit-depth", "24", "--format", "flac", "--clip", "scale",
-    )  # fmt: skip
-    assert "  null test: the stems add up to the song within 0.00 steps of 24 bits" in out
-    assert sf.info(tmp_path / "b" / "song" / "no_bass.flac").subtype == "PCM_24"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "match"),
-    [
-        (["--other", "sum"], "--other goes with --two-stems"),
-        (["--two-stems", "bass", "--sources", "bass"], "drop --sources"),
-        (["--two-stems", "piano"], "must be one of drums, bass, vocals, got 'piano'"),
-        (["--sources", "bass", "--sum-to-mixture"], "needs two stems or more"),
-        (["--format", "flac", "--bit-depth", "32f"], "flac files have no floats"),
-        (["--filename", "../{stem}.{ext}"], "must stay below the output folder"),
-        (["--jobs", "0"], "jobs must be from 1 to 64, got 0"),
-        (["--jobs", "65"], "jobs must be from 1 to 64, got 65"),
-        (["*.xyz"], "no file matches '*.xyz'"),
-    ],
-)
-def test_wrong_usage(separate, song, tmp_path, arguments, match):
-    code, out, err = separate(song(), *arguments, "-o", tmp_path / "out")
-    assert (code, out, len(err)) == (2, "", 1)
-    assert match in err[0]
-    assert everything(tmp_path) == ["song.wav"]
-
-
-def test_damage_is_refused_or_told(separate, song, tmp_path):
+def test_damage_is_refused_or_reported(separate, song, tmp_path):
     path = song()
     path.write_bytes(path.read_bytes()[:-40000])
     code, _, err = separate(path, "-o", tmp_path / "out")
@@ -187,18 +134,106 @@ def test_damage_is_refused_or_told(separate, song, tmp_path):
         "--clip", "scale", "--picture",
     )  # fmt: skip
     assert (code, err) == (0, [])
+    assert "  null test: the stems add up to the song within 0.00 steps of 16 bits" in out
     assert "  warning: cut short: its header promises 80000 bytes" in out
     assert sf.info(tmp_path / "out" / "song" / "bass.wav").frames == 10000
 
 
-def test_songs_in_parallel_are_the_same_songs(command, song, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("song.wav", 2, "required: -o/--out"),
+        ("song.wav -o out --nonsense", 2, "unrecognized arguments: --nonsense"),
+        ("song.wav -o out --format mp3", 2, "invalid choice: 'mp3'"),
+        ("song.wav -o out --sources guitar", 2, r"drums, bass, vocals.*\['guitar'\]"),
+        ("song.wav -o out --sources=", 2, "must be a list of drums, bass, vocals"),
+        ("song.wav -o out --threads 0", 2, "threads must be from 1 to 256.* 0"),
+        ("song.wav -o out --jobs 0", 2, "--jobs must be from 1 to 64; received 0"),
+        ("song.wav -o out --jobs 65", 2, "--jobs must be from 1 to 64; received 65"),
+        ("song.wav -o out --wiener 11", 2, "wiener must be 0 to 10 iterations; received 11"),
+        ("song.wav -o out --reference none", 2, "none holds no reference: it needs drums.wav"),
+        ("song.wav -o out --other sum", 2, "--other goes with --two-stems"),
+        ("song.wav -o out --two-stems bass --sources bass", 2, "Drop --sources"),
+        ("song.wav -o out --two-stems piano", 2, "one of drums, bass, vocals.*'piano'"),
+        ("song.wav -o out --sources bass --sum-to-mixture", 2, "needs two stems or more"),
+        ("song.wav -o out --format flac --bit-depth 32f", 2, "flac files have no floats"),
+        ("song.wav -o out --format ogg --bit-depth 16", 2, "ogg files are lossy"),
+        ("song.wav -o out --format ogg --sum-to-mixture", 2, "ogg files are lossy"),
+        ("song.wav -o out --filename ../{stem}.{ext}", 2, "must stay below the output folder"),
+        ("song.wav song.wav -o out", 2, "would both write to"),
+        ("*.xyz -o out", 2, r"no file matches '\*.xyz'"),
+        ("- - -o out", 2, r"standard input \(-\) can be read only once"),
+        ("song.wav -o -", 2, "one stem of one song; received 3 stems of 1 songs"),
+        ("song.wav song.wav -o - --sources bass", 2, "received 1 stems of 2 songs"),
+        ("song.wav -o - --sources bass --json", 2, "Drop --json and --picture"),
+        ("song.wav -o out --model nonsense", 2, "no bundled model and no file is called"),
+        ("song.wav -o out --model none.tflite", 1, "no model file at"),
+        ("song.wav -o out --model text.tflite", 1, "not a TFLite model"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    mmdense, song, model_path, tmp_path, monkeypatch, arguments, code, words
+):
+    monkeypatch.chdir(tmp_path)
+    song()
+    (tmp_path / "text.tflite").write_text("hello there")
+    model = [] if "--model" in arguments else ["--model", model_path("shares")]
+    found, out, err = mmdense("separate", *arguments.split(), *model)
+    assert (found, out) == (code, "")
+    assert re.search(words, err[-1])
+    assert len(err) == 1 or err[0].startswith("usage: ")
+    assert everything(tmp_path) == ["song.wav", "text.tflite"]
+
+
+def test_a_terminal_is_no_pipe(separate, song, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert "stdout, which is a terminal" in separate(song(), "-o", "-", "--sources", "bass")[2][0]
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert "stdin, which is a terminal" in separate("-", "-o", "out")[2][0]
+
+
+def test_from_pipe_to_pipe(process, song, separators):
+    path = song("a.flac")
+    arguments = ["-", "-o", "-", "--sources", "bass", "--format", "flac"]
+    done = process(*arguments, input=path.read_bytes())
+    assert done.returncode == 0
+    lines = said(done.stderr.decode())
+    assert lines[0].startswith("-: 0:00 long, ")
+    assert lines[2].endswith("  -")
+    (stem,) = separators["shares"].separate(sf.read(path)[0], 44100, sources=["bass"]).values()
+    found = path.with_name("found.flac")
+    found.write_bytes(done.stdout)
+    assert sf.info(found).subtype == "PCM_16"
+    np.testing.assert_allclose(sf.read(found)[0], stem, atol=0.51 / 32768)
+    done = process(*arguments, "--quiet", input=path.read_bytes()[:-4000])
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = said(done.stderr.decode())
+    assert "-: damaged after" in line
+
+
+@pytest.mark.parametrize("arguments", [["-o", "-", "--sources", "bass"], ["-o", "out"]])
+def test_a_closed_output_pipe_is_one_line(song, model_path, tmp_path, arguments):
+    path = song(audio=np.zeros((300000, 2)))
+    argv = ["separate", path, *arguments, "--model", model_path("shares")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mmdense_edge", *map(str, argv)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+        # Buffered, as users have it: only then something is left to flush at the very end.
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+    )  # fmt: skip
+    process.stdout.close()
+    lines = said(process.stderr.read().decode())
+    process.stderr.close()
+    assert (process.wait(), lines) == (1, ["mmdense: the output pipe was closed"])
+
+
+def test_songs_in_parallel_are_the_same_songs(process, song, tmp_path):
     songs = [song(f"{index}.wav", rate=44100 + index) for index in range(3)]
     bad = tmp_path / "bad.wav"
     bad.write_bytes(b"text")
     for jobs in (1, 2):
-        done = command(*songs, bad, "-o", tmp_path / f"out{jobs}", "--jobs", jobs, "--json")
-        assert done.returncode == 1
-        assert len(lines(done.stderr)) == 2
+        done = process(*songs, bad, "-o", tmp_path / f"out{jobs}", "--jobs", jobs, "--json")
+        assert (done.returncode, len(said(done.stderr.decode()))) == (1, 2)
         report = json.loads(done.stdout)
         assert report["jobs"] == jobs
         assert [row["song"] for row in report["songs"]] == [str(path) for path in (*songs, bad)]
@@ -209,66 +244,75 @@ def test_songs_in_parallel_are_the_same_songs(command, song, tmp_path):
         assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
 
 
+def signalled(tmp_path: Path, program: str, arguments: list[object], ignored: tuple[str, ...] = ()):
+    """Runs a program that calls the command with other parts, in a session of its own."""
+    (tmp_path / "program.py").write_text(
+        "import os, signal, sys\n"
+        "from mmdense_edge.cli.main import main\n"
+        f"{program}\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(main())\n"
+    )
+    argv = [sys.executable, tmp_path / "program.py", "separate", *arguments]
+    return subprocess.run(
+        started([*map(str, argv)], ignored),
+        capture_output=True, check=False, start_new_session=True, text=True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("number", "code", "whole_group"),
+    ("name", "ignored", "code", "words"),
     [
-        (signal.SIGINT, 130, True),
-        (signal.SIGTERM, 143, True),
-        (signal.SIGTERM, 143, False),
-        (signal.SIGHUP, 129, True),
+        ("SIGTERM", (), 143, "mmdense: terminated: the song in work was not written"),
+        ("SIGHUP", (), 129, "mmdense: terminated: the song in work was not written"),
+        ("SIGHUP", ("SIGHUP",), 0, ""),  # as under `nohup`
     ],
 )
-def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, number, code, whole_group):
-    """Once the first samples are done: from a terminal, from systemd, from `kill`."""
-    songs = [song(f"{index}.wav", np.full((3_000_000, 2), 0.1)) for index in range(3)]
+def test_a_signal_in_the_middle_leaves_nothing(
+    song, model_path, tmp_path, name, ignored, code, words
+):
     program = (
-        "import os, signal, sys\n"
-        "from mmdense_edge.cli.main import main, separate_command\n"
+        "from tqdm import tqdm\n"
+        f"tqdm.update = lambda self, seconds: os.kill(os.getpid(), signal.{name})"
+    )
+    arguments = [song(), "-o", tmp_path / "out", "--model", model_path("shares")]
+    done = signalled(tmp_path, program, arguments, ignored)
+    assert (done.returncode, "".join(said(done.stderr))) == (code, words)
+    assert (tmp_path / "out" / "song" / "vocals.wav").is_file() == (code == 0)
+    assert (tmp_path / "out").exists() == (code == 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "whole_group"), [("SIGINT", 130, True), ("SIGTERM", 143, False)]
+)
+def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, name, code, whole_group):
+    """Once the first samples are done: Ctrl-C on a terminal, and `kill`."""
+    songs = [song(f"{index}.wav", np.full((1_500_000, 2), 0.1)) for index in range(3)]
+    program = (
         "from mmdense_edge.separate import pool\n"
-        "def told(songs, done, expected, sent=[]):\n"
+        "def show(songs, done, expected, sent=[]):\n"
         "    if done and not sent:\n"
         "        sent.append(1)\n"
-        f"        os.{'killpg' if whole_group else 'kill'}(os.getpid(), {int(number)})\n"
+        f"        os.{'killpg' if whole_group else 'kill'}(os.getpid(), signal.{name})\n"
         "real = pool.separate_all\n"
-        "separate_command.separate_all = lambda *a: real(*a[:4], told)\n"
-        "if __name__ == '__main__':\n"
-        "    sys.exit(main.main())\n"
+        "pool.separate_all = lambda *arguments: real(*arguments[:4], show)"
     )
-    (tmp_path / "program.py").write_text(program)
-    argv = ["separate", *songs, "-o", tmp_path / "out", "--jobs", "2", "--model"]
-    done = subprocess.run(
-        started(
-            [sys.executable, str(tmp_path / "program.py"), *map(str, argv), str(model_path("mono"))]
-        ),
-        capture_output=True, check=False, start_new_session=True,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr.decode()
-    (said,) = lines(done.stderr)
-    assert said.endswith("ed: the song in work was not written")
+    arguments = [*songs, "-o", tmp_path / "out", "--jobs", 2, "--model", model_path("mono")]
+    done = signalled(tmp_path, program, arguments)
+    assert done.returncode == code, done.stderr
+    (line,) = said(done.stderr)
+    assert line.endswith("ed: the song in work was not written")
     assert everything(tmp_path) == ["0.wav", "1.wav", "2.wav", "program.py"]
 
 
-class Terminal(io.StringIO):
-    """A stream that calls itself a terminal."""
+def test_ctrl_c_ends_with_130_and_leaves_nothing(separate, song, tmp_path, monkeypatch):
+    def stop(self: tqdm, seconds: int) -> None:
+        raise KeyboardInterrupt
 
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_a_bar_that_goes_away(separate, song, tmp_path, monkeypatch, noise):
-    path = song("a\nb.wav", noise(3 * 44100))
-    for quiet in ([], ["--quiet"]):
-        monkeypatch.setattr(sys, "stderr", Terminal())
-        code, _, said = separate(path, "-o", tmp_path / f"out{len(quiet)}", *quiet)
-        shown = sys.stderr.getvalue()
-        assert (code, said) == (0, [])
-        if quiet:
-            assert shown == ""
-        else:
-            assert "a\\nb.wav:   0%|" in shown
-            assert " 0/3 [00:00<?, ? s/s]" in shown
-            assert shown.rpartition("\r")[2] == ""
-            assert shown.split("\r")[-2].strip() == ""
+    monkeypatch.setattr(tqdm, "update", stop)
+    words = "mmdense: interrupted: the song in work was not written"
+    assert separate(song(), "-o", tmp_path / "out") == (130, "", [words])
+    assert everything(tmp_path) == ["song.wav"]
 
 
 def _die(*_: object) -> None:
@@ -282,11 +326,108 @@ def test_a_process_that_dies_is_one_line(song, model_path, tmp_path, monkeypatch
         pool.separate_all(jobs, model_path("shares"), 1, 2)
 
 
-def test_an_error_names_its_song_once(separators, tmp_path):
-    (job,) = plan([Song(tmp_path / "stdin", label="-", track="stdin")], tmp_path, {"b": ("bass",)})
-    report = pool.attempt(separators["shares"], job)
-    assert report.error == "-: no such file"
-    (job,) = plan([Song(Path("a\nb.wav"))], tmp_path, {"b": ("bass",)})
-    assert pool.attempt(separators["shares"], job).error == "a\\nb.wav: no such file"
-    with pytest.raises(MMDenseError, match="no such file"):
-        separate_file(separators["shares"], job)
+@pytest.mark.parametrize(
+    ("song", "words"),
+    [
+        (Song(Path("/tmp/stdin"), label="-", track="stdin"), "-: no such file"),
+        (Song(Path("a\nb.wav")), "a\\nb.wav: no such file"),
+    ],
+)
+def test_an_error_names_its_song_once(separators, tmp_path, song, words):
+    (job,) = plan([song], tmp_path, {"b": ("bass",)})
+    assert pool.attempt(separators["shares"], job).error == words
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_a_bar_that_goes_away(separate, song, tmp_path, monkeypatch, noise):
+    path = song("a\nb.wav", noise(3 * 44100))
+    for quiet in ([], ["--quiet"]):
+        monkeypatch.setattr(sys, "stderr", Terminal())
+        code, _, err = separate(path, "-o", tmp_path / f"out{len(quiet)}", *quiet)
+        shown = sys.stderr.getvalue()
+        assert (code, err) == (0, [])
+        if quiet:
+            assert shown == ""
+        else:
+            assert "a\\nb.wav:   0%|" in shown
+            assert " 0/3 [00:00<?, ? s/s]" in shown
+            assert shown.rpartition("\r")[2] == ""
+            assert shown.split("\r")[-2].strip() == ""
+
+
+def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
+    def missing() -> None:
+        raise UsageError("pictures need matplotlib")
+
+    monkeypatch.setattr(picture, "check_available", missing)
+    arguments = [song(), "-o", tmp_path / "out", "--picture"]
+    assert separate(*arguments) == (2, "", ["mmdense: pictures need matplotlib"])
+    assert everything(tmp_path) == ["song.wav"]
+
+
+def test_a_picture_is_drawn_whatever_backend_the_environment_names(process, song, tmp_path):
+    done = process(
+        song(), "-o", tmp_path / "out", "--picture", "--quiet",
+        env=os.environ | {"MPLBACKEND": "module://absent.backend"},
+    )  # fmt: skip
+    assert (done.returncode, said(done.stderr.decode())) == (0, [])
+    assert (tmp_path / "out" / "song" / "spectrogram.png").is_file()
+
+
+@pytest.mark.parametrize("error", [ValueError("two\nlines"), OSError("disk")])
+def test_a_picture_that_fails_costs_a_line_and_no_stem(
+    separate, song, tmp_path, monkeypatch, error
+):
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(picture, "draw", fail)
+    old = tmp_path / "out" / "song" / "spectrogram.png"
+    old.parent.mkdir(parents=True)
+    old.write_text("mine")
+    options = ["--picture", "--overwrite", "--quiet"]
+    code, out, (line,) = separate(song(), "-o", tmp_path / "out", *options)
+    assert (code, out) == (0, "")
+    assert line.startswith(f"mmdense: {tmp_path}/song.wav: no picture was drawn (")
+    assert printable(str(error)) in line
+    stems = [f"song/{name}" for name in ("bass.wav", "drums.wav", "spectrogram.png", "vocals.wav")]
+    assert everything(tmp_path / "out") == ["song", *stems]
+    assert old.read_text() == "mine"
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["separate", "--help"]])
+def test_help_ends_with_0(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 0
+    assert capsys.readouterr().out
+
+
+def test_the_table_of_a_song():
+    stems = (
+        StemReport("vocals", "o/vocals.wav", -20.04, 3, True, 5.126, -1.0),
+        StemReport("bass", "o/bass.wav", None, 0),
+    )
+    form = ("a.wav", None, 44100, 2, 441000, 0.5)
+    report = SongReport(*form, stems, "o/spectrogram.png", ("cut\nshort",), -1.5, 0.25, 16)
+    assert table(report).splitlines() == [
+        "a.wav: 0:10 long, 0.50 s taken, real-time factor 0.050",
+        "  stem    RMS dBFS  clipped  SDR dB  SDR dB of mixture  file",
+        "  vocals     -20.0        3    5.13              -1.00  o/vocals.wav",
+        "  bass      silent        0                             o/bass.wav",
+        "  null test: the stems add up to the song within 0.25 steps of 16 bits",
+        "  stems made quieter by 1.50 dB, so that none is clipped",
+        "  spectrogram: o/spectrogram.png",
+        "  warning: cut\\nshort",
+    ]
+    assert table(SongReport(*form, stems[1:])).splitlines()[1:] == [
+        "  stem  RMS dBFS  clipped  file",
+        "  bass    silent        0  o/bass.wav",
+    ]
+    assert clock(3599.6) == "1:00:00"

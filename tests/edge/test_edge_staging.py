@@ -64,13 +64,13 @@ def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_
         staging.publish(places, aside, overwrite=True)
     assert everything(tmp_path / "out") == before
     if expected is AudioError:
-        assert "cannot write y (No space left on device): choose another" in str(caught.value)
+        assert "cannot write y (No space left on device). Choose another" in str(caught.value)
 
 
 def test_nothing_is_replaced_unasked(moves, tmp_path):
     aside, places = moves
     before = everything(tmp_path / "out")
-    with pytest.raises(AudioError, match=r"a/1.wav exists: choose another folder"):
+    with pytest.raises(AudioError, match=r"a/1.wav exists. Choose another folder"):
         staging.publish(places, aside, overwrite=False)
     assert everything(tmp_path / "out") == before
 

@@ -338,13 +338,13 @@ def test_memory_does_not_grow_with_length(separators, noise):
 
 @pytest.mark.parametrize("wiener", [-1, 11, 1.5, None])
 def test_iterations_are_checked_before_any_work(separators, wiener):
-    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations, got {wiener}"):
+    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations.* {wiener}"):
         separators["mono"].stream(iter(()), 16000, 2, wiener=wiener)
 
 
 @pytest.mark.parametrize("wiener", [-1, 11])
 def test_the_options_of_a_job_are_checked(wiener):
-    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations, got {wiener}"):
+    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations.* {wiener}"):
         Options(wiener=wiener)
 
 
@@ -363,5 +363,5 @@ def test_the_command_filters(separators, model_path, song, noise, tmp_path, caps
 def test_the_command_refuses_iterations_out_of_range(model_path, song, tmp_path, capsys):
     options = ["--model", str(model_path("mono")), "--wiener", "11"]
     assert main(["separate", str(song()), "-o", str(tmp_path / "out"), *options]) == 2
-    assert "wiener must be 0 to 10 iterations, got 11" in capsys.readouterr().err
+    assert "wiener must be 0 to 10 iterations; received 11" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

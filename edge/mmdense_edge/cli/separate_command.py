@@ -9,92 +9,146 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING
 
 from mmdense_edge import __version__
-from mmdense_edge.audio import AudioInfo
-from mmdense_edge.audio.mixture_sum import Parts, choose
-from mmdense_edge.errors import AudioError, UsageError, printable
-from mmdense_edge.separate import picture
-from mmdense_edge.separate.inputs import Found, Song, find_songs, spool
-from mmdense_edge.separate.jobs import Job, Options, plan
-from mmdense_edge.separate.pool import attempt, check_processes, separate_all
-from mmdense_edge.separate.reference_scores import find_references
-from mmdense_edge.separate.song_report import SongReport, table
-from mmdense_edge.separator import OnProgress, Separator
+from mmdense_edge.errors import UsageError, printable
 
-OK, FAILED = 0, 1
+if TYPE_CHECKING:
+    from mmdense_edge.separate.jobs import Job
+    from mmdense_edge.separate.song_report import SongReport
+    from mmdense_edge.separator import Separator
+
+LOST = ": the song in work was not written"
 STDOUT = "-"
 
-
-def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
-    """Separates songs into files and prints what was done; see `mmdense separate --help`.
-
-    Args:
-        arguments: of `separate_cli.add_options`, with jobs and threads.
-        opened: returns the separator; called when the options are checked.
-    """
-    options = _options(arguments)
-    separator = opened()
-    parts = _parts(arguments, separator)
-    piped = arguments.out == STDOUT
-    with ExitStack() as stack:
-        out = stack.enter_context(_folder()) if piped else Path(arguments.out)
-        found = find_songs(arguments.songs, None if piped else out)
-        if piped:
-            _check_piped(arguments, found, parts)
-        for number, song in enumerate(found.songs):
-            if song.piped:
-                found.songs[number] = _stdin(stack.enter_context(_folder()))
-        jobs = plan(
-            found.songs,
-            out,
-            parts,
-            options,
-            model=separator.contract.name,
-            references=_references(arguments.reference, [name for name in parts if parts[name]]),
-        )
-        reports = _reports(separator, jobs, arguments)
-        if piped and reports[0].error is None:
-            _copy_to_stdout(jobs[0].targets[0])
-            reports = [replace(reports[0], stems=(replace(reports[0].stems[0], file=STDOUT),))]
-        _print(arguments, separator, reports, found)
-    return FAILED if any(report.error is not None for report in reports) else OK
+DESCRIPTION = """
+Writes OUT/<song>/<stem>.wav for each song. Stems have the song's sample rate, channels, exact
+length, tags and bit depth (16 bits for lossy and 8-bit files). A song's stems appear when all of
+them are complete, or not at all. Memory does not depend on length. Of more than two channels,
+left and right pairs are separated together, the others each by itself.
+"""
 
 
-def _options(arguments: argparse.Namespace) -> Options:
-    """Checks what can be checked before the model is loaded."""
-    check_processes(arguments.jobs)
-    if arguments.two_stems is None and arguments.other is not None:
-        raise UsageError("--other goes with --two-stems SOURCE")
-    if arguments.two_stems is not None and arguments.sources is not None:
-        raise UsageError("--two-stems writes its two stems: drop --sources")
-    if arguments.picture:
-        # Matplotlib refuses to start with a backend that is not installed, as a notebook's shell
-        # may name one; a file needs none but this.
-        os.environ["MPLBACKEND"] = "agg"
-        picture.check_available()
-    return Options(
-        file_format=arguments.format,
-        bit_depth=arguments.bit_depth,
-        clip=arguments.clip,
-        sum_to_mixture=arguments.sum_to_mixture,
-        wiener=arguments.wiener,
-        filename=arguments.filename,
-        picture=arguments.picture,
-        overwrite=arguments.overwrite,
-        allow_truncated=arguments.allow_truncated,
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+    """Add the command to the command line's parser."""
+    separate = commands.add_parser(
+        "separate", help="separate songs into files", description=DESCRIPTION, epilog=epilog
+    )
+    add_options(separate)
+    add = separate.add_argument
+    add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
+    add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
+    add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
+
+    def run_model(arguments: argparse.Namespace) -> int:
+        from mmdense_edge.separator import Separator
+
+        return run(arguments, lambda: Separator(arguments.model, arguments.threads))
+
+    separate.set_defaults(run=run_model)
+
+
+def add_options(separate: argparse.ArgumentParser) -> None:
+    """Add what every command that separates takes: songs, the output, stems and files."""
+    # The program's name in messages is the first word of the parser's.
+    separate.set_defaults(program=separate.prog.split()[0], lost=LOST)
+    add = separate.add_argument
+    add(
+        "songs",
+        nargs="+",
+        metavar="SONG",
+        help="a file, a folder (searched with all below), a pattern such as '*.flac', or - for "
+        "stdin; wav, flac, ogg, opus, mp3, aiff, and with ffmpeg m4a, aac and videos",
+    )
+    add("-o", "--out", required=True, metavar="OUT", help="the folder, or - for one stem on stdout")
+    add("--reference", metavar="DIR", help="score against DIR/<stem>.wav, .flac or .ogg (SDR)")
+    add("--picture", action="store_true", help="also draw spectrogram.png (needs matplotlib)")
+    add("--allow-truncated", action="store_true", help="take what a damaged song holds, and warn")
+    add("--overwrite", action="store_true", help="replace results that exist")
+    add("--quiet", action="store_true", help="print errors only")
+    add("--json", action="store_true", help="print one JSON object instead of tables")
+    add = separate.add_argument_group("stems").add_argument
+    add("--sources", metavar="A,B", help="only these sources (default: all of the model's)")
+    add("--two-stems", metavar="SOURCE", help="this source, and no_<source>")
+    add(
+        "--other",
+        choices=("residual", "sum"),
+        help="what no_<source> is: the mixture less the source (default), or the sum of the others",
+    )
+    add("--residual", action="store_true", help="also write the mixture less the stems")
+    add(
+        "--sum-to-mixture",
+        action="store_true",
+        help="share out what is missing to the mixture in proportion to the stems' power, and "
+        "report the null test",
+    )
+    add(
+        "--wiener",
+        type=int,
+        default=0,
+        metavar="N",
+        help="filter all of the model's sources together, N iterations of the multichannel Wiener "
+        "filter: 1 to 10, 0 for none (default)",
+    )
+    add = separate.add_argument_group("files").add_argument
+    add(
+        "--format",
+        dest="file_format",
+        choices=("wav", "flac", "ogg"),
+        default="wav",
+        help="(default: wav)",
+    )
+    add("--bit-depth", choices=("16", "24", "32f"), help="(default: the song's); no dither")
+    add(
+        "--clip",
+        choices=("clamp", "scale"),
+        default="clamp",
+        help="beyond full scale: set samples to full scale and count them (default), or make all "
+        "stems of the song quieter by one gain",
+    )
+    add(
+        "--filename",
+        metavar="TEMPLATE",
+        default="{folder}/{track}/{stem}.{ext}",
+        help="below OUT; fields: {folder} (below a folder that was searched), {track}, "
+        "{trackext}, {stem}, {ext}, {model} (default: %(default)s)",
     )
 
 
-def _parts(arguments: argparse.Namespace, separator: Separator) -> Parts:
+def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
+    """Separate songs into files and print what was done; see `mmdense separate --help`.
+
+    Args:
+        arguments: Of `add_options`, with jobs and threads.
+        opened: Returns the separator; called when the options are checked.
+    """
+    from mmdense_edge.audio.mixture_sum import choose
+    from mmdense_edge.separate import picture
+    from mmdense_edge.separate.inputs import STDIN, find_songs, spool
+    from mmdense_edge.separate.jobs import Options, plan
+    from mmdense_edge.separate.pool import MAX_PROCESSES
+    from mmdense_edge.separate.reference_scores import find_references
+
+    if not 1 <= arguments.jobs <= MAX_PROCESSES:
+        raise UsageError(f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}")
+    if arguments.two_stems is None and arguments.other is not None:
+        raise UsageError("--other goes with --two-stems SOURCE")
+    if arguments.two_stems is not None and arguments.sources is not None:
+        raise UsageError("--two-stems writes its two stems. Drop --sources.")
+    if arguments.picture:
+        # Matplotlib refuses to start with a backend that is not installed, as a notebook's shell
+        # may name one; a file needs only this one.
+        os.environ["MPLBACKEND"] = "agg"
+        picture.check_available()
+    options = Options(**{one.name: getattr(arguments, one.name) for one in fields(Options)})
+    separator = opened()
     listed = arguments.sources
     names = None if listed is None else [name.strip() for name in listed.split(",")]
-    return choose(
+    parts = choose(
         separator.sources,
         separator.select(names),
         two_stems=arguments.two_stems,
@@ -102,137 +156,115 @@ def _parts(arguments: argparse.Namespace, separator: Separator) -> Parts:
         residual=arguments.residual,
         sum_to_mixture=arguments.sum_to_mixture,
     )
+    references = {}
+    if arguments.reference is not None:
+        written = [name for name, part in parts.items() if part]
+        references = find_references(Path(arguments.reference), written)
+    piped = arguments.out == STDOUT
+    own = piped or STDIN in arguments.songs
+    with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:
+        out = Path(folder, "stems") if piped else Path(arguments.out)
+        songs, others = find_songs(arguments.songs, None if piped else out)
+        if piped:
+            _check_piped(arguments, len(songs), len(parts))
+        for number, song in enumerate(songs):
+            if song.piped and sys.stdin.isatty():
+                raise UsageError("- reads a song from stdin, which is a terminal. Pipe one in.")
+            if song.piped:
+                songs[number] = spool(sys.stdin.buffer, Path(folder))
+        model = separator.contract.name
+        jobs = plan(songs, out, parts, options, model=model, references=references)
+        reports = []
+        for report in _reports(separator, jobs, arguments):
+            reports.append(report)
+            if report.error is not None:
+                print(f"{arguments.program}: {report.error}", file=sys.stderr)
+            if report.picture_error is not None:
+                failure = f"no picture was drawn ({report.picture_error}), the stems are complete"
+                text = printable(f"{report.song}: {failure}")
+                print(f"{arguments.program}: {text}", file=sys.stderr)
+        if piped and reports[0].error is None:
+            with next(iter(jobs[0].stems.values())).open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+            reports = [replace(reports[0], stems=(replace(reports[0].stems[0], file=STDOUT),))]
+    _print(arguments, separator, reports, others)
+    return int(any(report.error is not None for report in reports))
 
 
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="mmdense-") as name:
-        yield Path(name)
-
-
-def _check_piped(arguments: argparse.Namespace, found: Found, parts: Parts) -> None:
-    if len(found.songs) != 1 or len(parts) != 1:
+def _check_piped(arguments: argparse.Namespace, num_songs: int, num_stems: int) -> None:
+    if num_songs != 1 or num_stems != 1:
         raise UsageError(
-            f"-o - writes one stem of one song, got {len(parts)} stems of {len(found.songs)} "
-            "songs: name one with --sources"
+            f"-o - writes one stem of one song; received {num_stems} stems of {num_songs} songs. "
+            "Name one with --sources."
         )
     if arguments.json or arguments.picture:
-        raise UsageError("-o - puts the stem on stdout: drop --json and --picture")
+        raise UsageError("-o - puts the stem on stdout. Drop --json and --picture.")
     if sys.stdout.isatty():
-        raise UsageError("-o - puts the stem on stdout, which is a terminal: redirect it")
-
-
-def _stdin(folder: Path) -> Song:
-    if sys.stdin.isatty():
-        raise UsageError("- reads a song from stdin, which is a terminal: pipe one in")
-    return spool(sys.stdin.buffer, folder)
-
-
-def _copy_to_stdout(path: Path) -> None:
-    with path.open("rb") as file:
-        shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
-    sys.stdout.buffer.flush()
-
-
-def _references(folder: str | None, names: Sequence[str]) -> dict[str, Path]:
-    if folder is None:
-        return {}
-    try:
-        return find_references(Path(folder), tuple(names))
-    except AudioError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError("-o - puts the stem on stdout, which is a terminal. Redirect it.")
 
 
 def _reports(
     separator: Separator, jobs: Sequence[Job], arguments: argparse.Namespace
-) -> list[SongReport]:
+) -> Iterator[SongReport]:
+    """Separate the songs, with a bar of seconds of music that is shown on a terminal only."""
+    from tqdm import tqdm
+
+    from mmdense_edge.separate.pool import attempt, separate_all
+
+    form = {"unit": " s", "leave": False, "disable": arguments.quiet or None, "dynamic_ncols": True}
     if arguments.jobs > 1 and len(jobs) > 1:
-        return _parallel(separator, jobs, arguments)
-    reports = []
+        with tqdm(desc="songs", **form) as bar:
+
+            def show_all(songs: int, done: float, expected: float) -> None:
+                bar.set_description(f"{songs} of {len(jobs)} songs", refresh=False)
+                bar.total = round(expected) or None
+                bar.update(int(done) - bar.n)
+
+            reports = separate_all(
+                jobs, separator.model.path, arguments.threads, arguments.jobs, show_all
+            )
+        yield from reports
+        return
     for number, job in enumerate(jobs, 1):
         name = job.song.label if len(jobs) == 1 else f"{job.song.label} ({number}/{len(jobs)})"
-        reports.append(_one_song(separator, job, name, quiet=arguments.quiet))
-        _tell(reports[-1], arguments)
-    return reports
+        with tqdm(desc=printable(name), **form) as bar:
 
+            def show(done: float, expected: float, bar: tqdm[None] = bar) -> None:
+                if not done:
+                    bar.reset(round(expected) or None)
+                bar.update(int(done) - bar.n)
 
-def _one_song(separator: Separator, job: Job, name: str, *, quiet: bool) -> SongReport:
-    with _bar(name, quiet=quiet) as bar:
-
-        def progress(info: AudioInfo) -> OnProgress:
-            bar.reset(round(info.num_samples / info.sample_rate) or None)
-            return lambda done: bar.update(done // info.sample_rate - bar.n)
-
-        return attempt(separator, job, progress)
-
-
-def _bar(label: str, *, quiet: bool) -> tqdm[None]:
-    """Returns a bar of seconds of music on stderr; it is shown on a terminal only, then goes."""
-    return tqdm(
-        desc=printable(label), unit=" s", leave=False, disable=quiet or None, dynamic_ncols=True
-    )
-
-
-def _parallel(
-    separator: Separator, jobs: Sequence[Job], arguments: argparse.Namespace
-) -> list[SongReport]:
-    with _bar("songs", quiet=arguments.quiet) as bar:
-
-        def progress(songs: int, done: float, expected: float) -> None:
-            bar.set_description(f"{songs} of {len(jobs)} songs", refresh=False)
-            bar.total = round(expected) or None
-            bar.update(int(done) - bar.n)
-
-        reports = separate_all(
-            jobs, separator.model.path, arguments.threads, arguments.jobs, progress
-        )
-    for report in reports:
-        _tell(report, arguments)
-    return reports
-
-
-def _tell(report: SongReport, arguments: argparse.Namespace) -> None:
-    """Prints what went wrong with a song."""
-    if report.error is not None:
-        print(f"{arguments.program}: {report.error}", file=sys.stderr)
-    if report.picture_error is not None:
-        told = f"{report.song}: no picture was drawn ({report.picture_error}), the stems are whole"
-        print(f"{arguments.program}: {printable(told)}", file=sys.stderr)
+            report = attempt(separator, job, show)
+        yield report
 
 
 def _print(
     arguments: argparse.Namespace,
     separator: Separator,
     reports: Sequence[SongReport],
-    found: Found,
+    others: int,
 ) -> None:
+    from mmdense_edge.separate.song_report import table
+
     failed = sum(report.error is not None for report in reports)
     if arguments.json:
-        print(json.dumps(_as_json(separator, arguments, reports, found), indent=2))
+        values = {
+            "version": __version__,
+            "model": separator.contract.name,
+            "runtime": separator.runtime,
+            "engine": separator.engine,
+            "threads": separator.network.num_threads,
+            "jobs": arguments.jobs,
+            "wiener": arguments.wiener,
+            "left_alone": others,
+            "songs": [report.as_json() for report in reports],
+        }
+        print(json.dumps(values, indent=2))
     elif not arguments.quiet:
-        stream = sys.stderr if arguments.out == STDOUT else sys.stdout
         lines = [*map(table, reports), f"model {separator.contract.name}, {separator.engine}"]
-        if found.others:
-            lines.append(f"{found.others} files that are not audio were left alone")
-        print("\n".join(lines), file=stream)
+        if others:
+            lines.append(f"{others} files that are not audio were left alone")
+        print("\n".join(lines), file=sys.stderr if arguments.out == STDOUT else sys.stdout)
     if failed and len(reports) > 1:
         print(f"{arguments.program}: {failed} of {len(reports)} songs failed", file=sys.stderr)
-
-
-def _as_json(
-    separator: Separator,
-    arguments: argparse.Namespace,
-    reports: Sequence[SongReport],
-    found: Found,
-) -> dict[str, object]:
-    return {
-        "version": __version__,
-        "model": separator.contract.name,
-        "runtime": separator.runtime,
-        "engine": separator.engine,
-        "threads": separator.network.num_threads,
-        "jobs": arguments.jobs,
-        "wiener": arguments.wiener,
-        "left_alone": found.others,
-        "songs": [report.as_json() for report in reports],
-    }

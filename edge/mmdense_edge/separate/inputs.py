@@ -6,7 +6,7 @@ import glob
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,10 +28,10 @@ class Song:
     """A song to separate.
 
     Args:
-        path: the audio file.
-        folder: where it lay below the folder that was searched, parted by "/"; else "".
-        label: what it is called in messages; default its path.
-        track: its name in the results; default the file's name without suffix.
+        path: The audio file.
+        folder: Its folder relative to the folder that was searched, separated by "/"; else "".
+        label: Its name in messages; default its path.
+        track: Its name in the results; default the file's name without suffix.
         piped: True for the standard input, which `spool` copies to a file.
     """
 
@@ -42,79 +42,63 @@ class Song:
     piped: bool = False
 
     def __post_init__(self) -> None:
-        """Fills in the defaults."""
+        """Fill in the defaults."""
         object.__setattr__(self, "label", self.label or str(self.path))
         object.__setattr__(self, "track", self.track or self.path.stem)
 
 
-@dataclass
-class Found:
-    """What was found.
+def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], int]:
+    """Return the songs that arguments name, and how many files in folders are not audio.
 
     Args:
-        songs: in the order of the command line, folders sorted by name.
-        others: files in the folders that are not audio, and were left alone.
-    """
-
-    songs: list[Song] = field(default_factory=list)
-    others: int = 0
-
-
-def find_songs(arguments: Sequence[str], out: Path | None) -> Found:
-    """Returns the songs that arguments name.
-
-    Args:
-        arguments: files, folders (searched with all folders below, by suffix; hidden ones and the
+        arguments: Files, folders (searched with all folders below, by suffix; hidden ones and the
             output folder are left out), patterns with * ? [] (for shells that do not expand
             them; ** matches folders), or "-" once.
-        out: the output folder.
+        out: The output folder.
+
+    Returns:
+        The songs in the order of the arguments, folders sorted by name, and the number of files
+        that were left alone.
 
     Raises:
-        UsageError: a folder or a pattern without songs, "-" twice.
-        OSError: a folder cannot be read.
+        UsageError: A folder or a pattern without songs, "-" twice.
+        OSError: A folder cannot be read.
     """
     if list(arguments).count(STDIN) > 1:
-        raise UsageError("the standard input (-) can be read once")
-    found = Found()
+        raise UsageError("the standard input (-) can be read only once; received - twice")
+    songs: list[Song] = []
+    others = 0
     for argument in arguments:
-        for name in _expanded(argument):
-            if os.path.isdir(name):
-                _search(Path(name), out, found)
-            else:
-                found.songs.append(Song(Path(name), piped=name == STDIN))
-    return found
-
-
-def _expanded(argument: str) -> list[str]:
-    if os.path.lexists(argument) or argument == STDIN or not glob.has_magic(argument):
-        return [argument]
-    names = sorted(glob.glob(argument, recursive=True))
-    if not names:
-        raise UsageError(f"no file matches {argument!r}")
-    return names
-
-
-def _search(folder: Path, out: Path | None, found: Found) -> None:
-    if out is not None and folder.resolve() == out.resolve():
-        raise UsageError(
-            f"{folder} is searched for songs and is the output folder, where the next search would "
-            "find stems: choose another folder (-o)"
-        )
-    before = len(found.songs)
-    for path in _files(folder, out):
-        hidden = path.name.startswith(".")
-        if path.suffix.lower() in SUFFIXES and not hidden:
-            below = path.parent.relative_to(folder)
-            found.songs.append(Song(path, "" if below == Path() else below.as_posix()))
-        else:
-            found.others += 1
-    if len(found.songs) == before:
-        raise UsageError(f"{folder} holds no audio files")
+        names = [argument]
+        if argument != STDIN and not os.path.lexists(argument) and glob.has_magic(argument):
+            names = sorted(glob.glob(argument, recursive=True))
+            if not names:
+                raise UsageError(f"no file matches {argument!r}")
+        for name in names:
+            if not os.path.isdir(name):
+                songs.append(Song(Path(name), piped=name == STDIN))
+                continue
+            files = list(_files(Path(name), out))
+            audio = [
+                path
+                for path in files
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+            ]
+            if not audio:
+                raise UsageError(f"{name} holds no audio files")
+            songs += [Song(path, "/".join(path.relative_to(name).parts[:-1])) for path in audio]
+            others += len(files) - len(audio)
+    return songs, others
 
 
 def _files(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Yields the files below a folder, sorted; links to folders are not followed."""
+    """Yield the files below a folder, sorted; links to folders are not followed."""
     left_out = None if out is None else out.resolve()
+    if folder.resolve() == left_out:
+        raise UsageError(
+            f"{folder} is searched for songs and is the output folder, where the next search would "
+            "find stems. Choose another folder (-o)."
+        )
 
     def fail(error: OSError) -> None:
         raise error
@@ -130,14 +114,14 @@ def _files(folder: Path, out: Path | None) -> Iterator[Path]:
 
 
 def spool(stream: BinaryIO, folder: Path) -> Song:
-    """Copies the standard input to a file, because a song's length must be known.
+    """Copy the standard input to a file, because a song's length must be known.
 
     Args:
-        stream: the standard input.
-        folder: where the file goes.
+        stream: The standard input.
+        folder: The folder of the file.
 
     Raises:
-        AudioError: nothing comes, or the file cannot be written.
+        AudioError: The file cannot be written.
     """
     path = folder / "stdin"
     try:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import Formatter
 
 from mmdense_edge.audio.mixture_sum import Parts
-from mmdense_edge.audio.writing import BIT_DEPTHS, FORMATS
 from mmdense_edge.errors import UsageError
-from mmdense_edge.separate import naming
 from mmdense_edge.separate.inputs import Song
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 PICTURE = "spectrogram"
-CLIP_RULES = ("clamp", "scale")
+FIELDS = ("folder", "track", "trackext", "stem", "ext", "model")
 
 
 @dataclass(frozen=True)
@@ -24,19 +24,20 @@ class Options:
 
     Args:
         file_format: "wav", "flac" or "ogg".
-        bit_depth: "16", "24" or "32f"; None: the song's.
-        clip: what happens to integer stems beyond full scale: "clamp" sets the samples to full
+        bit_depth: "16", "24" or "32f"; None: The song's.
+        clip: What happens to integer stems beyond full scale: "clamp" sets the samples to full
             scale and counts them; "scale" makes all stems of the song quieter by one gain, so
             that none is clipped.
-        sum_to_mixture: correct the stems so that they add up to the mixture; see `sums.Shares`.
-        wiener: iterations of the multichannel Wiener filter, 0 (none) to 10.
-        filename: the template of the results' names; see `naming.check`.
-        picture: also draw spectrograms.
-        overwrite: replace results that exist.
-        allow_truncated: take what a damaged song holds, with a warning.
+        sum_to_mixture: Correct the stems so that they add up to the mixture; see
+            `mixture_sum.Shares`.
+        wiener: Iterations of the multichannel Wiener filter, 0 (none) to 10.
+        filename: The template of the results' names; see `check_template`.
+        picture: Also draw spectrograms.
+        overwrite: Replace existing results.
+        allow_truncated: Take what a damaged song holds, with a warning.
 
     Raises:
-        UsageError: an unknown choice, or choices that contradict each other.
+        UsageError: Choices that contradict each other, a value or a template out of its range.
     """
 
     file_format: str = "wav"
@@ -44,30 +45,57 @@ class Options:
     clip: str = "clamp"
     sum_to_mixture: bool = False
     wiener: int = 0
-    filename: str = naming.TEMPLATE
+    filename: str = "{folder}/{track}/{stem}.{ext}"
     picture: bool = False
     overwrite: bool = False
     allow_truncated: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the choices."""
-        for name, value, known in (
-            ("format", self.file_format, FORMATS),
-            ("bit depth", self.bit_depth or "16", tuple(BIT_DEPTHS)),
-            ("clip rule", self.clip, CLIP_RULES),
-        ):
-            if value not in known:
-                raise UsageError(f"the {name} must be one of {', '.join(known)}, got {value!r}")
+        """Check the choices."""
         if self.file_format == "ogg" and (self.bit_depth or self.sum_to_mixture):
             raise UsageError(
-                "ogg files are lossy: they have no --bit-depth and cannot --sum-to-mixture; "
-                "use --format wav or flac"
+                "ogg files are lossy: they have no --bit-depth and cannot --sum-to-mixture. "
+                "Use --format wav or flac."
             )
         if (self.file_format, self.bit_depth) == ("flac", "32f"):
-            raise UsageError("flac files have no floats: use --bit-depth 24 or --format wav")
+            raise UsageError("flac files have no floats. Use --bit-depth 24 or --format wav.")
         if not 0 <= self.wiener <= MAX_ITERATIONS:
-            raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations, got {self.wiener}")
-        naming.check(self.filename)
+            raise UsageError(
+                f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {self.wiener}"
+            )
+        check_template(self.filename)
+
+
+def check_template(template: str) -> None:
+    """Check a template: fields in braces, folders separated by "/", and at the end ".{ext}".
+
+    Args:
+        template: Fields are folder (of the song, relative to a folder that was searched), track
+            (the song's name without suffix), trackext (its suffix), stem, ext (the format's
+            suffix) and model.
+
+    Raises:
+        UsageError: An unknown field, a field with a format, no ".{ext}" at the end, a path that
+            leads elsewhere.
+    """
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise UsageError(
+            f"--filename must be a template; received {template!r}: {error}"
+        ) from error
+    rule = ""
+    literal = "".join(text if name is None else text + "x" for text, name, *_ in parts)
+    if any(name is not None and (name not in FIELDS or any(more)) for _, name, *more in parts):
+        rule = "have no fields but " + ", ".join(f"{{{name}}}" for name in FIELDS)
+    elif not template.endswith(".{ext}"):
+        rule = "end in .{ext}"
+    elif template[0] in "/\\" or ".." in re.split(r"[/\\]", literal) or {*":\0"} & {*literal}:
+        rule = "stay below the output folder"
+    elif "\\" in literal:
+        rule = "separate folders with /, on Windows too"
+    if rule:
+        raise UsageError(f"--filename must {rule}; received {template!r}")
 
 
 @dataclass(frozen=True)
@@ -75,13 +103,13 @@ class Job:
     """One song and where its results go.
 
     Args:
-        song: the song.
-        out: the output folder.
-        parts: for each stem the sources that it is the sum of, from `sums.choose`.
-        stems: for each stem its file.
-        options: how it is written.
-        picture: the file of the spectrogram, if one is drawn.
-        references: for some stems the file to score against.
+        song: The song.
+        out: The output folder.
+        parts: For each stem the sources that it is the sum of, from `mixture_sum.choose`.
+        stems: For each stem its file.
+        options: How it is written.
+        picture: The file of the spectrogram, if one is drawn.
+        references: For some stems the file to score against.
     """
 
     song: Song
@@ -97,16 +125,6 @@ class Job:
         """All files that the job writes."""
         return [*self.stems.values(), *([self.picture] if self.picture else [])]
 
-    @property
-    def rest(self) -> str | None:
-        """The stem that is the mixture less all others, if there is one."""
-        return next((name for name, part in self.parts.items() if not part), None)
-
-    @property
-    def sources(self) -> list[str]:
-        """The sources that are needed."""
-        return [source for part in self.parts.values() for source in part]
-
 
 def plan(
     songs: Sequence[Song],
@@ -117,29 +135,37 @@ def plan(
     model: str = "",
     references: Mapping[str, Path] | None = None,
 ) -> list[Job]:
-    """Returns a job for each song: OUT/<song's name>/<stem>.<format>, or as the template says.
+    """Return a job for each song: OUT/<song's name>/<stem>.<format>, or as the template says.
 
     Args:
-        songs: the songs.
-        out: the folder for all results; made when the first song is done.
-        parts: the stems, from `sums.choose`.
-        options: how they are written.
-        model: the model's name, for the template.
-        references: for some stems the file to score against; for one song only.
+        songs: The songs.
+        out: The folder for all results; made when the first song is done.
+        parts: The stems, from `mixture_sum.choose`.
+        options: How they are written.
+        model: The model's name, for the template; what separates folders in it becomes "_".
+        references: For some stems the file to score against; for one song only.
 
     Raises:
-        UsageError: two results would be the same file, a result would replace a file that is
+        UsageError: Two results would be the same file, a result would replace a file that is
             read, a song's name gives no name, several songs with references.
     """
     options = options or Options()
     if references and len(songs) > 1:
-        raise UsageError(f"references belong to one song, got {len(songs)} songs")
+        raise UsageError(f"references belong to one song; received {len(songs)} songs")
 
     def place(song: Song, stem: str, ext: str) -> Path:
-        return naming.target(
-            options.filename, out, folder=song.folder, track=song.track,
-            trackext=song.path.suffix[1:], stem=stem, ext=ext, model=naming.plain(model),
+        name = options.filename.format(
+            folder=song.folder, track=song.track, trackext=song.path.suffix[1:], stem=stem, ext=ext,
+            # The name comes with the model file, and must lead nowhere, on Windows either.
+            model=re.sub(r'[/\\:*?"<>|]', "_", model),
         )  # fmt: skip
+        levels = [level for level in name.split("/") if level]  # an empty folder leaves none
+        if any(level in (".", "..") or "\0" in level for level in levels):
+            raise UsageError(
+                f"{'/'.join(levels)} names no file below the output folder. Rename the song, or "
+                "give another --filename."
+            )
+        return out.joinpath(*levels)
 
     jobs = [
         Job(
@@ -153,31 +179,28 @@ def plan(
         )
         for song in songs
     ]
-    _check_apart(jobs)
-    return jobs
-
-
-def _check_apart(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Song] = {}
+    writers: dict[str, Song] = {}
+    read = [path for job in jobs for path in (job.song.path, *job.references.values())]
+    known = {key for path in read for key in _identities(path)}
     for job in jobs:
         for target in job.targets:
             # Some file systems do not tell upper from lower case, or forms of one letter.
             key = unicodedata.normalize("NFC", str(target)).casefold()
-            if key in seen:
+            if key in writers:
                 raise UsageError(
-                    f"{seen[key].label} and {job.song.label} would both write to {target}: rename "
-                    "one, separate them into different folders, or give another --filename"
+                    f"{writers[key].label} and {job.song.label} would both write to {target}. "
+                    "Rename one, separate them into different folders, or give another --filename."
                 )
-            seen[key] = job.song
-    read = [path for job in jobs for path in (job.song.path, *job.references.values())]
-    known = {key for path in read for key in _identities(path)}
-    for target in (target for job in jobs for target in job.targets):
-        if known.intersection(_identities(target)):
-            raise UsageError(f"{target} is read and would be replaced: choose another folder (-o)")
+            writers[key] = job.song
+            if known.intersection(_identities(target)):
+                raise UsageError(
+                    f"{target} is read and would be replaced. Choose another folder (-o)."
+                )
+    return jobs
 
 
 def _identities(path: Path) -> set[object]:
-    """Returns what a file is known by: its path, and its number where it exists."""
+    """Return what a file is known by: its path, and its number if it exists."""
     try:
         found = path.stat()
     except OSError:

@@ -31,24 +31,24 @@ _SMALLEST_POWER = 1e-12
 
 
 def check_available() -> None:
-    """Says what to install where pictures cannot be drawn.
+    """Raise an error that says what to install if pictures cannot be drawn.
 
     Raises:
-        UsageError: matplotlib is missing.
+        UsageError: Matplotlib is missing.
     """
     from importlib.util import find_spec
 
     if find_spec("matplotlib") is None:
         raise UsageError(
-            'pictures need matplotlib: pip install ".[plot]" in a checkout of keras_mmdense'
+            'pictures need matplotlib. Run pip install ".[plot]" in a checkout of keras_mmdense.'
         )
 
 
 def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
-    """Returns the edges of the bands in Hz, shape (129,), evenly spaced in log frequency.
+    """Return the edges of the bands in Hz, shape (129,), evenly spaced in log frequency.
 
     Args:
-        sample_rate: in Hz; the highest edge is half of it, 20 kHz at most.
+        sample_rate: In Hz; the highest edge is half of it, 20 kHz at most.
     """
     highest = min(HIGHEST_HZ, sample_rate / 2)
     return np.geomspace(min(LOWEST_HZ, highest / 2), highest, BANDS + 1)
@@ -57,13 +57,13 @@ def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
 def spectrogram(
     blocks: Iterable[Audio], sample_rate: int, num_samples: int, channels: int
 ) -> Levels:
-    """Returns the level of a signal in bands of log frequency over time, in fixed memory.
+    """Return the level of a signal in bands of log frequency over time, in fixed memory.
 
     Args:
-        blocks: the signal, of shape (any length, channels), full scale 1.0.
-        sample_rate: in Hz.
-        num_samples: length of the signal.
-        channels: of the signal; their mean power is taken.
+        blocks: The signal, of shape (any length, channels), full scale 1.0.
+        sample_rate: In Hz.
+        num_samples: Length of the signal.
+        channels: Of the signal; their mean power is taken.
 
     Returns:
         Mean power in dB of a full-scale sine, -120 at least, shape (128, columns) with 1000
@@ -75,7 +75,7 @@ def spectrogram(
     """
     num_frames = _TRANSFORM.num_frames(num_samples)
     columns = min(MAX_COLUMNS, num_frames)
-    weights = _band_weights(sample_rate)
+    weights = band_weights(sample_rate)
     power, count, done = np.zeros((columns, BANDS)), np.zeros((columns, 1)), 0
     analysis = Analysis(_TRANSFORM, channels)
 
@@ -95,8 +95,8 @@ def spectrogram(
     return 10 * np.log10(np.maximum(power / np.maximum(count, 1), _SMALLEST_POWER)).T
 
 
-def _band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
-    """Returns the matrix (bins, bands) that averages the bins of each band."""
+def band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
+    """Return the matrix (bins, bands) that averages the bins of each band."""
     edges = band_edges(sample_rate)
     hertz = np.arange(_TRANSFORM.num_bins) * sample_rate / _TRANSFORM.n_fft
     inside = (hertz[:, None] >= edges[:-1]) & (hertz[:, None] < edges[1:])
@@ -117,15 +117,15 @@ def draw_panels(
     columns: int = 1,
     range_db: float = RANGE_DB,
 ) -> None:
-    """Draws spectrograms on one scale of time, frequency and level.
+    """Draw spectrograms on one scale of time, frequency and level.
 
     Args:
-        figure: an empty Matplotlib figure.
-        levels: by title, from `spectrogram`.
-        sample_rate: of the signals, in Hz.
-        seconds: length of the signals.
-        columns: panels in a row.
-        range_db: the range of colours below the loudest, in dB.
+        figure: An empty Matplotlib figure.
+        levels: By title, from `spectrogram`.
+        sample_rate: Of the signals, in Hz.
+        seconds: Length of the signals.
+        columns: Panels in a row.
+        range_db: The range of colors below the loudest, in dB.
     """
     from matplotlib.ticker import EngFormatter
 
@@ -153,17 +153,17 @@ def draw_panels(
 def draw(
     rows: Mapping[str, Path], num_samples: int, picture: Path, damaged: OnDamage = refuse
 ) -> None:
-    """Writes a PNG with one spectrogram for each file.
+    """Write a PNG with one spectrogram for each file.
 
     Args:
-        rows: for each title an audio file; all of the same sample rate and length.
-        num_samples: their length.
-        picture: the file to write.
-        damaged: as for `read_blocks`.
+        rows: For each title an audio file; all of the same sample rate and length.
+        num_samples: Their length.
+        picture: The file to write.
+        damaged: As for `read_blocks`.
 
     Raises:
-        UsageError: matplotlib is missing.
-        AudioError: a file cannot be read.
+        UsageError: Matplotlib is missing.
+        AudioError: A file cannot be read.
     """
     check_available()
     from matplotlib.figure import Figure

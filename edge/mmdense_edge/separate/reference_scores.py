@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,74 +11,65 @@ import numpy as np
 from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.audio.reading import audio_info, read_blocks
-from mmdense_edge.errors import AudioError
+from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.signal.sdr import SDR
 
 REFERENCE_SUFFIXES = (".wav", ".flac", ".ogg")
 
 
-@dataclass(frozen=True)
-class Score:
-    """SDR of a stem, and of the mixture taken for the stem, in dB; None: silent reference."""
-
-    sdr_db: float | None
-    mixture_sdr_db: float | None
-
-
-def find_references(folder: Path, sources: tuple[str, ...]) -> dict[str, Path]:
-    """Returns the references that a folder holds: <source>.wav, .flac or .ogg.
+def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
+    """Return the references that a folder holds: <source>.wav, .flac or .ogg.
 
     Args:
-        folder: the folder.
-        sources: the sources to look for.
+        folder: The folder.
+        sources: The sources to look for.
 
     Raises:
-        AudioError: not a folder, or it holds none of them.
+        UsageError: Not a folder, or it holds none of them.
     """
-    candidates = {
-        source: [folder / f"{source}{suffix}" for suffix in REFERENCE_SUFFIXES]
-        for source in sources
-    }
-    found = {
-        source: next(path for path in paths if path.is_file())
-        for source, paths in candidates.items()
-        if any(path.is_file() for path in paths)
-    }
+    names = list(sources)
+    found: dict[str, Path] = {}
+    for source, suffix in itertools.product(names, REFERENCE_SUFFIXES):
+        path = folder / f"{source}{suffix}"
+        if path.is_file():
+            found.setdefault(source, path)
     if not found:
-        raise AudioError(
-            f"{folder} holds no reference: it needs {sources[0]}.wav (or .flac, .ogg) and so on"
+        raise UsageError(
+            f"{folder} holds no reference: it needs {names[0]}.wav (or .flac, .ogg) and so on"
         )
     return found
 
 
 def score_files(
     reference: Path, estimate: Path, mixture: Path, damaged: OnDamage = refuse
-) -> Score:
-    """Scores one stem, in fixed memory.
+) -> tuple[float | None, float | None]:
+    """Score one stem, in memory that does not depend on its length.
 
     Args:
-        reference: the true source, an audio file.
-        estimate: the stem, of the same sample rate, channels and length.
-        mixture: the song, of the same sample rate, channels and length.
-        damaged: as for `read_blocks`, for the song.
+        reference: The true source, an audio file.
+        estimate: The stem, of the same sample rate, channels and length.
+        mixture: The song, of the same sample rate, channels and length.
+        damaged: As for `read_blocks`, for the song.
+
+    Returns:
+        The SDR of the stem, and of the unprocessed mixture (baseline), in dB; None if the
+        reference is silent.
 
     Raises:
-        AudioError: a file cannot be read, or they differ in rate, channels or length.
+        AudioError: A file cannot be read, or they differ in rate, channels or length.
     """
-    paths = (reference, estimate, mixture)
-    forms = [(info.sample_rate, info.channels) for info in map(audio_info, paths)]
-    if len(set(forms)) > 1:
+    forms = [(info.sample_rate, info.channels) for info in map(audio_info, (reference, mixture))]
+    if forms[0] != forms[1]:
         raise AudioError(
-            f"{reference}: a reference needs the mixture's sample rate and channels "
-            f"{forms[2]}, got {forms[0]}"
+            f"{reference}: a reference must have the mixture's sample rate and channels "
+            f"{forms[1]}; received {forms[0]}"
         )
-    done, nothing = SDR(), SDR()
+    stem, baseline = SDR(), SDR()
+    files = (read_blocks(reference), read_blocks(estimate), read_blocks(mixture, damaged=damaged))
     empty = np.zeros((0, forms[0][1]), np.float32)
-    files = even(read_blocks(reference)), even(read_blocks(estimate))
-    song = even(read_blocks(mixture, damaged=damaged))
-    for blocks in itertools.zip_longest(*files, song, fillvalue=empty):
-        if len({len(block) for block in blocks}) > 1:
-            raise AudioError(f"{reference}: a reference needs the mixture's length")
-        done.add(blocks[0], blocks[1])
-        nothing.add(blocks[0], blocks[2])
-    return Score(done.value(), nothing.value())
+    for true, estimated, mixed in itertools.zip_longest(*map(even, files), fillvalue=empty):
+        if not len(true) == len(estimated) == len(mixed):
+            raise AudioError(f"{reference}: a reference must have the mixture's length")
+        stem.add(true, estimated)
+        baseline.add(true, mixed)
+    return stem.value(), baseline.value()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,10 +14,10 @@ class StemReport:
     """One stem as written.
 
     Args:
-        source: its name.
-        file: its path.
+        source: Its name.
+        file: Its path.
         level_dbfs: RMS level in dB of full scale; None if silent.
-        clipped: samples that were beyond full scale.
+        clipped: Samples that were beyond full scale.
         scored: True where there was a reference.
         sdr_db: SDR against the reference; None if not scored or the reference is silent.
         mixture_sdr_db: SDR of doing nothing, the mixture taken for the stem.
@@ -37,20 +37,20 @@ class SongReport:
     """One song, separated or failed.
 
     Args:
-        song: its path.
-        error: what went wrong; None if nothing did.
-        sample_rate: in Hz.
+        song: Its path.
+        error: What went wrong; None if nothing did.
+        sample_rate: In Hz.
         channels: 1 to 64.
-        num_samples: length of the song and of each stem.
-        seconds: taken from opening the song to closing its stems.
-        stems: what was written.
-        picture: path of the spectrogram, if one was drawn.
-        warnings: what the user should know.
-        gain_db: of the stems against the song; below 0 where they were made quieter.
-        null_test: how far the written stems are from adding up to the song at most, in steps of
+        num_samples: Length of the song and of each stem.
+        seconds: Taken from opening the song to closing its stems.
+        stems: What was written.
+        picture: Path of the spectrogram, if one was drawn.
+        warnings: What the user should know.
+        gain_db: Of the stems against the song; below 0 where they were made quieter.
+        null_test: How far the written stems are from adding up to the song at most, in steps of
             `null_test_bits` bits; None if they were not asked to.
-        null_test_bits: the bit depth of the stems; 24 for floats.
-        picture_error: why a spectrogram that was asked for was not drawn; None if nothing failed.
+        null_test_bits: The bit depth of the stems; 24 for floats.
+        picture_error: Why a spectrogram that was asked for was not drawn; None if nothing failed.
     """
 
     song: str
@@ -78,7 +78,7 @@ class SongReport:
         return self.seconds / self.duration_seconds if self.num_samples else None
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the report as values that JSON has."""
+        """Return the report as values that JSON has."""
         return {
             **asdict(self),
             "duration_seconds": self.duration_seconds,
@@ -87,7 +87,7 @@ class SongReport:
 
 
 def clock(seconds: float) -> str:
-    """Returns a time as minutes and seconds, with hours where there are any.
+    """Return a time as minutes and seconds, with hours where there are any.
 
     Example:
         >>> clock(75), clock(3675)
@@ -98,8 +98,8 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Returns rows of texts as lines with columns.
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Return rows of texts as lines with columns, of which those in `right` are right-aligned.
 
     Example:
         >>> aligned([("a", "bcd"), ("ef", "g")])
@@ -107,26 +107,34 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
 
 
 def table(report: SongReport) -> str:
-    """Returns a report as lines for a terminal."""
+    """Return a report as lines for a terminal."""
     if report.error is not None:
         return f"{printable(report.song)}: FAILED"
+    scored = any(stem.scored for stem in report.stems)
+    rows = [("stem", "RMS dBFS", "clipped", "SDR dB", "SDR dB of mixture", "file")]
+    for stem in report.stems:
+        level = "silent" if stem.level_dbfs is None else f"{stem.level_dbfs:.1f}"
+        sdr, baseline = (
+            "" if not stem.scored else "n/a" if value is None else f"{value:.2f}"
+            for value in (stem.sdr_db, stem.mixture_sdr_db)
+        )
+        file = printable(stem.file)
+        rows.append((stem.source, level, str(stem.clipped), sdr, baseline, file))
+    shown = [row if scored else (*row[:3], row[5]) for row in rows]
     lines = [
         f"{printable(report.song)}: {clock(report.duration_seconds)} long, "
-        f"{report.seconds:.2f} s taken, real-time factor {report.real_time_factor:.3f}"
+        f"{report.seconds:.2f} s taken, real-time factor {report.real_time_factor:.3f}",
+        *(f"  {line}" for line in aligned(shown, right=range(1, len(shown[0]) - 1))),
     ]
-    scored = any(stem.scored for stem in report.stems)
-    rows = [_HEADER] + [_row(stem) for stem in report.stems]
-    rows = rows if scored else [row[:3] + row[5:] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for name, *cells, file in rows:
-        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:-1], strict=True))
-        lines.append("  ".join(["", name.ljust(widths[0]), *numbers, file]))
     if report.null_test is not None:
         lines.append(
             f"  null test: the stems add up to the song within {report.null_test:.2f} steps of "
@@ -138,15 +146,3 @@ def table(report: SongReport) -> str:
         lines.append(f"  spectrogram: {printable(report.picture)}")
     lines += [f"  warning: {printable(warning)}" for warning in report.warnings]
     return "\n".join(lines)
-
-
-_HEADER = ("stem", "RMS dBFS", "clipped", "SDR dB", "SDR dB of mixture", "file")
-
-
-def _row(stem: StemReport) -> tuple[str, ...]:
-    level = "silent" if stem.level_dbfs is None else f"{stem.level_dbfs:.1f}"
-    scores = [
-        "" if not stem.scored else "n/a" if value is None else f"{value:.2f}"
-        for value in (stem.sdr_db, stem.mixture_sdr_db)
-    ]
-    return (stem.source, level, str(stem.clipped), *scores, printable(stem.file))

@@ -15,14 +15,14 @@ PREFIX = ".mmdense-"
 
 
 def check_targets(targets: Sequence[Path], overwrite: bool) -> None:
-    """Checks that results can take their places.
+    """Check that results can take their places.
 
     Args:
-        targets: the files to be.
-        overwrite: files may be replaced.
+        targets: The files to be.
+        overwrite: Files may be replaced.
 
     Raises:
-        AudioError: a result exists, is a folder, or its name is too long.
+        AudioError: A result exists, is a folder, or its name is too long.
     """
     for target in targets:
         try:
@@ -31,42 +31,43 @@ def check_targets(targets: Sequence[Path], overwrite: bool) -> None:
             continue
         except OSError as error:
             raise AudioError(
-                f"{target} cannot be written ({error.strerror}): choose another folder (-o) or name"
+                f"{target} cannot be written ({error.strerror}). "
+                "Choose another folder (-o) or name."
             ) from error
         if target.is_dir():
-            raise AudioError(f"{target} is a folder: choose another folder (-o)")
+            raise AudioError(f"{target} is a folder. Choose another folder (-o).")
         if not overwrite:
-            raise AudioError(f"{target} exists: choose another folder (-o) or pass --overwrite")
+            raise AudioError(f"{target} exists. Choose another folder (-o) or pass --overwrite.")
 
 
 def check_space(out: Path, num_bytes: int) -> None:
-    """Checks before the work that the results will find space.
+    """Check before the work that the results will find space.
 
     Args:
-        out: the output folder, which may not exist yet.
-        num_bytes: needed at least.
+        out: The output folder, which may not exist yet.
+        num_bytes: Needed at least.
 
     Raises:
-        AudioError: less is free.
+        AudioError: Less is free.
     """
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if free < num_bytes:
         raise AudioError(
-            f"the stems need {num_bytes / 1e6:.0f} MB, {out} has {free / 1e6:.0f} MB free: "
-            "make space, choose another folder (-o), fewer sources or --format flac"
+            f"the stems need {num_bytes / 1e6:.0f} MB, {out} has {free / 1e6:.0f} MB free. "
+            "Make space, choose another folder (-o), fewer sources or --format flac."
         )
 
 
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """Makes a temporary folder in `out`; takes it away again, and after an error `out` too.
+    """Make a temporary folder in `out`; remove it at the end, and after an error `out` too.
 
     Args:
-        out: the output folder; made where it does not exist.
+        out: The output folder; made if it does not exist.
 
     Raises:
-        AudioError: nothing can be written there.
+        AudioError: Nothing can be written there.
     """
     made = missing_folders(out)
     try:
@@ -75,7 +76,7 @@ def staging(out: Path) -> Iterator[Path]:
             aside = tempfile.TemporaryDirectory(prefix=PREFIX, dir=out)
         except OSError as error:
             raise AudioError(
-                f"cannot write to {out} ({error.strerror}): choose another folder (-o)"
+                f"cannot write to {out} ({error.strerror}). Choose another folder (-o)."
             ) from error
         with aside as folder:
             yield Path(folder)
@@ -85,27 +86,27 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 def missing_folders(out: Path) -> list[Path]:
-    """Returns a folder and those above it that do not exist, the lowest first."""
+    """Return a folder and those above it that do not exist, the lowest first."""
     return [folder for folder in (out, *out.parents) if not folder.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Removes folders that are empty, in this order."""
+    """Remove folders that are empty, in this order."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
-    """Moves files to their places: all, or after an error none.
+    """Move files to their places: all, or after an error none.
 
     Args:
-        moves: for each finished file its place.
-        aside: a folder on the same disk, for what is replaced, until all is done.
-        overwrite: files may be replaced.
+        moves: For each finished file its place.
+        aside: A folder on the same disk, for what is replaced, until all is done.
+        overwrite: Files may be replaced.
 
     Raises:
-        AudioError: a file exists meanwhile, or cannot be moved.
+        AudioError: A file exists meanwhile, or cannot be moved.
     """
     check_targets(list(moves.values()), overwrite)
     undo: list[tuple[Path, Path, Path | None]] = []
@@ -129,7 +130,7 @@ def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
         remove_empty(sorted(made, reverse=True))
         if isinstance(error, OSError):
             raise AudioError(
-                f"cannot write {error.filename2 or error.filename} ({error.strerror}): "
-                "choose another folder (-o)"
+                f"cannot write {error.filename2 or error.filename} ({error.strerror}). "
+                "Choose another folder (-o)."
             ) from error
         raise
