@@ -26,13 +26,12 @@ _EXPORTS = {
     "build": "model",
     "build_from_settings": "model",
     "export": "tflite.export",
-    "load": "weights",
     "separate": "separation",
     "settings_of": "model_settings",
     "summarize": "summary",
 }
 _NEED_KERAS = {
-    *("adapt", "annotate", "build", "build_from_settings", "export", "load", "separate"),
+    *("adapt", "annotate", "build", "build_from_settings", "export", "separate"),
     "summarize",
 }
 _SUBMODULES = ("data", "plot")
@@ -51,7 +50,6 @@ __all__ = [
     "build_from_settings",
     "data",
     "export",
-    "load",
     "plot",
     "separate",
     "settings_of",
@@ -69,7 +67,6 @@ if TYPE_CHECKING:
     from keras_mmdense.settings import Settings, Transform
     from keras_mmdense.summary import summarize
     from keras_mmdense.tflite.export import export
-    from keras_mmdense.weights import load
 
 
 def __getattr__(name: str) -> Any:

@@ -2,60 +2,74 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras import layers
 
 from keras_mmdense.band import Band
-from keras_mmdense.checks import is_int, require
+from keras_mmdense.checks import require
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.model_settings import settings_layer
-from keras_mmdense.presets import PerBand, preset_options, resolve_bands, sequence
-from keras_mmdense.settings import Settings, Transform
+from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
+from keras_mmdense.normalization import ready
+from keras_mmdense.presets import PRESETS, PerBand, resolve_settings
+from keras_mmdense.settings import Settings
+from keras_mmdense.weights import find_weights
 
 LAST = {"data_format": "channels_last"}  # whatever keras.json says
 
 
 def build(
-    preset: str = "mmdensenet",
+    preset: str | None = None,
     sources: str | Iterable[str] | None = None,
     *,
+    weights: str | PathLike[str] | None = None,
     shared: bool | None = None,
     head: str | None = None,
     frames: int | None = None,
     bins: int | None = None,
-    channels: int = 2,
+    channels: int | None = None,
     scales: int | None = None,
     bands: Iterable[Band] | None = None,
     growth: PerBand | None = None,
     layers: PerBand | None = None,
     kernel: PerBand | None = None,
-    sample_rate: int = 44100,
+    sample_rate: int | None = None,
     n_fft: int | None = None,
     hop_length: int | None = None,
     **options: Any,
 ) -> keras.Model:
-    """Build an MMDenseNet.
+    """Build an MMDenseNet, with fresh or with trained weights.
 
     The model maps the magnitude of the mixture, (batch, frames, bins, channels), to a dict of one
     magnitude of the same shape per source. Layers are named from their place in the paper's
     table, for example `low_dense4_layer2_conv` (Keras allows no "/" in names).
 
     Args:
-        preset: "mmdensenet" or "mdensenet", the paper's; "mmdensenet-edge" and the smaller
-            "mmdensenet-micro", for small processors: a shared network with masks for bass, drums,
-            other and vocals (docs/concepts/edge-model.md).
+        preset: "mmdensenet" (default) or "mdensenet", the paper's; "mmdensenet-edge" and the
+            smaller "mmdensenet-micro", for small processors: a shared network with masks for bass,
+            drums, other and vocals (docs/concepts/edge-model.md).
             What is not given comes from the preset; the defaults below are those of the paper's.
         sources: One name or several; default "vocals". With several and `shared=False` each source
             has a network of its own, as in the paper.
+        weights: None for fresh weights, "bundled" for the trained ones that come with the package
+            (presets "mmdensenet-edge" and "mmdensenet-micro", the float32 weights of the runner's
+            files, and "mmdensenet-vocals", the paper's form with a mask), or the `.keras` or `.h5`
+            file of a model of this function, whichever version of Keras saved it. The weights
+            bring their settings, credits and license, and the model is in float32. An argument
+            that contradicts them is refused; only `frames` and `sources` may differ. With other
+            sources the trunk is kept, the heads of new sources start fresh, and a warning says so.
         shared: One network with a named output per source; default False.
         head: "magnitude" (the paper, default) or "mask" (sigmoid times the mixture).
         frames: Fixed number of frames, a multiple of 2**scales, or None for any such number.
         bins: Frequency bins, from bin 0; default 1024. Every band needs a multiple of
             2**scales * fold of them.
-        channels: 1 or 2.
+        channels: 1 or 2; default 2.
         scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
             repeat the lowest one.
         bands: `keras_mmdense.Band` objects instead of the preset's.
@@ -64,7 +78,7 @@ def build(
         layers: Layers per dense block, in the same forms.
         kernel: Kernel (frames, bins) of the dense layers: one for all, a sequence with one per
             dense block, or a dict of these by band name.
-        sample_rate: Rate in Hz of the audio that the model is for.
+        sample_rate: Rate in Hz of the audio that the model is for; default 44100.
         n_fft: Window length in samples; default 2 * bins.
         hop_length: Hop in samples; default n_fft // 2.
         **options: Further fields of `keras_mmdense.Settings`: final_growth, final_layers,
@@ -75,41 +89,99 @@ def build(
         An uncompiled `keras.Model` with input `mixture` and one output per source.
 
     Raises:
-        SettingsError: A wrong argument, before the first layer is made.
+        SettingsError: A wrong argument, before the first layer is made; or the file of weights
+            holds none, or those of another network.
 
     Example:
         >>> model = build("mdensenet", sources="vocals", frames=64)
         >>> model.output["vocals"].shape
         (None, 64, 1024, 2)
+        >>> sorted(build("mmdensenet-edge", weights="bundled").output)
+        ['bass', 'drums', 'other', 'vocals']
 
     Source: arXiv 1706.09588, sections 2 and 3, Table 1.
     """
-    known = set(Settings.__dataclass_fields__) - {"transform", "preset", "sources", "bands"}
-    unknown = sorted(set(options) - known)
-    if unknown:
+    path = None if weights is None else find_weights(preset if weights == "bundled" else weights)
+    stored = None if path is None else settings_of(path)
+    settings = resolve_settings(
+        None if weights == "bundled" else preset, stored=stored, sources=sources, bands=bands,
+        scales=scales, growth=growth, layers=layers, kernel=kernel, shared=shared, head=head,
+        frames=frames, bins=bins, channels=channels, sample_rate=sample_rate, n_fft=n_fft,
+        hop_length=hop_length, **options,
+    )  # fmt: skip
+    if path is None or stored is None:
+        return build_from_settings(settings)
+    return _build_trained(settings, stored, path)
+
+
+def _build_trained(settings: Settings, stored: Settings, path: Path) -> keras.Model:
+    """Build a model with the weights of a file, whose settings are those but frames and sources."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        if stored.preset not in (*PRESETS, "custom"):  # training.paper.baseline_networks
+            require(
+                settings == stored,
+                f"a {stored.preset} has the frames and sources of its file",
+                (settings.frames, settings.sources),
+                "Leave them out.",
+            )
+            return keras.saving.load_model(path, compile=False)
+        trained = build_from_settings(replace(stored, frames=settings.frames))
+        with warnings.catch_warnings():  # Keras would keep the first weights of what is not there
+            warnings.filterwarnings("error", message="Skipping nested container")
+            trained.load_weights(path)
+        model = trained if settings.sources == stored.sources else build_from_settings(settings)
+    except SettingsError:
+        raise
+    except (*READ_ERRORS, UserWarning) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise SettingsError(
-            f"build() takes the fields of Settings as options; received {unknown}. "
-            f"Known: {', '.join(sorted(known))}."
-        )
-    given: dict[str, Any] = {"sources": sources, "shared": shared, "head": head, "bins": bins}
-    given |= {"n_fft": n_fft, "hop_length": hop_length}
-    chosen: dict[str, Any] = {"sources": "vocals", "bins": 1024} | preset_options(preset) | options
-    chosen |= {name: value for name, value in given.items() if value is not None}
-    bins, sources = chosen["bins"], chosen.pop("sources")
-    require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
-    n_fft, hop_length = chosen.pop("n_fft", 2 * bins), chosen.pop("hop_length", None)
-    require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
-    settings = Settings(
-        preset=preset if bands is None else "custom",
-        sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
-        bands=resolve_bands(preset, bands, scales, growth, layers, kernel),
-        frames=frames,
-        channels=channels,
-        sample_rate=sample_rate,
-        transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
-        **chosen,
+            f"a model file must hold the weights of its settings' network; received {path} "
+            f"({reason}). Save it again with model.save('NAME.keras')."
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(policy)
+    if model is not trained:
+        _take_trunk(model, settings, trained, stored)
+    ready(model)
+    return model
+
+
+def _take_trunk(
+    model: keras.Model, settings: Settings, trained: keras.Model, stored: Settings
+) -> None:
+    """Give a model the weights of one for other sources; the heads of new sources start fresh."""
+    new = [source for source in settings.sources if source not in stored.sources]
+    require(
+        not new or stored.shared or len(stored.sources) == 1,
+        f"weights with a network for each of {stored.sources} have no trunk for other sources",
+        settings.sources,
+        "Name some of theirs, or train one anew.",
     )
-    return build_from_settings(settings)
+    theirs = {layer.name: layer for layer in trained.layers}
+    origin = {name: name for name in theirs}  # by the layer of the new model
+    for source in () if stored.shared else settings.sources:
+        ours = _prefix(settings, source)
+        old = _prefix(stored, stored.sources[0] if source in new else source)
+        origin |= {ours + name.removeprefix(old): name for name in theirs if name.startswith(old)}
+    for source in new:
+        ours = _prefix(settings, source)
+        origin |= {f"{ours}denormalization": "normalization"}  # of the same values
+        origin.pop(f"{ours}final_conv", None)
+    for layer in model.layers:
+        if layer.weights and layer.name in origin:
+            layer.set_weights(theirs[origin[layer.name]].get_weights())
+    if new:
+        warnings.warn(
+            f"the heads of {', '.join(new)} start fresh: the weights are for "
+            f"{', '.join(stored.sources)}",
+            stacklevel=4,
+        )
+
+
+def _prefix(s: Settings, source: str) -> str:
+    return f"{source}_" if s.shared or len(s.sources) > 1 else ""
 
 
 def build_from_settings(settings: Settings) -> keras.Model:
@@ -130,7 +202,7 @@ def build_from_settings(settings: Settings) -> keras.Model:
     outputs = {}
     features = _network(x, s, "") if s.shared else None
     for source in s.sources:
-        prefix = f"{source}_" if s.shared or len(s.sources) > 1 else ""
+        prefix = _prefix(s, source)
         joined = _network(x, s, prefix) if features is None else features
         outputs[source] = _head(joined, mixture, source, prefix, s)
     return keras.Model(mixture, outputs, name=s.preset)

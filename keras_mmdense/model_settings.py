@@ -68,7 +68,7 @@ def settings_of(model: keras.Model | str | PathLike[str]) -> Settings:
     except (ValueError, AttributeError) as error:
         raise SettingsError(
             f"a model of keras_mmdense.build() has a layer {LAYER_NAME!r}; received {model!r}. "
-            "Build or load one with keras_mmdense."
+            "Build one with keras_mmdense."
         ) from error
     return Settings.from_json(str(value))
 

@@ -9,11 +9,12 @@ docs/concepts/edge-model.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_mmdense.band import Band
+from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.settings import Settings, Transform
 
@@ -101,69 +102,96 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth": 24}
 
 
-def preset_options(preset: str) -> dict[str, Any]:
-    """Return what a preset sets besides its bands, as arguments of `build`.
+def resolve_settings(
+    preset: str | None = None, *, stored: Settings | None = None, **arguments: Any
+) -> Settings:
+    """Return the settings of the model that `build` makes of its arguments; None is not given.
 
-    Example:
-        >>> preset_options("mmdensenet")
-        {}
-    """
-    return dict(_OPTIONS.get(preset, {})) if isinstance(preset, str) else {}
-
-
-def preset_settings(preset: str) -> Settings:
-    """Return the settings that `build(preset)` gives its model, without building it.
+    `stored`, the settings of trained weights, take the preset's place.
 
     Raises:
-        SettingsError: Unknown preset.
+        SettingsError: A wrong argument, or one that contradicts `stored`.
 
     Example:
-        >>> preset_settings("mmdensenet-edge").transform.n_fft
+        >>> resolve_settings("mmdensenet-edge").transform.n_fft
         4096
     """
-    bands = resolve_bands(preset, None, None, None, None, None)
-    options: dict[str, Any] = {"sources": ("vocals",), "bins": 1024} | preset_options(preset)
-    n_fft = options.pop("n_fft", 2 * options["bins"])
-    transform = Transform(n_fft=n_fft, hop_length=options.pop("hop_length", n_fft // 2))
-    return Settings(preset=preset, bands=bands, transform=transform, **options)
-
-
-def resolve_bands(
-    preset: str,
-    bands: Iterable[Band] | None,
-    scales: int | None,
-    growth: PerBand | None,
-    num_layers: PerBand | None,
-    kernel: PerBand | None,
-) -> tuple[Band, ...]:
-    """Return the preset's or the given bands with the overrides of `build` applied.
-
-    Raises:
-        SettingsError: Unknown preset or band, wrong numbers.
-    """
-    if bands is None and (not isinstance(preset, str) or preset not in PRESETS):
+    arguments["preset"] = preset
+    given = {name: value for name, value in arguments.items() if value is not None}
+    options = dict(given)
+    preset = options.pop("preset", "mmdensenet" if stored is None else stored.preset)
+    bands, scales = options.pop("bands", None), options.pop("scales", None)
+    overrides = {name: options.pop(name, None) for name in ("growth", "layers", "kernel")}
+    fields = {field.name for field in dataclasses.fields(Settings)}
+    known = fields - {"transform", "preset", "bands"} | {"n_fft", "hop_length"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise SettingsError(
+            f"build() takes the fields of Settings as options; received {unknown}. "
+            f"Known: {', '.join(sorted(known))}."
+        )
+    if bands is None and stored is None and not (isinstance(preset, str) and preset in PRESETS):
         raise SettingsError(
             f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
-            "Or pass bands=(Band(...), ...)."
+            "Or pass bands=(Band(...), ...), or weights."
         )
-    resolved = PRESETS[preset] if bands is None else sequence("bands", bands, Band)
-    names = {band.name for band in resolved}
-    for label, value in (("growth", growth), ("layers", num_layers), ("kernel", kernel)):
+    if stored is None:
+        defaults = {"sources": "vocals", "bins": 1024} | _OPTIONS.get(str(preset), {})
+    else:
+        defaults = {name: getattr(stored, name) for name in fields & known}
+        defaults |= {"n_fft": stored.transform.n_fft, "hop_length": stored.transform.hop_length}
+    options = defaults | options
+    bins, sources = options["bins"], options.pop("sources")
+    require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
+    n_fft, hop_length = options.pop("n_fft", 2 * bins), options.pop("hop_length", None)
+    require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
+    if bands is not None:
+        preset, bands = "custom", sequence("bands", bands, Band)
+    else:
+        bands = PRESETS[preset] if stored is None else stored.bands
+    settings = Settings(
+        preset=preset,
+        sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
+        bands=_override(bands, scales, **overrides),
+        transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
+        **options,
+    )
+    if stored is not None:
+        free = {"sources": stored.sources, "frames": stored.frames}
+        require(
+            dataclasses.replace(settings, **free) == stored,
+            "weights bring their settings: of the arguments only sources and frames may differ",
+            given,
+            "Leave the others out, or build without weights.",
+        )
+    return settings
+
+
+def _override(
+    bands: tuple[Band, ...],
+    scales: int | None,
+    growth: PerBand | None,
+    layers: PerBand | None,
+    kernel: PerBand | None,
+) -> tuple[Band, ...]:
+    """Return the bands with the overrides of `build` applied."""
+    names = {band.name for band in bands}
+    for label, value in (("growth", growth), ("layers", layers), ("kernel", kernel)):
         if isinstance(value, Mapping) and set(value) - names:
             raise SettingsError(
                 f"{label} by band knows the bands {sorted(names)}; received "
                 f"{sorted(set(value) - names)}. Use the bands' names."
             )
     if scales is not None:
-        resolved = tuple(_with_scales(band, scales) for band in resolved)
+        bands = tuple(_with_scales(band, scales) for band in bands)
     return tuple(
-        replace(
+        dataclasses.replace(
             band,
             growth=_per_block(growth, band.name, band.growth),
-            layers=_per_block(num_layers, band.name, band.layers),
+            layers=_per_block(layers, band.name, band.layers),
             kernels=_per_block(_as_kernels(kernel), band.name, band.kernels),
         )
-        for band in resolved
+        for band in bands
     )
 
 
@@ -187,7 +215,7 @@ def _with_scales(band: Band, scales: int) -> Band:
         bottom = lowest if scales >= band.scales else down[scales]
         return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
 
-    return replace(
+    return dataclasses.replace(
         band, growth=cut(band.growth), layers=cut(band.layers), kernels=cut(band.kernels)
     )
 

@@ -10,7 +10,7 @@ from mmdense_edge import Separator, read_contract
 from mmdense_edge.model import bundled
 
 import keras_mmdense
-from keras_mmdense.weights import trained_models
+from keras_mmdense.weights import FOLDER
 
 EXAMPLE = Path(__file__).parents[1] / "edge" / "example"
 
@@ -77,12 +77,23 @@ def test_every_bundled_file_opens_in_the_runner(name):
     assert settings.transform == contract.transform
 
 
-@pytest.mark.parametrize("name", trained_models())
+@pytest.mark.parametrize("name", bundled.MODELS)
 def test_every_bundled_file_opens_in_keras(name):
     import keras
 
-    path = Path(keras_mmdense.__file__).parent / "weights" / f"{name}.keras"
+    path = FOLDER / f"{name}.keras"
     model = keras.saving.load_model(path, compile=False)
     settings = check_stored(json.loads(model.get_layer("settings").bias_initializer.value))
     assert settings == keras_mmdense.settings_of(path) == keras_mmdense.settings_of(model)
     assert set(model.output) == set(settings.sources)
+
+
+def test_every_file_stands_in_the_table_under_the_library_s_name():
+    assert set(bundled.MODELS) == {path.stem for path in FOLDER.glob("*.keras")}
+    assert sorted(sum(bundled.MODELS.values(), ())) == bundled.names()
+    for model, names in bundled.MODELS.items():
+        for name in names:
+            assert bundled.find(model).stem == names[0]
+            stored = json.loads(json.dumps(read_contract(bundled.find(name)).settings))
+            settings = keras_mmdense.settings_of(FOLDER / f"{model}.keras")
+            assert keras_mmdense.Settings.from_json(json.dumps(stored)) == settings

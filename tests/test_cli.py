@@ -148,9 +148,9 @@ def refusals(tmp_path, file):
     out = tmp_path / "out"
     return {
         "bass.wav exists": ["separate", file, song, "-o", tmp_path / "taken", "--quiet"],
-        "trained one": ["separate", "mdensenet", song, "-o", out],
+        "trained weights": ["separate", "mdensenet", song, "-o", out],
         "ZIP archive": ["separate", tmp_path / "broken.keras", song, "-o", out],
-        "model is a preset": ["summary", "nothing"],
+        "trained weights are": ["summary", "nothing"],
         "multiple of": ["summary", file, "--window-frames", 3],
         "model file must exist": ["plot", "no.keras", "-o", out],
         "folder must exist": ["plot", "mdensenet", "-o", tmp_path / "no/a.png"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from mmdense_edge.model import bundled
 from small import disturb
 from trees import make_folder
 
@@ -15,7 +16,7 @@ import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.normalization import ready
 from keras_mmdense.tflite.rewrite import rewrite
-from keras_mmdense.weights import trained_models
+from keras_mmdense.weights import find_weights
 from training.paper.baseline_networks import build_network
 
 SMALL = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "final_layers": 1}
@@ -66,8 +67,8 @@ HABITS = {
         keras.saving.load_model(through(m, f, "m.keras")), f
     ),
     "file": lambda m, f: keras.saving.load_model(through(m, f, "m.keras")),
-    "load .keras": lambda m, f: keras_mmdense.load(through(m, f, "m.keras")),
-    "load .h5": lambda m, f: keras_mmdense.load(through(m, f, "m.h5")),
+    "weights=.keras": lambda m, f: keras_mmdense.build(weights=through(m, f, "m.keras")),
+    "weights=.h5": lambda m, f: keras_mmdense.build(weights=through(m, f, "m.h5")),
     "weights file": from_weights_file,
 }
 
@@ -148,7 +149,7 @@ def test_trained_weights_open_in_float32_whatever_the_policy(policy, model, song
     path = through(model, tmp_path, "m.keras")
     keras.config.set_dtype_policy(policy)
     try:
-        opened = keras_mmdense.load(path)
+        opened = keras_mmdense.build(weights=path)
         assert keras.config.dtype_policy().name == policy
     finally:
         keras.config.set_dtype_policy("float32")
@@ -167,19 +168,22 @@ def test_a_model_of_half_precision_separates_and_is_saved(song, tmp_path):
     finally:
         keras.config.set_dtype_policy("float32")
     whole = keras_mmdense.separate(
-        keras_mmdense.load(through(made, tmp_path, "m.keras")), song, 44100
+        keras_mmdense.build(weights=through(made, tmp_path, "m.keras")), song, 44100
     )
     for source, stem in half.items():
         assert stem.dtype == np.float32
         np.testing.assert_allclose(stem, whole[source], atol=0.02)
 
 
-@pytest.mark.parametrize("name", trained_models())
+@pytest.mark.parametrize("name", bundled.MODELS)
 def test_bundled_weights_open_with_the_oldest_keras(name, rng):
-    path = trained_models()[name]
+    path = find_weights(name)
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read("metadata.json"))["keras_version"] == "3.12.0"
-    plain, own = keras.saving.load_model(path, compile=False), keras_mmdense.load(name)
+    plain, own = (
+        keras.saving.load_model(path, compile=False),
+        keras_mmdense.build(name, weights="bundled"),
+    )
     x = rng.random((1, 32, plain.input.shape[2], 2)).astype(np.float32)
     for source, y in own.predict_on_batch(x).items():
         np.testing.assert_array_equal(plain.predict_on_batch(x)[source], y)
@@ -215,7 +219,7 @@ def test_a_file_that_does_not_open_is_told_in_one_line(damage, model, tmp_path):
     path = through(model, tmp_path, "m.keras")
     damage(path)
     with pytest.raises(SettingsError) as told:
-        keras_mmdense.load(path)
+        keras_mmdense.build(weights=path)
     assert str(path) in str(told.value)
     assert "\n" not in str(told.value)
 
@@ -223,4 +227,52 @@ def test_a_file_that_does_not_open_is_told_in_one_line(damage, model, tmp_path):
 def test_other_names_are_refused():
     for name in ("mmdensenet", "model.pt", ""):
         with pytest.raises(SettingsError, match="received"):
-            keras_mmdense.load(name)
+            keras_mmdense.build(weights=name)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("known", [("vocals",), ("bass", "vocals")])
+def test_other_sources_keep_the_trunk_and_start_fresh_heads(shared, known, tmp_path, rng):
+    options = {"shared": shared, "head": "magnitude"} | SMALL
+    made = keras_mmdense.build(sources=known, **options)
+    disturb(made)
+    keras_mmdense.annotate(made, training_data="songs", licence="CC0-1.0")
+    path = through(made, tmp_path, "m.keras")
+    x = rng.rayleigh(size=(1, 8, 64, 2)).astype(np.float32)
+    expected = made.predict_on_batch(x)["vocals"]
+    if not shared and len(known) > 1:
+        with pytest.raises(SettingsError, match="have no trunk for other sources; received"):
+            keras_mmdense.build(sources="piano", weights=path)
+    else:
+        with pytest.warns(UserWarning, match="heads of piano start fresh: the weights are for"):
+            other = keras_mmdense.build(sources=("piano", "vocals"), weights=path)
+        np.testing.assert_allclose(other.predict_on_batch(x)["vocals"], expected, atol=1e-6)
+        trunk, prefix = ("", "") if shared else ("", "piano_")
+        for name in ("low_dense1_layer1_conv", "final_dense_layer1_conv", "normalization"):
+            mine = prefix * (name != "normalization") + name
+            for a, b in zip(
+                other.get_layer(mine).get_weights(), made.get_layer(trunk + name).get_weights(),
+                strict=True,
+            ):  # fmt: skip
+                np.testing.assert_array_equal(a, b)
+        assert (np.asarray(other.get_layer("piano_final_conv").bias) == 0).all()
+        assert keras_mmdense.settings_of(other).licence == "CC0-1.0"
+    fewer = keras_mmdense.build(sources="vocals", weights=path, frames=8)
+    assert list(fewer.output) == ["vocals"]
+    np.testing.assert_allclose(fewer.predict_on_batch(x)["vocals"], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"preset": "mdensenet"}, {"head": "mask"}, {"growth": 5}, {"scales": 2}, {"bins": 32},
+     {"licence": "MIT"}, {"sample_rate": 8000}, {"hop_length": 32}],
+)  # fmt: skip
+def test_what_contradicts_the_weights_is_refused(changes, tmp_path):
+    path = through(keras_mmdense.build(**SMALL), tmp_path, "m.keras")
+    same = {"preset": "mmdensenet", "bins": 64, "growth": 2, "scales": 1, "channels": 2}
+    assert keras_mmdense.build(**same, weights=path).name == "mmdensenet"
+    with pytest.raises(
+        SettingsError, match=r"only sources and frames may differ; received"
+    ) as told:
+        keras_mmdense.build(**changes, weights=path)
+    assert "\n" not in str(told.value)

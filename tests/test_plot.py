@@ -14,7 +14,7 @@ import keras_mmdense
 from keras_mmdense import Band, PlotError, Settings, plot
 from keras_mmdense.graph import trace
 from keras_mmdense.plot.maps import band_blocks, final_block, part_width
-from keras_mmdense.presets import preset_settings
+from keras_mmdense.presets import resolve_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
 from keras_mmdense.tflite.parity import Figures
 
@@ -79,7 +79,7 @@ def test_the_architecture_shows_every_band_block_and_source():
 
 @pytest.mark.parametrize("preset", ["mdensenet", "mmdensenet", "mmdensenet-edge"])
 def test_the_receptive_field_drawn_is_the_one_counted(preset):
-    s = preset_settings(preset)
+    s = resolve_settings(preset)
     assert s == keras_mmdense.settings_of(keras_mmdense.build(preset))
     field = plot.architecture(s).axes[1]
     bars = [

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.out.exists() or args.out.suffix != ".keras":
             raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
-        models = [keras_mmdense.load(path) for path in args.models]
+        models = [keras_mmdense.build(weights=path) for path in args.models]
         save_model(average(models, args.shares), args.out)
     except (SettingsError, ValueError, OSError) as error:
         print(f"average: {error}", file=sys.stderr)

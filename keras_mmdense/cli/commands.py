@@ -9,13 +9,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from keras_mmdense.cli.env import environment
-from keras_mmdense.cli.models import form, network, open_model, start_backend
+from keras_mmdense.cli.models import form, open_model, start_backend
 from keras_mmdense.errors import ExportError
 
 
 def summary(arguments: argparse.Namespace) -> int:
     """Print what a network is made of and what it costs."""
-    model = network(arguments.model)
+    model = open_model(arguments.model, trained=False)
     from keras_mmdense.summary import summarize
 
     found = summarize(model, window_frames=arguments.window_frames, by_layer=arguments.layers)

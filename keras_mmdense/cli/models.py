@@ -6,11 +6,10 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.presets import PRESETS, preset_settings
+from keras_mmdense.presets import PRESETS, resolve_settings
 from keras_mmdense.settings import Settings
-from keras_mmdense.weights import SUFFIXES, load, trained_models
+from keras_mmdense.weights import find_weights
 
 if TYPE_CHECKING:
     import keras
@@ -35,45 +34,29 @@ def start_backend() -> None:
         os.close(nowhere)
 
 
-def open_model(name: str) -> keras.Model:
-    """Return the trained model of a file, or one that comes with the package.
+def open_model(name: str, trained: bool = True) -> keras.Model:
+    """Return the model of a name on the command line.
+
+    Args:
+        name: A `.keras` or `.h5` file, or a bundled model by the library's name or its file's.
+        trained: Whether the weights matter; if not, it may be a preset without any.
 
     Raises:
-        SettingsError: As `keras_mmdense.load`.
+        SettingsError: As `keras_mmdense.build`.
     """
-    if name.endswith(SUFFIXES):
-        settings_of(name)  # an error is told before the backend is started
-        start_backend()
-    elif name in trained_models():
-        start_backend()
-    return load(name)
-
-
-def network(name: str) -> keras.Model:
-    """Return a model of the form of a preset or a `.keras` file; its weights do not matter.
-
-    Raises:
-        SettingsError: Neither a preset nor a file of a model.
-    """
-    if name.endswith(SUFFIXES):
-        return open_model(name)
-    form(name)
+    settings = form(name, trained)  # an error is reported before the backend is started
     start_backend()
-    from keras_mmdense.model import build
+    from keras_mmdense.model import build, build_from_settings
 
-    return build(name)
+    return build_from_settings(settings) if name in PRESETS and not trained else build(weights=name)
 
 
-def form(name: str) -> Settings:
-    """Return the settings of a preset or a `.keras` file.
+def form(name: str, trained: bool = False) -> Settings:
+    """Return the settings of a model, as `open_model`.
 
     Raises:
-        SettingsError: Neither a preset nor a file of a model.
+        SettingsError: Neither a preset, a bundled model nor a file of a model.
     """
-    if name.endswith(SUFFIXES):
-        return settings_of(name)
-    if name not in PRESETS:
-        raise SettingsError(
-            f"a model is a preset ({', '.join(PRESETS)}) or a .keras file; received {name!r}."
-        )
-    return preset_settings(name)
+    if name in PRESETS and not trained:
+        return resolve_settings(name)
+    return settings_of(find_weights(name))

@@ -12,8 +12,9 @@ from keras_mmdense import __version__
 from keras_mmdense.tflite.precisions import PRECISIONS
 
 EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
-MODEL = "a .keras file, or the name of a trained model that comes with the package"
-PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), or a .keras file"
+MODEL = "a .keras file, or the name of a model that comes with the package (see mmdense models)"
+PRESET = "a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), or a MODEL as " \
+    "keras-mmdense separate takes it"  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from mmdense_edge.model.contract import Contract, load_model
 from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
 from mmdense_edge.separator import Separator
 
-from keras_mmdense import load
+from keras_mmdense import build
 from keras_mmdense.separation import KerasNetwork
 from training.evaluation.errors import EvaluationError
 from training.evaluation.songs import Samples, Song, blocks
@@ -85,7 +85,7 @@ def open_separator(paths: Sequence[Path], num_threads: int = 1) -> Separator:
         MMDenseError: A `.tflite` file cannot be used.
     """
     if paths[0].suffix == ".keras":
-        return Separator(KerasNetwork([load(path) for path in paths]))
+        return Separator(KerasNetwork([build(weights=path) for path in paths]))
     networks = [TFLiteNetwork(load_model(path), num_threads) for path in paths]
     return Separator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
 

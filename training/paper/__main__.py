@@ -78,7 +78,7 @@ def _figure5(args: argparse.Namespace) -> str:
     from keras_mmdense.model_settings import settings_of
     from training.paper import figure5
 
-    model = keras_mmdense.load(args.model)
+    model = keras_mmdense.build(weights=args.model)
     name, norm = args.model.name, settings_of(model).norm
     found = figure5.blocks(model)
     if args.out:

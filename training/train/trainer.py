@@ -71,7 +71,7 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
         raise RecipeError(f"loss_weights must name sources of {known}; received {unknown}.")
     if init:
         try:
-            copy_weights(keras_mmdense.load(init), model)
+            copy_weights(keras_mmdense.build(weights=init), model)
         except ValueError as error:
             raise RecipeError(
                 f"--init must be a model of the recipe's architecture; received {init} "

@@ -9,6 +9,22 @@ from mmdense_edge.errors import UsageError
 
 FOLDER = Path(__file__).parent
 
+# A model of the library (its Keras weights), and the files here that were exported from it: a
+# command that reads files takes the first one for the library's name, keras-mmdense the library's
+# model for a file's.
+MODELS = {
+    "mmdensenet-edge": (
+        "mmdensenet-edge-int8", "mmdensenet-edge-float16", "mmdensenet-edge-float32",
+    ),
+    "mmdensenet-micro": ("mmdensenet-micro-int8",),
+    "mmdensenet-vocals": (),
+}  # fmt: skip
+
+
+def library_name(model: str) -> str | None:
+    """Return the name in the library of a bundled model or device file; None of another name."""
+    return next((name for name, files in MODELS.items() if model in (name, *files)), None)
+
 
 def names() -> list[str]:
     """Return the names of the bundled models: their files' names without ".tflite"."""
@@ -27,8 +43,9 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     """Return the file of a model.
 
     Args:
-        model: The name of a bundled model, or a file's path; default the bundled default. A
-            bundled name goes before a file of the same name.
+        model: The name of a bundled file or of the library's model that it was exported from, or
+            a file's path; default the bundled default. A bundled name goes before a file of the
+            same name.
 
     Raises:
         UsageError: Neither a bundled model nor a path, or no default to fall back on.
@@ -39,6 +56,13 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
         raise UsageError("no default model is bundled: give a model file (--model FILE)")
     if not isinstance(model, (str, os.PathLike)):
         raise UsageError(f"a model must be a bundled model's name or a path, got {model!r}")
+    if model in MODELS:
+        if not MODELS[str(model)]:
+            raise UsageError(
+                f"{model} is bundled as Keras weights alone: write its file with "
+                f"`keras-mmdense export {model} -o {model}.tflite`"
+            )
+        model = MODELS[str(model)][0]
     if model in known:
         return FOLDER / f"{model}.tflite"
     path = Path(model)
