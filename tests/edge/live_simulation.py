@@ -53,9 +53,9 @@ class Simulation:
                 self.engine.capture(block)
             else:
                 self.engine.end()
-            self.output.append(self.engine.play(self.plan.block))
-            player = self.engine.player
-            self.backlog = max(self.backlog, player.counts.captured - player.delivered)
+            self.output.append(self.engine.player.play(self.plan.block))
+            behind = self.engine.stats.captured - self.engine.player.delivered
+            self.backlog = max(self.backlog, behind)
         self.now = max(self.now, time)
 
     def run(self) -> np.ndarray:

@@ -235,7 +235,7 @@ def test_a_measurement_that_fails_is_one_line(bench, model_path, song):
     code, _, err = bench(model_path("shares"), "--song", path, "--quiet")
     assert code == 1
     assert err.startswith("mmdense: shares: the measurement failed: ")
-    assert "audio must have 1 or 2 channels, got 3" in err
+    assert "audio must have 1 or 2 channels; received 3" in err
     assert len(err.splitlines()) == 1
 
 

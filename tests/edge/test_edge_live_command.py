@@ -7,18 +7,16 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 import soundfile as sf
 from live_simulation import Simulation
-from mmdense_edge.cli import live_command
-from mmdense_edge.cli.main import main
 from mmdense_edge.errors import CardStopped, ModelError
+from mmdense_edge.live import controls as live_controls
 from mmdense_edge.live import drivers
-from mmdense_edge.live.controls import Controls, available_presets, help_line
-from mmdense_edge.live.drivers import run_paced
+from mmdense_edge.live.controls import Controls, help_line
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
@@ -32,7 +30,7 @@ class FastClock:
     def __init__(self) -> None:
         self.time = 0.0
 
-    def now(self) -> float:
+    def perf_counter(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
@@ -46,35 +44,23 @@ def inline_worker(engine):
 
 
 @pytest.fixture
-def live(model_path, capfd, monkeypatch):
-    """Runs `mmdense live` with a test model; returns (code, stdout, stderr)."""
-    monkeypatch.setattr(drivers, "Clock", FastClock)
+def live(model_path, mmdense, monkeypatch):
+    """Runs `mmdense live` with a test model; returns (code, stdout, lines of stderr)."""
+    monkeypatch.setattr(drivers, "time", FastClock())
     monkeypatch.setattr(drivers, "worker", inline_worker)
-
-    def run(*arguments: object, model: str = "shares") -> tuple[int, str, str]:
-        argv = ["live", *map(str, arguments), "--model", str(model_path(model))]
-        try:
-            code = main(argv)
-        except SystemExit as error:
-            code = error.code
-        printed = capfd.readouterr()
-        errors = [line for line in printed.err.splitlines() if not line.startswith("INFO: ")]
-        return code, printed.out, "\n".join(errors)
-
-    return run
+    return lambda *arguments: mmdense("live", "--model", model_path("shares"), *arguments)
 
 
-@pytest.mark.parametrize("model", ["shares", "magnitudes"])
 @pytest.mark.parametrize("steps", [[], ["--step-frames", "4"]])
-def test_a_file_live_equals_the_file_separated(live, separators, song, tmp_path, model, steps):
+def test_a_file_live_equals_the_file_separated(live, separators, song, tmp_path, steps):
     path = song(subtype="FLOAT")
     code, _, err = live(
         path, "--pace", "fast", "--output", tmp_path / "o.wav", "--mix", "karaoke", *steps,
-        "--quiet", model=model,
+        "--quiet",
     )  # fmt: skip
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, [])
     audio = sf.read(path, dtype="float32")[0]
-    stems = separators[model].separate(audio, 44100, residual=True)
+    stems = separators["shares"].separate(audio, 44100, residual=True)
     expected = sum(stem for name, stem in stems.items() if name != "vocals")
     live_audio, rate = sf.read(tmp_path / "o.wav")
     assert (live_audio.shape, rate) == (audio.shape, 44100)
@@ -98,18 +84,18 @@ def test_real_pace_gives_every_sample_in_its_place(
     assert lines[1].startswith("block time: p50 ")
     assert lines[2].startswith("latency: ")
     assert lines[3].startswith("drop-outs: ")
-    assert f"mmdense: {path}: drums=1,bass=1,vocals=1,residual=1" in err
-    assert "mmdense: latency " in err
+    assert err[0] == f"mmdense: {path}: drums=1,bass=1,vocals=1,residual=1"
+    assert err[1].startswith("mmdense: latency ")
 
 
 def test_the_report_as_json(live, song):
     code, out, _ = live(
         song(), "--output", "null", "--json", "--buffer", "0.5", "--lookahead", "0",
-        "--step-frames", "8", "--block", "256",
+        "--step-frames", "8", "--block", "256", "--seconds", "0.4",
     )  # fmt: skip
     assert code == 0
     report = json.loads(out)
-    assert report["captured"] == report["played"] == 20000
+    assert report["captured"] == report["played"] == 17640
     assert (report["step_frames"], report["lookahead_frames"], report["block"]) == (8, 0, 256)
     latency = report["latency"]
     assert (latency["algorithmic"], latency["buffer"], latency["fade"]) == (10 * 1024, 22050, 441)
@@ -117,12 +103,6 @@ def test_the_report_as_json(live, song):
     assert [*report["block_seconds"]] == ["p50", "p95", "p99", "max"]
     assert (report["windows"], report["skipped_windows"], report["dropouts"]) == (3, 0, 0)
     assert report["rule"] == "pass"
-
-
-def test_seconds_end_the_input(live, song, tmp_path):
-    code, _, _ = live(song(), "--seconds", "0.25", "--output", tmp_path / "o.flac")
-    assert code == 0
-    assert sf.info(tmp_path / "o.flac").frames == 11025
 
 
 def test_from_stdin_to_stdout(song, model_path, noise):
@@ -143,15 +123,16 @@ def test_from_stdin_to_stdout(song, model_path, noise):
 @pytest.mark.parametrize("pace", ["real", "fast"])
 def test_keys_change_the_mix_and_end_the_run(live, song, noise, tmp_path, monkeypatch, pace):
     pressed = iter([""] * 3 + ["v", "", "1", "", "\x1b", "5", "", " ", *[""] * 40, "q", ""])
-    monkeypatch.setattr(live_command, "keys", lambda stream: _Keys(pressed))
+    read = lambda stream: nullcontext(lambda: next(pressed, ""))  # noqa: E731
+    monkeypatch.setattr(live_controls, "keys", read)
     mixes = []
-    toggled = live_command.Mixer.set
+    toggled = Mixer.set
 
     def noted(self, gains):
         toggled(self, gains)
         mixes.append({name for name, gain in self.gains.items() if gain})
 
-    monkeypatch.setattr(live_command.Mixer, "set", noted)
+    monkeypatch.setattr(Mixer, "set", noted)
     path = song(audio=noise(200 * 1024))
     code, out, _ = live(path, "--output", tmp_path / "o.wav", "--mix", "all", "--pace", pace)
     assert code == 0
@@ -161,23 +142,16 @@ def test_keys_change_the_mix_and_end_the_run(live, song, noise, tmp_path, monkey
     assert sf.info(tmp_path / "o.wav").frames < 60 * 1024
 
 
-class _Keys:
-    def __init__(self, pressed):
-        self._pressed = pressed
-
-    def __enter__(self):
-        return lambda: next(self._pressed, "")
-
-    def __exit__(self, *_):
-        pass
-
-
 @pytest.mark.parametrize(
-    ("raised", "code"),
-    [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (CardStopped("it is unplugged"), 1)],
+    ("raised", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted: what was played until then is kept"),
+        (SystemExit(143), 143, "terminated: what was played until then is kept"),
+        (CardStopped("it is unplugged"), 1, "it is unplugged"),
+    ],
 )
 def test_an_end_from_outside_keeps_what_was_played(
-    live, song, noise, tmp_path, monkeypatch, raised, code
+    live, song, noise, tmp_path, monkeypatch, raised, code, words
 ):
     counted = iter(range(60))
 
@@ -192,7 +166,10 @@ def test_an_end_from_outside_keeps_what_was_played(
     )
     assert found == code
     assert "real-time factor" in out
-    assert ("interrupted: what was played until then is kept" in err) == (code == 130)
+    words = {130: "interrupted: what was played until then is kept", 1: "it is unplugged"}
+    assert (
+        err[-1] == f"mmdense: {words.get(code, 'terminated: what was played until then is kept')}"
+    )
     assert 0 < sf.info(tmp_path / "o.wav").frames <= 61 * 1024
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.wav", "song.wav"]
 
@@ -211,68 +188,75 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
     monkeypatch.setattr(TFLiteNetwork, "__call__", breaks)
     options = ["--output", tmp_path / "o.wav", "--pace", pace, "--step-frames", "4"]
     code, _, err = live(path, *options, "--quiet")
-    assert (code, err) == (1, "mmdense: the model is broken")
+    assert (code, err) == (1, ["mmdense: the model is broken"])
     assert [file.name for file in tmp_path.iterdir()] == ["song.wav"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "match"),
+    ("arguments", "code", "words"),
     [
-        (["none.wav"], 1, "none.wav: no such file"),
-        (["empty.wav"], 1, "audio must have at least 1 sample, got 0"),
-        (["song.wav", "--mix", "party"], 2, "--mix must be one of all, karaoke"),
-        (["song.wav", "--block", "10"], 2, "--block must be from 64 to 16384 samples, got 10"),
-        (["song.wav", "--seconds", "0"], 2, "--seconds must be more than 0 and finite, got 0"),
-        (["song.wav", "--seconds", "nan"], 2, "--seconds must be more than 0 and finite, got nan"),
-        (["song.wav", "--seconds", "inf"], 2, "--seconds must be more than 0 and finite, got inf"),
-        (["song.wav", "--channels", "1"], 2, "--channels is for raw samples and sound cards"),
-        (["-", "--channels", "1"], 2, "--channels is for raw samples, which need --rate"),
-        (["song.wav", "--rate", "44100"], 2, "a file has its own"),
-        (["song.wav", "--lookahead", "3"], 2, "--lookahead must be a multiple of 4 from 0 to 4"),
-        (["song.wav", "--step-frames", "0"], 2, "--step-frames must be a multiple of 4"),
-        (["song.wav", "--buffer", "-1"], 2, "--buffer must be from 0 to 30 seconds, got -1"),
-        (["song.wav", "--threads", "0"], 2, "threads must be from 1 to 256, got 0"),
-        (["song.wav", "--output", "o.mp3"], 2, "--output must be card, null, -, or a .wav or"),
-        (["song.wav", "--output", "song.wav"], 2, "is read and would be replaced"),
-        (["song.wav", "--output", "song.wav", "--overwrite"], 2, "is read and would be replaced"),
-        (["song.wav", "--output", "empty.wav"], 1, "empty.wav exists"),
-        (["song.wav", "--output", "none/o.wav"], 1, "none/o.wav: cannot be written (No such file"),
-        (["song.wav", "--output", "folder.wav", "--overwrite"], 1, "folder.wav is a folder"),
-        (["song.wav", "--output", "card"], 2, "a sound card needs sounddevice"),
-        (["--output", "null"], 2, "a sound card needs sounddevice"),
-        (["--output", "null", "--pace", "fast"], 2, "no use for a sound card"),
-        (["-", "--output", "card"], 2, "stdin cannot be played to a sound card"),
-        (["-", "--rate", "10"], 2, "--rate must be from 1000 to 768000 Hz, got 10"),
+        ("none.wav", 1, "none.wav: no such file"),
+        ("empty.wav", 1, "audio must have at least 1 sample"),
+        ("song.wav --mix party", 2, "--mix must be one of all, karaoke"),
+        ("song.wav --block 10", 2, "--block must be from 64 to 16384 samples; received 10"),
+        ("song.wav --seconds 0", 2, "--seconds must be more than 0 and finite; received 0"),
+        ("song.wav --seconds nan", 2, "--seconds must be more than 0 and finite; received nan"),
+        ("song.wav --seconds inf", 2, "--seconds must be more than 0 and finite; received inf"),
+        ("song.wav --channels 1", 2, "--channels is for raw samples and sound cards"),
+        ("song.wav --rate 44100", 2, "a file has its own"),
+        ("song.wav --lookahead 3", 2, "--lookahead must be a multiple of 4 from 0 to 4"),
+        ("song.wav --step-frames 0", 2, "--step-frames must be a multiple of 4"),
+        ("song.wav --buffer -1", 2, "--buffer must be from 0 to 30 seconds; received -1"),
+        ("song.wav --threads 0", 2, "threads must be from 1 to 256"),
+        ("song.wav --output o.mp3", 2, "--output must be card, null, -, or a .wav or"),
+        ("song.wav --output song.wav", 2, "is read and would be replaced"),
+        ("song.wav --output song.wav --overwrite", 2, "is read and would be replaced"),
+        ("song.wav --output empty.wav", 1, "empty.wav exists. Choose another --output"),
+        ("song.wav --output none/o.wav", 1, "none/o.wav: cannot be written (No such file"),
+        ("song.wav --output folder.wav --overwrite", 1, "folder.wav is a folder"),
+        ("song.wav --output card", 2, "a sound card needs sounddevice"),
+        ("card --output null", 2, "a sound card needs sounddevice"),
+        ("card --output null --pace fast", 2, "no use for a sound card"),
+        ("- --output card", 2, "stdin cannot be played to a sound card"),
+        ("- --channels 1", 2, "--channels is for raw samples, which need --rate"),
+        ("- --rate 10", 2, "--rate must be from 1000 to 768000 Hz; received 10"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, arguments, code, match):
+def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, arguments, code, words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     song()
     song("empty.wav", np.zeros((0, 2)))
     (tmp_path / "folder.wav").mkdir()
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*[gy].wav")}
-    arguments = arguments if "--output" in arguments else [*arguments, "--output", "null"]
-    found, out, err = live(*arguments, "--quiet")
-    assert (found, out) == (code, "")
-    assert len(err.splitlines()) == 1
-    assert match in err
+    output = [] if "--output" in arguments else ["--output", "null"]
+    found, out, err = live(*arguments.split(), *output, "--quiet")
+    assert (found, out, len(err)) == (code, "", 1)
+    assert words in err[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*before, "folder.wav"])
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_an_output_onto_what_stdin_reads_is_refused(live, song, monkeypatch):
+    path, read = song(), os.stat
+    monkeypatch.setattr(os, "stat", lambda place, **more: read(path if place == 0 else place))
+    raw = ["--rate", "44100", "--overwrite"]
+    code, _, err = live("-", "--output", path, *raw)
+    assert (code, len(err)) == (2, 1)
+    assert "is read and would be replaced" in err[0]
 
 
 def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
     module = FakeSoundDevice()
     monkeypatch.setitem(sys.modules, "sounddevice", module)
-    code, out, _ = live("--devices")
-    assert (code, out) == (0, "> 0 USB card\n> 1 microphone\n")
+    assert live("--devices")[:2] == (0, "> 0 USB card\n> 1 microphone\n")
     audio = noise(20000)
 
     class CardClock(FastClock):
         def sleep(self, seconds: float) -> None:
             module.streams[-1].fire(audio)
 
-    monkeypatch.setattr(drivers, "Clock", CardClock)
+    monkeypatch.setattr(drivers, "time", CardClock())
     options = ["--block", "512", "--mix", "all"]
     for arguments in (
         [song(audio=audio, subtype="FLOAT"), *options],
@@ -293,10 +277,13 @@ def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
     assert np.abs(sf.read(tmp_path / "o.wav")[0] - audio[:13230]).max() < 1e-5
 
 
-@pytest.mark.parametrize(("waits", "speed"), [(False, 1.0), (True, 1.0), (True, 1.01)])
-def test_a_late_input_is_made_up_for_unless_it_takes_its_own_time(separators, noise, waits, speed):
+@pytest.mark.parametrize(("waits", "speed"), [(False, 1.0), (True, 1.01)])
+def test_a_late_input_is_made_up_for_unless_it_takes_its_own_time(
+    separators, noise, monkeypatch, waits, speed
+):
     """The fifth block comes three blocks late."""
     clock, block = FastClock(), 1024 / 44100
+    monkeypatch.setattr(drivers, "time", clock)
     separator = separators["identity"]
     plan = make_plan(separator.contract, 44100, 2, block=1024, step_frames=4)
     engine = LiveEngine(separator.network, plan, Mixer({"everything": 1.0}, 44100), True)
@@ -313,7 +300,7 @@ def test_a_late_input_is_made_up_for_unless_it_takes_its_own_time(separators, no
         return True
 
     written = []
-    run_paced(engine, blocks(), written.append, poll, clock=clock, speed=speed, waits=waits)
+    drivers.run_paced(engine, blocks(), written.append, poll, waits=waits)
     expected = np.arange(1, 13) / speed
     if waits:
         expected[4:] += expected[3] + 3.5 - expected[4]
@@ -335,8 +322,8 @@ def controls(separators, noise):
     def make(stream, **options):
         engine = simulation.engine
         return Controls(
-            engine, lambda: "", stream, report=engine.report, show_report=print,
-            check=lambda: None, now=times.now, **options,
+            engine, lambda: "", stream, show_report=print,
+            check=lambda: None, now=times.perf_counter, **options,
         )  # fmt: skip
 
     def advance(seconds):
@@ -383,17 +370,8 @@ def test_warnings_are_few_and_come_without_a_terminal(controls):
     assert "drop-outs so far: 1, 20." in stream.getvalue()
 
 
-def test_the_help_names_the_keys(separators):
-    mixer = live_command.Mixer(dict.fromkeys(("drums", "vocals", "residual"), 1.0), 44100)
+def test_the_help_names_the_keys():
+    mixer = Mixer(dict.fromkeys(("drums", "vocals", "residual"), 1.0), 44100)
     line = help_line(mixer)
     assert line.startswith("keys: d drums, v vocals, r residual; 1 all, 2 karaoke, ")
     assert line.endswith("; space report; q quit")
-    assert available_presets(("speech",)) == ["all"]
-
-
-def test_the_help_loads_no_numpy():
-    program = (
-        "import sys\nfrom mmdense_edge.cli.main import parser\nparser()\n"
-        "assert 'numpy' not in sys.modules, 'NumPy was loaded'\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ})

@@ -57,7 +57,7 @@ def test_live_equals_separate(separators, noise, model, rate, channels, block, l
     assert not played[: plan.latency].any()
     assert np.abs(played[plan.latency :][:length] - expected).max() < 1e-4
     assert not played[plan.latency + length :].any()
-    counts = simulation.engine.player.counts
+    counts = simulation.engine.stats
     assert (counts.dropouts, counts.unprocessed) == (0, 0)
     assert counts.captured == counts.played == length
 
@@ -68,12 +68,12 @@ def test_the_latency_is_enough_and_none_to_spare(separators, block):
     separator, audio = separators["identity"], tone(60000)
     simulation, played = silenced(separator, audio, lambda _: 0.0, buffer_seconds=0, block=block)
     assert not played.any()
-    report = simulation.engine.report()
+    report = simulation.engine.stats
     assert report.as_json()["latency"]["worst_needed"] == report.plan.latency
     plan = replace(simulation.plan, algorithmic=simulation.plan.algorithmic - block)
     tight = Simulation(separator.network, plan, {"everything": 0.0, "residual": 0.0}, audio)
     assert tight.run().any()
-    assert tight.engine.player.counts.dropouts > 0
+    assert tight.engine.stats.dropouts > 0
 
 
 @pytest.mark.parametrize("model", ["identity", "mono_identity"])
@@ -84,7 +84,7 @@ def test_the_latency_is_enough_where_the_rate_differs(separators, model, rate, b
         separators[model], tone(3 * rate), lambda _: 0.0, rate=rate, buffer_seconds=0, block=block
     )
     assert not played.any()
-    assert simulation.engine.player.counts.dropouts == 0
+    assert simulation.engine.stats.dropouts == 0
 
 
 def test_an_impulse_comes_out_at_the_latency(separators):
@@ -102,9 +102,9 @@ def test_what_the_buffer_holds_is_no_drop_out(separators):
     cost = 0.98 * STEP_SECONDS
     simulation, played = silenced(separators["identity"], tone(100000), lambda _: cost)
     assert not played.any()
-    counts = simulation.engine.counts
-    assert (counts.skipped, simulation.engine.player.counts.dropouts) == (0, 0)
-    report = simulation.engine.report().as_json()
+    counts = simulation.engine.stats
+    assert (counts.skipped, counts.dropouts) == (0, 0)
+    report = counts.as_json()
     assert report["block_seconds"]["p50"] == pytest.approx(cost)
     assert report["real_time_factor"] == pytest.approx(
         cost * counts.windows / (100000 / 44100), rel=1e-6
@@ -120,10 +120,10 @@ def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypa
     for block in np.split(noise(30 * BLOCK), 30):
         engine.capture(block)
         engine.work()
-        engine.play(engine.player.ready)
+        engine.player.play(engine.player.ready)
     engine.end()
     engine.work()
-    counts = engine.counts
+    counts = engine.stats
     assert len(counts.block_seconds) == counts.windows == 4  # of 8 frames each, of 31
     assert sum(counts.block_seconds) == counts.busy_seconds - engine._carried
 
@@ -135,7 +135,7 @@ def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
     simulation, played = silenced(
         separators["identity"], audio, lambda window: cost.get(window, 0.0)
     )
-    report = simulation.engine.report().as_json()
+    report = simulation.engine.stats.as_json()
     assert report["dropouts"] == 1
     assert report["skipped_windows"] == 2  # they would have come too late
     assert 3 * 4096 < report["unprocessed"] < 4 * 4096
@@ -155,11 +155,11 @@ def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
 def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
     audio = tone(300000)
     simulation, played = silenced(separators["identity"], audio, lambda _: factor * STEP_SECONDS)
-    counts, player = simulation.engine.counts, simulation.engine.player.counts
-    assert player.dropouts > 0
-    assert counts.skipped > 0
-    assert simulation.engine.report().worst_needed > simulation.plan.latency
-    assert player.played == len(audio) == player.captured
+    stats = simulation.engine.stats
+    assert stats.dropouts > 0
+    assert stats.skipped > 0
+    assert stats.worst_needed > simulation.plan.latency
+    assert stats.played == len(audio) == stats.captured
     assert np.isfinite(played).all()
     assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
     # The worker is behind by what it works on, and never by more and more.
@@ -178,7 +178,7 @@ def test_after_a_stall_the_stems_come_back(separators):
     )
     heard = np.flatnonzero(np.abs(played).max(axis=1) > 0)
     assert heard[-1] < 40 * 4096
-    assert simulation.engine.player.counts.dropouts == 1
+    assert simulation.engine.stats.dropouts == 1
 
 
 def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
@@ -190,7 +190,7 @@ def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
     plan = plan_for(separator)
     simulation = Simulation(separator.network, plan, gains, broken)
     played = simulation.run()
-    assert simulation.engine.counts.repaired == 4
+    assert simulation.engine.stats.repaired == 4
     assert np.abs(played[plan.latency :][:30000] - clean).max() < 1e-4
 
 
@@ -220,14 +220,14 @@ def test_without_pace_nothing_is_left_out(separators, noise):
     for first in range(0, len(audio), BLOCK):
         engine.capture(audio[first : first + BLOCK])
         engine.work()
-        output.append(engine.play(engine.player.ready))
+        output.append(engine.player.play(engine.player.ready))
     engine.end()
     engine.work()
-    output.append(engine.play(engine.player.ready))
+    output.append(engine.player.play(engine.player.ready))
     stems = separator.separate(audio, 44100)
     expected = 0.5 * (audio - stems["bass"])
     assert np.abs(np.concatenate(output) - expected).max() < 1e-4
-    assert (engine.counts.skipped, engine.counts.windows) == (0, 15)
+    assert (engine.stats.skipped, engine.stats.windows) == (0, 15)
 
 
 def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
@@ -244,7 +244,7 @@ def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
     with worker(engine) as check:
         while engine.player.delivered < len(audio):
             check()
-    assert np.abs(engine.play(engine.player.ready) - audio).max() < 1e-5
+    assert np.abs(engine.player.play(engine.player.ready) - audio).max() < 1e-5
     assert all(name.startswith("mmdense-worker") for name in names)
 
     engine = LiveEngine(

@@ -12,12 +12,10 @@ import types
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.cli import live_command
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.live import keys as live_keys
+from mmdense_edge.live.controls import keys
 from mmdense_edge.live.input import LiveInput, limited, open_file, open_stdin, reblock
-from mmdense_edge.live.keys import keys
-from mmdense_edge.live.output import FileSink, NullSink, StreamSink
+from mmdense_edge.live.output import FileSink, StreamSink
 
 
 @contextlib.contextmanager
@@ -74,26 +72,30 @@ def test_raw_samples_on_stdin(noise):
             assert np.abs(everything(source) - audio).max() <= error
 
 
-def test_stdin_that_cannot_be_read(noise, monkeypatch):
-    with piped(b"not audio" * 100) as fileno, pytest.raises(AudioError, match="no WAV header"):
+def encoded(file_format: str) -> bytes:
+    stream = io.BytesIO()
+    sf.write(stream, np.zeros((3000, 2)), 44100, format=file_format)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"not audio" * 100, "no WAV header"),
+        (b"", "no WAV header"),
+        (encoded("FLAC"), "no WAV header"),
+        (encoded("MP3"), "no WAV header"),
+        (wav(np.zeros((300, 2)))[:30], "no WAV header"),
+        (wav(np.zeros((300, 2)), subtype="MS_ADPCM"), "PCM or floats; received .* format 2"),
+        (wav(np.zeros((10, 3))), "must have 1 or 2 channels; received 3"),
+    ],
+)
+def test_stdin_that_cannot_be_read(data, words):
+    with piped(data) as fileno, pytest.raises(AudioError, match=words):
         open_stdin(100, None, 2, "s16le", fileno)
-    with piped(b"") as fileno, pytest.raises(AudioError, match="no WAV header"):
-        open_stdin(100, None, 2, "s16le", fileno)
-    for file_format in ("FLAC", "MP3", "OGG"):
-        stream = io.BytesIO()
-        sf.write(stream, noise(3000), 44100, format=file_format)
-        with piped(stream.getvalue()) as fileno, pytest.raises(AudioError, match="no WAV header"):
-            open_stdin(100, None, 2, "s16le", fileno)
-    data = wav(noise(300), subtype="MS_ADPCM")
-    with piped(data) as fileno, pytest.raises(AudioError, match=r"PCM or floats, got .* format 2"):
-        open_stdin(100, None, 2, "s16le", fileno)
-    with piped(wav(noise(300))[:30]) as fileno, pytest.raises(AudioError, match="no WAV header"):
-        open_stdin(100, None, 2, "s16le", fileno)
-    with piped(wav(noise(10, 3))) as fileno, pytest.raises(AudioError, match=r"1 or 2 .* got 3"):
-        open_stdin(100, None, 2, "s16le", fileno)
-    for rate in (10, 768001):
-        with pytest.raises(UsageError, match=f"--rate must be from 1000 to 768000 Hz, got {rate}"):
-            open_stdin(100, rate, 2, "s16le")
+
+
+def test_stdin_on_windows(monkeypatch):
     monkeypatch.setattr(os, "name", "nt")
     with pytest.raises(UsageError, match="needs Linux or macOS"):
         open_stdin(100, None, 2, "s16le")
@@ -106,7 +108,7 @@ def test_a_file_comes_in_blocks(song, noise):
     blocks = [*source.blocks]
     assert {len(block) for block in blocks[:-1]} == {1024}
     assert np.array_equal(np.concatenate(blocks), audio)
-    with pytest.raises(AudioError, match="1 or 2 channels, got 3"):
+    with pytest.raises(AudioError, match="1 or 2 channels; received 3"):
         open_file(song(audio=noise(10, 3)), 64)
 
 
@@ -166,34 +168,25 @@ def test_an_output_file_that_is_not_kept_leaves_nothing(tmp_path, noise):
 
 
 def test_output_files_that_cannot_be(tmp_path, noise):
-    path = tmp_path / "a.wav"
-    path.write_bytes(b"mine")
-    with pytest.raises(AudioError, match="exists: choose another file or pass --overwrite"):
-        FileSink(path, 44100, 2, None, overwrite=False)
-    with pytest.raises(UsageError, match=r"card, null, -, or a .wav or .flac file, got a.mp3"):
-        FileSink(path.with_name("a.mp3").relative_to(tmp_path), 44100, 2, None, False)
-    with pytest.raises(AudioError, match="cannot be written"):
+    with pytest.raises(AudioError, match=r"b.flac: cannot be written"):
         FileSink(tmp_path / "b.flac", 700000, 2, None, False)
-    with pytest.raises(AudioError, match=r"a.wav: cannot be written \(No such file"):
-        FileSink(tmp_path / "none" / "a.wav", 44100, 2, None, False)
-    assert path.read_bytes() == b"mine"
-    sink = FileSink(path, 44100, 2, None, overwrite=True)
-    sink.write(noise(10))
-    sink.close(keep=True)
-    assert sf.info(path).frames == 10
     late = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=False)
     late.write(noise(10))
     (tmp_path / "b.wav").write_bytes(b"mine")
-    with pytest.raises(AudioError, match="exists"):
+    with pytest.raises(AudioError, match=r"b.wav exists\. Choose another --output"):
         late.close(keep=True)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.wav", "b.wav"]
+    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("b.wav", b"mine")]
+    allowed = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=True)
+    allowed.write(noise(10))
+    allowed.close(keep=True)
+    assert sf.info(tmp_path / "b.wav").frames == 10
 
 
 def test_a_full_disk_is_one_line(tmp_path, noise):
     sink = FileSink(tmp_path / "a.wav", 44100, 2, None, overwrite=False)
     sink._file.close()
     sink._file = sf.SoundFile("/dev/full", "w", 44100, 2, "PCM_16", "LITTLE", "RAW")
-    with pytest.raises(AudioError, match=r"a.wav: cannot be written .* is there space left"):
+    with pytest.raises(AudioError, match=r"a.wav: cannot be written .*Is there space left"):
         sink.write(noise(1 << 20))
     with contextlib.suppress(sf.LibsndfileError):
         sink.close(keep=False)
@@ -225,7 +218,7 @@ def test_a_reader_that_went_away(noise):
     reading, writing = os.pipe()
     os.close(reading)
     sink = StreamSink(writing, "s16le")
-    with pytest.raises(AudioError, match="stdout was closed by the program that reads it"):
+    with pytest.raises(AudioError, match="the output pipe was closed"):
         sink.write(noise(100))
     sink.close(keep=False)
     os.close(writing)
@@ -245,24 +238,6 @@ def test_writes_that_take_a_part_only_go_on(noise, monkeypatch):
     audio = noise(20)
     sink.write(audio)
     assert sink._stream.taken == audio.tobytes()
-
-
-def test_an_output_onto_what_stdin_reads_is_known(song, tmp_path, monkeypatch):
-    path, other = song(), song("other.wav")
-    stdin, card = types.SimpleNamespace(input="-"), types.SimpleNamespace(input="card")
-    with path.open("rb") as file:
-        monkeypatch.setattr(live_command, "STDIN", file.fileno())
-        assert live_command._reads(stdin, path)
-        assert not live_command._reads(stdin, other)
-        assert not live_command._reads(stdin, tmp_path / "new.wav")
-        assert not live_command._reads(card, other)
-
-
-def test_null_takes_everything(noise):
-    sink = NullSink()
-    sink.write(noise(10))
-    sink.close(keep=True)
-    assert sink.clipped == 0
 
 
 def test_keys_of_a_terminal_come_one_by_one():
@@ -292,4 +267,6 @@ def test_keys_on_windows(monkeypatch):
     pressed = ["q"]
     fake = types.SimpleNamespace(kbhit=lambda: bool(pressed), getwch=pressed.pop)
     monkeypatch.setitem(sys.modules, "msvcrt", fake)
-    assert (live_keys._windows_key(), live_keys._windows_key()) == ("q", "")
+    monkeypatch.setattr(os, "name", "nt")
+    with keys(types.SimpleNamespace(isatty=lambda: True)) as read:
+        assert (read(), read()) == ("q", "")

@@ -9,9 +9,9 @@ import pytest
 from mmdense_edge.errors import UsageError
 from mmdense_edge.live.network import SlidingNetwork, check_steps, longest_step
 from mmdense_edge.live.plan import (
-    _probe,
     algorithmic_latency,
     make_plan,
+    measured_latency,
     shortest_step,
     time_window,
 )
@@ -75,13 +75,17 @@ def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
 @pytest.mark.parametrize(
     ("step", "lookahead", "match"),
     [
-        (4, 3, "--lookahead must be a multiple of 4 from 0 to 4 frames, got 3"),
-        (4, 8, "from 0 to 4 frames, got 8"),
-        (4, -4, "from 0 to 4 frames, got -4"),
-        (0, 4, "--step-frames must be a multiple of 4 from 4 to 8 with a look-ahead of 4, got 0"),
-        (6, 4, "got 6"),
-        (12, 4, "got 12"),
-        (16, 0, "from 4 to 12 with a look-ahead of 0, got 16"),
+        (4, 3, "--lookahead must be a multiple of 4 from 0 to 4 frames; received 3"),
+        (4, 8, "from 0 to 4 frames; received 8"),
+        (4, -4, "from 0 to 4 frames.* -4"),
+        (
+            0,
+            4,
+            "--step-frames must be a multiple of 4 from 4 to 8 with a look-ahead of 4; received 0",
+        ),
+        (6, 4, "received 6"),
+        (12, 4, "received 12"),
+        (16, 0, "from 4 to 12 with a look-ahead of 0; received 16"),
     ],
 )
 def test_steps_that_cannot_be(separators, step, lookahead, match):
@@ -139,13 +143,13 @@ def test_the_latency_formula_is_what_is_counted(separators, model, step, lookahe
     contract = separators[model].network.contract
     rate = contract.sample_rate
     if block == 1:
-        counted = _probe(contract, rate, 1, 1, (step, lookahead)) - 1
+        counted = measured_latency(contract, rate, 1, 1, step, lookahead) - 1
         assert algorithmic_latency(contract, step, lookahead) == counted
         if model == "shares":
             assert counted == (step + lookahead + 2) * 1024
     else:
         sizes = {"step_frames": step, "lookahead_frames": lookahead, "block": block}
-        counted = _probe(contract, rate, 1, block, (step, lookahead)) - block
+        counted = measured_latency(contract, rate, 1, block, step, lookahead) - block
         planned = make_plan(contract, rate, 1, **sizes).algorithmic
         windows = rate // (step * contract.transform.hop_length)
         periodic = block // math.gcd(block, step * contract.transform.hop_length)
@@ -176,7 +180,7 @@ def test_a_plan_by_default(separators):
     )
     assert make_plan(contract, 44100, 2, block=64, buffer_seconds=0.5).buffer == 22050
     for seconds in (-0.1, 30.1, float("nan")):
-        with pytest.raises(UsageError, match="--buffer must be from 0 to 30 seconds, got"):
+        with pytest.raises(UsageError, match="--buffer must be from 0 to 30 seconds; received"):
             make_plan(contract, 44100, 2, block=64, buffer_seconds=seconds)
 
 

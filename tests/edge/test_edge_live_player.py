@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import Plan
-from mmdense_edge.live.player import Player
-from mmdense_edge.live.ring import Ring
+from mmdense_edge.live.player import Player, Ring
+from mmdense_edge.live.stats import LiveStats
 
 FADE = 5
 
 
 def make_player(latency: int = 0, capacity: int = 400) -> Player:
-    """A mono player of one stem."""
-    plan = Plan(1000, 1, 10, 1, 0, step=20, algorithmic=20, fade=FADE, buffer=0)
-    return Player(plan, Mixer({"a": 1.0}, 1000), latency, capacity)
+    """A mono player of one stem; without a latency it is not paced."""
+    plan = Plan(1000, 1, 10, 1, 0, step=20, algorithmic=latency - FADE, fade=FADE, buffer=0)
+    return Player(LiveStats(plan, latency > 0), Mixer({"a": 1.0}, 1000), capacity)
 
 
 def feed(player: Player, stems: int, valid: bool = True) -> None:
@@ -60,8 +60,8 @@ def test_shares_follow_the_rule(seed):
     expected = np.array(slow_shares(usable.tolist(), steps))
     assert np.allclose(np.concatenate(output)[:, 0], 1 - expected / FADE, atol=1e-6)
     dry = expected < FADE
-    assert player.counts.unprocessed == dry.sum()
-    assert player.counts.dropouts == np.count_nonzero(np.diff(np.concatenate([[False], dry])) & dry)
+    assert player._stats.unprocessed == dry.sum()
+    assert player._stats.dropouts == np.count_nonzero(np.diff(np.concatenate([[False], dry])) & dry)
 
 
 def test_silence_before_and_after_the_signal():
@@ -72,7 +72,7 @@ def test_silence_before_and_after_the_signal():
     assert not player.finished
     assert player.play(20)[:, 0].tolist() == [0] * 7 + [1] * 10 + [0] * 3
     assert player.finished
-    assert (player.counts.played, player.counts.captured) == (10, 10)
+    assert (player._stats.played, player._stats.captured) == (10, 10)
 
 
 def test_stems_in_time_are_played_as_they_are(noise):
@@ -83,7 +83,7 @@ def test_stems_in_time_are_played_as_they_are(noise):
     assert np.array_equal(player.play(player.ready), stems[: 50 - FADE])
     player.end()
     assert np.array_equal(player.play(player.ready), stems[50 - FADE :])
-    assert player.counts.dropouts == 0
+    assert player._stats.dropouts == 0
 
 
 def test_late_stems_are_not_heard():
@@ -96,8 +96,8 @@ def test_late_stems_are_not_heard():
     after = player.play(20)[:, 0]
     assert np.allclose(after[:FADE], 1 - np.arange(1, FADE + 1) / FADE, atol=1e-6)
     assert not after[FADE:].any()
-    assert (player.counts.dropouts, player.counts.unprocessed) == (1, 40 + FADE - 1)
-    assert player.counts.worst_delay == 100
+    assert (player._stats.dropouts, player._stats.unprocessed) == (1, 40 + FADE - 1)
+    assert player._stats.worst_delay == 100
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -112,5 +112,5 @@ def test_a_ring_is_a_window_on_an_endless_signal(seed):
         start = max(0, end - int(generator.integers(0, 17)))
         assert np.array_equal(ring.read(start, end - start), signal[start:end])
     for call in (lambda: ring.read(0, 17), lambda: ring.write(0, np.zeros((17, 2)))):
-        with pytest.raises(ValueError, match="holds 16 rows, asked for 17"):
+        with pytest.raises(ValueError, match="holds 16 rows; received 17"):
             call()

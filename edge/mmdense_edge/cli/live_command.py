@@ -3,107 +3,225 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mmdense_edge.errors import AudioError, CardStopped, UsageError
-from mmdense_edge.live import drivers, sound_card
-from mmdense_edge.live.controls import Controls, help_line
-from mmdense_edge.live.engine import LiveEngine
-from mmdense_edge.live.input import STDIN, LiveInput, limited, open_file, open_stdin
-from mmdense_edge.live.keys import keys
-from mmdense_edge.live.mixer import Mixer, parse_mix
-from mmdense_edge.live.output import FileSink, NullSink, Sink, StreamSink
-from mmdense_edge.live.plan import make_plan, time_window
-from mmdense_edge.live.stats import LiveReport
-from mmdense_edge.separator import Separator
+
+if TYPE_CHECKING:
+    from mmdense_edge.live.engine import LiveEngine
+    from mmdense_edge.live.input import LiveInput
+    from mmdense_edge.live.mixer import Mixer
+    from mmdense_edge.live.output import NullSink
+    from mmdense_edge.live.sound_card import Card
+    from mmdense_edge.separator import Separator
 
 MIN_BLOCK, MAX_BLOCK = 64, 16384
 CARD, NULL, STREAM = "card", "null", "-"
 
+_DESCRIPTION = """
+Separates while it plays and mixes the stems again, at gains of your choice. INPUT is a file, - for
+stdin (WAV, or raw samples if --rate is given), or "card" for a sound card. When the machine cannot
+keep up, the unprocessed mixture is played instead of stems that are late, with cross-fades, and
+counted: rule "pass". On a terminal keys change the mix: a stem's first letter silences it or
+brings it back, digits choose a named mix, space prints a report, q ends the run. Messages go to
+stderr.
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+    """Add the command to the command line's parser."""
+    live = commands.add_parser(
+        "live",
+        help="separate and remix while it plays",
+        description=_DESCRIPTION,
+        epilog=f"{epilog} Ctrl-C ends a run as q does, and keeps what was written.",
+    )
+    add = live.add_argument
+    add("input", nargs="?", default="card", metavar="INPUT", help="FILE, - or card (default: card)")
+    add(
+        "--output",
+        default="card",
+        metavar="OUT",
+        help="card, null, - (raw samples on stdout), a .wav or .flac file (default: card)",
+    )
+    add(
+        "--mix",
+        default="karaoke",
+        metavar="NAME|GAINS",
+        help="all, karaoke, drumless, bassless, acapella, drums-only, bass-only, or gains as in "
+        "vocals=0,drums=-6dB; stems not named stay at 1 (default: karaoke)",
+    )
+    add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
+    add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
+    live.set_defaults(run=run, lost=": what was played until then is kept")
+    add("--rate", type=int, metavar="HZ", help="of raw samples on stdin, or wanted of the card")
+    add("--channels", type=int, choices=(1, 2), help="of raw samples (default: 2) or the card")
+    add(
+        "--sample-format",
+        choices=("s16le", "f32le"),
+        default="s16le",
+        help="of raw samples on stdin and stdout (default: s16le)",
+    )
+    add("--input-device", default="", metavar="DEVICE", help="name or number (see --devices)")
+    add("--output-device", default="", metavar="DEVICE", help="name or number (see --devices)")
+    add("--devices", action="store_true", help="list the sound cards and end")
+    add("--seconds", type=float, metavar="S", help="end after as much input")
+    add("--overwrite", action="store_true", help="replace an output file that exists")
+    add("--quiet", action="store_true", help="print warnings and errors only")
+    add("--json", action="store_true", help="print reports as JSON, one line each")
+    add = live.add_argument_group("latency").add_argument
+    add(
+        "--pace",
+        choices=("real", "fast"),
+        default="real",
+        help="real: as the input sounds; fast: as the machine can, for files (default: real)",
+    )
+    add(
+        "--step-frames",
+        type=int,
+        metavar="N",
+        help="new frames in each window (default: real: what lasts twice as long as a window "
+        "takes; fast: what a file gets)",
+    )
+    add(
+        "--lookahead",
+        type=int,
+        metavar="N",
+        help="frames seen beyond the new ones: fewer are faster and less exact (default: all of "
+        "the model's context, equal to file processing)",
+    )
+    add("--buffer", type=float, metavar="S", help="time for the computation (default: a step)")
+    add("--block", type=int, default=1024, metavar="N", help="samples in a block (default: 1024)")
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the command and returns the exit code; see `mmdense live --help`."""
+    """Run the command and return the exit code; see `mmdense live --help`."""
+    from mmdense_edge.live import drivers, sound_card
+    from mmdense_edge.live.controls import Controls, help_line, keys
+    from mmdense_edge.live.input import limited
+    from mmdense_edge.live.mixer import Mixer, parse_mix
+    from mmdense_edge.separator import Separator
+
     if arguments.devices:
         print(sound_card.listing())
         return 0
     _check(arguments)
     separator = Separator(arguments.model, arguments.threads)
     gains = parse_mix(arguments.mix, separator.sources)
-    card = _card(arguments, separator.contract.sample_rate)
-    source = _source(arguments, card)
+    source, card = _open(arguments, separator.contract.sample_rate)
+    limit = None
+    if arguments.seconds is not None:
+        limit = max(1, round(arguments.seconds * source.sample_rate))
+    source = limited(source, limit)
     engine = _engine(arguments, separator, source, Mixer(gains, source.sample_rate))
-    with _sink(arguments, source) as sink:
-        Run(arguments, engine, source, sink, card).run()
+    stats, recorded = engine.stats, arguments.input == CARD
+
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(f"mmdense: {text}", file=sys.stderr, flush=True)
+
+    def show_report() -> None:
+        stats.clipped = sink.clipped
+        if card is not None:
+            stats.device_faults, stats.device_seconds = card.faults, card.delay_seconds
+        text = json.dumps(stats.as_json()) if arguments.json else stats.text()
+        # stdout may carry samples.
+        print(text, file=sys.stderr if arguments.output == STREAM else sys.stdout, flush=True)
+
+    def finish() -> None:
+        if stats.captured and not arguments.quiet:
+            show_report()
+
+    with ExitStack() as stack:
+        sink = stack.enter_context(_sink(arguments, source))
+        say(f"{source.name}: {engine.mixer.describe()}")
+        say(engine.plan.describe() if stats.paced else "not paced: no latency")
+        if sys.stdin.isatty():
+            say(help_line(engine.mixer))
+        read_key = stack.enter_context(keys(sys.stdin))
+        stack.callback(finish)
+        working = drivers.worker(engine) if stats.paced else nullcontext(lambda: None)
+        controls = Controls(
+            engine,
+            read_key,
+            sys.stderr,
+            show_report=show_report,
+            check=stack.enter_context(working),
+            quiet=arguments.quiet,
+        )
+        stack.callback(controls.clear)
+        if card is not None:
+            blocks = None if recorded else source.blocks
+            write = None if arguments.output == CARD else sink.write
+            drivers.run_card(engine, card, blocks, write, controls.poll, limit=limit)
+        elif stats.paced:
+            waits = arguments.input == STREAM
+            drivers.run_paced(engine, source.blocks, sink.write, controls.poll, waits=waits)
+        else:
+            drivers.run_fast(engine, source.blocks, sink.write, controls.poll)
+        if not stats.captured and not recorded:
+            raise AudioError(f"{source.name}: audio must have at least 1 sample; received 0")
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
     if not MIN_BLOCK <= arguments.block <= MAX_BLOCK:
         raise UsageError(
-            f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples, got {arguments.block}"
+            f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {arguments.block}"
         )
-    if arguments.seconds is not None and not 0 < arguments.seconds < math.inf:
-        raise UsageError(f"--seconds must be more than 0 and finite, got {arguments.seconds:g}")
+    seconds = arguments.seconds
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--seconds must be more than 0 and finite; received {seconds:g}")
     if arguments.pace == "fast" and CARD in (arguments.input, arguments.output):
-        raise UsageError("--pace fast has no use for a sound card: give a file or - and --output")
+        raise UsageError("--pace fast has no use for a sound card. Give a file or - and --output.")
     for option, value in (("--rate", arguments.rate), ("--channels", arguments.channels)):
         if value is not None and arguments.input not in (STREAM, CARD):
             raise UsageError(f"{option} is for raw samples and sound cards: a file has its own")
     if arguments.input == STREAM and arguments.rate is None and arguments.channels is not None:
         raise UsageError("--channels is for raw samples, which need --rate: a WAV has its own")
+    if arguments.input == STREAM and arguments.output == CARD:
+        raise UsageError("stdin cannot be played to a sound card directly. Pipe --output - on.")
 
 
-def _card(arguments: argparse.Namespace, model_rate: int) -> sound_card.Card | None:
-    """Returns the sound card that is asked for, in the form of the input if that is a file."""
-    records = arguments.input_device if arguments.input == CARD else None
-    plays = arguments.output_device if arguments.output == CARD else None
-    if records is None and plays is None:
-        return None
+def _open(arguments: argparse.Namespace, model_rate: int) -> tuple[LiveInput, Card | None]:
+    """Return the input, and the sound card if one takes part, in the form of an input file."""
+    from mmdense_edge.live.input import LiveInput, open_file, open_stdin
+    from mmdense_edge.live.sound_card import Card
+
+    block, rate, channels = arguments.block, arguments.rate, arguments.channels
     if arguments.input == STREAM:
-        raise UsageError("stdin cannot be played to a sound card directly: pipe --output - on")
-    rate, channels = arguments.rate, arguments.channels
-    if records is None:
-        source = open_file(Path(arguments.input), arguments.block)
+        return open_stdin(block, rate, channels or 2, arguments.sample_format), None
+    if arguments.input != CARD:
+        source = open_file(Path(arguments.input), block)
+        if arguments.output != CARD:
+            return source, None
         rate, channels = source.sample_rate, source.channels
-    return sound_card.Card(
-        records,
-        plays,
+    card = Card(
+        arguments.input_device if arguments.input == CARD else None,
+        arguments.output_device if arguments.output == CARD else None,
         model_rate=model_rate,
         rate=rate,
         channels=channels,
-        block=arguments.block,
+        block=block,
     )
-
-
-def _limit(arguments: argparse.Namespace, sample_rate: int) -> int | None:
-    seconds = arguments.seconds
-    return None if seconds is None else max(1, round(seconds * sample_rate))
-
-
-def _source(arguments: argparse.Namespace, card: sound_card.Card | None) -> LiveInput:
-    source = _whole_source(arguments, card)
-    return limited(source, _limit(arguments, source.sample_rate))
-
-
-def _whole_source(arguments: argparse.Namespace, card: sound_card.Card | None) -> LiveInput:
-    if arguments.input == STREAM:
-        channels = arguments.channels or 2
-        return open_stdin(arguments.block, arguments.rate, channels, arguments.sample_format)
-    if arguments.input == CARD and card is not None:
-        return LiveInput("card", card.sample_rate, card.channels, iter(()))
-    return open_file(Path(arguments.input), arguments.block)
+    if arguments.input == CARD:
+        source = LiveInput("card", card.sample_rate, card.channels, iter(()))
+    return source, card
 
 
 def _engine(
     arguments: argparse.Namespace, separator: Separator, source: LiveInput, mixer: Mixer
 ) -> LiveEngine:
+    from mmdense_edge.live.engine import LiveEngine
+    from mmdense_edge.live.plan import make_plan, time_window
+
     contract, paced = separator.contract, arguments.pace == "real"
     step = arguments.step_frames
     if step is None and not paced:
@@ -122,15 +240,21 @@ def _engine(
 
 
 @contextmanager
-def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[Sink]:
-    """Gives the output; what was written stays, unless something failed."""
-    sink: Sink = NullSink()
+def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[NullSink]:
+    """Give the output; what was written stays, unless something failed."""
+    from mmdense_edge.live.input import STDIN
+    from mmdense_edge.live.output import FileSink, NullSink, StreamSink
+
+    sink = NullSink()
     if arguments.output == STREAM:
         sink = StreamSink(sys.stdout.fileno(), arguments.sample_format)
     elif arguments.output not in (CARD, NULL):
         path = Path(arguments.output)
-        if _reads(arguments, path):
-            raise UsageError(f"{path} is read and would be replaced: choose another --output")
+        if arguments.input != CARD and path.exists():
+            # The standard input, too, may come from the file.
+            read = os.stat(STDIN if arguments.input == STREAM else arguments.input)
+            if os.path.samestat(path.stat(), read):
+                raise UsageError(f"{path} is read and would be replaced. Choose another --output.")
         rate, channels, length = source.sample_rate, source.channels, source.num_samples
         sink = FileSink(path, rate, channels, length, arguments.overwrite)
     keep = False
@@ -142,109 +266,3 @@ def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[Sink]:
         raise
     finally:
         sink.close(keep)
-
-
-def _reads(arguments: argparse.Namespace, path: Path) -> bool:
-    """Tells whether a file is the input, perhaps as what the standard input was taken from."""
-    if arguments.input == CARD or not path.exists():
-        return False
-    read = os.fstat(STDIN) if arguments.input == STREAM else os.stat(arguments.input)
-    return os.path.samestat(path.stat(), read)
-
-
-@dataclass
-class Run:
-    """One live run.
-
-    Args:
-        arguments: of the command.
-        engine: the engine.
-        source: the input.
-        sink: the output, where it is no sound card.
-        card: the sound card, if one takes part.
-    """
-
-    arguments: argparse.Namespace
-    engine: LiveEngine
-    source: LiveInput
-    sink: Sink
-    card: sound_card.Card | None
-
-    def run(self) -> None:
-        """Runs to the end of the input, or until it is ended; prints the report in any case."""
-        arguments, engine = self.arguments, self.engine
-        if not arguments.quiet:
-            self._say(f"{self.source.name}: {engine.mixer.describe()}")
-            self._say(engine.plan.describe() if engine.paced else "not paced: no latency")
-        with keys(sys.stdin) as read_key:
-            try:
-                self._drive(read_key)
-            finally:
-                if engine.player.counts.captured and not arguments.quiet:
-                    self.show(self.report())
-        if not engine.player.counts.captured and arguments.input != CARD:
-            raise AudioError(f"{self.source.name}: audio must have at least 1 sample, got 0")
-
-    def report(self) -> LiveReport:
-        """Returns the figures up to now."""
-        report = replace(self.engine.report(), clipped=self.sink.clipped)
-        if self.card is None:
-            return report
-        card = self.card
-        return replace(report, device_faults=card.faults, device_seconds=card.delay_seconds)
-
-    def show(self, report: LiveReport) -> None:
-        """Prints a report: on stderr where stdout carries samples."""
-        stream = sys.stderr if self.arguments.output == STREAM else sys.stdout
-        text = report.json_line() if self.arguments.json else report.text()
-        print(text, file=stream, flush=True)
-
-    def _say(self, text: str) -> None:
-        print(f"mmdense: {text}", file=sys.stderr, flush=True)
-
-    def _drive(self, read_key: Any) -> None:
-        engine, blocks = self.engine, self.source.blocks
-        if not engine.paced:
-            controls = self._controls(read_key, lambda: None)
-            try:
-                drivers.run_fast(engine, blocks, self.sink.write, controls.poll)
-            finally:
-                controls.clear()
-            return
-        with drivers.worker(engine) as check:
-            controls = self._controls(read_key, check)
-            try:
-                self._pace(controls)
-            finally:
-                controls.clear()
-
-    def _pace(self, controls: Controls) -> None:
-        engine, blocks, write = self.engine, self.source.blocks, self.sink.write
-        if self.card is not None:
-            recorded = self.arguments.input == CARD
-            played = self.arguments.output == CARD
-            drivers.run_card(
-                engine,
-                self.card,
-                None if recorded else blocks,
-                None if played else write,
-                controls.poll,
-                limit=_limit(self.arguments, engine.plan.sample_rate),
-            )
-            return
-        waits = self.arguments.input == STREAM
-        speed = drivers.STDIN_SPEED if waits else 1.0
-        drivers.run_paced(engine, blocks, write, controls.poll, speed=speed, waits=waits)
-
-    def _controls(self, read_key: Any, check: Any) -> Controls:
-        if sys.stdin.isatty() and not self.arguments.quiet:
-            self._say(help_line(self.engine.mixer))
-        return Controls(
-            self.engine,
-            read_key,
-            sys.stderr,
-            report=self.report,
-            show_report=self.show,
-            check=check,
-            quiet=self.arguments.quiet,
-        )

@@ -17,7 +17,7 @@ from typing import Any
 from mmdense_edge import __version__, signals
 from mmdense_edge.cli import (
     bench_command,
-    live_cli,
+    live_command,
     model_commands,
     separate_command,
     serve_command,
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for one in (separate_command, model_commands, live_cli, bench_command, serve_command):
+    for one in (separate_command, model_commands, live_command, bench_command, serve_command):
         one.add_parser(commands, _EPILOG)
     add_completion(top, commands)
     return top

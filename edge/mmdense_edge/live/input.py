@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import stat
@@ -16,17 +17,17 @@ import soundfile as sf
 from mmdense_edge.audio import integrity
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.separator import MAX_RATE, MIN_RATE
 from mmdense_edge.signal.stft import Audio
 
 _NO_WAV = "stdin: no WAV header"
-_RAW = "raw samples need --rate, --channels and --sample-format"
+_RAW = "Raw samples need --rate, --channels and --sample-format."
 _EXTENSIBLE = 0xFFFE
 _SUBTYPES = {
     **{(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32"},
     **{(3, 32): "FLOAT", (3, 64): "DOUBLE"},
 }
 SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
-MIN_RATE, MAX_RATE = 1000, 768000
 STDIN = 0  # the file descriptor
 
 
@@ -35,11 +36,11 @@ class LiveInput:
     """A stream of blocks.
 
     Args:
-        name: for messages.
-        sample_rate: in Hz.
+        name: For messages.
+        sample_rate: In Hz.
         channels: 1 or 2.
-        blocks: the samples, each block of shape (samples, channels), float32.
-        num_samples: length, if known.
+        blocks: The samples, each block of shape (samples, channels), float32.
+        num_samples: Length, if known.
     """
 
     name: str
@@ -50,14 +51,14 @@ class LiveInput:
 
 
 def open_file(path: Path, block: int) -> LiveInput:
-    """Opens an audio file.
+    """Open an audio file.
 
     Args:
-        path: any file that `mmdense separate` reads, mono or stereo.
-        block: samples in a block; the last may be shorter.
+        path: Any file that `mmdense separate` reads, mono or stereo.
+        block: Samples in a block; the last may be shorter.
 
     Raises:
-        AudioError: the file cannot be read, or has more than two channels.
+        AudioError: The file cannot be read, or has more than two channels.
     """
     info = audio_info(path)
     _check_channels(str(path), info.channels)
@@ -68,24 +69,25 @@ def open_file(path: Path, block: int) -> LiveInput:
 def open_stdin(
     block: int, rate: int | None, channels: int, sample_format: str, fileno: int = STDIN
 ) -> LiveInput:
-    """Opens the standard input: WAV, or raw samples if their rate is given.
+    """Open the standard input: WAV, or raw samples if their rate is given.
 
     Args:
-        block: samples in a block; the last may be shorter.
-        rate: of raw samples, in Hz; None for WAV.
-        channels: of raw samples, 1 or 2.
-        sample_format: of raw samples, "s16le" or "f32le".
-        fileno: the file descriptor.
+        block: Samples in a block; the last may be shorter.
+        rate: Of raw samples, in Hz; None for WAV.
+        channels: Of raw samples, 1 or 2.
+        sample_format: Of raw samples, "s16le" or "f32le".
+        fileno: The file descriptor.
 
     Raises:
-        AudioError: not WAV, or more than two channels.
-        UsageError: the rate is out of range; Windows.
+        AudioError: Not WAV, or more than two channels.
+        UsageError: The rate is out of range; Windows.
     """
     if os.name != "posix":
-        raise UsageError("live input from stdin needs Linux or macOS: give a file or a sound card")
+        raise UsageError("live input from stdin needs Linux or macOS. Give a file or a sound card.")
     form, samples = None, math.inf
     if rate is not None:
-        _check_rate(rate)
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise UsageError(f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}")
         form = (rate, channels, SAMPLE_FORMATS[sample_format])
     elif not stat.S_ISREG(os.fstat(fileno).st_mode):
         # libsndfile believes the length that a pipe's header gives, and would stop there.
@@ -97,28 +99,28 @@ def open_stdin(
             else sf.SoundFile(fileno, "r", *form, "LITTLE", "RAW", closefd=False)
         )
     except sf.LibsndfileError as error:
-        raise AudioError(f"{_NO_WAV} ({error.error_string}): {_RAW}") from error
+        raise AudioError(f"{_NO_WAV} ({error.error_string}). {_RAW}") from error
     _check_channels("stdin", sound.channels)
-    return LiveInput(
-        "stdin", sound.samplerate, sound.channels, _first(_read(sound, block), samples)
-    )
+    read = (sound.read(block, dtype="float32", always_2d=True) for _ in itertools.count())
+    blocks = _first(itertools.takewhile(len, read), samples)
+    return LiveInput("stdin", sound.samplerate, sound.channels, blocks)
 
 
 def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
-    """Reads a WAV file's header from a pipe: (rate, channels, subtype), number of samples."""
+    """Read a WAV file's header from a pipe: (rate, channels, subtype), number of samples."""
 
     def take(count: int) -> bytes:
         data = b""
         while len(data) < count:
             part = os.read(fileno, min(count - len(data), 1 << 16))
             if not part:
-                raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes): {_RAW}")
+                raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes). {_RAW}")
             data += part
         return data
 
     head, form, wide = take(12), b"", 0
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise AudioError(f"{_NO_WAV} (it starts with {head!r}): {_RAW}")
+        raise AudioError(f"{_NO_WAV} (it starts with {head!r}). {_RAW}")
     while True:
         name, length = struct.unpack("<4sI", take(8))
         if name == b"data":
@@ -127,31 +129,22 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
         form = body if name == b"fmt " else form
         wide = int.from_bytes(body[8:16], "little") if name == b"ds64" else wide
     if len(form) < 16:
-        raise AudioError(f"{_NO_WAV} (it does not say of which form its samples are): {_RAW}")
+        raise AudioError(f"{_NO_WAV} (it does not say what form its samples have). {_RAW}")
     code, channels, rate, _, size, bits = struct.unpack("<HHIIHH", form[:16])
     if code == _EXTENSIBLE:
         code = int.from_bytes(form[24:26], "little")
     subtype = _SUBTYPES.get((code, bits))
     if subtype is None or not size or not rate:
         raise AudioError(
-            "stdin: a WAV from a pipe must hold PCM or floats, got samples of format "
-            f"{code} with {bits} bits at {rate} Hz: convert it"
+            "stdin: a WAV from a pipe must hold PCM or floats; received samples of format "
+            f"{code} with {bits} bits at {rate} Hz. Convert it."
         )
     length = wide if wide and length == integrity.MAX_32 else length
     return (rate, channels, subtype), math.inf if integrity.unknown(length) else length // size
 
 
-def _read(sound: sf.SoundFile, block: int) -> Iterator[Audio]:
-    with sound:
-        while True:
-            samples = sound.read(block, dtype="float32", always_2d=True)
-            if not len(samples):
-                return
-            yield samples
-
-
 def reblock(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
-    """Yields the same samples in blocks of `size`; the last may be shorter.
+    """Yield the same samples in blocks of `size`; the last may be shorter.
 
     Example:
         >>> [len(part) for part in reblock([np.zeros((5, 1)), np.zeros((2, 1))], 3)]
@@ -169,7 +162,7 @@ def reblock(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
 
 
 def limited(source: LiveInput, limit: int | None) -> LiveInput:
-    """Returns an input that ends after `limit` samples at the latest; None for no limit."""
+    """Return an input that ends after `limit` samples at the latest; None for no limit."""
     if limit is None:
         return source
     length = None if source.num_samples is None else min(limit, source.num_samples)
@@ -187,9 +180,6 @@ def _first(blocks: Iterator[Audio], left: float) -> Iterator[Audio]:
 
 def _check_channels(name: str, channels: int) -> None:
     if channels > 2:
-        raise AudioError(f"{name}: audio must have 1 or 2 channels, got {channels}: mix it down")
-
-
-def _check_rate(rate: int) -> None:
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise UsageError(f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz, got {rate}")
+        raise AudioError(
+            f"{name}: audio must have 1 or 2 channels; received {channels}. Mix it down."
+        )

@@ -17,72 +17,73 @@ MAX_GAIN = 4.0
 RAMP_SECONDS = 0.02
 RESERVED_KEYS = "q "
 
-_SILENCED = {"all": (), "karaoke": ("vocals",), "drumless": ("drums",), "bassless": ("bass",)}
-_ALONE = {"acapella": "vocals", "drums-only": "drums", "bass-only": "bass"}
-PRESETS = (*_SILENCED, *_ALONE)
+# Each named mix with the stem that it is about: silenced (False), or alone (True).
+PRESETS: dict[str, tuple[str | None, bool]] = {
+    "all": (None, False),
+    "karaoke": ("vocals", False),
+    "drumless": ("drums", False),
+    "bassless": ("bass", False),
+    "acapella": ("vocals", True),
+    "drums-only": ("drums", True),
+    "bass-only": ("bass", True),
+}
 
 _NUMBER = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(dB)?", re.IGNORECASE)
 
 
 def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
-    """Returns the gains of a mix.
+    """Return the gains of a mix.
 
     Args:
-        text: a preset (all, karaoke, drumless, bassless, acapella, drums-only, bass-only), or gains
+        text: A preset (all, karaoke, drumless, bassless, acapella, drums-only, bass-only), or gains
             of stems as in "vocals=0,drums=-6dB": factors from 0 to 4, or decibels up to +12 dB.
             Stems that are not named keep the gain 1. "residual" names what is in no stem; with
             all gains at 1 the mix is the mixture.
-        sources: the model's sources.
+        sources: The model's sources.
 
     Returns:
         For each source, and for "residual", its factor.
 
     Raises:
-        UsageError: no such preset or stem, a stem twice, or a gain out of range.
+        UsageError: No such preset or stem, a stem twice, or a gain out of range.
 
     Example:
         >>> parse_mix("vocals=0, drums=-6dB", ["vocals", "drums"])
         {'vocals': 0.0, 'drums': 0.501..., 'residual': 1.0}
     """
     stems = (*sources, RESIDUAL)
-    named = _preset(text.strip(), stems) if "=" not in text else {}
-    for part in text.split(",") if "=" in text else ():
-        stem, _, gain = (piece.strip() for piece in part.partition("="))
-        if stem not in stems or stem in named:
+    if "=" not in text:
+        name = text.strip()
+        if name not in PRESETS:
             raise UsageError(
-                f"--mix must name stems once each, of {', '.join(stems)}, got {part.strip()!r}"
+                f"--mix must be one of {', '.join(PRESETS)}, or gains like vocals=0,drums=-6dB; "
+                f"received {name!r}"
             )
-        named[stem] = parse_gain(gain)
-    return {stem: named.get(stem, 1.0) for stem in stems}
-
-
-def _preset(name: str, stems: Sequence[str]) -> dict[str, float]:
-    if name in _SILENCED:
-        needed = _SILENCED[name]
-        gains = dict.fromkeys(needed, 0.0)
-    elif name in _ALONE:
-        needed = (_ALONE[name],)
-        gains = {stem: float(stem in needed) for stem in stems}
-    else:
-        raise UsageError(
-            f"--mix must be one of {', '.join(PRESETS)}, or gains like vocals=0,drums=-6dB, "
-            f"got {name!r}"
-        )
-    if not set(needed) <= set(stems):
-        raise UsageError(
-            f"the mix {name!r} needs the stem {needed[0]!r}, the model has {', '.join(stems)}"
-        )
-    return gains
+        about, alone = PRESETS[name]
+        if about not in (None, *stems):
+            raise UsageError(
+                f"the mix {name!r} needs the stem {about!r}; received a model of {', '.join(stems)}"
+            )
+        return {stem: float((stem == about) == alone) for stem in stems}
+    gains: dict[str, float] = {}
+    for part in text.split(","):
+        stem, _, gain = (piece.strip() for piece in part.partition("="))
+        if stem not in stems or stem in gains:
+            raise UsageError(
+                f"--mix must name stems once each, of {', '.join(stems)}; received {part.strip()!r}"
+            )
+        gains[stem] = parse_gain(gain)
+    return {stem: gains.get(stem, 1.0) for stem in stems}
 
 
 def parse_gain(text: str) -> float:
-    """Returns a gain as a factor.
+    """Return a gain as a factor.
 
     Args:
-        text: a factor from 0 to 4, or decibels with "dB" up to +12, for example "-6dB".
+        text: A factor from 0 to 4, or decibels with "dB" up to +12, for example "-6dB".
 
     Raises:
-        UsageError: neither.
+        UsageError: Neither.
 
     Example:
         >>> parse_gain("0.5"), parse_gain("0dB")
@@ -93,12 +94,14 @@ def parse_gain(text: str) -> float:
     if match and match[2]:
         value = 10 ** (min(value, 1000.0) / 20)
     if not 0 <= value <= MAX_GAIN:
-        raise UsageError(f"a gain must be from 0 to {MAX_GAIN:g}, or up to +12dB, got {text!r}")
+        raise UsageError(
+            f"a gain must be from 0 to {MAX_GAIN:g}, or up to +12dB; received {text!r}"
+        )
     return value
 
 
 def keys_of(stems: Sequence[str]) -> dict[str, str]:
-    """Returns the key that toggles each stem: the first letter of its name that is still free.
+    """Return the key that toggles each stem: the first letter of its name that is still free.
 
     Example:
         >>> keys_of(["bass", "drums", "other", "vocals"])
@@ -119,8 +122,8 @@ class Mixer:
     A new gain is reached on a straight line, at a speed of 1 in 20 ms, so that no step is heard.
 
     Args:
-        gains: for each stem its factor, from `parse_mix`.
-        sample_rate: in Hz.
+        gains: For each stem its factor, from `parse_mix`.
+        sample_rate: In Hz.
 
     Example:
         >>> mixer = Mixer({"vocals": 1.0, "residual": 1.0}, sample_rate=44100)
@@ -130,7 +133,7 @@ class Mixer:
     """
 
     def __init__(self, gains: Mapping[str, float], sample_rate: int) -> None:
-        """Starts at the gains, without a ramp."""
+        """Start at the gains, without a ramp."""
         self.stems = tuple(gains)
         self._gains = dict(gains)
         self._restored = {stem: gain or 1.0 for stem, gain in gains.items()}
@@ -143,17 +146,17 @@ class Mixer:
         return dict(self._gains)
 
     def set(self, gains: Mapping[str, float]) -> None:
-        """Takes new gains for some stems."""
+        """Take new gains for some stems."""
         # One assignment: the audio callback never sees half of a mix.
         self._gains = {**self._gains, **gains}
         self._restored.update({stem: gain for stem, gain in gains.items() if gain})
 
     def toggle(self, stem: str) -> None:
-        """Silences a stem, or gives it back the gain that it had."""
+        """Silence a stem, or gives it back the gain that it had."""
         self.set({stem: 0.0 if self._gains[stem] else self._restored[stem]})
 
     def ramp(self, num_samples: int) -> npt.NDArray[np.float32]:
-        """Returns the gains of the next samples, shape (num_samples, stems)."""
+        """Return the gains of the next samples, shape (num_samples, stems)."""
         target = np.array([self._gains[stem] for stem in self.stems], np.float32)
         reach = (np.arange(1, num_samples + 1) * self._slope)[:, None]
         gains = self._now + np.clip(target - self._now, -reach, reach)
@@ -162,10 +165,10 @@ class Mixer:
         return np.asarray(gains, np.float32)
 
     def mix(self, stems: Audio) -> Audio:
-        """Returns the sum of the stems at their gains.
+        """Return the sum of the stems at their gains.
 
         Args:
-            stems: shape (samples, stems, channels).
+            stems: Shape (samples, stems, channels).
 
         Returns:
             Shape (samples, channels).
@@ -174,5 +177,5 @@ class Mixer:
         return mixed
 
     def describe(self) -> str:
-        """Returns the gains as a line, in the form that `parse_mix` takes."""
+        """Return the gains as a line, in the form that `parse_mix` takes."""
         return ",".join(f"{stem}={gain:.3g}" for stem, gain in self._gains.items())

@@ -13,40 +13,36 @@ from mmdense_edge.model.interpreter import Magnitude, Network
 
 
 def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> None:
-    """Checks how a network is to be moved over a signal.
+    """Check how a network is to be moved over a signal.
 
     Args:
-        contract: the model's.
-        step_frames: new frames of each window, a multiple of the model's frame_multiple.
-        lookahead_frames: frames seen after the new ones, a multiple of frame_multiple, up to
+        contract: The model's.
+        step_frames: New frames of each window, a multiple of the model's frame_multiple.
+        lookahead_frames: Frames seen after the new ones, a multiple of frame_multiple, up to
             context_frames.
 
     Raises:
-        UsageError: out of range. A multiple keeps each frame at a place of the network's grid of
+        UsageError: Out of range. A multiple keeps each frame at a place of the network's grid of
             pooled frames that it could have in a file; with the full look-ahead the estimates are
             then those of file processing.
     """
     multiple, most = contract.frame_multiple, contract.context_frames
     if lookahead_frames % multiple or not 0 <= lookahead_frames <= most:
         raise UsageError(
-            f"--lookahead must be a multiple of {multiple} from 0 to {most} frames, "
-            f"got {lookahead_frames}"
+            f"--lookahead must be a multiple of {multiple} from 0 to {most} frames; "
+            f"received {lookahead_frames}"
         )
     longest = longest_step(contract, lookahead_frames)
     if step_frames % multiple or not multiple <= step_frames <= longest:
         raise UsageError(
             f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
-            f"look-ahead of {lookahead_frames}, got {step_frames}"
+            f"look-ahead of {lookahead_frames}; received {step_frames}"
         )
 
 
 def longest_step(contract: Contract, lookahead_frames: int) -> int:
-    """Returns the most new frames that a window can have, all of the context before them kept."""
+    """Return the most new frames that a window can have, all of the context before them kept."""
     return contract.frames - contract.context_frames - lookahead_frames
-
-
-def _always() -> bool:
-    return True
 
 
 class SlidingNetwork:
@@ -57,14 +53,14 @@ class SlidingNetwork:
     signal.
 
     Args:
-        network: the model's network.
-        step_frames: see `check_steps`.
-        lookahead_frames: see `check_steps`.
-        groups: calls for each window: 2 where a stereo signal goes through a mono network.
-        admit: asked before each window; False leaves the network out, and its estimates are zeros.
+        network: The model's network.
+        step_frames: See `check_steps`.
+        lookahead_frames: See `check_steps`.
+        groups: Calls for each window: 2 where a stereo signal goes through a mono network.
+        admit: Called before each window; False leaves the network out, and its estimates are zeros.
 
     Raises:
-        UsageError: as `check_steps`.
+        UsageError: As `check_steps`.
     """
 
     def __init__(
@@ -73,9 +69,9 @@ class SlidingNetwork:
         step_frames: int,
         lookahead_frames: int,
         groups: int = 1,
-        admit: Callable[[], bool] = _always,
+        admit: Callable[[], bool] | None = None,
     ) -> None:
-        """Starts before the first frame: the past is silence."""
+        """Start before the first frame: the past is silence."""
         contract = network.contract
         check_steps(contract, step_frames, lookahead_frames)
         self._network = network
@@ -95,7 +91,7 @@ class SlidingNetwork:
         """Estimates the sources' magnitudes, as `Network` does, in a shorter window.
 
         Args:
-            magnitude: shape (step_frames + 2 * lookahead_frames, bins, channels), float32.
+            magnitude: Shape (step_frames + 2 * lookahead_frames, bins, channels), float32.
 
         Returns:
             For each source an array of the same shape.
@@ -103,7 +99,7 @@ class SlidingNetwork:
         group = self._calls % len(self._past)
         self._calls += 1
         if group == 0:
-            self.admitted = self._admit()
+            self.admitted = self._admit is None or self._admit()
         window = np.concatenate([self._past[group], magnitude])
         step = self.contract.step_frames
         self._past[group] = window[step : step + len(self._past[group])]

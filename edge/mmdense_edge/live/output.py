@@ -5,102 +5,85 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import soundfile as sf
 
 from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.separate import staging
 from mmdense_edge.signal.stft import Audio
 
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
 _FORMATS = {".wav": "FLOAT", ".flac": "PCM_24"}
 
 
-class Sink(Protocol):
-    """Takes the output block by block.
+class NullSink:
+    """Takes the output block by block and throws it away; the base of the other outputs.
 
     `clipped` counts samples that were beyond full scale and set to it.
     """
 
-    clipped: int
-
-    def write(self, block: Audio) -> None:
-        """Takes the next samples, shape (samples, channels)."""
-
-    def close(self, keep: bool) -> None:
-        """Ends the output; `keep` False leaves nothing behind."""
-
-
-class NullSink:
-    """Throws the output away."""
-
     clipped = 0
 
     def write(self, block: Audio) -> None:
-        """Takes the next samples."""
+        """Take the next samples, shape (samples, channels)."""
 
     def close(self, keep: bool) -> None:
-        """Does nothing."""
+        """End the output; `keep` False leaves nothing behind."""
 
 
-class StreamSink:
+class StreamSink(NullSink):
     """Writes raw samples to a stream, such as the standard output.
 
     Args:
-        fileno: the file descriptor.
+        fileno: The file descriptor.
         sample_format: "s16le" (samples beyond full scale are set to it, and counted) or "f32le".
     """
 
     def __init__(self, fileno: int, sample_format: str) -> None:
-        """Writes nothing yet."""
-        self.clipped = 0
+        """Write nothing yet."""
         # Unbuffered: nothing waits here, and nothing is left to be written to a closed pipe.
         self._stream = open(fileno, "wb", buffering=0, closefd=False)  # noqa: SIM115
         self._integer = sample_format == "s16le"
 
     def write(self, block: Audio) -> None:
-        """Takes the next samples and sends them off.
+        """Take the next samples and send them off.
 
         Raises:
-            AudioError: nobody reads any more.
+            AudioError: The output pipe was closed.
         """
+        samples = block.astype("<f4")
         if self._integer:
             steps = np.rint(block * np.float32(32768))
-            limited = np.clip(steps, -32768, 32767)
-            self.clipped += int(np.count_nonzero(steps != limited))
-            self._send(limited.astype("<i2").tobytes())
-        else:
-            self._send(np.ascontiguousarray(block, "<f4").tobytes())
-
-    def close(self, keep: bool) -> None:
-        """Leaves the stream open: it is not ours."""
-        self._stream.close()
-
-    def _send(self, data: bytes) -> None:
-        rest = memoryview(data)
+            samples = np.clip(steps, -32768, 32767).astype("<i2")
+            self.clipped += int(np.count_nonzero(steps != samples))
+        rest = memoryview(samples.tobytes())
         try:
             while rest:
                 rest = rest[self._stream.write(rest) :]
         except BrokenPipeError as error:
-            raise AudioError("stdout was closed by the program that reads it") from error
+            raise AudioError("the output pipe was closed") from error
+
+    def close(self, keep: bool) -> None:
+        """Leave the stream open: it is not ours."""
+        self._stream.close()
 
 
-class FileSink:
+class FileSink(NullSink):
     """Writes a file beside its final place, and moves it there when it is complete.
 
     Args:
         path: .wav (32-bit float: nothing is clipped) or .flac (24 bits: samples beyond full scale
             are set to it, and counted). Of unknown or great length a .wav is an RF64, the same
             with wider counters.
-        sample_rate: in Hz.
+        sample_rate: In Hz.
         channels: 1 or 2.
-        num_samples: length, if known.
-        overwrite: replace a file that exists.
+        num_samples: Length, if known.
+        overwrite: Replace a file that exists.
 
     Raises:
-        AudioError: the file exists, or cannot be written.
-        UsageError: another suffix.
+        AudioError: The file exists, or cannot be written.
+        UsageError: Another suffix.
     """
 
     def __init__(
@@ -111,22 +94,23 @@ class FileSink:
         num_samples: int | None,
         overwrite: bool,
     ) -> None:
-        """Creates the file under a temporary name."""
-        self.clipped = 0
+        """Create the file under a temporary name."""
         self._written = False
         self._path, self._overwrite = path, overwrite
         subtype = _FORMATS.get(path.suffix.lower())
         if subtype is None:
-            raise UsageError(f"--output must be card, null, -, or a .wav or .flac file, got {path}")
-        self._check_target()
+            raise UsageError(
+                f"--output must be card, null, -, or a .wav or .flac file; received {path}"
+            )
+        staging.check_targets([path], overwrite, "--output")
         self._integer = subtype != "FLOAT"
         wide = num_samples is None or num_samples * channels * 4 > _RIFF_LIMIT
         container = "FLAC" if self._integer else "RF64" if wide else "WAV"
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix=".mmdense-", dir=path.parent)
+            self._folder = tempfile.TemporaryDirectory(prefix=staging.PREFIX, dir=path.parent)
         except OSError as error:
             raise AudioError(
-                f"{path}: cannot be written ({error.strerror}): choose another --output"
+                f"{path}: cannot be written ({error.strerror}). Choose another --output."
             ) from error
         self._temporary = Path(self._folder.name, f"live{path.suffix}")
         try:
@@ -138,7 +122,7 @@ class FileSink:
             raise AudioError(f"{path}: cannot be written ({error.error_string})") from error
 
     def write(self, block: Audio) -> None:
-        """Takes the next samples."""
+        """Take the next samples."""
         self._written = self._written or len(block) > 0
         if self._integer:
             limited = np.clip(block, -1, 1 - 2**-23)
@@ -148,21 +132,15 @@ class FileSink:
             self._file.write(block)
         except sf.LibsndfileError as error:
             raise AudioError(
-                f"{self._path}: cannot be written ({error.error_string}): is there space left?"
+                f"{self._path}: cannot be written ({error.error_string}). Is there space left?"
             ) from error
 
     def close(self, keep: bool) -> None:
-        """Ends the file: in its place if it is to be kept and not empty, else gone."""
+        """End the file: in its place if it is to be kept and not empty, else gone."""
         try:
             self._file.close()
             if keep and self._written:
-                self._check_target()
+                staging.check_targets([self._path], self._overwrite, "--output")
                 os.replace(self._temporary, self._path)
         finally:
             self._folder.cleanup()
-
-    def _check_target(self) -> None:
-        if self._path.is_dir():
-            raise AudioError(f"{self._path} is a folder: choose another --output")
-        if os.path.lexists(self._path) and not self._overwrite:
-            raise AudioError(f"{self._path} exists: choose another file or pass --overwrite")

@@ -24,16 +24,16 @@ PROBED_WINDOWS = 8
 
 
 def algorithmic_latency(contract: Contract, step_frames: int, lookahead_frames: int) -> int:
-    """Returns the samples between a sample's arrival and its stems, on an infinitely fast machine.
+    """Return the samples between a sample's arrival and its stems, on an infinitely fast machine.
 
     The first of a window's new frames waits for the others and for the look-ahead; a frame ends
     n_fft // 2 samples after its centre; and the end of a signal is not known before it comes,
     which holds back two more hops.
 
     Args:
-        contract: the model's; its transform gives the sizes.
-        step_frames: new frames of each window.
-        lookahead_frames: frames seen after them.
+        contract: The model's; its transform gives the sizes.
+        step_frames: New frames of each window.
+        lookahead_frames: Frames seen after them.
 
     Returns:
         Samples at the model's rate, for input sample by sample; whole blocks add up to one.
@@ -51,15 +51,15 @@ class Plan:
     """Sizes of a live run. Lengths are in samples at the signal's rate.
 
     Args:
-        sample_rate: of the signal, in Hz.
-        channels: of the signal, 1 or 2.
-        block: samples that come and go at a time.
-        step_frames: new frames of each window.
-        lookahead_frames: frames seen after them.
-        step: length of the new frames.
-        algorithmic: latency of the computation itself, resampling and whole blocks included.
-        fade: length of a cross-fade between stems and mixture.
-        buffer: time for the computation, and reserve.
+        sample_rate: Of the signal, in Hz.
+        channels: Of the signal, 1 or 2.
+        block: Samples that come and go at a time.
+        step_frames: New frames of each window.
+        lookahead_frames: Frames seen after them.
+        step: Length of the new frames.
+        algorithmic: Latency of the computation itself, resampling and whole blocks included.
+        fade: Length of a cross-fade between stems and mixture.
+        buffer: Time for the computation, and reserve.
     """
 
     sample_rate: int
@@ -78,11 +78,11 @@ class Plan:
         return self.algorithmic + self.fade + self.buffer
 
     def seconds(self, num_samples: int) -> float:
-        """Returns the duration of `num_samples`."""
+        """Return the duration of `num_samples`."""
         return num_samples / self.sample_rate
 
     def describe(self) -> str:
-        """Returns the latency and its parts as a line."""
+        """Return the latency and its parts as a line."""
         return (
             f"latency {self.seconds(self.latency):.3f} s ({self.latency} samples): "
             f"step {self.step_frames} + look-ahead {self.lookahead_frames} frames + transform "
@@ -103,22 +103,22 @@ def make_plan(
     buffer_seconds: float | None = None,
     window_seconds: float = 0.0,
 ) -> Plan:
-    """Returns the sizes of a live run.
+    """Return the sizes of a live run.
 
     Args:
-        contract: the model's.
-        sample_rate: of the signal, in Hz.
-        channels: of the signal, 1 or 2.
-        block: samples that come and go at a time.
-        step_frames: see `check_steps`; default the shortest that lasts twice as long as a window
+        contract: The model's.
+        sample_rate: Of the signal, in Hz.
+        channels: Of the signal, 1 or 2.
+        block: Samples that come and go at a time.
+        step_frames: See `check_steps`; default the shortest that lasts twice as long as a window
             takes, or the longest that there is.
-        lookahead_frames: see `check_steps`; default the model's whole context.
-        buffer_seconds: time for the computation, 0 to 30; default the length of a step, which
+        lookahead_frames: See `check_steps`; default the model's whole context.
+        buffer_seconds: Time for the computation, 0 to 30; default the length of a step, which
             is enough for every machine that keeps up.
-        window_seconds: time that the network takes for a window.
+        window_seconds: Time that the network takes for a window.
 
     Raises:
-        UsageError: a size out of its range.
+        UsageError: A size out of its range.
     """
     lookahead = contract.context_frames if lookahead_frames is None else lookahead_frames
     check_steps(contract, contract.frame_multiple, lookahead)
@@ -130,7 +130,20 @@ def make_plan(
         buffer_seconds = step_frames * hop_seconds
     if not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS:
         raise UsageError(
-            f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds, got {buffer_seconds:g}"
+            f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; "
+            f"received {buffer_seconds:g}"
+        )
+    if sample_rate == contract.sample_rate:
+        transform = contract.transform
+        # A window is complete after `first` samples, and each step later. Until its block is
+        # complete it waits for up to a block, less what the lengths have in common.
+        first = (step_frames + lookahead - 1) * transform.hop_length + transform.pad
+        common = math.gcd(block, step_frames * transform.hop_length)
+        wait = block - common + -first % common
+        algorithmic = algorithmic_latency(contract, step_frames, lookahead) + wait
+    else:
+        algorithmic = measured_latency(
+            contract, sample_rate, channels, block, step_frames, lookahead
         )
     return Plan(
         sample_rate,
@@ -139,19 +152,19 @@ def make_plan(
         step_frames,
         lookahead,
         step=math.ceil(step_frames * hop_seconds * sample_rate),
-        algorithmic=_latency(contract, sample_rate, channels, block, (step_frames, lookahead)),
+        algorithmic=algorithmic,
         fade=max(1, round(FADE_SECONDS * sample_rate)),
         buffer=math.ceil(buffer_seconds * sample_rate),
     )
 
 
 def shortest_step(contract: Contract, lookahead_frames: int, window_seconds: float) -> int:
-    """Returns the fewest new frames that last twice as long as a window takes.
+    """Return the fewest new frames that last twice as long as a window takes.
 
     Args:
-        contract: the model's.
-        lookahead_frames: frames seen after them.
-        window_seconds: time that the network takes for a window.
+        contract: The model's.
+        lookahead_frames: Frames seen after them.
+        window_seconds: Time that the network takes for a window.
 
     Returns:
         A multiple of frame_multiple; the longest possible where none is long enough.
@@ -163,7 +176,7 @@ def shortest_step(contract: Contract, lookahead_frames: int, window_seconds: flo
 
 
 def time_window(network: Network, now: Callable[[], float] = time.perf_counter) -> float:
-    """Returns the seconds that the network takes for a window: the median of three, on noise."""
+    """Return the seconds that the network takes for a window: the median of three, on noise."""
     contract = network.contract
     shape = (contract.frames, contract.bins, contract.channels)
     magnitude = np.random.default_rng(0).random(shape, np.float32)
@@ -175,42 +188,26 @@ def time_window(network: Network, now: Callable[[], float] = time.perf_counter) 
     return statistics.median(times)
 
 
-class _Silent:
-    """A network that costs nothing."""
-
-    def __init__(self, contract: Contract) -> None:
-        self.contract = contract
-        self.windows = 0
-
-    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        self.windows += 1
-        return {source: magnitude for source in self.contract.sources}
-
-
-def _latency(
-    contract: Contract, sample_rate: int, channels: int, block: int, steps: tuple[int, int]
+def measured_latency(
+    contract: Contract,
+    sample_rate: int,
+    channels: int,
+    block: int,
+    step_frames: int,
+    lookahead_frames: int,
 ) -> int:
-    """Returns the latency of the computation for input in whole blocks."""
-    if sample_rate != contract.sample_rate:
-        return _probe(contract, sample_rate, channels, block, steps)
-    transform = contract.transform
-    # A window is complete after `first` samples, and each `step` samples later. Until its block is
-    # complete it waits for up to a block, less what the lengths have in common.
-    first = (sum(steps) - 1) * transform.hop_length + transform.pad
-    common = math.gcd(block, steps[0] * transform.hop_length)
-    return algorithmic_latency(contract, *steps) + block - common + -first % common
-
-
-def _probe(
-    contract: Contract, sample_rate: int, channels: int, block: int, steps: tuple[int, int]
-) -> int:
-    """Counts how far the input is ahead of the stems: the most, over some windows of silence.
+    """Return how far the input is ahead of the stems at most, in some windows of silence.
 
     The resampler's delay follows no simple formula, and varies with its phase: it is measured over
     a second at least, and a block is added.
     """
-    step, lookahead = steps
-    silent = _Silent(replace(contract, frames=step + 2 * lookahead, context_frames=lookahead))
+    silent = _Passing(
+        replace(
+            contract,
+            frames=step_frames + 2 * lookahead_frames,
+            context_frames=lookahead_frames,
+        )
+    )
     network = cast(Network, silent)
     pipeline = Pipeline(network, sample_rate, channels, contract.sources[:1], False)
     zeros = np.zeros((block, channels), np.float32)
@@ -221,3 +218,15 @@ def _probe(
             worst = max(worst, received - done)
             done += len(next(iter(stems.values())))
     return worst + block
+
+
+class _Passing:
+    """A network that returns what it is given and counts its windows."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self.windows = 0
+
+    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        self.windows += 1
+        return {source: magnitude for source in self.contract.sources}

@@ -1,166 +1,166 @@
-"""The output side of a live run: stems where they came in time, the mixture where not."""
+"""The output side of a live run: stems that came in time, else the unprocessed mixture."""
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.live.mixer import Mixer
-from mmdense_edge.live.plan import Plan
-from mmdense_edge.live.ring import Ring
+from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.signal.stft import Audio
 
 Flags = npt.NDArray[np.bool_]
 
 
-@dataclass
-class PlayerCounts:
-    """What the output side counted, in samples.
+class Ring:
+    """Holds the last `capacity` rows of a signal; row n of the signal is asked for as n.
+
+    Rows that were never written are zeros.
 
     Args:
-        captured: came in.
-        played: of the signal, without the silence before it.
-        dropouts: stretches that were played unprocessed.
-        unprocessed: their samples, cross-fades included.
-        worst_delay: the most that the input was ahead of a window's first sample when its stems
-            came: the latency that would have done.
+        capacity: Rows held.
+        shape: Of a row, for example (channels,).
+        dtype: Of the values.
+
+    Example:
+        >>> ring = Ring(4, (1,), np.float32)
+        >>> ring.write(6, np.ones((3, 1)))
+        >>> ring.read(5, 4)[:, 0]
+        array([0., 1., 1., 1.], dtype=float32)
     """
 
-    captured: int = 0
-    played: int = 0
-    dropouts: int = 0
-    unprocessed: int = 0
-    worst_delay: int = 0
+    def __init__(self, capacity: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+        """Start with zeros."""
+        self._rows = np.zeros((capacity, *shape), dtype)
+
+    def write(self, start: int, rows: npt.NDArray[Any]) -> None:
+        """Put rows at the positions from `start` on.
+
+        Raises:
+            ValueError: More rows than the ring holds.
+        """
+        self._rows[self._places(start, len(rows))] = rows
+
+    def read(self, start: int, count: int) -> npt.NDArray[Any]:
+        """Return a copy of the `count` rows from `start` on.
+
+        Raises:
+            ValueError: More rows than the ring holds.
+        """
+        return self._rows[self._places(start, count)]
+
+    def _places(self, start: int, count: int) -> npt.NDArray[np.intp]:
+        if count > len(self._rows):
+            raise ValueError(f"the ring holds {len(self._rows)} rows; received {count}")
+        return np.arange(start, start + count) % len(self._rows)
 
 
 class Player:
-    """Plays the mix of the stems, `latency` samples behind the input.
+    """Plays the mix of the stems, a latency behind the input.
 
-    Rule "pass": where stems do not come in time, the mixture itself is played from the same place,
+    Rule "pass": if stems do not come in time, the mixture itself is played from the same place,
     with cross-fades of `plan.fade` samples; stems that come too late are never heard. So the
     output never stops, never clicks and never falls behind.
 
-    `capture` and `play` belong to the audio side, `deliver` to the worker; a lock parts them.
+    `capture`, `end` and `play` belong to the audio side, `deliver` to the worker. No lock is
+    needed between them: each count is written by one side, and only after the samples that it
+    counts.
 
     Args:
-        plan: sizes of the run.
-        mixer: gains of the stems.
-        latency: samples of silence before the signal; 0 for a run that is not paced.
-        capacity: samples that may be on their way.
+        stats: Counts of the run, and its plan: if it is paced, `plan.latency` samples of silence
+            come before the signal.
+        mixer: Gains of the stems.
+        capacity: Samples that may be on their way.
     """
 
-    def __init__(self, plan: Plan, mixer: Mixer, latency: int, capacity: int) -> None:
-        """Starts before the first sample."""
-        self.counts = PlayerCounts()
+    def __init__(self, stats: LiveStats, mixer: Mixer, capacity: int) -> None:
+        """Start before the first sample."""
+        plan = stats.plan
         self.delivered = 0
-        self.position = -latency
-        self._fade = plan.fade
-        self._channels = plan.channels
-        self._mixer = mixer
+        self.position = -plan.latency if stats.paced else 0
+        self._stats, self._mixer, self._fade = stats, mixer, plan.fade
         self._mixture = Ring(capacity, (plan.channels,), np.float32)
         self._stems = Ring(capacity, (len(mixer.stems), plan.channels), np.float32)
         self._valid = Ring(capacity, (), np.bool_)
         self._ended = False
         self._wet = plan.fade  # share of the stems in the last sample played, in steps
-        self._dry = False
-        self._lock = threading.Lock()
 
     @property
     def ready(self) -> int:
         """Samples that can be played now without the mixture's help."""
-        if self._ended and self.delivered == self.counts.captured:
+        if self._ended and self.delivered == self._stats.captured:
             return self.delivered - self.position
         return max(0, self.delivered - self._fade - self.position)
 
     @property
     def finished(self) -> bool:
-        """Tells whether the signal has ended and was played to its end."""
-        return self._ended and self.position >= self.counts.captured
+        """Whether the signal has ended and was played to its end."""
+        return self._ended and self.position >= self._stats.captured
 
     def capture(self, block: Audio) -> None:
-        """Takes the next samples of the mixture, shape (samples, channels)."""
-        with self._lock:
-            self._mixture.write(self.counts.captured, block)
-            self.counts.captured += len(block)
+        """Take the next samples of the mixture, shape (samples, channels)."""
+        self._mixture.write(self._stats.captured, block)
+        self._stats.captured += len(block)
 
     def end(self) -> None:
-        """Says that no more samples come."""
-        with self._lock:
-            self._ended = True
+        """End the signal: no more samples come."""
+        self._ended = True
 
     def deliver(self, stems: Audio, valid: Flags) -> None:
-        """Takes the next samples of the stems.
+        """Take the next samples of the stems.
 
         Args:
-            stems: shape (samples, stems, channels).
-            valid: which samples are of use, shape (samples,).
+            stems: Shape (samples, stems, channels).
+            valid: Which samples are of use, shape (samples,).
         """
-        with self._lock:
-            if len(stems):
-                ahead = self.counts.captured - self.delivered
-                self.counts.worst_delay = max(self.counts.worst_delay, ahead)
-            self._stems.write(self.delivered, stems)
-            self._valid.write(self.delivered, valid)
-            self.delivered += len(stems)
+        if len(stems):
+            ahead = self._stats.captured - self.delivered
+            self._stats.worst_delay = max(self._stats.worst_delay, ahead)
+        self._stems.write(self.delivered, stems)
+        self._valid.write(self.delivered, valid)
+        self.delivered += len(stems)
 
     def play(self, num_samples: int) -> Audio:
-        """Returns the next samples of the output, shape (num_samples, channels).
+        """Return the next samples of the output, shape (num_samples, channels).
 
         Silence comes before the signal, and after its end.
         """
-        with self._lock:
-            before = min(max(0, -self.position), num_samples)
-            end = self.counts.captured
-            inside = min(num_samples - before, max(0, end - max(0, self.position)))
-            block = np.zeros((num_samples, self._channels), np.float32)
-            if inside:
-                first = self.position + before
-                block[before : before + inside] = self._signal(first, inside)
-            self.position += num_samples
-            self.counts.played += inside
-            return block
-
-    def _signal(self, first: int, count: int) -> Audio:
-        stems = self._mixer.mix(self._stems.read(first, count))
-        wet = self._shares(first, count)[:, None]
-        if wet.min() == 1:
-            return stems
-        mixed: Audio = wet * stems + (1 - wet) * self._mixture.read(first, count)
-        return mixed
+        first, end = max(0, self.position), self._stats.captured
+        before = min(first - self.position, num_samples)
+        inside = min(num_samples - before, max(0, end - first))
+        block = np.zeros((num_samples, self._stats.plan.channels), np.float32)
+        if inside:
+            wet = self._shares(first, inside)[:, None]
+            stems = self._mixer.mix(self._stems.read(first, inside))
+            mixture = self._mixture.read(first, inside)
+            block[before : before + inside] = wet * stems + (1 - wet) * mixture
+        self.position += num_samples
+        self._stats.played += inside
+        return block
 
     def _shares(self, first: int, count: int) -> npt.NDArray[np.float32]:
-        """Returns the share of the stems in each sample.
+        """Return the share of the stems in each sample, and count the drop-outs.
 
         It falls to 0 at the first sample without stems, which is known in advance because as
         many samples as a fade has are looked ahead, and rises again as fast.
         """
+        # Which samples have stems by now; beyond the signal's end none miss.
+        usable = np.zeros(count + self._fade, np.bool_)
+        here = min(max(0, self.delivered - first), len(usable))
+        usable[:here] = self._valid.read(first, here)
+        if self._ended:
+            usable[max(0, self._stats.captured - first) :] = True
         # Counted in whole steps of 1 / fade: rounding must not look like a fade.
-        usable = self._usable(first, count + self._fade)
         index = np.arange(len(usable))
         next_gap = np.where(usable, len(usable) + self._fade, index)
         distance = np.minimum.accumulate(next_gap[::-1])[::-1] - index
         target = np.minimum(self._fade, distance[:count])
         rise = np.minimum.accumulate(target - index[:count]) + index[:count]
         wet = np.minimum(rise, self._wet + 1 + index[:count])
-        self._count(wet)
+        dry = np.concatenate([[self._wet], wet]) < self._fade
+        self._stats.dropouts += int(np.count_nonzero(dry[1:] & ~dry[:-1]))
+        self._stats.unprocessed += int(np.count_nonzero(dry[1:]))
         self._wet = int(wet[-1])
         return (wet / self._fade).astype(np.float32)
-
-    def _usable(self, first: int, count: int) -> Flags:
-        """Tells for each sample whether its stems are here; beyond the signal's end none miss."""
-        here = min(max(0, self.delivered - first), count)
-        usable = np.zeros(count, np.bool_)
-        usable[:here] = self._valid.read(first, here)
-        if self._ended:
-            usable[max(0, self.counts.captured - first) :] = True
-        return usable
-
-    def _count(self, wet: npt.NDArray[np.int64]) -> None:
-        dry = wet < self._fade
-        before = np.concatenate([[self._dry], dry[:-1]])
-        self._dry = bool(dry[-1])
-        self.counts.dropouts += int(np.count_nonzero(dry & ~before))
-        self.counts.unprocessed += int(np.count_nonzero(dry))

@@ -14,12 +14,13 @@ from mmdense_edge.errors import AudioError
 PREFIX = ".mmdense-"
 
 
-def check_targets(targets: Sequence[Path], overwrite: bool) -> None:
+def check_targets(targets: Sequence[Path], overwrite: bool, option: str = "folder (-o)") -> None:
     """Check that results can take their places.
 
     Args:
         targets: The files to be.
         overwrite: Files may be replaced.
+        option: The option that names another place, for messages.
 
     Raises:
         AudioError: A result exists, is a folder, or its name is too long.
@@ -31,13 +32,12 @@ def check_targets(targets: Sequence[Path], overwrite: bool) -> None:
             continue
         except OSError as error:
             raise AudioError(
-                f"{target} cannot be written ({error.strerror}). "
-                "Choose another folder (-o) or name."
+                f"{target} cannot be written ({error.strerror}). Choose another {option} or name."
             ) from error
         if target.is_dir():
-            raise AudioError(f"{target} is a folder. Choose another folder (-o).")
+            raise AudioError(f"{target} is a folder. Choose another {option}.")
         if not overwrite:
-            raise AudioError(f"{target} exists. Choose another folder (-o) or pass --overwrite.")
+            raise AudioError(f"{target} exists. Choose another {option} or pass --overwrite.")
 
 
 def check_space(out: Path, num_bytes: int) -> None:
