@@ -35,8 +35,8 @@ fretsonfire-songs-muldjord fretsonfire-songs-sectoid supertuxkart-data`, and --m
 --material is a folder of catalogue.toml, which gives its licence and its credit, or a folder of
 such folders. A folder of your own says the same in a file `material.toml`.
 
-Song number i of a corpus depends on --subset, --seed + i, --seconds, --use, --solo, --bands and
-the material alone: the same gives the same bytes with the same versions of programs and packages.
+Song number i of a corpus depends on --subset, --seed + i, --seconds, --use, --bands and the
+material alone: the same gives the same bytes with the same versions of programs and packages.
 Songs of "train", "valid" and "test" are never the same, whatever their seeds. Corpora of one subset
 are disjoint when their seeds lie at least --songs apart. All subsets share the material: measure on
 real music.

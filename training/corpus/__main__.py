@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import training.corpus
@@ -20,44 +20,6 @@ from training.corpus.studio import ABILITIES
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    args = vars(_parser().parse_args(argv))
-    args["use"] = tuple(name for name in args["use"].split(",") if name)
-    args["material"] = tuple(args["material"])
-    try:
-        manifest = render(Order(**args), _tell, progress_printer())
-    except CorpusError as error:
-        print(f"corpus: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        text = f"{args['out']} cannot be written: {error.strerror or error}"
-        print(f"corpus: {text}; songs that are complete are kept", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; complete songs are kept, the same command goes on", file=sys.stderr)
-        return 130
-    shared = ", ".join(manifest["share_alike"]) or "none"
-    print(f"{args['out']}: {manifest['num_songs']} songs; share-alike sources: {shared}")
-    return 0
-
-
-def progress_printer(
-    clock: Callable[[], float] = time.monotonic,
-) -> Callable[[int, int, str], None]:
-    """Return a function that prints songs done and the time left to stderr."""
-    begin = clock()
-
-    def show(done: int, total: int, line: str) -> None:
-        left = (clock() - begin) * (total - done) / done
-        print(f"{done}/{total}, {left / 60:.1f} min left: {line}", file=sys.stderr, flush=True)
-
-    return show
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.corpus",
         description=training.corpus.__doc__,
@@ -73,13 +35,36 @@ def _parser() -> argparse.ArgumentParser:
         help="folders of recordings")  # fmt: skip
     add("--use", default=",".join(ABILITIES), metavar="NAMES", help="what may be used (all)")
     add("--format", choices=FORMATS, default="wav", help="audio files, of 16 bits (wav)")
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--solo", dest="kind", action="store_const", const="solo", default="songs",
-        help="recordings of one source, the others silent")  # fmt: skip
-    kinds.add_argument("--bands", dest="kind", action="store_const", const="bands",
+    add("--bands", action="store_true",
         help="a voice over recordings of whole bands, for models of the vocals alone")  # fmt: skip
     add("--jobs", type=int, default=1, metavar="N", help="processes (1)")
-    return parser
+    args = vars(parser.parse_args(argv))
+    args["use"] = tuple(name for name in args["use"].split(",") if name)
+    args["material"] = tuple(args["material"])
+    begin = time.monotonic()
+
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def progress(done: int, total: int, line: str) -> None:
+        left = (time.monotonic() - begin) * (total - done) / done
+        tell(f"{done}/{total}, {left / 60:.1f} min left: {line}")
+
+    try:
+        manifest = render(Order(**args), tell, progress)
+    except CorpusError as error:
+        tell(f"corpus: {error}")
+        return 2
+    except OSError as error:
+        text = f"{args['out']} cannot be written: {error.strerror or error}"
+        tell(f"corpus: {text}; songs that are complete are kept")
+        return 2
+    except KeyboardInterrupt:
+        tell("\nstopped; complete songs are kept, the same command goes on")
+        return 130
+    shared = ", ".join(manifest["share_alike"]) or "none"
+    print(f"{args['out']}: {manifest['num_songs']} songs; share-alike sources: {shared}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -116,22 +116,6 @@ def treat(rng: Rng, audio: Audio, source: str, beat: float) -> Audio:
         audio = growl(rng, audio, beat)
     if chance(rng, habits.bright) or growls:
         habits = replace(habits, tilt=BRIGHT_TILT, high=BRIGHT_END)
-    audio = equalise(rng, audio, habits)
-    if chance(rng, habits.compress):
-        audio = compress(rng, audio)
-    if chance(rng, habits.drive):
-        audio = drive(rng, audio, log_uniform(rng, 1, 8))
-    if chance(rng, habits.chorus):
-        audio = chorus(rng, audio)
-    if chance(rng, habits.echo):
-        audio = echo(rng, audio, beat)
-    if chance(rng, habits.space):
-        audio = reverb(rng, audio, log_uniform(rng, 0.02, habits.wet))
-    return widen(audio, 0.0 if chance(rng, habits.mono) else rng.uniform(*habits.width))
-
-
-def equalise(rng: Rng, audio: Audio, habits: Habits) -> Audio:
-    """Two shelves, up to two bands and the filters at both ends."""
     tone = habits.tone
     audio = shelf(audio, log_uniform(rng, 80, 300), rng.uniform(*habits.lows), high=False)
     audio = shelf(audio, log_uniform(rng, 2000, 9000), rng.uniform(-tone, tone), high=True)
@@ -143,7 +127,17 @@ def equalise(rng: Rng, audio: Audio, habits: Habits) -> Audio:
         audio = pass_filter(audio, log_uniform(rng, *habits.low), high=True)
     if chance(rng, 0.6):
         audio = pass_filter(audio, log_uniform(rng, *habits.high), high=False)
-    return audio
+    if chance(rng, habits.compress):
+        audio = compress(rng, audio)
+    if chance(rng, habits.drive):
+        audio = drive(rng, audio, log_uniform(rng, 1, 8))
+    if chance(rng, habits.chorus):
+        audio = chorus(rng, audio)
+    if chance(rng, habits.echo):
+        audio = echo(rng, audio, beat)
+    if chance(rng, habits.space):
+        audio = reverb(rng, audio, log_uniform(rng, 0.02, habits.wet))
+    return widen(audio, 0.0 if chance(rng, habits.mono) else rng.uniform(*habits.width))
 
 
 def compress(rng: Rng, audio: Audio) -> Audio:
@@ -159,14 +153,8 @@ def drive(rng: Rng, audio: Audio, amount: float) -> Audio:
     """Overdrive: a soft or hard, even or uneven curve, blended with the clean sound."""
     # twice the rate would alias less; at these amounts the filter after it hides the rest
     hot = audio * np.float32(amount / NOMINAL / 4) + np.float32(pick(rng, [0, 0, 0.2]))
-    kind = int(rng.integers(3))
-    if kind == 0:
-        shaped = np.tanh(hot)
-    elif kind == 1:
-        shaped = np.clip(hot, -0.8, 0.8)
-    else:
-        shaped = hot / (1 + np.abs(hot))
-    shaped = pass_filter(shaped, 25, high=True, order=1)
+    curves = (np.tanh, lambda x: np.clip(x, -0.8, 0.8), lambda x: x / (1 + np.abs(x)))
+    shaped = pass_filter(pick(rng, curves)(hot), 25, high=True, order=1)
     shaped *= np.float32(level(audio) / max(level(shaped), 1e-9))
     clean = np.float32(pick(rng, [0, 0, rng.uniform(0, 0.8)]))
     return shaped * (1 - clean) + audio * clean

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import tomllib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -138,22 +139,40 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
         ([], [])
     """
     known = _read_toml(CATALOGUE)["material"]
+
+    def entry_of(folder: Path) -> tuple[str, dict[str, Any]] | None:
+        """Return the name and description of a folder; its own comes first."""
+        own = folder / SELF_DESCRIPTION
+        if own.is_file():
+            return folder.name, _read_toml(own)
+        full = folder.absolute().as_posix()
+        name = next((name for name in known if full.endswith(f"/{name}")), None)
+        return (name, known[name]) if name else None
+
     items: dict[str, Item] = {}
     notes = []
     for folder in folders:
         if not folder.is_dir():
             raise CorpusError(f"--material must be a folder; received {folder}.")
-        inside = (
-            [folder] if _entry(folder, known) else sorted(filter(Path.is_dir, folder.iterdir()))
-        )
-        entries = [(place, _entry(place, known)) for place in inside]
-        if not any(entry for _, entry in entries):
+        inside = [folder] if entry_of(folder) else sorted(filter(Path.is_dir, folder.iterdir()))
+        entries = {place: entry for place in inside if (entry := entry_of(place))}
+        if not entries:
             raise CorpusError(
                 f"nothing in {folder} is in {CATALOGUE.name}: add a {SELF_DESCRIPTION} with use, "
                 "source, licence and credit to each folder."
             )
-        notes += [f"{place} is not used: it has no entry" for place, entry in entries if not entry]
-        items |= {entry[0]: _item(place, *entry) for place, entry in entries if entry}
+        notes += [
+            f"{place} is not used: it has no entry" for place in inside if place not in entries
+        ]
+        for place, (name, facts) in entries.items():
+            facts = facts | ({"sets": tuple(facts["sets"])} if "sets" in facts else {})
+            try:
+                items[name] = Item(name=name, path=place, **facts)
+            except TypeError as error:
+                raise CorpusError(
+                    f"material {name} needs use, source, licence and credit; received "
+                    f"{sorted(facts)}: {error}."
+                ) from error
     return [items[name] for name in sorted(items)], notes
 
 
@@ -166,12 +185,6 @@ def find_soundfonts(folders: Sequence[Path] = SOUNDFONTS) -> list[Soundfont]:
     return [Soundfont(name=name, path=found[name], **known[name]) for name in sorted(found)]
 
 
-def credit_of(source: Item | Soundfont) -> dict[str, Any]:
-    """Return what a manifest tells of a source."""
-    facts = asdict(source)
-    return {key: facts[key] for key in ("name", "licence", "credit", "share_alike")}
-
-
 def fingerprint(items: Sequence[Item], fonts: Sequence[Soundfont]) -> str:
     """Return a checksum of names and sizes of all files: the same material, the same value."""
     lines = [f"{font.name}|{font.path.stat().st_size}" for font in fonts]
@@ -181,6 +194,20 @@ def fingerprint(items: Sequence[Item], fonts: Sequence[Soundfont]) -> str:
             f"{item.name}/{p.relative_to(item.path).as_posix()}|{p.stat().st_size}" for p in paths
         ]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[sf.SoundFile]:
+    """Open a recording for reading.
+
+    Raises:
+        CorpusError: It cannot be read.
+    """
+    try:
+        with sf.SoundFile(path) as file:
+            yield file
+    except (OSError, sf.SoundFileError) as error:
+        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
 
 
 @lru_cache(maxsize=200)  # about a megabyte each
@@ -202,14 +229,11 @@ def load_part(path: Path, start: float, seconds: float | None) -> Audio:
     Raises:
         CorpusError: The file cannot be read.
     """
-    try:
-        with sf.SoundFile(path) as file:
-            rate = file.samplerate
-            file.seek(min(file.frames, round(start * rate)))
-            count = -1 if seconds is None else round(seconds * rate)
-            audio = file.read(count, dtype="float32", always_2d=True)
-    except (OSError, sf.SoundFileError) as error:
-        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
+    with open_audio(path) as file:
+        rate = file.samplerate
+        file.seek(min(file.frames, round(start * rate)))
+        count = -1 if seconds is None else round(seconds * rate)
+        audio = file.read(count, dtype="float32", always_2d=True)
     audio = to_channels(audio[:, :2], 2)
     if rate != SAMPLE_RATE and len(audio):
         audio = soxr.resample(audio, rate, SAMPLE_RATE)
@@ -219,31 +243,8 @@ def load_part(path: Path, start: float, seconds: float | None) -> Audio:
 @lru_cache(maxsize=1000)
 def seconds_of(path: Path) -> float:
     """Return the length of a recording in seconds."""
-    try:
-        return float(sf.info(path).duration)
-    except (OSError, sf.SoundFileError) as error:
-        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
-
-
-def _entry(folder: Path, known: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The name and description of a folder; its own comes first."""
-    own = folder / SELF_DESCRIPTION
-    if own.is_file():
-        return folder.name, _read_toml(own)
-    full = folder.absolute().as_posix()
-    name = next((name for name in known if full.endswith(f"/{name}")), None)
-    return (name, known[name]) if name else None
-
-
-def _item(folder: Path, name: str, entry: dict[str, Any]) -> Item:
-    try:
-        entry = entry | ({"sets": tuple(entry["sets"])} if "sets" in entry else {})
-        return Item(name=name, path=folder, **entry)
-    except TypeError as error:
-        raise CorpusError(
-            f"material {name} needs use, source, licence and credit; received {sorted(entry)}: "
-            f"{error}."
-        ) from error
+    with open_audio(path) as file:
+        return float(file.frames / file.samplerate)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +25,7 @@ MODERN = re.compile(r"rock|pop|8beat|ballad|soul|funk|blues|rb|folk|ska|trance|f
 SECONDS = 60
 
 
+@lru_cache(maxsize=1)
 def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
     """Return the grooves of four beats by style: of each file of the installed library.
 
@@ -43,12 +43,8 @@ def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
         text = path.read_text("latin-1")
         metres = {match.groups() for match in ANY_METRE.finditer(text)}
         names = tuple(name for name in DEFINITION.findall(text) if not PARTIAL.search(name))
-        if (
-            names
-            and metres <= {("4", "4")}
-            and IN_FOUR.search(text)
-            and not NO_BAND.search(path.stem)
-        ):
+        in_four = metres <= {("4", "4")} and IN_FOUR.search(text)
+        if names and in_four and not NO_BAND.search(path.stem):
             found[path.stem] = names
     if not found:
         raise CorpusError(f"MMA's grooves are not in {library}: install Debian's package mma.")
@@ -66,77 +62,66 @@ def write_mma(rng: Rng, chart: Chart, folder: Path) -> tuple[list[Part], str]:
     Raises:
         CorpusError: MMA fails, or plays no drums, no bass or nothing else in five grooves.
     """
-    table = _grooves()
+    table = grooves()
     styles = [style for style in table for _ in range(3 if MODERN.search(style) else 1)]
     groove = ""
     for _ in range(5):
         names = table[pick(rng, styles)]
         groove, second = pick(rng, names[:2]), pick(rng, names)
-        parts = _parts(_run(rng, chart, groove, second, folder))
+        lines = [f"RndSeed {int(rng.integers(10000))}", f"Tempo {chart.tempo:g}"]
+        for bar, degree in enumerate(chart.degrees):
+            if bar % SECTION_BARS == 0:
+                lines.append(f"Groove {second if chart.second(bar) else groove}")
+            quality = QUALITIES[chart.minor][degree]
+            seventh = "7" if quality == "m" or degree == 4 else "M7"
+            extension = seventh if quality != "dim" and chance(rng, 0.25) else ""
+            lines.append(f"{bar + 1} {KEYS[chart.chord(bar)[0]]}{quality}{extension}")
+        source, target = folder / "song.mma", folder / "song.mid"
+        source.write_text("\n".join(lines) + "\n", "ascii")
+        command = ["mma", "-f", str(target), str(source)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise CorpusError(f"mma does not run: {error}") from error
+        if done.returncode:
+            raise CorpusError(f"mma refuses the grooves {groove}, {second}: {done.stdout[-300:]}")
+        parts = read_midi(target)
         if {part.source for part in parts} == {"drums", "bass", "other"}:
             return parts, groove
     raise CorpusError(f"five grooves without drums, bass or accompaniment; the last is {groove}.")
 
 
-@lru_cache(maxsize=1)
-def _grooves() -> dict[str, tuple[str, ...]]:
-    return grooves()
-
-
-def _run(rng: Rng, chart: Chart, groove: str, second: str, folder: Path) -> Path:
-    lines = [f"RndSeed {int(rng.integers(10000))}", f"Tempo {chart.tempo:g}"]
-    for bar, degree in enumerate(chart.degrees):
-        if bar % SECTION_BARS == 0:
-            lines.append(f"Groove {second if chart.second(bar) else groove}")
-        quality = QUALITIES[chart.minor][degree]
-        seventh = "7" if quality == "m" or degree == 4 else "M7"
-        extension = seventh if quality != "dim" and chance(rng, 0.25) else ""
-        lines.append(f"{bar + 1} {KEYS[chart.chord(bar)[0]]}{quality}{extension}")
-    source, target = folder / "song.mma", folder / "song.mid"
-    source.write_text("\n".join(lines) + "\n", "ascii")
-    command = ["mma", "-f", str(target), str(source)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CorpusError(f"mma does not run: {error}") from error
-    if done.returncode:
-        raise CorpusError(f"mma refuses the grooves {groove}, {second}: {done.stdout[-300:]}")
-    return target
-
-
-def _parts(path: Path) -> list[Part]:
+def read_midi(path: Path) -> list[Part]:
     """Read a MIDI file of constant tempo: one part for each program of each track."""
     import mido
 
     file = mido.MidiFile(path)
-    tempo = next(m.tempo for track in file.tracks for m in track if m.type == "set_tempo")
+    tempos = (m.tempo for track in file.tracks for m in track if m.type == "set_tempo")
+    tempo = next(tempos, 500_000)  # MIDI's own
     tick = tempo / 1e6 / file.ticks_per_beat
     parts: dict[tuple[str, int], list[Note]] = {}
     for track in file.tracks:
-        for channel, program, note in _notes(track, tick):
-            if channel == 9:
-                key = ("drums", DRUMS)
-            elif re.match("bass|walk", track.name, re.I) or 32 <= program < 40:
-                key = ("bass", program)
-            else:
-                key = ("other", program)
-            parts.setdefault(key, []).append(note)
+        time, program = 0, 0
+        sounding: dict[int, tuple[int, int]] = {}
+        for message in track:
+            time += message.time
+            if message.type == "program_change":
+                program = message.program
+            if message.type not in ("note_on", "note_off"):
+                continue
+            if message.note in sounding:
+                begin, velocity = sounding.pop(message.note)
+                duration = max(time - begin, 1) * tick
+                if message.channel == 9:
+                    key = ("drums", DRUMS)
+                elif re.match("bass|walk", track.name, re.I) or 32 <= program < 40:
+                    key = ("bass", program)
+                else:
+                    key = ("other", program)
+                note = Note(begin * tick, duration, message.note, velocity)
+                parts.setdefault(key, []).append(note)
+            if message.type == "note_on" and message.velocity:
+                sounding[message.note] = (time, message.velocity)
     return [Part(source, program, tuple(notes)) for (source, program), notes in parts.items()]
-
-
-def _notes(track: object, tick: float) -> Iterator[tuple[int, int, Note]]:
-    """Channel, program and note of every note of a track."""
-    time, program = 0, 0
-    sounding: dict[int, tuple[int, int]] = {}
-    for message in track:  # type: ignore[attr-defined]
-        time += message.time
-        if message.type == "program_change":
-            program = message.program
-        if message.type not in ("note_on", "note_off"):
-            continue
-        if message.note in sounding:
-            begin, velocity = sounding.pop(message.note)
-            duration = max(time - begin, 1) * tick
-            yield message.channel, program, Note(begin * tick, duration, message.note, velocity)
-        if message.type == "note_on" and message.velocity:
-            sounding[message.note] = (time, message.velocity)

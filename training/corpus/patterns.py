@@ -1,24 +1,18 @@
-"""The built-in score: drums, bass and accompaniment of rock and pop from a chord chart."""
+"""The built-in score: drums, bass, accompaniment and tune of rock and pop from a chord chart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from training.corpus.dsp import Rng, chance, pick
 from training.corpus.score import BEATS, DRUMS, Chart, Note, Part, near
 
 STEPS = 16  # of a bar
-KICK, SNARE, CLAP, CLOSED, OPEN, CRASH, RIDE, TAMBOURINE, SHAKER = (
-    36,
-    38,
-    39,
-    42,
-    46,
-    49,
-    51,
-    54,
-    70,
-)
+KICK, SNARE, CLAP, CLOSED, OPEN, CRASH, RIDE = 36, 38, 39, 42, 46, 49, 51
+TAMBOURINE, SHAKER = 54, 70
 TOMS = (50, 48, 45, 43, 41)
 BEATS_OF = (  # kick and snare; X loud, x middling, o soft
     ("X.......X.......", "....X.......X..."),
@@ -88,6 +82,22 @@ PADS = (16, 17, 18, 19, 20, 48, 49, 50, 51, 52, 54, 88, 89, 90, 91, 92, 94, 95)
 PLUCKS = (0, 4, 6, 8, 11, 12, 15, 24, 25, 45, 46, 81, 84, 98, 104)
 LEADS = (26, 29, 30, 40, 56, 61, 64, 65, 66, 71, 73, 78, 80, 81, 84, 87)
 STABS = (61, 62, 63, 55, 16, 17, 7, 3, 90)
+RHYTHMS = (  # lengths in eighths, of one bar
+    (1, 1, 1, 1, 2, 2),
+    (2, 1, 1, 2, 2),
+    (1.5, 0.5, 1, 1, 2, 2),
+    (2, 2, 4),
+    (1, 1, 2, 1, 1, 2),
+    (3, 1, 2, 2),
+    (0.5, 0.5, 1, 2, 1, 1, 2),
+    (4, 4),
+    (8,),
+    (1, 2, 1, 2, 2),
+    (3, 3, 2),
+    (1, 1, 1, 1, 1, 1, 1, 1),
+    (0.5, 0.5, 0.5, 0.5, 1, 1, 1, 1, 2),
+)
+PHRASE = 4  # bars
 
 
 def write_patterns(rng: Rng, chart: Chart) -> list[Part]:
@@ -96,7 +106,18 @@ def write_patterns(rng: Rng, chart: Chart) -> list[Part]:
     chosen = rng.permutation(len(kinds))[: int(rng.integers(1, 5))]
     parts = [drums(rng, chart), bass(rng, chart)]
     steady, *others = (kinds[k](rng, chart) for k in chosen)
-    return [*parts, steady, *(_section(rng, part, chart) for part in others)]
+    parts.append(steady)
+    for part in others:  # some play in one of the two sections only
+        if chart.bars >= 12 and not chance(rng, 0.7):
+            second = chance(rng, 0.7)
+            kept = [
+                note
+                for note in part.notes
+                if chart.second(min(chart.bars - 1, int(note.start / chart.bar + 0.01))) == second
+            ]
+            part = replace(part, notes=tuple(kept))
+        parts.append(part)
+    return parts
 
 
 def drums(rng: Rng, chart: Chart) -> Part:
@@ -109,9 +130,17 @@ def drums(rng: Rng, chart: Chart) -> Part:
         fill = bar % every == every - 1 and chance(rng, 0.8)
         steps = STEPS - pick(rng, [4, 8, 8, 16]) if fill else STEPS
         for stroke, pattern in beats[chart.second(bar)]:
-            notes += _strokes(chart, bar, stroke, pattern[:steps], swing)
+            for step, symbol in enumerate(pattern[:steps]):
+                if symbol != ".":
+                    late = 2 * (swing * (step % 4 == 2))
+                    notes.append(_note(chart, bar, step + late, 1, stroke, VELOCITIES[symbol]))
         if fill:
-            notes += _fill(rng, chart, bar, steps)
+            for step in range(steps, STEPS, pick(rng, [1, 2])):
+                tom = TOMS[min(len(TOMS) - 1, (step - steps) * len(TOMS) // max(1, STEPS - steps))]
+                stroke = tom if chance(rng, 0.6) else SNARE
+                if chance(rng, 0.85):
+                    notes.append(_note(chart, bar, step, 1, stroke, 84 + 2 * step))
+            notes.append(_note(chart, bar, steps, 1, KICK, 100))
         if bar % every == 0 and chance(rng, 0.6):
             notes.append(Note(bar * chart.bar, 1.0, CRASH, 115))
     return Part("drums", DRUMS, tuple(notes))
@@ -213,6 +242,59 @@ def stabs(rng: Rng, chart: Chart) -> Part:
     return Part("other", pick(rng, STABS), tuple(notes))
 
 
+def write_melody(rng: Rng, chart: Chart, low: int, high: int) -> list[Note]:
+    """Return a tune for a singer: phrases with rests between them, on the chart's chords.
+
+    Each section has a rhythm of its own.
+
+    Args:
+        rng: Chooses rhythms, steps and rests.
+        chart: Tempo and chords.
+        low: Lowest pitch.
+        high: Highest pitch; an octave or more above.
+    """
+    rhythms = [[pick(rng, RHYTHMS) for _ in range(2)] for _ in range(2)]
+    rests = rng.uniform(0, 0.25)
+    current, notes = (low + high) // 2, []
+    silent = False
+    for bar in range(chart.bars):
+        if bar % PHRASE == 0:
+            silent = chance(rng, rests)
+        if silent:
+            continue
+        rhythm = rhythms[chart.second(bar)][bar % 2]
+        if bar % PHRASE == PHRASE - 1:  # the phrase ends early
+            rhythm = rhythm[: max(1, len(rhythm) // 2)]
+        beat = 0.0
+        for eighths in rhythm:
+            # a note of the scale near the last one; of the chord where the beat is strong
+            allowed = set(chart.chord(bar)) if beat % 1 == 0 else chart.scale
+            around = range(max(low, current - 7), min(high, current + 7) + 1)
+            pitches = np.array([pitch for pitch in around if pitch % 12 in allowed])
+            if len(pitches):
+                far = ((pitches - (low + high) / 2) / 9) ** 2
+                weights = np.exp(-np.abs(pitches - current) / 2.5 - far)
+                weights[pitches == current] *= 0.5
+                current = int(rng.choice(pitches, p=weights / weights.sum()))
+            duration = eighths / 2 * chart.beat
+            start = (bar * BEATS + beat) * chart.beat
+            notes.append(Note(start, duration * rng.uniform(0.86, 0.99), current, 100))
+            beat += eighths / 2
+    return notes
+
+
+def harmony(notes: list[Note], chart: Chart, steps: int = 2) -> list[Note]:
+    """Return a second voice `steps` of the scale above, in the second section only."""
+    scale = [pitch for pitch in range(24, 108) if pitch % 12 in chart.scale]
+    voice = []
+    for note in notes:
+        if chart.second(min(chart.bars - 1, int(note.start / chart.bar))):
+            nearest = int(np.argmin(np.abs(np.array(scale) - note.pitch)))
+            pitch = scale[min(len(scale) - 1, nearest + steps)]
+            voice.append(Note(note.start, note.duration, pitch, note.velocity))
+    return voice
+
+
 def _beat(rng: Rng) -> list[tuple[int, str]]:
     kick, snare = pick(rng, BEATS_OF)
     cymbal = pick(rng, [CLOSED, CLOSED, CLOSED, OPEN, RIDE, CRASH, SHAKER])
@@ -221,25 +303,6 @@ def _beat(rng: Rng) -> list[tuple[int, str]]:
     if chance(rng, 0.25):
         voices.append((pick(rng, [TAMBOURINE, SHAKER, 56, 63, 64]), pick(rng, CYMBALS)))
     return voices
-
-
-def _strokes(chart: Chart, bar: int, stroke: int, pattern: str, swing: float) -> list[Note]:
-    late = [swing * (step % 4 == 2) for step in range(STEPS)]
-    return [
-        _note(chart, bar, step + 2 * late[step], 1, stroke, VELOCITIES[symbol])
-        for step, symbol in enumerate(pattern)
-        if symbol != "."
-    ]
-
-
-def _fill(rng: Rng, chart: Chart, bar: int, first: int) -> list[Note]:
-    stride, notes = pick(rng, [1, 2]), []
-    for step in range(first, STEPS, stride):
-        tom = TOMS[min(len(TOMS) - 1, (step - first) * len(TOMS) // max(1, STEPS - first))]
-        stroke = tom if chance(rng, 0.6) else SNARE
-        if chance(rng, 0.85):
-            notes.append(_note(chart, bar, step, 1, stroke, 84 + 2 * step))
-    return [*notes, _note(chart, bar, first, 1, KICK, 100)]
 
 
 def _events(pattern: str) -> list[tuple[int, int, str]]:
@@ -261,14 +324,3 @@ def _note(chart: Chart, bar: int, step: float, steps: float, pitch: int, velocit
 
 def _voicing(chart: Chart, bar: int, centre: int, size: int) -> list[int]:
     return sorted(near(pitch_class, centre) for pitch_class in chart.chord(bar, size))
-
-
-def _section(rng: Rng, part: Part, chart: Chart) -> Part:
-    """Let some parts play in one of the two sections only."""
-    if chart.bars < 12 or chance(rng, 0.7):
-        return part
-    second = chance(rng, 0.7)
-    bars = [min(chart.bars - 1, int(note.start / chart.bar + 0.01)) for note in part.notes]
-    pairs = zip(part.notes, bars, strict=True)
-    kept = tuple(note for note, bar in pairs if chart.second(bar) == second)
-    return Part(part.source, part.program, kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -142,19 +141,19 @@ def _kit(item: Item) -> Kit:
     if item.kit:
         named = {s: tuple(p for g in globs for p in item.files(g)) for s, globs in item.kit.items()}
         return {stroke: files for stroke, files in named.items() if files}
-    files = sorted(item.files(), key=lambda path: (_brightness(path), path.name))
+
+    def brightness(path: Path) -> float:
+        """Centre of the spectrum in Hz, on a logarithmic scale."""
+        audio = load(path)[: SAMPLE_RATE // 2]
+        powers = np.abs(np.fft.rfft(audio.mean(1))) ** 2
+        hertz = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)
+        total = powers[1:].sum()
+        return float((np.log(hertz[1:]) * powers[1:]).sum() / total) if total else 0.0
+
+    files = sorted(item.files(), key=lambda path: (brightness(path), path.name))
     shares = np.array_split(np.arange(len(files)), len(DARK_TO_BRIGHT))
     pairs = zip(DARK_TO_BRIGHT, shares, strict=True)
     return {stroke: tuple(files[k] for k in share) for stroke, share in pairs if len(share)}
-
-
-@lru_cache(maxsize=3000)
-def _brightness(path: Path) -> float:
-    """Centre of the spectrum in Hz, on a logarithmic scale."""
-    powers = np.abs(np.fft.rfft(load(path)[: SAMPLE_RATE // 2].mean(1))) ** 2
-    hertz = np.fft.rfftfreq(len(load(path)[: SAMPLE_RATE // 2]), 1 / SAMPLE_RATE)
-    total = powers[1:].sum()
-    return float((np.log(hertz[1:]) * powers[1:]).sum() / total) if total else 0.0
 
 
 @lru_cache(maxsize=3000)
@@ -164,15 +163,11 @@ def _loudness(path: Path) -> float:
 
 @lru_cache(maxsize=200)
 def _shifted(path: Path, shift: float) -> Audio:
-    return varispeed(_trimmed(path), 2 ** (shift / 12))
-
-
-@lru_cache(maxsize=200)
-def _trimmed(path: Path) -> Audio:
-    """A recording without the silence before it, which would make it late."""
+    """A recording without the silence before it, which would make it late, with another pitch."""
     audio = load(path)
     loud = np.flatnonzero(np.abs(audio).max(1) > 0.03 * np.abs(audio).max(initial=0))
-    return audio[max(0, loud[0] - 64) :] if len(loud) else audio
+    audio = audio[max(0, loud[0] - 64) :] if len(loud) else audio
+    return varispeed(audio, 2 ** (shift / 12))
 
 
 def _note(path: Path, shift: float, length: int, note: Note) -> Audio:
@@ -188,8 +183,3 @@ def _note(path: Path, shift: float, length: int, note: Note) -> Audio:
     ramp = np.linspace(1, 0, len(audio) - length, dtype=np.float32)[:, None] if length else 0
     audio[length:] *= ramp
     return audio
-
-
-def style_name(style: str) -> str:
-    """Return a pattern of files as a word: "sustain_*" is "sustain"."""
-    return re.sub(r"[^A-Za-z0-9]+$", "", style) or "all"

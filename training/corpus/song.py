@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,13 @@ from training.corpus.dsp import (
     pick,
 )
 from training.corpus.effects import NOMINAL, limiter_curve, treat
-from training.corpus.material import SOURCES, CorpusError
-from training.corpus.melody import harmony, write_melody
-from training.corpus.patterns import write_patterns
-from training.corpus.score import Chart, Note, Part, draw_chart
+from training.corpus.material import SOURCES, Item
+from training.corpus.mma import write_mma
+from training.corpus.patterns import harmony, write_melody, write_patterns
+from training.corpus.score import Chart, draw_chart
 from training.corpus.studio import SCORES, Studio, draw, play
 from training.corpus.units import VOICES, load_units, spoken_units
-from training.corpus.world import Unit, Voice, revoice, sing
+from training.corpus.world import Voice, revoice, sing
 
 FULL_SCALE = 32767
 LEVELS = {  # mean and spread in dB of each source, before the mix is made louder or softer
@@ -41,16 +40,9 @@ LEVELS = {  # mean and spread in dB of each source, before the mix is made loude
 }
 BAND_LEVEL = (-18.0, 3.5)  # of a whole band in the place of `other`
 LOUDNESS = (-16.0, 2.5)
-VOICES_OF_UNITS = (
-    (0, 1.0),
-    (0, 0.95),
-    (-2, 0.93),
-    (2, 1.06),
-    (3, 1.1),
-    (-5, 0.88),
-    (-9, 0.83),
-    (-12, 0.8),
-)
+VOICES_OF_UNITS = (  # semitones, and the factor of the formants
+    (0, 1.0), (0, 0.95), (-2, 0.93), (2, 1.06), (3, 1.1), (-5, 0.88), (-9, 0.83), (-12, 0.8),
+)  # fmt: skip
 Stems = dict[str, Audio]
 Facts = dict[str, Any]
 
@@ -89,44 +81,40 @@ def render_song(
     rng = np.random.default_rng(seeds)
     num_samples = round(seconds * SAMPLE_RATE)
     singer, writer, band, mixer = rng.spawn(4)
-    singing = _sing(singer, studio, seconds)
-    parts, style = _write(writer, studio, singing.chart, folder)
+    singing = sing_somehow(singer, studio, seconds)
+    chart, style = singing.chart, pick(writer, [n for n in SCORES if n in studio.abilities])
+    if style == "mma":
+        parts, groove = write_mma(writer, chart, folder)
+        style += f" {groove}"
+    else:
+        parts = write_patterns(writer, chart)
     stems, used = {"vocals": singing.audio}, {"vocals": singing.used}
     for source in ("bass", "drums", "other"):
         mine = [part for part in parts if part.source == source]
         stems[source], used[source] = play(band, studio, mine, num_samples, folder)
-    used["other"] += _add_guitar(band, studio, singing.chart, stems["other"])
-    used["drums"] += _add_loop(band, studio, singing.chart, stems["drums"])
+    guitars = studio.find(["takes"], "other") if "takes" in studio.abilities else []
+    if guitars and chance(band, 0.3):  # over the accompaniment, or instead of it
+        item = pick(band, guitars)
+        audio = in_key(band, takes.excerpt, item, num_samples, chart, 3)
+        loudness = level(audio)
+        if loudness:
+            stems["other"] *= np.float32(pick(band, [0.0, 0.3, 1.0]))
+            factor = np.float32(NOMINAL / loudness * gain(band.uniform(-4, 4)))
+            add(stems["other"], audio * factor, 0)
+            used["other"].append(item.name)
+    loops = studio.find(["loops"], "drums")
+    if loops and chance(band, 0.12):  # over the drums, or instead of them
+        item = pick(band, loops)
+        audio = takes.loop(band, item, chart, num_samples)
+        stems["drums"] *= np.float32(pick(band, [0.0, 1.0, 1.0]))
+        factor = np.float32(NOMINAL / max(level(audio), 1e-9) * gain(band.uniform(-12, 3)))
+        add(stems["drums"], audio * factor, 0)
+        used["drums"].append(item.name)
     for source in SOURCES:
         if source != "vocals" or not singing.finished:
-            stems[source] = treat(mixer, stems[source], source, singing.chart.beat)
-    chart = singing.chart
+            stems[source] = treat(mixer, stems[source], source, chart.beat)
     facts = {"score": style, "tempo": round(chart.tempo, 2), "key": chart.key, "used": used}
     return mix(mixer, stems), facts
-
-
-def render_solo(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[Stems, Facts]:
-    """Render a recording of one source, treated, beside three silent ones.
-
-    Raises:
-        CorpusError: There are no takes.
-    """
-    rng = np.random.default_rng(seeds)
-    num_samples = round(seconds * SAMPLE_RATE)
-    items = [i for i in studio.items if i.source == "vocals" and i.use in ("takes", "units")]
-    items += [i for i in studio.items if i.source == "other" and i.use == "takes"]
-    if not items:
-        raise CorpusError("--solo needs --material of use takes.")
-    minutes = [sum(takes.seconds_of(path) for path in item.files()) for item in items]
-    item = items[int(rng.choice(len(items), p=np.array(minutes) / sum(minutes)))]
-    shift = float(rng.uniform(-2.5, 2.5))
-    if item.source == "vocals":
-        audio = takes.performance(rng, item, num_samples, shift, 1.5)
-    else:
-        audio = takes.excerpt(rng, item, num_samples, shift)
-    stems = {source: np.zeros((num_samples, 2), np.float32) for source in SOURCES}
-    stems[item.source] = treat(rng, audio, item.source, 60 / rng.uniform(70, 160))
-    return mix(rng, stems), {"score": "solo", "used": {item.source: [item.name]}}
 
 
 def render_band(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[Stems, Facts]:
@@ -141,18 +129,40 @@ def render_band(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[S
     bands = studio.find(["bands"], "other")
     minutes = [sum(takes.band_seconds(p) for p in item.recordings()) for item in bands]
     item = bands[int(chooser.choice(len(bands), p=np.array(minutes) / sum(minutes)))]
-    singing = _sing(singer, studio, seconds)
-    state = int(chooser.integers(2**32))
-    audio = takes.band(np.random.default_rng(state), item, num_samples, 0)
-    shift = takes.nearest_shift(audio, singing.chart.tonic, singing.chart.minor)
-    if 0 < abs(shift) <= 2:
-        audio = takes.band(np.random.default_rng(state), item, num_samples, shift)
+    singing = sing_somehow(singer, studio, seconds)
+    audio = in_key(chooser, takes.band, item, num_samples, singing.chart, 2)
     stems = {source: np.zeros((num_samples, 2), np.float32) for source in SOURCES}
     stems |= {"vocals": singing.audio, "other": audio}
     if not singing.finished:
         stems["vocals"] = treat(mixer, singing.audio, "vocals", singing.chart.beat)
     facts = {"score": "band", "used": {"other": [item.name], "vocals": singing.used}}
     return mix(mixer, stems, LEVELS | {"other": BAND_LEVEL}), facts
+
+
+def in_key(
+    rng: Rng,
+    play: Callable[[Rng, Item, int, float], Audio],
+    item: Item,
+    num_samples: int,
+    chart: Chart,
+    furthest: int,
+) -> Audio:
+    """Return a recording, played faster or slower where that brings it into the chart's key.
+
+    Args:
+        rng: Chooses the place.
+        play: Plays an item faster by some semitones.
+        item: The material.
+        num_samples: Length of the result.
+        chart: Whose key it is.
+        furthest: In semitones: nearer than that, the sound does not suffer.
+    """
+    state = int(rng.integers(2**32))
+    audio = play(np.random.default_rng(state), item, num_samples, 0)
+    shift = takes.nearest_shift(audio, chart.tonic, chart.minor)
+    if 0 < abs(shift) <= furthest:
+        audio = play(np.random.default_rng(state), item, num_samples, shift)
+    return audio
 
 
 def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS) -> Stems:
@@ -175,7 +185,8 @@ def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS)
         loudness = level(stems[source])
         factor = gain(decibels) / loudness if loudness else 0.0
         # a peak far above the rest, of a bad sample say, would make the whole mix soft
-        balanced[source] = _round_peaks(stems[source] * np.float32(factor), 10 * gain(decibels))
+        most = np.float32(10 * gain(decibels))
+        balanced[source] = np.asarray(np.tanh(stems[source] * np.float32(factor) / most) * most)
     total = sum(balanced.values(), np.zeros_like(balanced["bass"]))
     wanted = LOUDNESS[0] + LOUDNESS[1] * float(np.clip(rng.standard_normal(), -2, 2))
     factor = gain(wanted) / max(level(total), 1e-9) if total.any() else 0.0
@@ -189,41 +200,35 @@ def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS)
     }
 
 
-def _round_peaks(audio: Audio, most: float) -> Audio:
-    return np.asarray(np.tanh(audio / np.float32(most)) * np.float32(most))
-
-
-def _sing(rng: Rng, studio: Studio, seconds: float) -> Singing:
+def sing_somehow(rng: Rng, studio: Studio, seconds: float) -> Singing:
+    """Return the singing of a kind that there is."""
     kind = draw(rng, studio.voices())
-    makers = {"takes": _sing_takes, "songs": _sing_song, "units": _sing_tune, "espeak": _sing_tune}
+    makers = {"takes": sing_takes, "songs": sing_song, "units": sing_tune, "espeak": sing_tune}
     singing = makers[kind](rng, studio, seconds, kind)
     if not singing.finished and chance(rng, 0.3):
         singing = replace(singing, audio=takes.doubled(rng, singing.audio))
     return singing
 
 
-def _sing_takes(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
-    """Recordings of a singer; the band plays in the key that they are in."""
+def sing_takes(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """Return recordings of a singer; the band plays in the key that they are in."""
     del kind
-    items = studio.find(["takes", "units"], "vocals")
-    item = pick(rng, items)
+    item = pick(rng, studio.find(["takes", "units"], "vocals"))
     other_voice = "units" in studio.abilities and chance(rng, 0.2)
     shift = rng.uniform(-1, 1) if other_voice else rng.uniform(-3, 3)
     rests = log_uniform(rng, 0.2, 4)
     audio = takes.performance(rng, item, round(seconds * SAMPLE_RATE), shift, rests)
     name = item.name
     if other_voice:
-        voice = Voice(
-            float(pick(rng, [-7, -5, -4, -3, 3, 4, 5, 7])), float(rng.uniform(0.85, 1.18))
-        )
-        audio = revoice(audio, voice)
+        semitones = float(pick(rng, [-7, -5, -4, -3, 3, 4, 5, 7]))
+        audio = revoice(audio, Voice(semitones, float(rng.uniform(0.85, 1.18))))
         name += ": another voice"
     tonic, minor = takes.find_key(audio)
-    return Singing(audio, draw_chart(rng, seconds, _tempo(rng), tonic, minor), [name])
+    return Singing(audio, draw_chart(rng, seconds, draw_tempo(rng), tonic, minor), [name])
 
 
-def _sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
-    """The singing of a mixed song, at its tempo and in its key."""
+def sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """Return the singing of a mixed song, at its tempo and in its key."""
     del kind
     item = pick(rng, studio.find(["songs"], "vocals"))
     name = pick(rng, sorted(item.songs))
@@ -234,12 +239,16 @@ def _sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
     return Singing(audio, chart, [f"{item.name}: {name}"], finished=chance(rng, 0.6))
 
 
-def _sing_tune(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
-    """A tune sung with syllables, of recordings or of espeak-ng."""
-    chart = draw_chart(rng, seconds, _tempo(rng), int(rng.integers(12)), int(chance(rng, 0.45)))
+def sing_tune(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+    """Return a tune sung with syllables, of recordings or of espeak-ng.
+
+    Often a second voice sings above or below it in the chorus.
+    """
+    chart = draw_chart(rng, seconds, draw_tempo(rng), int(rng.integers(12)), int(chance(rng, 0.45)))
     if kind == "units" and studio.units is not None:
-        units = _stored_units(studio.units)
+        units = load_units(studio.units)
         name = ", ".join(item.name for item in studio.items if item.use == "units")
+        name += ": syllables"
         shift, formants = pick(rng, VOICES_OF_UNITS)
         low, high = 62 + shift, 78 + shift
     else:
@@ -249,68 +258,16 @@ def _sing_tune(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
         low, high = (57, 74) if "+f" in speaker else (45, 62)
     voice = Voice(shift, formants, rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.3))
     notes = write_melody(rng, chart, low, high)
-    audio = _choir(rng, units, notes, chart, round(seconds * SAMPLE_RATE), voice)
-    return Singing(audio, chart, [f"{name}: syllables" if kind == "units" else name])
-
-
-def _choir(
-    rng: Rng, units: list[Unit], notes: list[Note], chart: Chart, num_samples: int, voice: Voice
-) -> Audio:
-    """A lead voice, and often a second one above or below it in the chorus."""
-    lead = sing(rng, units, notes, num_samples, voice)[:, None]
-    total = np.repeat(lead, 2, axis=1)
+    num_samples = round(seconds * SAMPLE_RATE)
+    audio = np.repeat(sing(rng, units, notes, num_samples, voice)[:, None], 2, axis=1)
     second = harmony(notes, chart, pick(rng, [2, 2, -2, 4, 7])) if chance(rng, 0.4) else []
     if second:
         other = sing(rng, units, second, num_samples, voice)[:, None]
         quiet = np.float32(gain(rng.uniform(-12, -3)))
-        total += pan(np.repeat(other, 2, axis=1), rng.uniform(-0.8, 0.8)) * quiet
-    return total
+        audio += pan(np.repeat(other, 2, axis=1), rng.uniform(-0.8, 0.8)) * quiet
+    return Singing(audio, chart, [name])
 
 
-def _write(rng: Rng, studio: Studio, chart: Chart, folder: Path) -> tuple[list[Part], str]:
-    writers = [name for name in SCORES if name in studio.abilities]
-    if pick(rng, writers) == "mma":
-        from training.corpus.mma import write_mma
-
-        parts, groove = write_mma(rng, chart, folder)
-        return parts, f"mma {groove}"
-    return write_patterns(rng, chart), "patterns"
-
-
-def _add_guitar(rng: Rng, studio: Studio, chart: Chart, other: Audio) -> list[str]:
-    """Lay a recorded guitar over the accompaniment, in place; sometimes instead of it."""
-    items = [item for item in studio.find(["takes"], "other") if "takes" in studio.abilities]
-    if not items or not chance(rng, 0.3):
-        return []
-    item, state = pick(rng, items), int(rng.integers(2**32))
-    audio = takes.excerpt(np.random.default_rng(state), item, len(other), 0)
-    shift = takes.nearest_shift(audio, chart.tonic, chart.minor)
-    if 0 < abs(shift) <= 3:  # nearer than that, the sound does not suffer
-        audio = takes.excerpt(np.random.default_rng(state), item, len(other), shift)
-    loudness = level(audio)
-    if not loudness:
-        return []
-    other *= np.float32(pick(rng, [0.0, 0.3, 1.0]))
-    add(other, audio * np.float32(NOMINAL / loudness * gain(rng.uniform(-4, 4))), 0)
-    return [item.name]
-
-
-def _add_loop(rng: Rng, studio: Studio, chart: Chart, drums: Audio) -> list[str]:
-    """Lay a loop over the drums, in place; sometimes instead of them."""
-    items = studio.find(["loops"], "drums")
-    if not items or not chance(rng, 0.12):
-        return []
-    item = pick(rng, items)
-    audio = takes.loop(rng, item, chart, len(drums))
-    drums *= np.float32(pick(rng, [0.0, 1.0, 1.0]))
-    add(drums, audio * np.float32(NOMINAL / max(level(audio), 1e-9) * gain(rng.uniform(-12, 3))), 0)
-    return [item.name]
-
-
-def _tempo(rng: Rng) -> float:
+def draw_tempo(rng: Rng) -> float:
+    """Return beats a minute, 62 to 185, mostly about 115."""
     return round(float(np.clip(rng.normal(115, 25), 62, 185)), 1)
-
-
-@lru_cache(maxsize=1)
-def _stored_units(path: Path) -> list[Unit]:
-    return load_units(path)

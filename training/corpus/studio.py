@@ -11,7 +11,7 @@ import numpy as np
 
 from training.corpus import sampler, soundfonts, synth
 from training.corpus.dsp import Audio, Rng, chance, gain, level, log_uniform, pan, pick
-from training.corpus.effects import NOMINAL, amplifier
+from training.corpus.effects import NOMINAL, amplifier, widen
 from training.corpus.material import CorpusError, Item, Soundfont
 from training.corpus.score import DRUMS, Part, humanise
 
@@ -112,7 +112,25 @@ def play(
     """
     total, used = np.zeros((num_samples, 2), np.float32), []
     for part in parts:
-        audio, name = _play_part(rng, studio, part, num_samples, folder)
+        kind = draw(rng, studio.instruments(part.source))
+        timing, dynamics = log_uniform(rng, 0.001, 0.012), rng.uniform(3, 12)
+        played = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+        if part.program == DRUMS:
+            audio, name = play_drums(rng, studio, kind, played, num_samples, folder)
+        else:
+            seed = int(rng.integers(2**32))
+            make = partial(play_tuned, studio, kind, num_samples, folder)
+            audio, name, guitar = make(np.random.default_rng(seed), played)
+            if guitar and chance(rng, 0.4):  # the same instrument recorded twice, left and right
+                again = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+                second, _, _ = make(np.random.default_rng(seed), again)
+                side = rng.uniform(0.6, 1)
+                audio = pan(widen(audio, 0), -side) + pan(widen(second, 0), side)
+            if guitar and (part.program in (29, 30) or chance(rng, 0.35)):
+                # the soundfonts' distorted guitars are driven already
+                hot = kind == "soundfonts" and part.program in (29, 30)
+                audio = amplifier(rng, audio, log_uniform(rng, 1, 4 if hot else 16))
+                name += ", driven"
         loudness = level(audio)
         if not loudness:
             continue
@@ -124,33 +142,10 @@ def play(
     return total, used
 
 
-def _play_part(
-    rng: Rng, studio: Studio, part: Part, num_samples: int, folder: Path
-) -> tuple[Audio, str]:
-    kind = draw(rng, studio.instruments(part.source))
-    timing, dynamics = log_uniform(rng, 0.001, 0.012), rng.uniform(3, 12)
-    played = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
-    if part.program == DRUMS:
-        return _drums(rng, studio, kind, played, num_samples, folder)
-    seed = int(rng.integers(2**32))
-    make = partial(_tuned, studio=studio, kind=kind, num_samples=num_samples, folder=folder)
-    audio, name, guitar = make(np.random.default_rng(seed), part=played)
-    if guitar and chance(rng, 0.4):  # the same instrument recorded twice, left and right
-        again = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
-        second, _, _ = make(np.random.default_rng(seed), part=again)
-        side = rng.uniform(0.6, 1)
-        audio = pan(_mono(audio), -side) + pan(_mono(second), side)
-    if guitar and (part.program in (29, 30) or chance(rng, 0.35)):
-        # the soundfonts' distorted guitars are driven already
-        hot = kind == "soundfonts" and part.program in (29, 30)
-        audio = amplifier(rng, audio, log_uniform(rng, 1, 4 if hot else 16))
-        name += ", driven"
-    return audio, name
-
-
-def _drums(
+def play_drums(
     rng: Rng, studio: Studio, kind: str, part: Part, num_samples: int, folder: Path
 ) -> tuple[Audio, str]:
+    """Play a drum part with an instrument of a kind; return its sound and name."""
     if kind == "synth":
         return synth.play_machine(rng, part, num_samples), "synth: machine"
     if kind == "samples":
@@ -163,10 +158,10 @@ def _drums(
     return soundfonts.play(rng, part, font, num_samples, folder), font.name
 
 
-def _tuned(
-    rng: Rng, part: Part, studio: Studio, kind: str, num_samples: int, folder: Path
+def play_tuned(
+    studio: Studio, kind: str, num_samples: int, folder: Path, rng: Rng, part: Part
 ) -> tuple[Audio, str, bool]:
-    """Sound, name, and whether it is a guitar."""
+    """Play any other part; return its sound, its name, and whether it is a guitar."""
     if kind == "synth":
         patch = synth.draw_patch(rng, part.source)
         return synth.play_patch(rng, part, patch, num_samples), f"synth: {patch.wave}", False
@@ -175,17 +170,11 @@ def _tuned(
         audio, style = sampler.play_notes(rng, part, item, num_samples)
         return audio, f"{item.name}: {style}", "guitar" in item.name
     font = pick(rng, [font for font in studio.fonts if not font.kit])
-    program = pick(rng, BASS_PROGRAMS) if part.source == "bass" else _relative(rng, part.program)
+    program, family = part.program, part.program // 8 * 8
+    if part.source == "bass":
+        program = pick(rng, BASS_PROGRAMS)
+    elif family < 96 and not chance(rng, 0.6):  # one of its family of eight; no sound effects
+        program = family + int(rng.integers(8))
     part = replace(part, program=program)
     audio = soundfonts.play(rng, part, font, num_samples, folder)
     return audio, f"{font.name}: program {program}", program in GUITAR_PROGRAMS
-
-
-def _relative(rng: Rng, program: int) -> int:
-    """The program itself or one of its family of eight; no sound effects."""
-    family = program // 8 * 8
-    return program if family >= 96 or chance(rng, 0.6) else family + int(rng.integers(8))
-
-
-def _mono(audio: Audio) -> Audio:
-    return np.repeat(audio.mean(1, keepdims=True), 2, axis=1)

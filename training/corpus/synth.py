@@ -7,17 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from training.corpus.dsp import (
-    SAMPLE_RATE,
-    Audio,
-    Rng,
-    add,
-    log_uniform,
-    pass_filter,
-    pick,
-)
+from training.corpus.dsp import SAMPLE_RATE, Audio, Rng, add, log_uniform, pass_filter, pick
 from training.corpus.sampler import STROKE_OF
-from training.corpus.score import Note, Part
+from training.corpus.score import Part
 
 WAVES = ("saw", "pulse", "sine", "fm")
 TABLE = 2048
@@ -71,18 +63,42 @@ def play_patch(rng: Rng, part: Part, patch: Patch, num_samples: int) -> Audio:
     """Play a part with a patch; returns (num_samples, 2) float32."""
     bright = np.zeros((num_samples, 2), np.float32)
     dark = np.zeros((num_samples, 2), np.float32)
+    offsets = (0.0,) if patch.detune == 0 else (-1.0, 0.0, 1.0)
     for note in part.notes:
-        wave = _wave(rng, patch, note)
-        time = np.arange(len(wave), dtype=np.float32) / SAMPLE_RATE
-        held = patch.sustain + (1 - patch.sustain) * np.exp(-time / patch.decay)
+        count = round((min(note.duration, 8.0) + RELEASE) * SAMPLE_RATE)
+        time = np.arange(count) / SAMPLE_RATE
+        wave = np.zeros((count, 2), np.float32)
+        for offset in offsets:  # oscillators spread over the two channels
+            hertz = 440 * 2 ** ((note.pitch + offset * patch.detune - 69) / 12)
+            phase = hertz * time + rng.random()
+            if patch.wave == "fm":
+                turn = 2 * np.pi * phase
+                turn += patch.index * np.sin(patch.ratio * turn)
+                sound = np.sin(turn).astype(np.float32)
+            else:
+                table = wave_table(patch.wave, max(1, min(200, int(16000 / hertz))))
+                sound = table[(phase * TABLE).astype(np.int64) % TABLE]
+            wave += sound[:, None] * np.array([1 - 0.6 * offset, 1 + 0.6 * offset], np.float32)
+        wave *= np.float32(0.2 / len(offsets))
+        time = np.arange(count, dtype=np.float32) / SAMPLE_RATE
+        share = np.exp(-time / patch.decay)
+        held = patch.sustain + (1 - patch.sustain) * share
         loud = held * np.minimum(1, time / patch.attack) * (note.velocity / 100)
         loud *= np.clip((note.duration + RELEASE - time) / RELEASE, 0, 1)
-        share = np.exp(-time / patch.decay)
         start = round(note.start * SAMPLE_RATE)
         # a filter that closes on every note, for the cost of two: a blend of two fixed ones
         add(bright, wave * (loud * share)[:, None], start)
         add(dark, wave * (loud * (1 - share))[:, None], start)
     return pass_filter(bright, patch.bright, high=False) + pass_filter(dark, patch.dark, high=False)
+
+
+@lru_cache(maxsize=1000)
+def wave_table(wave: str, harmonics: int) -> Audio:
+    """Return one period without anything above the highest harmonic that fits."""
+    numbers = np.arange(1, harmonics + 1)
+    levels = {"saw": 1 / numbers, "pulse": (numbers % 2) / numbers, "sine": (numbers == 1) * 1.0}
+    turns = 2 * np.pi * np.arange(TABLE)[:, None] / TABLE * numbers
+    return np.asarray((np.sin(turns) * levels[wave]).sum(1), np.float32)
 
 
 def play_machine(rng: Rng, part: Part, num_samples: int) -> Audio:
@@ -135,39 +151,7 @@ def _noise(rng: Rng, decay: float, low: float, high: float) -> Audio:
 
 
 def _sum(first: Audio, second: Audio) -> Audio:
-    count = max(len(first), len(second))
-    total = np.zeros(count)
+    total = np.zeros(max(len(first), len(second)))
     total[: len(first)] += first
     total[: len(second)] += second
     return total
-
-
-def _wave(rng: Rng, patch: Patch, note: Note) -> Audio:
-    """Three oscillators spread over the two channels, (num_samples, 2)."""
-    count = round((min(note.duration, 8.0) + RELEASE) * SAMPLE_RATE)
-    time = np.arange(count) / SAMPLE_RATE
-    offsets = (0.0,) if patch.detune == 0 else (-1.0, 0.0, 1.0)
-    wave = np.zeros((count, 2), np.float32)
-    for offset in offsets:
-        hertz = 440 * 2 ** ((note.pitch + offset * patch.detune - 69) / 12)
-        phase = hertz * time + rng.random()
-        sides = np.array([1 - 0.6 * offset, 1 + 0.6 * offset], np.float32)
-        wave += _oscillator(patch, hertz, phase)[:, None] * sides
-    return wave * np.float32(0.2 / len(offsets))
-
-
-def _oscillator(patch: Patch, hertz: float, phase: Audio) -> Audio:
-    if patch.wave == "fm":
-        turn = 2 * np.pi * phase
-        return np.sin(turn + patch.index * np.sin(patch.ratio * turn)).astype(np.float32)
-    table = _table(patch.wave, max(1, min(200, int(16000 / hertz))))
-    return table[(phase * TABLE).astype(np.int64) % TABLE]
-
-
-@lru_cache(maxsize=1000)
-def _table(wave: str, harmonics: int) -> Audio:
-    """One period without anything above the highest harmonic that fits."""
-    numbers = np.arange(1, harmonics + 1)
-    levels = {"saw": 1 / numbers, "pulse": (numbers % 2) / numbers, "sine": (numbers == 1) * 1.0}
-    turns = 2 * np.pi * np.arange(TABLE)[:, None] / TABLE * numbers
-    return np.asarray((np.sin(turns) * levels[wave]).sum(1), np.float32)

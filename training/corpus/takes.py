@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +53,11 @@ def performance(rng: Rng, item: Item, num_samples: int, shift: float, rests: flo
     total = np.zeros((num_samples, 2), np.float32)
     place = round(rng.uniform(0, rests) * SAMPLE_RATE)
     while place < num_samples:
-        audio = varispeed(_phrase(rng, pick(rng, files), LONGEST * ratio), ratio)
+        path, longest = pick(rng, files), LONGEST * ratio
+        start = rng.uniform(0, max(0.0, seconds_of(path) - longest))
+        audio = load_part(path, start, longest)
+        loud = np.flatnonzero(np.abs(audio).max(1) > 0.02 * np.abs(audio).max(initial=0))
+        audio = varispeed(audio[loud[0] : loud[-1] + 1] if len(loud) else audio, ratio)
         loudness = level(audio)
         if loudness:
             add(total, fade(audio, 0.02) * np.float32(NOMINAL / loudness), place)
@@ -117,7 +120,8 @@ def song_vocals(rng: Rng, folder: Path, tempo: float, num_samples: int, shift: f
         raise CorpusError(f"{folder} has no vocals.wav, .flac or .ogg.")
     bar, ratio = 60 / tempo * BEATS, 2 ** (shift / 12)
     seconds = num_samples / SAMPLE_RATE * ratio
-    bars = _sung_bars(path, bar)
+    audio, size = load_part(path, 0, None), round(bar * SAMPLE_RATE)
+    bars = [np.abs(audio[k : k + size]).max() > 1e-2 for k in range(0, len(audio), size)]
     need = max(1, min(len(bars), int(np.ceil(seconds / bar))))
     busy = np.convolve(bars, np.ones(need), "valid")
     first = int(pick(rng, np.flatnonzero(busy >= busy.max() * 0.7).tolist()))
@@ -167,19 +171,3 @@ def doubled(rng: Rng, audio: Audio) -> Audio:
         if chance(rng, 0.2):
             break
     return total
-
-
-@lru_cache(maxsize=100)
-def _sung_bars(path: Path, bar: float) -> tuple[bool, ...]:
-    """Whether there is singing, for each bar of a song."""
-    audio, size = load_part(path, 0, None), round(bar * SAMPLE_RATE)
-    return tuple(np.abs(audio[k : k + size]).max() > 1e-2 for k in range(0, len(audio), size))
-
-
-def _phrase(rng: Rng, path: Path, longest: float) -> Audio:
-    """A recording, or a part of a long one, without silence at its ends."""
-    seconds = seconds_of(path)
-    start = rng.uniform(0, max(0.0, seconds - longest))
-    audio = load_part(path, start, longest)
-    loud = np.flatnonzero(np.abs(audio).max(1) > 0.02 * np.abs(audio).max(initial=0))
-    return audio[loud[0] : loud[-1] + 1] if len(loud) else audio

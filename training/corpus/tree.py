@@ -14,12 +14,11 @@ import numpy as np
 import soundfile as sf
 
 from training.corpus.dsp import SAMPLE_RATE, Audio
-from training.corpus.material import SOURCES, CorpusError, Item, Soundfont, credit_of
+from training.corpus.material import SOURCES, CorpusError, Item, Soundfont
 
 MANIFEST = "manifest.json"
 SONG = "song.json"
 PARTIAL = ".partial-"
-MAX_BYTES = 1 << 26
 PROGRAM_CREDITS = {
     "espeak-ng": "voices of eSpeak NG (the program is GPL-3.0-or-later; its output is not)"
 }
@@ -100,7 +99,12 @@ def write_manifest(
     """
     songs = {path.parent.name: _read(path) for path in sorted(out.glob(f"*/*/{SONG}"))}
     names = {name for song in songs.values() for used in song["used"].values() for name in used}
-    credits = [credit_of(s) for s in sources if any(s.name in name for name in names)]
+    told = ("name", "licence", "credit", "share_alike")
+    credits = [
+        {key: getattr(source, key) for key in told}
+        for source in sources
+        if any(source.name in name for name in names)
+    ]
     manifest = {
         "settings": settings,
         "num_songs": len(songs),
@@ -130,8 +134,6 @@ def _write(path: Path, value: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise CorpusError(f"{path} must have at most {MAX_BYTES} bytes.")
         value = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from error

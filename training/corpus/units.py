@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-from training.corpus.dsp import Audio, Rng
-from training.corpus.material import CorpusError, Item
+from training.corpus.dsp import Rng
+from training.corpus.material import CorpusError, Item, open_audio
 from training.corpus.world import FRAMES, RATE, Unit, fundamental, make_units
 
 VOWELS = frozenset("aiueo")
@@ -21,74 +22,10 @@ NO_CONSONANT = VOWELS | {"pau", "sil", "br", "cl", "N"}
 TICK = 1e-7  # seconds, of a label
 SECONDS = 30
 WORDS = (
-    "love",
-    "you",
-    "me",
-    "now",
-    "day",
-    "night",
-    "rain",
-    "sun",
-    "home",
-    "way",
-    "light",
-    "time",
-    "down",
-    "blue",
-    "heart",
-    "road",
-    "sea",
-    "high",
-    "low",
-    "free",
-    "sing",
-    "fall",
-    "stay",
-    "gone",
-    "new",
-    "old",
-    "long",
-    "know",
-    "feel",
-    "dream",
-    "run",
-    "wind",
-    "fire",
-    "star",
-    "moon",
-    "baby",
-    "never",
-    "again",
-    "away",
-    "tonight",
-    "forever",
-    "waiting",
-    "hold",
-    "break",
-    "shine",
-    "burn",
-    "cold",
-    "world",
-    "alone",
-    "maybe",
-    "crazy",
-    "summer",
-    "river",
-    "money",
-    "dance",
-    "higher",
-    "over",
-    "tell",
-    "show",
-    "leave",
-    "cry",
-    "mind",
-    "eyes",
-    "soul",
-    "hand",
-    "stand",
-    "believe",
-    "wonder",
+    "love you me now day night rain sun home way light time down blue heart road sea high low "
+    "free sing fall stay gone new old long know feel dream run wind fire star moon baby never "
+    "again away tonight forever waiting hold break shine burn cold world alone maybe crazy summer "
+    "river money dance higher over tell show leave cry mind eyes soul hand stand believe wonder"
 )
 VOICES = tuple(
     f"{accent}+{variant}"
@@ -100,13 +37,29 @@ VOICES = tuple(
 def labelled_units(item: Item) -> list[Unit]:
     """Return the syllables of recordings with phoneme labels in `mono/NAME.lab`.
 
+    A label file has lines of begin, end (in 100 ns) and phoneme.
+
     Raises:
         CorpusError: A recording without labels, or not one syllable.
     """
     units = []
     for path in item.files():
-        mono = _read(path)
-        units += make_units(mono, list(_spans(item.path / "mono" / f"{path.stem}.lab")))
+        with open_audio(path) as file:
+            mono = soxr.resample(file.read(always_2d=True).mean(1), file.samplerate, RATE)
+        labels = item.path / "mono" / f"{path.stem}.lab"
+        try:
+            rows = [row.split() for row in labels.read_text("utf-8").splitlines() if row.strip()]
+            phones = [(int(a) * TICK, int(b) * TICK, name) for a, b, name in rows]
+        except (OSError, ValueError) as error:
+            raise CorpusError(
+                f"{labels} must have lines of begin, end, phoneme: {error}"
+            ) from error
+        spans, before = [], ("sil", 0.0)
+        for begin, end, name in phones:
+            if name in VOWELS and end - begin >= 0.09:
+                spans.append((begin if before[0] in NO_CONSONANT else before[1], begin, end))
+            before = (name, begin)
+        units += make_units(mono, spans)
     if not units:
         raise CorpusError(f"{item.path} has no sung syllables: FLAC files and mono/NAME.lab.")
     return units
@@ -115,18 +68,30 @@ def labelled_units(item: Item) -> list[Unit]:
 def spoken_units(rng: Rng, voice: str, count: int = 24) -> list[Unit]:
     """Return words spoken by espeak-ng as units; each is stretched in its voiced part.
 
+    What comes before the first voiced frame of a word is its consonant.
+
     Raises:
         CorpusError: espeak-ng fails.
     """
     units: list[Unit] = []
-    for k in rng.choice(len(WORDS), count, replace=False):
-        command = ["espeak-ng", "-v", voice, "-s", "120", "--stdout", WORDS[k]]
+    words = WORDS.split()
+    for k in rng.choice(len(words), count, replace=False):
+        command = ["espeak-ng", "-v", voice, "-s", "120", "--stdout", words[k]]
         try:
             done = subprocess.run(command, capture_output=True, timeout=SECONDS, check=True)
             audio, rate = sf.read(io.BytesIO(done.stdout))
         except (OSError, subprocess.SubprocessError, sf.SoundFileError) as error:
             raise CorpusError(f"espeak-ng fails with voice {voice}: {error}") from error
-        units += _word(soxr.resample(audio, rate, RATE))
+        mono = soxr.resample(audio, rate, RATE)
+        loud = np.flatnonzero(np.abs(mono) > 0.01)
+        if not len(loud):
+            continue
+        margin = RATE // 100
+        mono = mono[max(0, loud[0] - margin) : loud[-1] + margin]
+        voiced = np.flatnonzero(fundamental(mono)[0] > 0)
+        if len(voiced) > 12:
+            onset, end = voiced[0] / FRAMES, (voiced[-1] + 1) / FRAMES
+            units += make_units(mono, [(0.0, onset, end)])
     if not units:
         raise CorpusError(f"espeak-ng speaks nothing with voice {voice}.")
     return units
@@ -143,6 +108,7 @@ def save_units(units: Sequence[Unit], path: Path) -> None:
     np.savez(path, lengths=[len(unit.pitch_curve) for unit in units], **columns)
 
 
+@lru_cache(maxsize=1)
 def load_units(path: Path) -> list[Unit]:
     """Read units that `save_units` wrote."""
     with np.load(path, allow_pickle=False) as file:
@@ -151,40 +117,3 @@ def load_units(path: Path) -> list[Unit]:
     frames = (np.split(stored[n], ends) for n in ("envelope", "aperiodicity", "pitch_curve"))
     rest = stored["onset"].tolist(), stored["pitch"].tolist()
     return [Unit(*row) for row in zip(*frames, *rest, strict=True)]
-
-
-def _read(path: Path) -> Audio:
-    try:
-        audio, rate = sf.read(path, always_2d=True)
-    except (OSError, sf.SoundFileError) as error:
-        raise CorpusError(f"{path} is not a readable audio file: {error}") from error
-    return np.asarray(soxr.resample(audio.mean(1), rate, RATE))
-
-
-def _spans(labels: Path) -> Iterator[tuple[float, float, float]]:
-    """Syllables of a label file: lines of begin, end (in 100 ns) and phoneme."""
-    try:
-        rows = [line.split() for line in labels.read_text("utf-8").splitlines() if line.strip()]
-        phones = [(int(a) * TICK, int(b) * TICK, name) for a, b, name in rows]
-    except (OSError, ValueError) as error:
-        raise CorpusError(f"{labels} must have lines of begin, end, phoneme: {error}") from error
-    before = ("sil", 0.0)
-    for begin, end, name in phones:
-        if name in VOWELS and end - begin >= 0.09:
-            yield (begin if before[0] in NO_CONSONANT else before[1]), begin, end
-        before = (name, begin)
-
-
-def _word(mono: Audio) -> list[Unit]:
-    """A word as one unit: what comes before its first voiced frame is its consonant."""
-    loud = np.flatnonzero(np.abs(mono) > 0.01)
-    if not len(loud):
-        return []
-    margin = RATE // 100
-    mono = mono[max(0, loud[0] - margin) : loud[-1] + margin]
-    pitch, _ = fundamental(mono)
-    voiced = np.flatnonzero(pitch > 0)
-    if len(voiced) <= 12:
-        return []
-    onset, end = voiced[0] / FRAMES, (voiced[-1] + 1) / FRAMES
-    return make_units(mono, [(0.0, onset, end)])

@@ -60,28 +60,26 @@ class Voice:
     unsteady: float = 0.25
 
 
-def analyse(mono: Audio, low: float = 70, high: float = 900) -> tuple[Audio, Audio, Audio]:
+def analyse(mono: Audio) -> tuple[Audio, Audio, Audio]:
     """Return fundamental in Hz, spectral envelope and aperiodicity, 200 frames a second.
 
     Args:
         mono: (num_samples,) at 48 kHz.
-        low: Lowest fundamental in Hz.
-        high: Highest.
     """
     import pyworld
 
     mono = np.ascontiguousarray(mono, np.float64)
-    pitch, times = fundamental(mono, low, high)
+    pitch, times = fundamental(mono)
     envelope = pyworld.cheaptrick(mono, pitch, times, RATE, fft_size=FFT)
     return pitch, envelope, pyworld.d4c(mono, pitch, times, RATE, fft_size=FFT)
 
 
-def fundamental(mono: Audio, low: float = 70, high: float = 900) -> tuple[Audio, Audio]:
-    """Return the fundamental in Hz, 0 where unvoiced, and the frames' times in seconds."""
+def fundamental(mono: Audio) -> tuple[Audio, Audio]:
+    """Return the fundamental, 70 to 900 Hz, 0 where unvoiced, and the frames' times in seconds."""
     import pyworld
 
     mono = np.ascontiguousarray(mono, np.float64)
-    rough, times = pyworld.dio(mono, RATE, f0_floor=low, f0_ceil=high)
+    rough, times = pyworld.dio(mono, RATE, f0_floor=70, f0_ceil=900)
     return pyworld.stonemask(mono, rough, times, RATE), times
 
 
@@ -131,11 +129,25 @@ def sing(
     import pyworld
 
     frames = int(num_samples / SAMPLE_RATE * FRAMES) + 2
-    sheet = _Sheet(frames, units[0])
+    coefficients = units[0].envelope.shape[1]
+    # what is to be added to the first coefficient for a factor e of power
+    flat = np.exp(np.array([[0.0], [1.0]]) * np.ones((2, FFT // 2 + 1)))
+    coded = pyworld.code_spectral_envelope(flat, RATE, coefficients)
+    sheet = Sheet(
+        np.zeros((frames, coefficients)),
+        np.zeros((frames, units[0].aperiodicity.shape[1])),
+        np.zeros(frames),
+        np.zeros(frames, bool),
+        float(np.diff(coded[:, 0])[0]),
+    )
     for note in notes:
         near = sorted(units, key=lambda unit: abs(unit.pitch - (note.pitch - voice.shift)))
-        _write_note(rng, sheet, near[int(rng.integers(min(NEAREST, len(near))))], note, voice)
-    envelope = pyworld.decode_spectral_envelope(np.ascontiguousarray(sheet.smooth()), RATE, FFT)
+        sheet.write(rng, near[int(rng.integers(min(NEAREST, len(near))))], note, voice)
+    # envelopes are averaged over three frames, but for the edges of phrases
+    before, after = np.roll(sheet.envelope, 1, 0), np.roll(sheet.envelope, -1, 0)
+    inner = sheet.active & np.roll(sheet.active, 1) & np.roll(sheet.active, -1)
+    smooth = np.where(inner[:, None], (before + sheet.envelope + after) / 3, sheet.envelope)
+    envelope = pyworld.decode_spectral_envelope(np.ascontiguousarray(smooth), RATE, FFT)
     envelope = warp(envelope, voice.formants)
     envelope[~sheet.active] = SILENT
     noise = pyworld.decode_aperiodicity(np.ascontiguousarray(sheet.noise), RATE, FFT)
@@ -176,89 +188,77 @@ def warp(envelope: Audio, factor: float) -> Audio:
     return np.ascontiguousarray(warped)
 
 
-class _Sheet:
-    """Parameters of a whole song, note by note filled in."""
+@dataclass
+class Sheet:
+    """Parameters of a whole song, note by note filled in.
 
-    def __init__(self, frames: int, unit: Unit) -> None:
-        self.envelope = np.zeros((frames, unit.envelope.shape[1]))
-        self.noise = np.zeros((frames, unit.aperiodicity.shape[1]))
-        self.hertz = np.zeros(frames)
-        self.active = np.zeros(frames, bool)
-        self.last_end, self.last_pitch = -100, 0
-        self.neper = _gain_step(unit.envelope.shape[1])
+    Args:
+        envelope: Coded spectral envelope, (frames, coefficients).
+        noise: Coded aperiodicity, (frames, bands).
+        hertz: Fundamental, (frames,).
+        active: Where somebody sings, (frames,).
+        neper: What is added to the first coefficient for a factor e of power.
+    """
 
-    def smooth(self) -> Audio:
-        """Envelopes averaged over three frames, but for the edges of phrases."""
-        before, after = np.roll(self.envelope, 1, 0), np.roll(self.envelope, -1, 0)
-        inner = self.active & np.roll(self.active, 1) & np.roll(self.active, -1)
-        return np.where(inner[:, None], (before + self.envelope + after) / 3, self.envelope)
+    envelope: Audio
+    noise: Audio
+    hertz: Audio
+    active: Audio
+    neper: float
+    last_end: int = -100
+    last_pitch: int = 0
+
+    def write(self, rng: Rng, unit: Unit, note: Note, voice: Voice) -> None:
+        """Fill in a note sung with a syllable; a note that follows at once is tied to the last."""
+        start, length = int(note.start * FRAMES), max(12, int(note.duration * FRAMES))
+        begin = start - unit.onset
+        legato = begin - self.last_end < 20 and self.last_end > 0
+        places = stretched(unit, length)
+        pitch = self._pitch_curve(rng, len(places), unit.onset, note.pitch, legato, voice)
+        low, high = max(0, begin), min(len(self.hertz), begin + len(places))
+        if high <= low:
+            return
+        cut, there = slice(low - begin, high - begin), slice(low, high)
+        below = np.minimum(places.astype(int), len(unit.envelope) - 2)[cut]
+        share = np.clip(places[cut] - below, 0, 1)[:, None]
+        self.envelope[there] = unit.envelope[below] * (1 - share) + unit.envelope[below + 1] * share
+        gains = np.zeros(high - low)  # in nepers of power, at the edges of the note
+        if not legato:
+            gains[: EDGE // 2] -= np.linspace(6, 0, EDGE // 2)[: len(gains[: EDGE // 2])]
+        gains[-EDGE:] -= np.linspace(0, 5, EDGE)[-len(gains[-EDGE:]) :]
+        self.envelope[there, 0] += gains * self.neper
+        self.noise[there] = unit.aperiodicity[below]
+        voiced = (unit.pitch_curve[below] > 0) | (np.arange(len(places))[cut] >= unit.onset)
+        self.hertz[there] = np.where(voiced, 440 * 2 ** ((pitch[cut] - 69) / 12), 0)
+        self.active[there] = True
+        self.active[high:], self.hertz[high:] = False, 0
+        self.last_end, self.last_pitch = start + length, note.pitch
+
+    def _pitch_curve(
+        self, rng: Rng, frames: int, onset: int, pitch: int, legato: bool, voice: Voice
+    ) -> Audio:
+        """Pitch over time: a slide from the last note or up to this one, vibrato, unsteadiness."""
+        from scipy import signal
+
+        curve = np.full(frames, float(pitch))
+        if legato:
+            count = min(frames, onset + 12)
+            rise = 1 / (1 + np.exp(-(np.arange(count) - onset * 0.8) / 2.2))
+            curve[:count] = self.last_pitch + (pitch - self.last_pitch) * rise
+        else:
+            count = min(frames, onset + 10)
+            curve[:count] -= rng.uniform(0.3, 1.2) * np.linspace(1, 0, count)
+        grown = np.clip((np.arange(frames) - onset - 50) / 40, 0, 1)
+        rate = rng.uniform(4.5, 6.5)
+        curve += grown * voice.vibrato * np.sin(2 * np.pi * rate * np.arange(frames) / FRAMES)
+        wander = signal.lfilter([0.05], [1, -0.95], rng.standard_normal(frames))
+        return np.asarray(curve + wander * voice.unsteady)
 
 
-def _gain_step(coefficients: int) -> float:
-    """What is to be added to the first coefficient for a factor e of power."""
-    import pyworld
-
-    flat = np.exp(np.array([[0.0], [1.0]]) * np.ones((2, FFT // 2 + 1)))
-    return float(np.diff(pyworld.code_spectral_envelope(flat, RATE, coefficients)[:, 0])[0])
-
-
-def _write_note(rng: Rng, sheet: _Sheet, unit: Unit, note: Note, voice: Voice) -> None:
-    start, length = int(note.start * FRAMES), max(12, int(note.duration * FRAMES))
-    begin = start - unit.onset
-    legato = begin - sheet.last_end < 20 and sheet.last_end > 0
-    places = _places(unit, length)
-    last = sheet.last_pitch if legato else None
-    pitch = _pitch_curve(rng, len(places), unit.onset, note.pitch, last, voice)
-    low, high = max(0, begin), min(len(sheet.hertz), begin + len(places))
-    if high <= low:
-        return
-    cut, there = slice(low - begin, high - begin), slice(low, high)
-    below = np.minimum(places.astype(int), len(unit.envelope) - 2)[cut]
-    share = np.clip(places[cut] - below, 0, 1)[:, None]
-    sheet.envelope[there] = unit.envelope[below] * (1 - share) + unit.envelope[below + 1] * share
-    sheet.envelope[there, 0] += _fades(high - low, legato) * sheet.neper
-    sheet.noise[there] = unit.aperiodicity[below]
-    voiced = (unit.pitch_curve[below] > 0) | (np.arange(len(places))[cut] >= unit.onset)
-    sheet.hertz[there] = np.where(voiced, 440 * 2 ** ((pitch[cut] - 69) / 12), 0)
-    sheet.active[there] = True
-    sheet.active[high:], sheet.hertz[high:] = False, 0
-    sheet.last_end, sheet.last_pitch = start + length, note.pitch
-
-
-def _places(unit: Unit, length: int) -> Audio:
-    """Frames of a unit to be read: the consonant as it is, the vowel stretched in its middle."""
+def stretched(unit: Unit, length: int) -> Audio:
+    """Return the frames of a unit to read: the vowel stretched in its middle, no consonant is."""
     have = len(unit.envelope) - unit.onset
     goal = [0, min(10, length // 3), max(length - 10, 2 * length // 3), length - 1]
     source = [0, min(10, have // 3), max(have - 10, 2 * have // 3), have - 1]
     vowel = np.interp(np.arange(length), goal, source)
     return np.concatenate([np.arange(unit.onset), unit.onset + vowel])
-
-
-def _pitch_curve(
-    rng: Rng, frames: int, onset: int, pitch: int, last: int | None, voice: Voice
-) -> Audio:
-    """Pitch over time: a slide from the last note or up to this one, vibrato, unsteadiness."""
-    from scipy import signal
-
-    curve = np.full(frames, float(pitch))
-    if last is not None:
-        count = min(frames, onset + 12)
-        rise = 1 / (1 + np.exp(-(np.arange(count) - onset * 0.8) / 2.2))
-        curve[:count] = last + (pitch - last) * rise
-    else:
-        count = min(frames, onset + 10)
-        curve[:count] -= rng.uniform(0.3, 1.2) * np.linspace(1, 0, count)
-    grown = np.clip((np.arange(frames) - onset - 50) / 40, 0, 1)
-    rate = rng.uniform(4.5, 6.5)
-    curve += grown * voice.vibrato * np.sin(2 * np.pi * rate * np.arange(frames) / FRAMES)
-    wander = signal.lfilter([0.05], [1, -0.95], rng.standard_normal(frames))
-    return np.asarray(curve + wander * voice.unsteady)
-
-
-def _fades(frames: int, legato: bool) -> Audio:
-    """Gain in nepers of power at the edges of a note."""
-    gains = np.zeros(frames)
-    if not legato:
-        gains[: EDGE // 2] -= np.linspace(6, 0, EDGE // 2)[: len(gains[: EDGE // 2])]
-    gains[-EDGE:] -= np.linspace(0, 5, EDGE)[-len(gains[-EDGE:]) :]
-    return gains
