@@ -1,4 +1,4 @@
-"""Names the machine that figures were measured on."""
+"""The machine that figures are measured on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmdense_edge.model import interpreter
 
 
 def describe(package: str | None = None) -> dict[str, str | int | float | None]:
-    """Returns what the machine and its software are.
+    """Return what the machine and its software are.
 
     Args:
         package: the interpreter's, as `Separator.runtime`; None leaves it out.
@@ -33,7 +33,7 @@ def describe(package: str | None = None) -> dict[str, str | int | float | None]:
 def cpu_name(
     cpuinfo: Path = Path("/proc/cpuinfo"), board: Path = Path("/proc/device-tree/model")
 ) -> str:
-    """Returns the processor's name; of a single-board computer the board's.
+    """Return the processor's name; of a single-board computer the board's.
 
     Args:
         cpuinfo: Linux' file of processors.
@@ -50,7 +50,7 @@ def cpu_name(
 
 
 def memory_bytes() -> int | None:
-    """Returns the machine's memory, or None where the system does not tell (Windows)."""
+    """Return the machine's memory, or None where the system does not tell (Windows)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -58,7 +58,7 @@ def memory_bytes() -> int | None:
 
 
 def peak_memory_bytes(status: Path = Path("/proc/self/status")) -> int | None:
-    """Returns the most memory that this process has had resident, or None where that is unknown.
+    """Return the most memory that this process has had resident, or None where that is unknown.
 
     Args:
         status: Linux' file of the process.

@@ -1,4 +1,4 @@
-"""Measures one model in a process of its own: `python -m mmdense_edge.bench.worker TASK`."""
+"""Measure one model in a process of its own: `python -m mmdense_edge.bench.worker TASK`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    from mmdense_edge.live.input import LiveInput
     from mmdense_edge.model.interpreter import Magnitude, Network
     from mmdense_edge.signal.stft import Audio
 
@@ -18,10 +19,10 @@ BLOCK = 4096
 
 
 def music(seconds: float) -> Iterator[Audio]:
-    """Yields something like music, from a fixed seed: chords, a bass and a beat, in a loop of 4 s.
+    """Yield something like music, from a fixed seed: chords, a bass and a beat, in a loop of 4 s.
 
     Args:
-        seconds: length, 44.1 kHz stereo.
+        seconds: Length, 44.1 kHz stereo.
     """
     import numpy as np
 
@@ -40,43 +41,60 @@ def music(seconds: float) -> Iterator[Audio]:
         left -= len(loop)
 
 
-class _Counted:
+def open_song(song: Path, seconds: float) -> LiveInput:
+    """Return the first seconds of an audio file as blocks.
+
+    Raises:
+        AudioError: It cannot be read.
+    """
+    from mmdense_edge.live.input import limited, open_file
+
+    source = open_file(song, BLOCK)
+    return limited(source, max(1, round(seconds * source.sample_rate)))
+
+
+class CountedNetwork:
     """A network that counts its windows."""
 
     def __init__(self, network: Network) -> None:
+        """Wrap a network."""
         self.contract, self.runtime, self.num_calls = network.contract, network.runtime, 0
         self._network = network
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        """Count, and answer as the network does."""
         self.num_calls += 1
         return self._network(magnitude)
 
 
 def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[str, Any]:
-    """Separates some audio and returns the figures.
+    """Separate some audio and return the figures.
 
     Args:
-        model: a model file.
-        threads: of the interpreter.
-        seconds: of audio.
-        song: an audio file; None generates `music`.
+        model: A model file.
+        threads: Of the interpreter.
+        seconds: Of audio.
+        song: An audio file; None generates `music`.
 
     Returns:
-        load_seconds and load_cpu_seconds: from nothing but Python to a network that has run once;
-        wall_seconds, cpu_seconds and seconds (of audio); block_seconds: of each window; runtime;
+        load_seconds and load_cpu_seconds: From nothing but Python to a network that has run once;
+        wall_seconds, cpu_seconds and seconds (of audio); block_seconds: Of each window; runtime;
         peak_memory_bytes.
     """
     start = (time.perf_counter(), time.process_time())
     from mmdense_edge.separator import Separator
 
     separator = Separator(model, threads)
-    load = _since(start)
-    rate, channels, blocks = _input(seconds, song)
-    network = _Counted(separator.network)
+    load = (time.perf_counter() - start[0], time.process_time() - start[1])
+    rate, channels, blocks = RATE, CHANNELS, music(seconds)
+    if song is not None:
+        source = open_song(Path(song), seconds)
+        rate, channels, blocks = source.sample_rate, source.channels, source.blocks
+    network = CountedNetwork(separator.network)
     separator.network = cast("Network", network)
-    start = (time.perf_counter(), time.process_time())
     times: list[float] = []
     done = calls = 0
+    start = (time.perf_counter(), time.process_time())
     last = start[0]
     for stems in separator.stream(blocks, rate, channels):
         done += len(next(iter(stems.values())))
@@ -87,7 +105,7 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
         now = time.perf_counter()
         times[-1] += now - last
         last = now
-    wall, cpu = _since(start)
+    wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     from mmdense_edge.bench.host import peak_memory_bytes
 
     return {
@@ -102,22 +120,8 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
     }
 
 
-def _since(start: tuple[float, float]) -> tuple[float, float]:
-    return time.perf_counter() - start[0], time.process_time() - start[1]
-
-
-def _input(seconds: float, song: str | None) -> tuple[int, int, Iterator[Audio]]:
-    if song is None:
-        return RATE, CHANNELS, music(seconds)
-    from mmdense_edge.live.input import limited, open_file
-
-    source = open_file(Path(song), BLOCK)
-    source = limited(source, max(1, round(seconds * source.sample_rate)))
-    return source.sample_rate, source.channels, source.blocks
-
-
 def main(task: str) -> int:
-    """Carries out a task, JSON with the arguments of `measure`; prints the figures as JSON."""
+    """Carry out a task, JSON with the arguments of `measure`; print the figures as JSON."""
     from mmdense_edge.errors import MMDenseError
 
     try:

@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,10 @@ from mmdense_edge import __version__
 from mmdense_edge.errors import MMDenseError, UsageError
 
 if TYPE_CHECKING:
-    from mmdense_edge.bench.bench_report import BenchRow, Comparison
-    from mmdense_edge.model.contract import Contract, Model
+    from mmdense_edge.model.contract import Model
 
 MAX_SECONDS = 86400
 MAX_ROUNDS = 1000
-
-Measure = Callable[["Model", int], "dict[str, Any]"]
-
 
 _DESCRIPTION = """
 Measures models on this machine, each in a process of its own: real-time factor, processor time,
@@ -30,7 +25,7 @@ time of a window, latency of a live run, memory and load time. Let nothing else 
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
-    """Adds the command to the command line's parser."""
+    """Add the command to the command line's parser."""
     bench = commands.add_parser(
         "bench", help="measure models on this machine", description=_DESCRIPTION, epilog=epilog
     )
@@ -61,17 +56,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs the command and returns the exit code; see `mmdense bench --help`."""
-    _check(arguments)
-    found = _found(arguments)
-    if arguments.json:
-        print(json.dumps({name: part for name, (part, _) in found.items()}, indent=2))
-    else:
-        print("\n\n".join(text for _, text in found.values() if text))
-    return 0
+    """Run the command and return the exit code; see `mmdense bench --help`."""
+    from mmdense_edge.bench import bench_report, host
+    from mmdense_edge.model import interpreter
+    from mmdense_edge.model.bundled import find
+    from mmdense_edge.model.contract import load_model
 
-
-def _check(arguments: argparse.Namespace) -> None:
     if not 0 < arguments.seconds <= MAX_SECONDS:
         raise UsageError(
             f"--seconds must be more than 0, up to {MAX_SECONDS}, got {arguments.seconds:g}"
@@ -86,6 +76,60 @@ def _check(arguments: argparse.Namespace) -> None:
         from mmdense_edge.audio.reading import audio_info
 
         audio_info(Path(arguments.song))
+    threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
+    models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
+    runtimes: list[str] = []
+
+    def measure(model: Model, count: int) -> dict[str, Any]:
+        _tell(arguments, f"{model.contract.name}, {count} thread(s)")
+        result = measure_in_a_process(model, count, arguments.seconds, arguments.song)
+        runtimes.append(result["runtime"])
+        return result
+
+    described = host.describe()  # the load is that before the measurement
+    found: Any
+    if arguments.compare:
+        figures: tuple[list[float], list[float]] = ([], [])
+        for number in range(arguments.rounds):
+            # In turns, so that what else the machine does meets both; each goes first in every
+            # other round.
+            for index in (0, 1) if number % 2 == 0 else (1, 0):
+                one = measure(models[index], threads[0])
+                figures[index].append(one["cpu_seconds"] / one["seconds"])
+        names = [model.contract.name for model in models]
+        names = names if len(set(names)) == 2 else [str(model.path) for model in models]
+        kind, found = "comparison", bench_report.compared(names, figures)
+        text = bench_report.comparison_text(found)
+    elif arguments.lookahead is not None:
+        kind, found = "lookahead", [
+            _lookahead(arguments, model, threads[0], runtimes) for model in models
+        ]  # fmt: skip
+        text = "\n\n".join(
+            f"{one['model']}: difference from file processing\n"
+            + bench_report.lookahead_table(one["rows"])
+            for one in found
+        )
+    else:
+        kind, found = "models", [
+            bench_report.make_row(model.contract, count, measure(model, count))
+            for model in models
+            for count in threads
+        ]  # fmt: skip
+        text = bench_report.table(found)
+    described["interpreter"] = interpreter.describe(runtimes[0])
+    source = arguments.song or "generated"
+    if arguments.json:
+        report = {"version": __version__, "machine": described, "audio": source, kind: found}
+        print(json.dumps({**report, "seconds": arguments.seconds}, indent=2))
+    else:
+        shown = ", ".join(f"{name} {value}" for name, value in described.items())
+        print(f"{text}\n\n{arguments.seconds:g} s of audio ({source}); {shown}")
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, text: str) -> None:
+    if not arguments.quiet:
+        print(f"mmdense: {text} ...", file=sys.stderr, flush=True)
 
 
 def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
@@ -95,105 +139,36 @@ def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _found(arguments: argparse.Namespace) -> dict[str, tuple[Any, str]]:
-    """Returns the parts of the report: for each its values, and its text."""
-    from mmdense_edge.bench import host
-    from mmdense_edge.bench.bench_report import make_row
-    from mmdense_edge.model import interpreter
-    from mmdense_edge.model.bundled import find
-    from mmdense_edge.model.contract import load_model
-
-    threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
-    models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
-    runtimes: list[str] = []
-
-    def measure(model: Model, count: int) -> dict[str, Any]:
-        if not arguments.quiet:
-            name = model.contract.name
-            print(f"mmdense: {name}, {count} thread(s) ...", file=sys.stderr, flush=True)
-        result = _in_a_process(model, count, arguments.seconds, arguments.song)
-        runtimes.append(result["runtime"])
-        return result
-
-    # The load is that before the measurement.
-    before = host.describe()
-    parts: dict[str, tuple[Any, str]] = {}
-    if arguments.compare:
-        comparison = _compare(models, threads[0], arguments.rounds, measure)
-        parts["comparison"] = (comparison.as_json(), comparison.text())
-    elif arguments.lookahead is not None:
-        found = [_lookahead(arguments, model, threads[0], runtimes) for model in models]
-        parts["lookahead"] = ([part for part, _ in found], "\n\n".join(text for _, text in found))
-    else:
-        rows = [make_row(m.contract, count, measure(m, count)) for m in models for count in threads]
-        parts["models"] = _rows(rows)
-    described = {**before, "interpreter": interpreter.describe(runtimes[0])}
-    source = arguments.song or "generated"
-    head = {"version": __version__, "machine": described, "audio": source}
-    shown = ", ".join(f"{name} {value}" for name, value in described.items())
-    return {
-        **{name: (value, "") for name, value in head.items()},
-        **parts,
-        "seconds": (arguments.seconds, f"{arguments.seconds:g} s of audio ({source}); {shown}"),
-    }
-
-
-def _rows(rows: list[BenchRow]) -> tuple[Any, str]:
-    from mmdense_edge.bench.bench_report import table
-
-    return [row.as_json() for row in rows], table(rows)
-
-
-def _compare(models: list[Model], threads: int, rounds: int, measure: Measure) -> Comparison:
-    """Measures two models in turns, so that what else the machine does meets both."""
-    from mmdense_edge.bench.bench_report import Comparison
-
-    figures: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds):
-        # Each goes first in every other round.
-        for index in (0, 1) if number % 2 == 0 else (1, 0):
-            found = measure(models[index], threads)
-            figures[index].append(found["cpu_seconds"] / found["seconds"])
-    names = [model.contract.name for model in models]
-    if names[0] == names[1]:
-        names = [str(model.path) for model in models]
-    return Comparison((names[0], names[1]), (tuple(figures[0]), tuple(figures[1])))
-
-
 def _lookahead(
     arguments: argparse.Namespace, model: Model, threads: int, runtimes: list[str]
-) -> tuple[Any, str]:
+) -> dict[str, Any]:
     from mmdense_edge.bench import lookahead
     from mmdense_edge.separator import Separator
 
     separator = Separator(model.path, threads)
     runtimes.append(separator.runtime)
     contract = separator.contract
-    lookaheads = _lookaheads(arguments.lookahead, contract)
-    step = arguments.step_frames
-    if step is None:
-        step = 2 * contract.frame_multiple
+    lookaheads = lookahead.default_lookaheads(contract)
+    if arguments.lookahead:
+        lookaheads = _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
+    step = 2 * contract.frame_multiple if arguments.step_frames is None else arguments.step_frames
     rows = []
-    song = Path(arguments.song)
-    measured = lookahead.measure(separator.network, song, arguments.seconds, step, lookaheads)
-    for row in measured:
+    for row in lookahead.measure(
+        separator.network, Path(arguments.song), arguments.seconds, step, lookaheads
+    ):
         rows.append(row)
-        if not arguments.quiet:
-            print(f"mmdense: {len(rows)} of {len(lookaheads)} ...", file=sys.stderr, flush=True)
-    text = f"{contract.name}: difference from file processing\n{lookahead.table(rows)}"
-    return {"model": contract.name, "rows": [row.as_json() for row in rows]}, text
+        _tell(arguments, f"{len(rows)} of {len(lookaheads)}")
+    return {"model": contract.name, "rows": rows}
 
 
-def _lookaheads(text: str, contract: Contract) -> list[int]:
-    from mmdense_edge.bench import lookahead
+def measure_in_a_process(
+    model: Model, threads: int, seconds: float, song: str | None
+) -> dict[str, Any]:
+    """Measure in a process of its own: its memory and its load time are the model's alone.
 
-    if not text:
-        return lookahead.default_lookaheads(contract)
-    return _numbers("--lookahead", text, 0, contract.context_frames)
-
-
-def _in_a_process(model: Model, threads: int, seconds: float, song: str | None) -> dict[str, Any]:
-    """Measures in a process of its own: its memory and its load time are the model's alone."""
+    Raises:
+        MMDenseError: It failed, with its last line.
+    """
     task = {"model": str(model.path), "threads": threads, "seconds": seconds, "song": song}
     done = subprocess.run(
         [sys.executable, "-m", "mmdense_edge.bench.worker", json.dumps(task)],

@@ -7,16 +7,8 @@ import ipaddress
 import sys
 import webbrowser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmdense_edge.errors import UsageError
-
-if TYPE_CHECKING:
-    from mmdense_edge.serve.server import Server
-
-# An address that no packet is sent to: it only makes the system choose the way out.
-_ELSEWHERE = ("192.0.2.1", 9)
-
 
 _DESCRIPTION = """
 Serves a page that separates songs in the browser, on the device that opens it. Songs stay there:
@@ -26,7 +18,7 @@ machines browsers give threads, microphone and offline use over https only: give
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
-    """Adds the command to the command line's parser."""
+    """Add the command to the command line's parser."""
     serve = commands.add_parser(
         "serve",
         help="serve the page that separates in the browser",
@@ -48,7 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until Ctrl-C and returns the exit code; see `mmdense serve --help`."""
+    """Serve until Ctrl-C and return the exit code; see `mmdense serve --help`."""
     from mmdense_edge.serve import site
     from mmdense_edge.serve.server import Server, tls_context
 
@@ -59,7 +51,19 @@ def run(arguments: argparse.Namespace) -> int:
     key = Path(arguments.key) if arguments.key else None
     tls = tls_context(Path(arguments.certificate), key) if arguments.certificate else None
     with Server(arguments.host, arguments.port, site.load(), tls) as server:
-        url = _tell(server, secure=tls is not None)
+        everywhere = server.host in ("0.0.0.0", "::", "")
+        url = server.url(own_address() if everywhere else None)
+        print(f"mmdense: the page is at {url} (Ctrl-C ends it)", flush=True)
+        try:
+            local = ipaddress.ip_address(server.host).is_loopback
+        except ValueError:
+            local = server.host == "localhost"
+        if tls is None and not local:
+            print(
+                "mmdense: over plain http browsers of other machines give it no threads, no "
+                "microphone and no offline use: add --certificate",
+                file=sys.stderr,
+            )
         if arguments.open:
             webbrowser.open(url)
         try:
@@ -69,34 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tell(server: Server, secure: bool) -> str:
-    """Prints where the page is; returns its address."""
-    everywhere = server.host in ("0.0.0.0", "::", "")
-    url = server.url(_own_address() if everywhere else None)
-    print(f"mmdense: the page is at {url} (Ctrl-C ends it)", flush=True)
-    if not secure and not (_is_loopback(server.host)):
-        print(
-            "mmdense: over plain http browsers of other machines give it no threads, no microphone "
-            "and no offline use: add --certificate",
-            file=sys.stderr,
-        )
-    return url
-
-
-def _own_address() -> str:
-    """Returns the address under which the network knows this machine, as far as it can be told."""
+def own_address() -> str:
+    """Return the address under which the network knows this machine, as far as it can be told."""
     import socket
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(_ELSEWHERE)
+            # No packet is sent there: it only makes the system choose the way out.
+            probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:
             return "127.0.0.1"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import socketserver
 import ssl
@@ -18,6 +19,9 @@ from mmdense_edge.serve.site import Page
 
 _TIMEOUT_SECONDS = 30
 _YEAR_SECONDS = 31536000
+# An Accept-Encoding that names gzip, with a quality above 0 if it has one. Sending the plain file
+# to those who only say "*" is always right.
+_GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:,|$|;\s*q=(?:1|0\.\d*[1-9]))")
 
 HEADERS = {
     # Browsers lend threads (shared memory) only to pages that are isolated from other origins.
@@ -34,89 +38,65 @@ HEADERS = {
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD from the server's table of files."""
+    """Answer GET and HEAD from the server's table of files."""
 
     protocol_version = "HTTP/1.1"
     server_version = "mmdense"
     sys_version = ""
+    error_message_format = "%(code)d %(message)s\n"
+    error_content_type = "text/plain; charset=utf-8"
     timeout = _TIMEOUT_SECONDS
     server: Server
 
     def do_GET(self) -> None:
-        """Sends a file."""
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        """Sends a file's headers."""
-        self._answer(with_body=False)
-
-    def _refuse(self) -> None:
-        self.send_error(HTTPStatus.METHOD_NOT_ALLOWED)
-
-    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_TRACE = do_CONNECT = _refuse
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Sends an error as one line of text and ends the connection."""
-        body = f"{int(code)} {HTTPStatus(code).phrase}\n".encode()
-        self.send_response(code)
-        if code == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.send_header("Content-Type", "text/plain; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def end_headers(self) -> None:
-        """Adds the headers that every answer has."""
-        if self.request_version != "HTTP/0.9":
-            for name, value in HEADERS.items():
-                self.send_header(name, value)
-        super().end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Prints nothing: the terminal is for messages that somebody has to act on."""
-
-    def _answer(self, with_body: bool) -> None:
+        """Send a file, or its headers."""
         page = self.server.pages.get(unquote(self.path.partition("?")[0]))
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        body, packed = page.body(_accepts_gzip(self.headers.get("Accept-Encoding", "")))
+        accepted = self.headers.get("Accept-Encoding", "").lower()
+        body, packed = page.body(accepts_gzip=_GZIP.search(accepted) is not None)
         etag = f'"{page.etag}{"-gzip" if packed else ""}"'
         known = [tag.strip() for tag in self.headers.get("If-None-Match", "").split(",")]
         fresh = etag in known
         self.send_response(HTTPStatus.NOT_MODIFIED if fresh else HTTPStatus.OK)
-        self._describe(page, etag)
+        lasting = f"public, max-age={_YEAR_SECONDS}, immutable"
+        self.send_header("Cache-Control", lasting if page.lasting else "no-cache")
+        self.send_header("ETag", etag)
+        if page.packed is not None:
+            self.send_header("Vary", "Accept-Encoding")
         if not fresh:
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(body)))
             if packed:
                 self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        if with_body and not fresh:
+        if self.command == "GET" and not fresh:
             self.wfile.write(body)
 
-    def _describe(self, page: Page, etag: str) -> None:
-        lasting = f"public, max-age={_YEAR_SECONDS}, immutable"
-        self.send_header("Cache-Control", lasting if page.lasting else "no-cache")
-        self.send_header("ETag", etag)
-        if page.packed is not None:
-            self.send_header("Vary", "Accept-Encoding")
+    do_HEAD = do_GET
+
+    def end_headers(self) -> None:
+        """Add the headers that every answer has."""
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing: the terminal is for messages that somebody has to act on."""
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Serves the page, a thread for each connection.
+    """Serve the page, a thread for each connection.
 
     Args:
-        host: the address to bind to.
+        host: The address to bind to.
         port: 0 to 65535; 0 takes a free one.
-        pages: the files, from `web_site.load`.
-        tls: serve https with this context; default plain http.
+        pages: The files, from `site.load`.
+        tls: Serve https with this context; default plain http.
 
     Raises:
-        MMDenseError: the port is taken, not allowed, or the address is not of this machine.
+        MMDenseError: The port is taken, not allowed, or the address is not of this machine.
     """
 
     daemon_threads = True
@@ -126,14 +106,21 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(
         self, host: str, port: int, pages: Mapping[str, Page], tls: ssl.SSLContext | None = None
     ) -> None:
-        """Binds and listens."""
+        """Bind and listen."""
         self.pages = pages
         self.host, self._scheme = host, "https" if tls else "http"
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Handler)
         except OSError as error:
-            raise MMDenseError(_why(host, port, error)) from error
+            text = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error}): "
+            text += "give an address of this machine"
+            if error.errno == errno.EADDRINUSE:
+                text = f"port {port} on {host} is taken: give another one with --port, or 0 for a "
+                text += "free one"
+            elif error.errno == errno.EACCES:
+                text = f"port {port} is not allowed to this user: give one from 1024 on with --port"
+            raise MMDenseError(text) from error
         if tls is not None:
             # The handshake then waits in the connection's own thread.
             self.socket = tls.wrap_socket(
@@ -141,28 +128,28 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             )
 
     def url(self, host: str | None = None) -> str:
-        """Returns the page's address.
+        """Return the page's address.
 
         Args:
-            host: the name or address to put into it; default the one that was bound to.
+            host: The name or address to put into it; default the one that was bound to.
         """
         host = self.host if host is None else host
         shown = f"[{host}]" if ":" in host else host
         return f"{self._scheme}://{shown}:{self.server_address[1]}/"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing of clients that hang up."""
+        """Say nothing of clients that hang up."""
 
 
 def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
-    """Returns the context for https.
+    """Return the context for https.
 
     Args:
-        certificate: a PEM file with the certificate (chain).
-        key: a PEM file with its key; default in the certificate's file.
+        certificate: A PEM file with the certificate (chain).
+        key: A PEM file with its key; default in the certificate's file.
 
     Raises:
-        UsageError: the files cannot be read or do not belong together.
+        UsageError: The files cannot be read or do not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
@@ -175,25 +162,3 @@ def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
             "together, the key without a password"
         ) from error
     return context
-
-
-def _why(host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken: give another one with --port, or 0 for a free one"
-    if error.errno == errno.EACCES:
-        return f"port {port} is not allowed to this user: give one from 1024 on with --port"
-    told = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error})"
-    return f"{told}: give an address of this machine"
-
-
-def _accepts_gzip(accepted: str) -> bool:
-    """Tells whether an Accept-Encoding header takes gzip; a rule for gzip goes before one for *."""
-    qualities = {}
-    for part in accepted.lower().split(","):
-        coding, _, parameters = part.partition(";")
-        name, _, value = parameters.strip().partition("=")
-        try:
-            qualities[coding.strip()] = float(value) if name.strip() == "q" else 1.0
-        except ValueError:
-            qualities[coding.strip()] = 0.0
-    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
