@@ -1,4 +1,4 @@
-"""Compares what two processors made of the same models and song: see `separate.py`."""
+"""Compare what two processors made of the same models and song: see `separate.py`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Difference:
         return self.largest <= self.limit
 
     def __str__(self) -> str:
-        """Returns one line of a table."""
+        """Return one line of a table."""
         limit = "reported" if self.limit == np.inf else f"at most {self.limit:.2g}"
         quality = "equal" if self.snr_db == np.inf else f"{self.snr_db:.1f} dB"
         verdict = "ok" if self.passed else "TOO FAR"
@@ -45,7 +45,7 @@ class Difference:
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float) -> Difference:
-    """Compares two arrays.
+    """Compare two arrays.
 
     Args:
         name: for people.
@@ -65,7 +65,7 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float)
 
 
 def output_step(answer: np.ndarray) -> float:
-    """Returns the scale of an output: the least difference of its values if they are 256 or fewer.
+    """Return the scale of an output: the least difference of its values if they are 256 or fewer.
 
     Args:
         answer: what a quantized model's network answered, any shape.
@@ -82,7 +82,7 @@ def output_step(answer: np.ndarray) -> float:
 
 
 def compare(found: Path, expected: Path, models: Sequence[str]) -> Iterator[Difference]:
-    """Compares two folders written by `separate.py`.
+    """Compare two folders written by `separate.py`.
 
     Stems of float32 models must agree to 1e-4. Of quantized models the network's answers must
     agree within one step of the output's scale; their stems are reported.
@@ -104,14 +104,16 @@ def compare(found: Path, expected: Path, models: Sequence[str]) -> Iterator[Diff
                 label = f"{model}: {source}, answer"
                 step = output_step(reference[source])
                 yield difference(label, arrays[source], reference[source], step)
-        stems, references = (_stems(folder / model) for folder in (found, expected))
+        stems, references = (
+            {
+                str(path.relative_to(folder / model)): path
+                for path in (folder / model).rglob("*.wav")
+            }
+            for folder in (found, expected)
+        )
         if sorted(stems) != sorted(references) or not stems:
             raise ValueError(f"{model}: stems {sorted(stems)}, the reference {sorted(references)}")
-        for name, path in stems.items():
+        for name, path in sorted(stems.items()):
             (stem, _), (other, _) = sf.read(path), sf.read(references[name])
             limit = np.inf if quantized else MAX_DIFFERENCE
             yield difference(f"{model}: {path.stem}, stem", stem, other, limit)
-
-
-def _stems(folder: Path) -> dict[str, Path]:
-    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.wav"))}

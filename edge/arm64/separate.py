@@ -1,4 +1,4 @@
-"""Separates an excerpt with several models; run natively and emulated, to compare both.
+"""Separate an excerpt with several models; run natively and emulated, to compare both.
 
 Run: python separate.py OUT SONG MODEL...
 
@@ -19,7 +19,7 @@ from mmdense_edge.model.interpreter import TFLiteNetwork
 
 
 def probe(contract: Contract) -> np.ndarray:
-    """Returns a window's magnitude, all of it powers of two, falling off as music does.
+    """Return a window's magnitude, all of it powers of two, falling off as music does.
 
     Multiplying a mask by a power of two, and dividing by it again, rounds nothing.
     """
@@ -31,7 +31,7 @@ def probe(contract: Contract) -> np.ndarray:
 
 
 def answers(path: Path) -> dict[str, Any]:
-    """Returns for each source what a model's network answers to `probe`, before any product."""
+    """Return for each source what a model's network answers to `probe`, before any product."""
     model = load_model(path)
     magnitude = probe(model.contract)
     factor = magnitude if model.contract.output == "mask" else np.float32(1)
@@ -42,7 +42,7 @@ def answers(path: Path) -> dict[str, Any]:
 
 
 def main(out: str, song: str, *models: str) -> int:
-    """Separates with each model; returns the first exit code that is not 0."""
+    """Separate with each model; returns the first exit code that is not 0."""
     for model in map(Path, models):
         folder = Path(out) / model.stem
         command = ["separate", song, "-o", str(folder), "--model", str(model), "--quiet"]

@@ -35,12 +35,12 @@ class Skipped(Exception):
 
 
 def tool(name: str) -> str | None:
-    """Returns the path of a tool; debootstrap lies where only root looks."""
+    """Return the path of a tool; debootstrap lies where only root looks."""
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 
 
 def require_tools() -> None:
-    """Installs qemu and debootstrap with apt-get where they lack and root may.
+    """Install qemu and debootstrap with apt-get where they lack and root may.
 
     Raises:
         Skipped: they lack and cannot be installed.
@@ -59,7 +59,7 @@ def require_tools() -> None:
 
 
 def build(root: Path, suite: str) -> None:
-    """Fetches and unpacks the userland, unless that was done before.
+    """Fetch and unpack the userland, unless that was done before.
 
     Args:
         root: the folder to unpack into; it appears when it is complete.
@@ -86,27 +86,16 @@ def build(root: Path, suite: str) -> None:
         (part / "usr" / name).mkdir(parents=True, exist_ok=True)
         (part / name).symlink_to(f"usr/{name}")
     for package in sorted((part / "var/cache/apt/archives").glob("*.deb")):
-        _unpack(package, part)
+        # /lib is a link into /usr; tar would put a folder in its place.
+        unpack = f"dpkg-deb --fsys-tarfile {shlex.quote(str(package))} | tar -x "
+        unpack += f"--keep-directory-symlink --no-same-owner -C {shlex.quote(str(part))}"
+        subprocess.run(["bash", "-c", f"set -o pipefail; {unpack}"], check=True)
     shutil.rmtree(part / "var/cache/apt")
     part.rename(root)
 
 
-def _unpack(package: Path, root: Path) -> None:
-    with subprocess.Popen(
-        ["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE
-    ) as archive:
-        # /lib is a link into /usr; tar would put a folder in its place.
-        subprocess.run(
-            ["tar", "-x", "--keep-directory-symlink", "--no-same-owner", "-C", str(root)],
-            stdin=archive.stdout,
-            check=True,
-        )
-    if archive.returncode:
-        raise OSError(f"dpkg-deb cannot unpack {package}")
-
-
 def write_processor(root: Path, processor: str) -> None:
-    """Writes the processor files that LiteRT reads; the host's would make it crash.
+    """Write the processor files that LiteRT reads; the host's would make it crash.
 
     Args:
         root: the userland.
@@ -129,7 +118,7 @@ def write_processor(root: Path, processor: str) -> None:
 
 
 def environment(root: Path, folder: Path) -> Path:
-    """Makes a virtual environment whose interpreter is an emulated one.
+    """Make a virtual environment whose interpreter is an emulated one.
 
     Args:
         root: the userland.
@@ -156,7 +145,7 @@ def environment(root: Path, folder: Path) -> Path:
 
 
 def run(command: list[str], processor: str = "cortex-a72") -> None:
-    """Runs a command of the environment, its output as it comes.
+    """Run a command of the environment, its output as it comes.
 
     Args:
         command: what to run.
