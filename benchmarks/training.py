@@ -11,7 +11,6 @@ runs in a process of its own; the rounds are interleaved.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import statistics
@@ -75,30 +74,6 @@ def measure(case: str, steps: int, frames: int, batch_size: int) -> dict[str, fl
     return dict(zip(FIGURES, values, strict=True))
 
 
-def _work(args: argparse.Namespace) -> None:
-    names = [n for n, case in CASES.items() if not args.float32 or case == CASES[BASE]]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
-    for index in range(args.rounds):
-        for name, rounds in found.items():
-            rounds.append(call(
-                "benchmarks.training:measure",
-                environ={"TF_ENABLE_ONEDNN_OPTS": "1"} if name in (ONEDNN, AS_TRAINED) else {},
-                case=name, steps=args.steps, frames=args.frames, batch_size=args.batch_size,
-            ))  # fmt: skip
-            say(f"round {index + 1}, {name}: {rounds[-1]}")
-    rows = []
-    for name, rounds in found.items():
-        ratio = statistics.median(
-            one[FIGURES[0]] / base[FIGURES[0]]
-            for one, base in zip(rounds, found[BASE], strict=True)
-        )
-        speed, first, memory = (statistics.median(one[key] for one in rounds) for key in FIGURES)
-        rows.append([name, f"{speed:.2f}", f"{ratio:.2f}", f"{first:.0f}", f"{memory:.0f}"])
-    head = ["case", "audio s per s", "against the plain loop", "first step, s", "peak memory, MB"]
-    print(f"{machine_line()}\n\n{table(head, rows)}")
-
-
 def main() -> int:
     """Run the command; return its exit code."""
     parser = harness.parser("training", __doc__)
@@ -108,7 +83,39 @@ def main() -> int:
     parser.add_argument("--batch-size", type=number(int, 1, 256), default=4)
     parser.add_argument("--float32", action="store_true", help="leave out bfloat16 and XLA")
     args = parser.parse_args()
-    return harness.finish("training", lambda: _work(args))
+
+    def work() -> None:
+        names = [n for n, case in CASES.items() if not args.float32 or case == CASES[BASE]]
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+        for index in range(args.rounds):
+            for name, rounds in found.items():
+                rounds.append(call(
+                    "benchmarks.training:measure",
+                    environ={"TF_ENABLE_ONEDNN_OPTS": "1"} if name in (ONEDNN, AS_TRAINED) else {},
+                    case=name, steps=args.steps, frames=args.frames, batch_size=args.batch_size,
+                ))  # fmt: skip
+                say(f"round {index + 1}, {name}: {rounds[-1]}")
+        rows = []
+        for name, rounds in found.items():
+            ratio = statistics.median(
+                one[FIGURES[0]] / base[FIGURES[0]]
+                for one, base in zip(rounds, found[BASE], strict=True)
+            )
+            speed, first, memory = (
+                statistics.median(one[key] for one in rounds) for key in FIGURES
+            )
+            rows.append([name, f"{speed:.2f}", f"{ratio:.2f}", f"{first:.0f}", f"{memory:.0f}"])
+        head = [
+            "case",
+            "audio s per s",
+            "against the plain loop",
+            "first step, s",
+            "peak memory, MB",
+        ]
+        print(f"{machine_line()}\n\n{table(head, rows)}")
+
+    return harness.finish("training", work)
 
 
 if __name__ == "__main__":

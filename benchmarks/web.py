@@ -17,8 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +33,6 @@ SONG = ROOT / "edge" / "example" / "mixture.flac"
 PLAIN_HOST = "page.test"
 
 
-@contextmanager
-def server() -> Iterator[str]:
-    """Serve the page; yield its address."""
-    command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().split(" at ")[1].split(" ")[0]
-        finally:
-            process.terminate()
-
-
 def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     """Separate a song on the page; see edge/web/bench/page.mjs for what it returns."""
     script = ROOT / "edge" / "web" / "bench" / "page.mjs"
@@ -54,45 +40,35 @@ def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     return result
 
 
-def on_runner(song: Path, model: str, threads: int) -> float:
-    """Return the seconds that the runner takes, its model loaded before."""
-    audio, rate = sf.read(song, dtype="float32", always_2d=True)
-    separator = Separator(model, threads)
-    start = time.perf_counter()
-    separator.separate(audio, rate)
-    return time.perf_counter() - start
-
-
 def compare(url: str, models: list[str], rounds: int) -> None:
     """Print the real-time factors as a table: the least of interleaved rounds."""
-    length = sf.info(SONG).duration
-    plain = url.replace("127.0.0.1", PLAIN_HOST)
+    audio, rate = sf.read(SONG, dtype="float32", always_2d=True)
+    length = len(audio) / rate
     rows = []
     for model in models:
-        factors: dict[tuple[str, int], list[float]] = {}
-        backends = {}
+        found: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
         for _ in range(rounds):
-            for threads, address in ((2, url), (1, plain)):
+            for threads, address in ((2, url), (1, url.replace("127.0.0.1", PLAIN_HOST))):
                 result = on_page(address, SONG, model)
-                backends[threads] = result["backend"]
-                factors.setdefault(("page", threads), []).append(result["seconds"] / length)
-                seconds = on_runner(SONG, model, threads)
-                factors.setdefault(("runner", threads), []).append(seconds / length)
-        for threads, backend in backends.items():
-            page, runner = (min(factors[where, threads]) for where in ("page", "runner"))
-            rows.append([
-                model, str(threads), f"{page:.3f}", backend, f"{runner:.3f}", f"{page / runner:.1f}"
-            ])  # fmt: skip
+                page, runner = found.setdefault((threads, result["backend"]), ([], []))
+                page.append(result["seconds"] / length)
+                separator = Separator(model, threads)
+                start = time.perf_counter()
+                separator.separate(audio, rate)
+                runner.append((time.perf_counter() - start) / length)
+        for (threads, backend), factors in found.items():
+            least, ours = map(min, factors)
+            shown = (f"{least:.3f}", backend, f"{ours:.3f}", f"{least / ours:.1f}")
+            rows.append([model, str(threads), *shown])
     print(table(["model", "threads", "page", "its backend", "runner", "page / runner"], rows))
 
 
 def memory(url: str, model: str, seconds: float) -> None:
     """Print the peak memory of the page over a song of some length."""
     audio, rate = sf.read(SONG, dtype="int16", always_2d=True)
-    samples = round(seconds * rate)
     with tempfile.TemporaryDirectory() as folder:
         song = Path(folder, "song.flac")
-        sf.write(song, np.resize(audio, (samples, audio.shape[1])), rate)
+        sf.write(song, np.resize(audio, (round(seconds * rate), audio.shape[1])), rate)
         result = on_page(url, song, model)
     print(f"{model}, {seconds:.0f} s of stereo: {result['seconds']:.0f} s ({result['backend']})")
     peak, idle = result["peak_mb"], result["idle_mb"]
@@ -111,11 +87,17 @@ def main() -> int:
 
     def work() -> None:
         models = args.models.split(",") if args.models else bundled.names()
-        with server() as url:
-            if args.memory:
-                memory(url, args.models or str(bundled.default()), args.memory)
-            else:
-                compare(url, models, args.rounds)
+        command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None  # a pipe was asked for
+            try:
+                url = server.stdout.readline().split(" at ")[1].split(" ")[0]
+                if args.memory:
+                    memory(url, args.models or str(bundled.default()), args.memory)
+                else:
+                    compare(url, models, args.rounds)
+            finally:
+                server.terminate()
 
     return harness.finish("web", work)
 

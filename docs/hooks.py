@@ -1,4 +1,4 @@
-"""What the site needs beside mkdocs: pages for linked files outside docs/, examples as examples."""
+"""What the site needs in addition to mkdocs: pages for linked files, examples as examples."""
 
 import re
 from pathlib import Path

@@ -36,15 +36,15 @@ from benchmarks.peers.environments import NAMES, PEERS, environment, homes
 
 COLD_SECONDS = 1
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "keras-mmdense-peers"
-# One measurement: peer, kind ("separate", "start" (1 s, loading included), "train" or "describe"),
-# threads, seconds of audio (0 if there is none) and round, from 0.
+# One measurement: peer, kind ("separate", "start" (1 s, loading included) or "train"), threads,
+# seconds of audio (0 if there is none) and round, from 0.
 Run = dict[str, Any]
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
     """Return all measurements in their order: the systems take turns."""
     first, *others = args.seconds
-    turns = [("describe", 1, 0, 0), ("start", 1, COLD_SECONDS, 0)]
+    turns = [("start", 1, COLD_SECONDS, 0)]
     turns += [("separate", n, first, k) for k in range(args.rounds) for n in args.threads]
     turns += [("separate", n, seconds, 0) for seconds in others for n in args.threads]
     turns += [("train", 1, 0, 0)] if args.steps else []

@@ -30,12 +30,6 @@ class Demucs(System):
             stems = apply_model(self.model, pytorch.as_batch(audio), overlap=OVERLAP)[0]
         return [stem.T.numpy() for stem in stems]
 
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        macs = pytorch.multiply_adds(self.model, torch.zeros(1, 2, int(SEGMENT * RATE)))
-        seconds = float(SEGMENT) * (1 - OVERLAP)
-        return {"parameters": pytorch.parameters(self.model), "gmac_per_s": macs / seconds / 1e9}
-
     @classmethod
     def training(cls, threads: int) -> Step:
         """All sources, batch 1 of 7.8 s."""

@@ -143,15 +143,6 @@ class TorchMMDenseNet(System):
                 stems.append(stem.T.numpy())
         return stems
 
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        window = torch.zeros(1, 2, WINDOW_FRAMES, BINS)
-        macs = len(SOURCES) * pytorch.multiply_adds(self.networks[0], window)
-        return {
-            "parameters": pytorch.parameters(*self.networks),
-            "gmac_per_s": macs / (WINDOW_FRAMES * SECONDS_PER_FRAME) / 1e9,
-        }
-
     @classmethod
     def training(cls, threads: int) -> Step:
         """A network of one source, batch 4 of 128 frames."""

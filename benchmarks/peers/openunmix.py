@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.peers import pytorch
-from benchmarks.peers.system import RATE, SECONDS_PER_FRAME, SOURCES, Step, System
+from benchmarks.peers.system import SECONDS_PER_FRAME, SOURCES, Step, System
 
 COUNTED_SECONDS = 12
 
@@ -27,15 +27,6 @@ class OpenUnmix(System):
         """Return four stems; the whole song goes through at once, as in its `separate`."""
         with torch.inference_mode():
             return [stem.T.numpy() for stem in self.model(pytorch.as_batch(audio))[0]]
-
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        audio = torch.zeros(1, 2, COUNTED_SECONDS * RATE)
-        macs = pytorch.multiply_adds(self.model, audio)
-        return {
-            "parameters": pytorch.parameters(self.model.target_models),
-            "gmac_per_s": macs / COUNTED_SECONDS / 1e9,
-        }
 
     @classmethod
     def training(cls, threads: int) -> Step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,7 @@ from benchmarks.peers.system import (
     SOURCES,
     Step,
     System,
-    keras_multiply_adds,
     keras_step,
-    tflite_multiply_adds,
 )
 
 WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
@@ -48,16 +45,6 @@ class Runner(System):
             report = attempt(separator, job)
             if report.error is not None:
                 raise RuntimeError(report.error)
-
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        total = sum(
-            tflite_multiply_adds(separator.model.content)
-            / (separator.contract.step_frames * SECONDS_PER_FRAME)
-            for separator in self.separators
-        )
-        parameters = json.loads((self.folder / "parameters.json").read_text("utf-8"))
-        return {"parameters": parameters[self.PARAMETERS], "gmac_per_s": total / 1e9}
 
 
 class EdgeInt8(Runner):
@@ -98,18 +85,6 @@ class MMDenseNetKeras(System):
         stems = keras_mmdense.separate(self.model, audio, RATE, window_frames=WINDOW_FRAMES)
         return [stems[source] for source in SOURCES]
 
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        import keras_mmdense
-        from keras_mmdense.receptive_field import context_frames
-
-        frames = WINDOW_FRAMES + 2 * context_frames(keras_mmdense.settings_of(self.model))
-        macs = keras_multiply_adds(keras_mmdense.build("mmdensenet", SOURCES, frames=frames))
-        return {
-            "parameters": _trainable(self.model),
-            "gmac_per_s": macs / (WINDOW_FRAMES * SECONDS_PER_FRAME) / 1e9,
-        }
-
     @classmethod
     def training(cls, threads: int) -> Step:
         """A network of one source, batch 4 of 128 frames."""
@@ -132,9 +107,9 @@ def _training(preset: str, share: float) -> Step:
 
 
 def prepare(folder: str) -> None:
-    """Make the models of the systems that run from files, and count their weights.
+    """Make the models of the systems that run from files; a file that is there is kept.
 
-    A file that is there already is kept. It needs the environment of `make env`.
+    It needs the environment of `make env`.
 
     Args:
         folder: Where the files go; it exists.
@@ -142,18 +117,9 @@ def prepare(folder: str) -> None:
     import keras_mmdense
     from benchmarks.peers import spleeter
 
-    place = Path(folder)
-    if not (place / FILE).exists():  # appears when it is whole
-        keras_mmdense.export(
-            keras_mmdense.build("mmdensenet"), place / FILE, window_frames=WINDOW_FRAMES
-        )
-    if (place / "parameters.json").exists():
-        return
-    network = spleeter.build()
-    (place / spleeter.FILE).write_bytes(spleeter.convert(network))
-    counted = {
-        "edge": _trainable(keras_mmdense.build("mmdensenet-edge")),
-        "mmdensenet": len(SOURCES) * _trainable(keras_mmdense.build("mmdensenet")),
-        "spleeter": len(SOURCES) * network.count_params(),
-    }
-    (place / "parameters.json").write_text(json.dumps(counted), "utf-8")
+    published, converted = Path(folder, FILE), Path(folder, spleeter.FILE)
+    if not published.exists():
+        model = keras_mmdense.build("mmdensenet")
+        keras_mmdense.export(model, published, window_frames=WINDOW_FRAMES)
+    if not converted.exists():
+        converted.write_bytes(spleeter.convert(spleeter.build()))

@@ -11,7 +11,6 @@ Source of the shape: Hennequin et al., "Spleeter", JOSS 2020, and its published 
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,9 +26,7 @@ from benchmarks.peers.system import (
     SOURCES,
     Step,
     System,
-    keras_multiply_adds,
     keras_step,
-    tflite_multiply_adds,
 )
 
 if TYPE_CHECKING:
@@ -167,12 +164,6 @@ class SpleeterInt8(System):
 
         return list(separate(audio, list(map(network, self.interpreters))))
 
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        macs = len(SOURCES) * tflite_multiply_adds((self.folder / FILE).read_bytes())
-        parameters = json.loads((self.folder / "parameters.json").read_text("utf-8"))
-        return {"parameters": parameters["spleeter"], "gmac_per_s": macs / WINDOW_SECONDS / 1e9}
-
 
 class SpleeterKeras(System):
     """The same in Keras on TensorFlow."""
@@ -187,12 +178,6 @@ class SpleeterKeras(System):
             for model in self.models
         ]
         return list(separate(audio, networks))
-
-    def describe(self) -> dict[str, float]:
-        """Return parameters and multiply-adds."""
-        macs = len(SOURCES) * keras_multiply_adds(self.models[0])
-        parameters = sum(model.count_params() for model in self.models)
-        return {"parameters": parameters, "gmac_per_s": macs / WINDOW_SECONDS / 1e9}
 
     @classmethod
     def training(cls, threads: int) -> Step:

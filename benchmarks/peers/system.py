@@ -28,10 +28,6 @@ class System:
 
     `separate(audio)` returns four stems of stereo audio, (num_samples, 2), float32, 44.1 kHz.
 
-    `describe()` returns parameters, of all four stems, and gmac_per_s, the multiply-adds (in
-    billions, for a second of a long song) that are carried out: overlaps of windows and discarded
-    context are counted.
-
     `training(threads)`, of the class, returns a step of training: forward, backward and update on
     random numbers. Where each source has a network of its own, a step trains one, and its seconds
     of audio count a quarter.
@@ -65,8 +61,8 @@ def measure(
     """Carry out one measurement in this process, which is bound to as many cores as threads.
 
     Args:
-        kind: "describe"; "train", on random numbers, after one step that is not timed; or else
-            from file to files.
+        kind: "train", on random numbers, after one step that is not timed; or else from file to
+            files.
         system: "module:class" below `benchmarks.peers`.
         threads: To use, on as many cores.
         files: The folder with prepared models.
@@ -75,17 +71,15 @@ def measure(
         warm: A short song that is separated before, untimed; None for none.
 
     Returns:
-        Of "describe" what `System.describe` returns; of "train" audio_s_per_cpu_s, seconds of
-        audio, of all four stems, for a second of CPU time; else wall_s and cpu_s, with the system
-        loaded, and total_cpu_s, of the process, from its start. peak_bytes: Most memory resident.
+        Of "train" audio_s_per_cpu_s, seconds of audio, of all four stems, for a second of CPU
+        time; else wall_s and cpu_s, with the system loaded, and total_cpu_s, of the process, from
+        its start. peak_bytes: Most memory resident.
     """
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-threads:]))
     module, name = system.split(":")
     made = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
     found: dict[str, Any]
-    if kind == "describe":
-        found = made(threads, Path(files)).describe()
-    elif kind == "train":
+    if kind == "train":
         step = made.training(threads)
         step()
         start = time.process_time()
@@ -118,48 +112,3 @@ def keras_step(model: keras.Model, shape: tuple[int, ...], seconds: float) -> St
         return seconds
 
     return step
-
-
-def keras_multiply_adds(model: keras.Model) -> int:
-    """Return a Keras model's multiply-adds, from its layers: there is no TFLite file to count."""
-    total = 0
-    for layer in model.layers:
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None:
-            transposed = "Transpose" in type(layer).__name__
-            places = layer.input.shape if transposed else layer.output.shape
-            total += places[1] * places[2] * kernel.shape.num_elements()
-    return int(total)
-
-
-def tflite_multiply_adds(content: bytes) -> int:
-    """Return the multiply-adds of one run of a `.tflite`.
-
-    Convolutions of all kinds are counted, and fully connected layers, which converters make of 1x1
-    convolutions; biases and everything else are left out.
-
-    Args:
-        content: A model with static shapes; an archive behind it does not matter.
-    """
-    from math import prod
-
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(model_content=content, experimental_op_resolver_type=plain)
-    shapes = {
-        int(t["index"]): tuple(map(int, t["shape"])) for t in interpreter.get_tensor_details()
-    }
-    total = 0
-    for operator in interpreter._get_ops_details():
-        name, inputs = operator["op_name"], [shapes.get(int(n), ()) for n in operator["inputs"]]
-        made = prod(shapes[int(operator["outputs"][0])])
-        if name == "CONV_2D":  # weights: (made, height, width, read)
-            total += made * prod(inputs[1][1:])
-        elif name == "DEPTHWISE_CONV_2D":  # weights: (1, height, width, maps)
-            total += made * prod(inputs[1][1:3])
-        elif name == "TRANSPOSE_CONV":  # every value meets every weight of its map, but at borders
-            total += prod(inputs[2][:3]) * prod(inputs[1])
-        elif name == "FULLY_CONNECTED":  # weights: (made, read)
-            total += made * inputs[1][1]
-    return total

@@ -1,4 +1,4 @@
-"""Writes the reference vector beside this file: what an app's own implementation is checked with.
+"""Write the reference vector beside this file: what an app's own implementation is checked with.
 
 Run: python docs/how-to/apps/make_vector.py
 
@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
 from mmdense_edge import Separator
-from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import SIGNATURE, interpreter_class
 from mmdense_edge.signal.stft import stft
 
@@ -25,7 +23,7 @@ NUM_SAMPLES = 5000
 
 
 def mixture(sample_rate: int) -> np.ndarray:
-    """Returns two decaying tones with noise; the right channel starts in silence.
+    """Return two decaying tones with noise; the right channel starts in silence.
 
     Shape (num_samples, 2), float32, multiples of 1 / 32768, so that 16 bits hold them exactly.
     """
@@ -38,62 +36,46 @@ def mixture(sample_rate: int) -> np.ndarray:
     return (np.round(audio * 32768) / 32768).astype(np.float32)
 
 
-def windows(contract: Contract, num_frames: int) -> list[dict[str, int]]:
-    """Returns where the network's windows start, and which frames each of them decides."""
-    return [
-        {
-            "first_frame": first - contract.context_frames,
-            "decides_from": first,
-            "decides_to": min(first + contract.step_frames, num_frames),
-        }
-        for first in range(0, num_frames, contract.step_frames)
-    ]
-
-
 def main(folder: Path = HERE) -> None:
-    """Writes the files.
+    """Write the files.
 
     Args:
-        folder: where to; it must exist.
+        folder: Where to; it must exist.
     """
     separator = Separator(MODEL)
     contract = separator.contract
     audio = mixture(contract.sample_rate)
     magnitude = np.abs(stft(audio, contract.transform))
     silence = np.zeros((contract.context_frames, *magnitude.shape[1:]), np.float32)
-    first = np.concatenate([silence, magnitude])[: contract.frames, : contract.bins]
+    window = np.concatenate([silence, magnitude])[: contract.frames, : contract.bins]
+    _, interpreter = interpreter_class()
+    # The whole file, contract and all: what an app would load.
+    network = interpreter(model_path=str(MODEL))
+    network.allocate_tensors()
+    answers = network.get_signature_runner(SIGNATURE)(mixture=window[None])
     source = contract.sources[0]
-    arrays = {"magnitude": magnitude, "input": first, f"mask_{source}": answer(first, source)}
+    arrays = {"magnitude": magnitude, "input": window, f"mask_{source}": answers[source][0]}
     shutil.copyfile(MODEL, folder / "model.tflite")
     sf.write(folder / "mixture.wav", audio, contract.sample_rate, subtype="PCM_16")
     for name, stem in separator.separate(audio, contract.sample_rate).items():
         sf.write(folder / f"{name}.wav", stem, contract.sample_rate, subtype="FLOAT")
     for name, array in arrays.items():
         array.astype("<f4").tofile(folder / f"{name}.f32")
-    _write_json(folder, contract, arrays)
-
-
-def answer(window: np.ndarray, source: str) -> np.ndarray:
-    """Returns the bare network's answer for one source, shape (frames, bins, channels)."""
-    _, interpreter = interpreter_class()
-    # The whole file, contract and all: what an app would load.
-    network = interpreter(model_path=str(MODEL))
-    network.allocate_tensors()
-    answers: dict[str, np.ndarray] = network.get_signature_runner(SIGNATURE)(mixture=window[None])
-    return answers[source][0]
-
-
-def _write_json(folder: Path, contract: Contract, arrays: dict[str, np.ndarray]) -> None:
-    shapes: dict[str, Any] = {f"{name}.f32": array.shape for name, array in arrays.items()}
     described = {
         "num_samples": NUM_SAMPLES,
-        "num_frames": len(arrays["magnitude"]),
-        "float32_little_endian": shapes,
-        "windows": windows(contract, len(arrays["magnitude"])),
+        "num_frames": len(magnitude),
+        "float32_little_endian": {f"{name}.f32": array.shape for name, array in arrays.items()},
+        "windows": [
+            {
+                "first_frame": first - contract.context_frames,
+                "decides_from": first,
+                "decides_to": min(first + contract.step_frames, len(magnitude)),
+            }
+            for first in range(0, len(magnitude), contract.step_frames)
+        ],
         "largest_difference": {"magnitude": 1e-3, "mask": 1e-4, "stems": 1e-4},
     }
-    text = json.dumps(described, indent=1) + "\n"
-    (folder / "vector.json").write_text(text, "utf-8")
+    (folder / "vector.json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

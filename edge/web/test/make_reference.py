@@ -1,4 +1,4 @@
-"""Writes reference.json: what the runner makes of small signals, for the page's unit tests.
+"""Write reference.json: what the runner makes of small signals, for the page's unit tests.
 
     PYTHONPATH=edge python edge/web/test/make_reference.py
 
@@ -39,7 +39,7 @@ CASES = (
 
 
 def signal(num_samples: int, channels: int) -> np.ndarray:
-    """A linear congruential generator, and a stretch of digital silence in the last channel."""
+    """Return pseudo-random values, with a stretch of digital silence in the last channel."""
     state, out = 1, np.zeros((num_samples, channels), np.float32)
     for sample in range(num_samples):
         for channel in range(channels):
@@ -56,7 +56,7 @@ class Network:
         self.contract = contract
 
     def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Returns an estimate for each source, as `mmdense_edge.model.interpreter.Network` does."""
+        """Return an estimate for each source, as `mmdense_edge.model.interpreter.Network` does."""
         frame, bin_, channel = np.indices(magnitude.shape)
         # The frames before and after count, as they do for a trained network.
         around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))
@@ -70,7 +70,7 @@ class Network:
 
 
 def stems(case: tuple[Any, ...]) -> dict[str, np.ndarray]:
-    """What the runner makes of a case: for each source shape (num_samples, channels)."""
+    """Return what the runner makes of a case: for each source shape (num_samples, channels)."""
     n_fft, hop_length, bins, width, frames, context, output, channels, num_samples = case
     contract = SimpleNamespace(
         transform=Transform(n_fft, hop_length), bins=bins, channels=width, frames=frames,
@@ -87,19 +87,10 @@ def stems(case: tuple[Any, ...]) -> dict[str, np.ndarray]:
     return out
 
 
-def reference() -> list[dict[str, Any]]:
-    """All cases with their stems, as they stand in the file."""
-    return [
-        {
-            "case": case,
-            "stems": {
-                source: base64.b64encode(stem.astype("<f4").tobytes()).decode()
-                for source, stem in stems(case).items()
-            },
-        }
-        for case in CASES
-    ]
-
-
 if __name__ == "__main__":
-    PATH.write_text(json.dumps(reference(), indent=1) + "\n", "utf-8")
+    found = []
+    for case in CASES:
+        made = {name: stem.astype("<f4").tobytes() for name, stem in stems(case).items()}
+        coded = {name: base64.b64encode(data).decode() for name, data in made.items()}
+        found.append({"case": case, "stems": coded})
+    PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
