@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -182,7 +183,7 @@ def _opened(path: Path, parts: Sequence[Part]) -> Iterator[sf.SoundFile]:
         with sf.SoundFile(_soundfile_name(path)) as sound:
             yield sound
         return
-    with path.open("rb") as file, sf.SoundFile(Joined(file, parts)) as sound:
+    with path.open("rb") as file, sf.SoundFile(io.BufferedReader(Joined(file, parts))) as sound:
         yield sound
 
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mmdense_edge.audio.mixture_sum import (
-    FRAME,
-    PIECE,
-    Kept,
-    Shares,
-    choose,
-    even,
-    mixed,
-    null_test,
-)
+from mmdense_edge.audio.mixture_sum import FRAME, PIECE, choose, corrected, even, mixed, null_test
 from mmdense_edge.errors import AudioError, UsageError
 
 KNOWN = ("drums", "bass", "vocals")
@@ -68,96 +61,79 @@ def parts_of(audio: np.ndarray, at: list[int]) -> list[np.ndarray]:
     return np.split(audio, sorted(at))
 
 
-@settings(max_examples=30, deadline=None)
-@given(came=cuts, went=cuts)
-def test_the_mixture_is_kept_exactly_and_no_longer_than_needed(came, went):
-    audio = np.random.default_rng(0).normal(size=(5000, 2))
-    kept = Kept()
-    passed = list(kept.passing(parts_of(audio, came)))
-    np.testing.assert_array_equal(np.concatenate(passed), audio)
-    taken = [kept.take(len(part)) for part in parts_of(audio, went) if len(part)]
-    np.testing.assert_array_equal(np.concatenate(taken), audio)
-    assert sum(map(len, kept._blocks)) == 0
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(ahead=st.integers(0, 3000), came=cuts)
+def test_sums_and_rests_whatever_blocks_they_come_in(noise, ahead, came):
+    """The mixture and the stems out of one stream; the stems come later, in other blocks."""
+    mixture = noise(2 * PIECE + 5).astype(np.float64)
+    stems = {name: noise(len(mixture), seed=seed) for seed, name in enumerate(KNOWN, 1)}
+    song, kept = itertools.tee(parts_of(mixture, came))
 
+    def separated():
+        held = given = 0
+        for block in song:
+            held += len(block)
+            yield {name: stem[given : max(given, held - ahead)] for name, stem in stems.items()}
+            given = max(given, held - ahead)
+        yield {name: stem[given:] for name, stem in stems.items()}
 
-def test_sums_and_rests(noise):
-    mixture = noise(100).astype(np.float64)
-    block = {name: noise(100, seed=seed) for seed, name in enumerate(KNOWN, 1)}
-    kept = Kept()
-    list(kept.passing([mixture]))
     parts = choose(KNOWN, KNOWN, two_stems="bass", other="sum", residual=True)
-    ((written, whole),) = mixed([block], kept, parts)
-    np.testing.assert_array_equal(whole, mixture)
+    done = list(mixed(separated(), kept, parts))
+    assert [len(whole) for _, whole in done] == [PIECE, PIECE, 5]
+    np.testing.assert_array_equal(np.concatenate([whole for _, whole in done]), mixture)
+    written = {name: np.concatenate([block[name] for block, _ in done]) for name in done[0][0]}
     assert list(written) == ["bass", "no_bass", "residual"]
-    np.testing.assert_array_equal(written["bass"], block["bass"])
-    expected = block["drums"].astype(np.float64) + block["vocals"]
+    np.testing.assert_array_equal(written["bass"], stems["bass"])
+    expected = stems["drums"].astype(np.float64) + stems["vocals"]
     np.testing.assert_array_equal(written["no_bass"], expected)
     np.testing.assert_allclose(sum(written.values()), mixture, atol=1e-15)
 
 
-def test_long_blocks_are_mixed_in_pieces(noise):
-    length = 2 * PIECE + 5
-    mixture = noise(length).astype(np.float64)
-    kept = Kept()
-    list(kept.passing([mixture]))
-    block = {name: noise(length, seed=seed) for seed, name in enumerate(KNOWN, 1)}
-    done = list(mixed([block], kept, choose(KNOWN, ["bass"], residual=True)))
-    assert [len(whole) for _, whole in done] == [PIECE, PIECE, 5]
+def shared(stems: dict[str, np.ndarray], mixture: np.ndarray, frames: int = 99):
+    """Corrects stems in blocks of whole frames."""
+    blocks = (
+        ({name: stem[part] for name, stem in stems.items()}, mixture[part])
+        for first in range(0, len(mixture), frames * FRAME)
+        for part in [slice(first, first + frames * FRAME)]
+    )
+    done = list(corrected(blocks))
     np.testing.assert_array_equal(np.concatenate([whole for _, whole in done]), mixture)
-    rest = np.concatenate([written["residual"] for written, _ in done])
-    np.testing.assert_array_equal(rest, mixture - block["bass"])
-
-
-def corrected(stems: dict[str, np.ndarray], mixture: np.ndarray, at: list[int]):
-    names = list(stems)
-    pieces = zip(*(parts_of(audio, at) for audio in (*stems.values(), mixture)), strict=True)
-    blocks = ((dict(zip(names, piece, strict=False)), piece[-1]) for piece in pieces)
-    done = list(Shares().correct(blocks))
-    joined = {name: np.concatenate([block[name] for block, _ in done]) for name in names}
-    return joined, np.concatenate([whole for _, whole in done])
+    return {name: np.concatenate([block[name] for block, _ in done]) for name in stems}
 
 
 @settings(max_examples=25, deadline=None)
-@given(length=st.integers(1, 5000), channels=st.integers(1, 3), at=cuts, seed=st.integers(0, 9))
-def test_shares_add_up_and_do_not_depend_on_blocks(length, channels, at, seed):
+@given(length=st.integers(1, 5000), channels=st.integers(1, 3), seed=st.integers(0, 9))
+def test_shares_add_up_and_do_not_depend_on_blocks(length, channels, seed):
     generator = np.random.default_rng(seed)
     stems = {name: generator.normal(size=(length, channels)) for name in KNOWN}
     mixture = generator.normal(size=(length, channels))
-    given_stems = {name: stem.copy() for name, stem in stems.items()}
-    done, whole = corrected(stems, mixture, at)
-    np.testing.assert_array_equal(whole, mixture)
+    before = {name: stem.copy() for name, stem in stems.items()}
+    done = shared(stems, mixture)
     np.testing.assert_allclose(sum(done.values()), mixture, atol=1e-12)
-    for name, stem in corrected(stems, mixture, [])[0].items():
-        np.testing.assert_allclose(done[name], stem, atol=1e-12)
-        np.testing.assert_array_equal(stems[name], given_stems[name])
+    for name, stem in shared(stems, mixture, frames=1).items():
+        np.testing.assert_array_equal(done[name], stem)
+        np.testing.assert_array_equal(stems[name], before[name])
 
 
 def test_shares_follow_the_power():
     length = 3 * FRAME + 100
     loud, quiet = np.full((length, 1), 0.2), np.full((length, 1), 0.1)
     silent = np.zeros((length, 1))
-    done, _ = corrected({"a": loud, "b": quiet, "c": silent}, loud + quiet + 0.5, [])
+    done = shared({"a": loud, "b": quiet, "c": silent}, loud + quiet + 0.5)
     np.testing.assert_allclose(done["a"] - loud, 0.5 * 0.8)
     np.testing.assert_allclose(done["b"] - quiet, 0.5 * 0.2)
     np.testing.assert_array_equal(done["c"], 0)
+    np.testing.assert_array_equal(shared({"a": silent, "b": silent}, silent + 0.5)["a"], 0.25)
 
 
 def test_shares_change_along_a_straight_line():
     first = np.concatenate([np.full((FRAME, 1), 1.0), np.zeros((FRAME, 1))])
     second = first[::-1].copy()
-    done, _ = corrected({"a": first, "b": second}, first + second + 1, [])
+    done = shared({"a": first, "b": second}, first + second + 1)
     expected = np.concatenate([np.ones(FRAME), 1 - np.arange(1, FRAME + 1) / FRAME])
     np.testing.assert_allclose((done["a"] - first)[:, 0], expected, atol=1e-12)
-
-
-def test_silent_stems_share_equally():
-    zeros = np.zeros((10, 2))
-    done, _ = corrected({"a": zeros, "b": zeros}, zeros + 0.5, [])
-    np.testing.assert_array_equal(done["a"], 0.25)
-
-
-def test_no_blocks_give_no_blocks():
-    assert list(Shares().correct([])) == []
 
 
 @pytest.mark.parametrize(("gain", "error", "steps"), [(1.0, 0, 0), (0.5, 0, 0), (1.0, 3, 3)])

@@ -19,12 +19,12 @@ class AudioInfo:
     """What an audio file says about itself.
 
     Args:
-        sample_rate: in Hz.
-        channels: how many.
-        num_samples: length; an estimate of an MP3 file without a length header and of what ffmpeg
-            reads, 0 where there is none.
-        subtype: libsndfile's name of the sample format, for example "PCM_16".
-        tags: title, artist and so on, where the file has them.
+        sample_rate: In Hz.
+        channels: How many.
+        num_samples: Length; an estimate of an MP3 file without a length header and of what ffmpeg
+            reads, 0 if there is none.
+        subtype: Libsndfile's name of the sample format, for example "PCM_16".
+        tags: Title, artist and so on, as far as the file has them.
     """
 
     sample_rate: int
@@ -35,9 +35,9 @@ class AudioInfo:
 
 
 def refuse(message: str) -> None:
-    """Refuses damage to an audio file: the default of `read_blocks`.
+    """Refuse damage to an audio file: the default of `read_blocks`.
 
     Raises:
-        AudioError: always.
+        AudioError: Always.
     """
     raise AudioError(f"{message}: repair it, or pass --allow-truncated to take what is there")

@@ -1,4 +1,4 @@
-"""Reads what libsndfile does not know, m4a, aac and videos, through the ffmpeg program.
+"""Read what libsndfile does not know, m4a, aac and videos, through the ffmpeg program.
 
 The program is given one local file and no other protocol, and only the containers below: formats
 that name other files, such as playlists, are not among them. What it says of the sound is damage.
@@ -13,11 +13,11 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ _CONTAINERS = (
     "mpc,mpc8,mp3"
 )
 _INPUT = ("-v", "repeat+error", "-format_whitelist", _CONTAINERS, "-protocol_whitelist")
-_NAMES = {"track": "tracknumber"}
+_TAGS = {**{tag: tag for tag in TAGS}, "track": "tracknumber"}
 
 # What only the first bytes of a file are, in the formats that ffmpeg reads no further than the end
 # of the first of several joined files.
@@ -48,20 +48,20 @@ _MARK_BYTES = 80
 
 
 def probe(path: Path) -> AudioInfo:
-    """Asks ffprobe for the form of a file's first sound track.
+    """Ask ffprobe for the form of a file's first sound track.
 
     Args:
-        path: the file.
+        path: The file.
 
     Raises:
-        AudioError: the programs are missing, or find no sound in the file.
+        AudioError: The programs are missing, or find no sound in the file.
     """
     forms = [_probe(path, name)[0] for name in _names(path)]
     return replace(forms[0], num_samples=sum(form.num_samples for form in forms))
 
 
 def _names(path: Path) -> list[list[str]]:
-    """Returns what a file is called in a command: once for each of the files joined in it."""
+    """Return what a file is called in a command: once for each of the files joined in it."""
     with path.open("rb") as file:
         head = read(file, 0, _MARK_BYTES)
         size = file.seek(0, io.SEEK_END)
@@ -91,7 +91,7 @@ def _names(path: Path) -> list[list[str]]:
 
 
 def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
-    """Returns the form of the first sound track, and the codecs of what is no sound."""
+    """Return the form of the first sound track, and the codecs of what is no sound."""
     command = [
         _program("ffprobe", path), *_INPUT, *name, "-show_streams", "-show_format", "-of", "json"
     ]  # fmt: skip
@@ -108,7 +108,43 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
             f"{path}: cannot be read as audio (libsndfile does not know the format, ffmpeg says: "
             f"{lines[-1][-200:]}): use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
         )
-    return _parsed(path, done.stdout)
+    form, others = None, []
+    try:
+        values = json.loads(done.stdout)
+        for stream in values["streams"]:
+            codec = str(stream.get("codec_name", "none"))
+            if stream.get("codec_type", "audio") != "audio":
+                others.append(codec)
+            elif form is None:
+                container = values["format"]
+                rate = int(stream["sample_rate"])
+                seconds = float(stream.get("duration") or container.get("duration") or 0)
+                # Libsndfile's name of the depth: that of lossless sound, 16 bits for the others.
+                bits = str(stream.get("bits_per_raw_sample", "0"))
+                wide = bits.isdigit() and int(bits) > 16
+                subtype = "PCM_24" if wide else "PCM_16"
+                tags = {
+                    name.lower(): str(text)
+                    for part in (stream, container)
+                    for name, text in part.get("tags", {}).items()
+                }
+                form = AudioInfo(
+                    rate,
+                    int(stream["channels"]),
+                    max(0, round(seconds * rate)),
+                    "FLOAT" if codec.startswith("pcm_f") else subtype,
+                    {tag: tags[key] for key, tag in _TAGS.items() if key in tags},
+                )
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise AudioError(f"{path}: ffprobe gives no form of the sound ({error!r})") from error
+    if form is None:
+        raise AudioError(f"{path}: has no sound track")
+    if form.sample_rate < 1 or form.channels < 1:
+        raise AudioError(
+            f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
+            f"{form.sample_rate} Hz)"
+        )
+    return form, others
 
 
 def _program(name: str, path: Path) -> str:
@@ -122,57 +158,13 @@ def _program(name: str, path: Path) -> str:
     return found
 
 
-def _parsed(path: Path, text: bytes) -> tuple[AudioInfo, list[str]]:
-    sound, others = None, []
-    try:
-        values = json.loads(text)
-        for stream in values["streams"]:
-            if stream.get("codec_type", "audio") != "audio":
-                others.append(str(stream.get("codec_name", "none")))
-            elif sound is None:
-                sound = stream
-        form = None if sound is None else _form(sound, values["format"])
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise AudioError(f"{path}: ffprobe gives no form of the sound ({error!r})") from error
-    if form is None:
-        raise AudioError(f"{path}: has no sound track")
-    if form.sample_rate < 1 or form.channels < 1:
-        raise AudioError(
-            f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
-            f"{form.sample_rate} Hz)"
-        )
-    return form, others
-
-
-def _form(stream: Mapping[str, Any], container: Mapping[str, Any]) -> AudioInfo:
-    rate = int(stream["sample_rate"])
-    seconds = float(stream.get("duration") or container.get("duration") or 0)
-    tags = {**_tags(stream.get("tags", {})), **_tags(container.get("tags", {}))}
-    return AudioInfo(
-        rate, int(stream["channels"]), max(0, round(seconds * rate)), _subtype(stream), tags
-    )
-
-
-def _subtype(stream: Mapping[str, Any]) -> str:
-    """Returns libsndfile's name of the depth: that of lossless sound, 16 bits for the others."""
-    if str(stream.get("codec_name", "")).startswith("pcm_f"):
-        return "FLOAT"
-    bits = str(stream.get("bits_per_raw_sample", "0"))
-    return "PCM_24" if bits.isdigit() and int(bits) > 16 else "PCM_16"
-
-
-def _tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    named = {_NAMES.get(key.lower(), key.lower()): text for key, text in tags.items()}
-    return {name: str(text) for name, text in named.items() if name in TAGS}
-
-
 def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[Any]]:
-    """Yields the sound of a file in blocks, shape (samples, channels), as ffmpeg decodes it.
+    """Yield the sound of a file in blocks, shape (samples, channels), as ffmpeg decodes it.
 
     Args:
-        path: the file.
+        path: The file.
         dtype: "float32" or "float64".
-        damaged: called with a line where ffmpeg reports an error in the sound.
+        damaged: Called with a line if ffmpeg reports an error in the sound.
 
     Raises:
         AudioError: ffmpeg is missing or gives nothing.
@@ -187,21 +179,32 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
             "-af", "asetpts=N/SR/TB",  # of joined files, and where the clock of a broadcast jumps
             "-ar", str(first.sample_rate), "-ac", str(first.channels), "-f", "f32le", "-",
         ]  # fmt: skip
+        size = 4 * first.channels
         # A file takes any amount of messages; a pipe would fill up and stop the program.
         with tempfile.TemporaryFile() as messages:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
             )
             with process:
+                pipe = cast(IO[bytes], process.stdout)
                 try:
-                    for block in _blocks(process, first.channels):
+                    while len(data := pipe.read(BLOCK * size)) >= size:
+                        samples = np.frombuffer(data[: len(data) - len(data) % size], "<f4")
+                        block = samples.reshape(-1, first.channels)
                         count += len(block)
-                        yield block.astype(dtype, copy=False)
+                        yield block.astype(dtype)
                     process.wait()
                 finally:
                     process.kill()
             messages.seek(0)
-            said = _said(messages, others)
+            # The last message that is not about a picture, a film or other things without sound;
+            # "[name @ address] " tells which part it comes from.
+            said = ""
+            while line := messages.readline(1 << 12):
+                text = line.decode("utf-8", "replace").strip()
+                part = text[1:].partition(" @ ")[0] if text.startswith("[") else ""
+                if text and not any(codec in part for codec in others):
+                    said = text[-200:]
         if not count:
             raise AudioError(f"{path}: ffmpeg gives no sound ({said or 'nothing'})")
         if process.returncode or said:
@@ -209,30 +212,3 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
                 f"{path}: damaged after {count} samples or before (ffmpeg says: "
                 f"{said or 'nothing'})"
             )
-
-
-def _said(messages: IO[bytes], others: Sequence[str]) -> str:
-    """Returns the last message that is not about a picture, a film or other things without sound.
-
-    Args:
-        messages: of the program, a line each; "[name @ address] " tells which part it comes from.
-        others: the codecs of what is no sound.
-    """
-    said = ""
-    while line := messages.readline(1 << 12):
-        text = line.decode("utf-8", "replace").strip()
-        part = text[1:].partition(" @ ")[0] if text.startswith("[") else ""
-        if text and not any(codec in part for codec in others):
-            said = text[-200:]
-    return said
-
-
-def _blocks(process: subprocess.Popen[bytes], channels: int) -> Iterator[npt.NDArray[np.float32]]:
-    size = 4 * channels
-    pipe = process.stdout
-    while pipe is not None:
-        data = pipe.read(BLOCK * size)
-        if len(data) < size:
-            return
-        whole = len(data) - len(data) % size
-        yield np.frombuffer(data[:whole], "<f4").reshape(-1, channels).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Finds the sound in an audio file by the file's own structure.
+"""Find the sound in an audio file by the file's own structure.
 
 libsndfile reads one stream, believes what its header says of the length, and tells nothing of what
 follows. Here the structure is walked to the file's end: which streams there are, what a header
@@ -10,19 +10,18 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from mmdense_edge.audio import mpeg
-from mmdense_edge.audio.parts import Stream, behind_tags, find, read
+from mmdense_edge.audio.parts import Part, Stream, behind_tags, find, read
 
 
 def streams(file: Any, whole: bool = True) -> list[Stream]:
-    """Returns the streams of an audio file, one after the other; one at least.
+    """Return the streams of an audio file, one after the other; one at least.
 
     Args:
-        file: opened for reading in binary.
+        file: Opened for reading in binary.
         whole: False walks through an Ogg or FLAC file, of which each byte has to be read, only if
             its start and its end do not fit together. What is damaged in between is not seen then,
             nor are two files of equal length.
@@ -30,16 +29,18 @@ def streams(file: Any, whole: bool = True) -> list[Stream]:
     size = file.seek(0, io.SEEK_END)
     start = behind_tags(file, 0)
     mark = read(file, start, 4)
+    page_start = find(file, b"OggS", start, min(size, _JUNK))
     found: list[Stream] = []
     if not whole and _fits(file, start, size):
         found = [Stream([(start, size)])]
-    elif mark == b"OggS":
-        found = _ogg(file, start, size)
     elif mark == b"fLaC":
         found = _flac(file, start, size)
     elif mark in _CHUNKS:
-        found = _chunks(file, start, size)
-    elif _ogg_page(read(file, find(file, b"OggS", start, min(size, _JUNK)), _OGG_LONGEST)):
+        at = start
+        while at < size:
+            stream, at = _chunked(file, at, size)
+            found.append(stream)
+    elif mark == b"OggS" or _ogg_page(read(file, page_start, _OGG_LONGEST)):
         found = _ogg(file, start, size)
     elif start or mpeg.frame(mark):
         # Where the frames cannot be followed, the decoder's own estimate of the length is none.
@@ -51,7 +52,7 @@ def streams(file: Any, whole: bool = True) -> list[Stream]:
 
 
 def _fits(file: Any, start: int, size: int) -> bool:
-    """Tells whether the end of an Ogg or FLAC file is that of the stream at its start."""
+    """Tell whether the end of an Ogg or FLAC file is that of the stream at its start."""
     head = read(file, start, _OGG_LONGEST)
     if head.startswith(b"fLaC"):
         total = int.from_bytes(head[18:26], "big") & _FLAC_TOTAL
@@ -100,7 +101,7 @@ def _ogg(file: Any, start: int, size: int) -> list[Stream]:
 
 
 def _ogg_page(data: bytes) -> bytes | None:
-    """Returns the whole page that bytes start with, if there is one."""
+    """Return the whole page that bytes start with, if there is one."""
     if len(data) < _OGG_HEADER or not data.startswith(b"OggS"):
         return None
     length = _OGG_HEADER + data[26]
@@ -146,7 +147,7 @@ def _flac(file: Any, start: int, size: int) -> list[Stream]:
 
 
 def _flac_samples(file: Any, first: int, stop: int, head: bytes) -> int:
-    """Returns how many samples there are up to the end of a stream's last frame, 0 if unknown."""
+    """Return how many samples there are up to the end of a stream's last frame, 0 if unknown."""
     shortest, longest = (int.from_bytes(head[at : at + 2], "big") for at in (8, 10))
     tail = max(_FLAC_TAIL, 4 * int.from_bytes(head[15:18], "big"))
     start = max(first + _FLAC_HEADER, stop - tail)
@@ -166,7 +167,7 @@ def _flac_samples(file: Any, first: int, stop: int, head: bytes) -> int:
 
 
 def _flac_frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """Returns a frame's first sample and the one behind its last, where bytes start a frame."""
+    """Return a frame's first sample and the one behind its last, if bytes start a frame."""
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
         return None
     size_code, rate_code = head[2] >> 4, head[2] & 15
@@ -214,7 +215,7 @@ _CHUNKS = {
 
 
 def unknown(length: int) -> bool:
-    """Tells whether a length in bytes is one that programs write who do not know it.
+    """Tell whether a length in bytes is one that programs write who do not know it.
 
     Example:
         >>> unknown(0), unknown(0x7FFFF000), unknown(0xFFFFFFFF), unknown(100000)
@@ -223,27 +224,13 @@ def unknown(length: int) -> bool:
     return not length or any(abs(length - limit) <= _ENDLESS_MARGIN for limit in _ENDLESS)
 
 
-def _chunks(file: Any, start: int, size: int) -> list[Stream]:
-    """Compares the bytes of sound that headers promise with those that there are."""
-    found: list[Stream] = []
-    while start < size:
-        stream, start = _chunked(file, start, size)
-        found.append(stream)
-    return found
+def _sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None:
+    """Find the chunk that holds the samples.
 
-
-@dataclass(frozen=True)
-class _Sound:
-    """The chunk that holds the samples."""
-
-    place: int  # of its length
-    code: str  # of its length
-    extra: int  # bytes that its length counts besides the samples
-    begin: int  # of the samples
-    length: int
-
-
-def _sound_chunk(file: Any, start: int) -> _Sound | None:
+    Returns:
+        The place of its length in the file and that length's code, the bytes that it counts
+        besides the samples, where the samples begin, and the length.
+    """
     head = read(file, start, 12)
     first, name, form, counted, before = _CHUNKS[head[:4]]
     if head[:4] == b"FORM" and head[8:] not in (b"AIFF", b"AIFC"):
@@ -253,12 +240,11 @@ def _sound_chunk(file: Any, start: int) -> _Sound | None:
         label, length = struct.unpack(form, chunk)
         begin = at + size + before
         if wide and label == name:
-            return _Sound(wide, "<Q", 0, begin, struct.unpack("<Q", read(file, wide, 8))[0])
+            return wide, "<Q", 0, begin, struct.unpack("<Q", read(file, wide, 8))[0]
         if not name:
             begin = start + struct.unpack(">I", label)[0]
         if label == name or not name:
-            place = at + size - struct.calcsize(code)
-            return _Sound(place, code, counted + before, begin, length)
+            return at + size - struct.calcsize(code), code, counted + before, begin, length
         if label == b"ds64":  # RF64 has the length there
             wide = at + 16
         at += max(size, length) if counted else size + length
@@ -267,59 +253,64 @@ def _sound_chunk(file: Any, start: int) -> _Sound | None:
 
 
 def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
-    """Returns the stream that starts at a position, and where the next one does, or the size."""
+    """Compare the bytes of sound that a header promises with those that there are.
+
+    Returns:
+        The stream that starts at a position, and where the next one does, or the size.
+    """
     whole, sound = Stream([(start, size)]), _sound_chunk(file, start)
-    if sound is None or sound.begin > size:
+    if sound is None or sound[3] > size:
         return whole, size
-    narrow, head = sound.code[-1] == "I", read(file, start, 12)
-    held, promised = size - sound.begin, max(0, sound.length - sound.extra)
-    end, rest = sound.begin + promised, held - promised
+    place, code, extra, begin, length = sound
+    narrow, head, form = code[-1] == "I", read(file, start, 12), struct.Struct(code)
+    held, promised = size - begin, max(0, length - extra)
+    end, rest = begin + promised, held - promised
     endless = bool(promised) and unknown(promised)
     if rest < 0 and not endless:
-        told = f"cut short: its header promises {promised} bytes, the file holds {held}"
-        whole.faults.append(told)
+        whole.faults.append(
+            f"cut short: its header promises {promised} bytes, the file holds {held}"
+        )
         return whole, size
     if promised and not endless:
         ends = [end, end + promised % 2, -(-end // 8) * 8]
         if narrow:  # all of the file is one chunk
-            ends.append(start + 8 + struct.unpack(sound.code, read(file, start + 4, 4))[0])
+            ends.append(start + 8 + form.unpack(read(file, start + 4, 4))[0])
         for after in ends:
-            if sound.begin <= after < size and _is_head(file, after, head):
+            if begin <= after < size and _is_head(file, after, head):
                 return Stream([(start, after)]), after
         if rest <= _JUNK or head[:4] == b"riff":
             return whole, size
     if not endless and _is_chunk(file, end, size, _CHUNKS[head[:4]][2]):
         return whole, size
-    stop = sound.begin
+    stop = begin
     while (stop := find(file, head[:4], stop + 1, size)) < size and not _is_head(file, stop, head):
         pass
     if endless and narrow and stop == size and not held >> 32:  # which libsndfile understands
         return whole, size
-    held = stop - sound.begin
+    held = stop - begin
     if promised and not endless and (held - promised) % (1 << 32 if narrow else size):
         whole.faults.append(
             f"its header promises {promised} bytes of sound, and {held - promised} follow that "
             "are no chunk and are taken for sound"
         )
+    prefix: list[Part] = [(start, place)]
+    right = form.pack(min(held + extra, MAX_32 if narrow else 1 << 63))
     if head[:4] == b"RIFF" and held >> 32:  # more than its length can say: the wide form of WAV
         wide = struct.pack("<4sI4s4sI3QI", b"RF64", MAX_32, b"WAVE", b"ds64", 28, 0, held, 0, 0)
-        right = struct.pack("<I", MAX_32)
-        whole.parts = [wide, (start + 12, sound.place), right, (sound.place + 4, stop)]
-    else:
-        right = struct.pack(sound.code, min(held + sound.extra, MAX_32 if narrow else 1 << 63))
-        whole.parts = [(start, sound.place), right, (sound.place + len(right), stop)]
+        prefix, right = [wide, (start + 12, place)], form.pack(MAX_32)
+    whole.parts = [*prefix, right, (place + form.size, stop)]
     return whole, stop
 
 
 def _is_head(file: Any, at: int, head: bytes) -> bool:
-    """Tells whether a file of the same kind starts at a position."""
+    """Tell whether a file of the same kind starts at a position."""
     kind = slice(8, 12) if _CHUNKS[head[:4]][0] == 12 else slice(4, 8)
     other = read(file, at, 12)
     return other[:4] == head[:4] and other[kind] == head[kind]
 
 
 def _is_chunk(file: Any, at: int, size: int, form: str) -> bool:
-    """Tells whether a chunk stands at a position, or behind a byte that makes it even."""
+    """Tell whether a chunk stands at a position, or behind a byte that makes it even."""
     length = struct.calcsize(form)
     heads = {place: read(file, place, length) for place in (at, at + 1)}
     return any(

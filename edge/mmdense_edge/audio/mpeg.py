@@ -19,6 +19,7 @@ _KILOBITS = {  # by whether it is version 1, and by the layer's two bits (3 is l
     (False, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _VERSION_1, _LAYER_3 = 3, 1  # as headers have them
+_COUNTS = (b"Xing", b"Info")  # marks of a first frame of layer III that says how many follow
 _HEAD = 64  # bytes that hold a frame's header and where a first one says how many follow
 _START = 1 << 16  # where the first frame must be
 
@@ -34,27 +35,22 @@ class Frame:
     form: tuple[int, int, int, bool]  # version, layer, rate as coded; mono
 
 
+@lru_cache(maxsize=1024)
 def frame(head: bytes) -> Frame | None:
-    """Returns what four bytes say as a frame's header, None if they are none."""
+    """Return what four bytes say as a frame's header, None if they are none."""
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
-    return _known_frame(head[1], head[2], head[3] >> 6 == 3)
-
-
-@lru_cache(maxsize=1024)
-def _known_frame(first: int, second: int, mono: bool) -> Frame | None:
-    version, layer = first >> 3 & 3, first >> 1 & 3
-    kilobits, rate = second >> 4, second >> 2 & 3
+    version, layer, mono = head[1] >> 3 & 3, head[1] >> 1 & 3, head[3] >> 6 == 3
+    kilobits, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
     if version == 1 or layer == 0 or kilobits in (0, 15) or rate == 3:
         return None
-    bits = 1000 * _KILOBITS[version == 3, layer][kilobits - 1]
+    bits = 1000 * _KILOBITS[version == _VERSION_1, layer][kilobits - 1]
     hertz = _RATES[version][rate]
     samples = 384 if layer == 3 else 576 if layer == _LAYER_3 and version != _VERSION_1 else 1152
     unit = 4 if layer == 3 else 1
-    nominal = samples * bits / 8 / hertz
-    length = (samples // 8 // unit * bits // hertz + (second >> 1 & 1)) * unit
-    place = 4 + ((17 if mono else 32) if version == 3 else 9 if mono else 17)
-    return Frame(length, nominal, samples, place, (version, layer, rate, mono))
+    length = (samples // 8 // unit * bits // hertz + padding) * unit
+    place = 4 + ((17 if mono else 32) if version == _VERSION_1 else 9 if mono else 17)
+    return Frame(length, samples * bits / 8 / hertz, samples, place, (version, layer, rate, mono))
 
 
 @dataclass
@@ -71,19 +67,19 @@ class _Found:
 
 
 def streams(file: Any, start: int, size: int) -> list[Stream]:
-    """Returns the streams of an MPEG audio file; none if it has no frames that can be followed.
+    """Return the streams of an MPEG audio file; none if it has no frames that can be followed.
 
     Args:
-        file: opened for reading in binary.
-        start: where the tags before the first frame end.
-        size: of the file.
+        file: Opened for reading in binary.
+        start: Where the tags before the first frame end.
+        size: Size of the file.
     """
     found: list[_Found] = []
     at = _next_frame(file, start, min(size, start + _START), size)
     gap = True
     while at < size:
         head = read(file, at, _HEAD)
-        here = frame(head)
+        here = frame(head[:4])
         same = here is not None and bool(found) and here.form == found[-1].first.form
         if here is None or not ((same and not gap) or _confirmed(file, at, here, size)):
             tag = _tag(file, at, head)
@@ -94,11 +90,14 @@ def streams(file: Any, start: int, size: int) -> list[Stream]:
             continue
         if at + here.length > size:
             break
-        gap, place = False, _info_place(head, here)
-        if place or not same:
+        gap = False
+        # Behind the frame's own checksum, if it has one.
+        marked = [place for place in (here.place, here.place + 2) if head[place:][:4] in _COUNTS]
+        counts = bool(marked) and here.form[1] == _LAYER_3
+        if counts or not same:
             found.append(_Found(head, here, Stream()))
-        if place:
-            found[-1].info, found[-1].place = read(file, at, here.length), place
+        if counts:
+            found[-1].info, found[-1].place = read(file, at, here.length), marked[0]
         else:
             found[-1].frames += 1
             found[-1].stream.add(at, at + here.length)
@@ -107,7 +106,7 @@ def streams(file: Any, start: int, size: int) -> list[Stream]:
 
 
 def _finished(found: _Found, alone: bool) -> Stream:
-    """Returns a stream whose first frame says how many follow, where the decoder needs it."""
+    """Return a stream whose first frame says how many follow, if the decoder needs it."""
     stream, first, info, at = found.stream, found.first, found.info, found.place
     parts = stream.parts
     if alone and len(parts) == 1:
@@ -134,25 +133,17 @@ def _finished(found: _Found, alone: bool) -> Stream:
     return stream
 
 
-def _info_place(head: bytes, here: Frame) -> int:
-    """Returns where a first frame of layer III says how many follow; 0 in any other frame."""
-    for at in (here.place, here.place + 2):  # behind the frame's own checksum, if it has one
-        if here.form[1] == _LAYER_3 and head[at : at + 4] in (b"Xing", b"Info"):
-            return at
-    return 0
-
-
 def _confirmed(file: Any, at: int, here: Frame, size: int) -> bool:
-    """Tells whether another frame follows one, or the file's end, or a tag."""
+    """Tell whether another frame follows one, or the file's end, or a tag."""
     head = read(file, at + here.length, _HEAD)
-    following = frame(head)
+    following = frame(head[:4])
     if following is not None:
         return following.form == here.form
     return at + here.length == size or bool(_tag(file, at + here.length, head))
 
 
 def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
-    """Returns where the next frame starts, before `stop`; else `size`."""
+    """Return where the next frame starts, before `stop`; else `size`."""
     while (at := find(file, b"\xff", at, stop)) < stop:
         here = frame(read(file, at, 4))
         if here is not None and _confirmed(file, at, here, size):
@@ -162,7 +153,7 @@ def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
 
 
 def _tag(file: Any, at: int, head: bytes) -> int:
-    """Returns the length of a tag, as they stand at the end of MP3 files; 0 if there is none."""
+    """Return the length of a tag, as they stand at the end of MP3 files; 0 if there is none."""
     if head.startswith(b"ID3"):
         return behind_tags(file, at) - at
     if head.startswith(b"TAG"):

@@ -1,4 +1,4 @@
-"""Parts of a file, read as if they were a file: what is left of it without what is in the way."""
+"""Parts of a file, read as if they were a file of their own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Stream:
     """One stream of an audio file.
 
     Args:
-        parts: what it is made of, in order; none where it is the whole file as it stands.
-        faults: what is missing, in words.
-        num_samples: what it gives at least, where the structure tells; else 0.
+        parts: What it is made of, in order; none if it is the whole file as it stands.
+        faults: What is missing, in words.
+        num_samples: What it gives at least, if the structure tells; else 0.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Stream:
     num_samples: int = 0
 
     def add(self, start: int, stop: int) -> None:
-        """Adds bytes of the file."""
+        """Add bytes of the file."""
         last = self.parts[-1] if self.parts else b""
         if not isinstance(last, bytes) and last[1] == start:
             self.parts[-1] = (last[0], stop)
@@ -40,59 +40,57 @@ class Stream:
 
 
 class Joined(io.RawIOBase):
-    """Parts of a file, read as one file.
+    """Parts of a file, read as one file, through `io.BufferedReader`.
 
     Args:
-        file: the file, opened for reading in binary.
-        parts: in order.
+        file: The file, opened for reading in binary.
+        parts: In order.
 
     Example:
-        >>> Joined(io.BytesIO(b"0123456789"), [b"ab", (3, 5), (8, 10)]).read()
+        >>> parts = [b"ab", (3, 5), (8, 10)]
+        >>> io.BufferedReader(Joined(io.BytesIO(b"0123456789"), parts)).read()
         b'ab3489'
     """
 
     def __init__(self, file: Any, parts: Sequence[Part]) -> None:
-        """Starts at the first byte."""
+        """Start at the first byte."""
         self._file, self._parts = file, parts
         sizes = (len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts)
         self._ends = list(accumulate(sizes)) or [0]
         self._at = 0
 
     def seekable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
-        """Returns True."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves to a position and returns it."""
+        """Move to a position and return it."""
         self._at = max(0, offset + (0, self._at, self._ends[-1])[whence])
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fills the buffer, as far as there are bytes; returns how many it got."""
+        """Fill the buffer, from one part at most; return how many bytes it got."""
         view = memoryview(buffer).cast("B")
-        done = 0
-        for index in range(bisect_right(self._ends, self._at), len(self._parts)):
-            part, left = self._parts[index], self._ends[index] - self._at
-            wanted = min(left, len(view) - done)
-            if isinstance(part, bytes):
-                data = part[len(part) - left :][:wanted]
-            else:
-                self._file.seek(part[1] - left)
-                data = self._file.read(wanted)
-            view[done : done + len(data)] = data
-            done += len(data)
-            self._at += len(data)
-            if len(data) < left:
-                break
-        return done
+        index = bisect_right(self._ends, self._at)
+        if index >= len(self._parts):
+            return 0
+        part, left = self._parts[index], self._ends[index] - self._at
+        if isinstance(part, bytes):
+            data = part[-left:][: len(view)]
+        else:
+            self._file.seek(part[1] - left)
+            data = self._file.read(min(left, len(view)))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
 
 
 def read(file: Any, at: int, count: int) -> bytes:
-    """Returns the bytes of a file from a position on, `count` at most."""
+    """Return the bytes of a file from a position on, `count` at most."""
     try:
         file.seek(at)
     except (OSError, OverflowError):  # a damaged length may lead beyond what the system can count
@@ -101,7 +99,7 @@ def read(file: Any, at: int, count: int) -> bytes:
 
 
 def find(file: Any, mark: bytes, at: int, stop: int) -> int:
-    """Returns where a mark stands in a file from a position on, before `stop`; else `stop`."""
+    """Return where a mark stands in a file from a position on, before `stop`; else `stop`."""
     while at < stop:
         block = read(file, at, _BLOCK)
         place = block.find(mark)
@@ -112,7 +110,7 @@ def find(file: Any, mark: bytes, at: int, stop: int) -> int:
 
 
 def behind_tags(file: Any, at: int) -> int:
-    """Returns where the ID3v2 tags end that stand at a position: the position if there are none."""
+    """Return where the ID3v2 tags end that stand at a position: the position if there are none."""
     while True:
         head = read(file, at, _ID3_HEADER)
         if not head.startswith(b"ID3") or len(head) < _ID3_HEADER:

@@ -1,12 +1,14 @@
-"""Writes the stems of one song to files, at the depth asked for and so that they add up."""
+"""Write the stems of one song to files, at the depth asked for and so that they add up."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +28,7 @@ _LIMITS = {"wav": (1 << 31, 1024), "flac": (655350, 8), "ogg": (192000, 64)}
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
 _WAV_TAG_BYTES = 2000
 
-# Stems have the input's bit depth where the output format knows it. Lossy and 8-bit files get 16
+# Stems have the input's bit depth if the output format knows it. Lossy and 8-bit files get 16
 # bits; separation computes in float32, so 64-bit floats get 32.
 _SUBTYPES = {
     "PCM_24": "PCM_24",
@@ -46,7 +48,7 @@ class StemForm:
 
     Args:
         file_format: "wav", "flac" or "ogg".
-        subtype: libsndfile's name of the sample format.
+        subtype: Libsndfile's name of the sample format.
     """
 
     file_format: str
@@ -58,20 +60,20 @@ class StemForm:
         return _BITS[self.subtype]
 
     def num_bytes(self, info: AudioInfo) -> int:
-        """Returns the size of a stem's samples in a WAV file of this depth."""
+        """Return the size of a stem's samples in a WAV file of this depth."""
         return info.num_samples * info.channels * ((self.bits or 32) // 8)
 
 
 def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -> StemForm:
-    """Returns the form of a song's stems: by default the song's bit depth, where there is one.
+    """Return the form of a song's stems: by default the song's bit depth, if it has one.
 
     Args:
-        info: of the song.
+        info: Form of the song.
         file_format: "wav", "flac" or "ogg".
         bit_depth: "16", "24" or "32f"; default the song's.
 
     Raises:
-        AudioError: the format does not have the song's sample rate or as many channels.
+        AudioError: The format does not have the song's sample rate or as many channels.
 
     Example:
         >>> stem_form(AudioInfo(44100, 2, 1000, "PCM_24"), "wav").subtype
@@ -102,16 +104,16 @@ class StemFiles:
     go to the loudest stem that has room.
 
     Args:
-        paths: for each stem its file; a context manager closes them all.
-        info: of the song; its tags go into the files as far as the format has them.
-        form: of the stems.
-        rest: name of the stem that is the mixture less all others: in integer formats what is
+        paths: For each stem its file; a context manager closes them all.
+        info: Form of the song; its tags go into the files as far as the format has them.
+        form: Form of the stems.
+        rest: Name of the stem that is the mixture less all others: in integer formats what is
             missing to it in whole steps.
-        exact: the stems together are the mixture.
-        gain: of the files against stems and mixture.
+        exact: The stems together are the mixture.
+        gain: Gain of the files against stems and mixture.
 
     Raises:
-        AudioError: a file cannot be written.
+        AudioError: A file cannot be written.
     """
 
     def __init__(
@@ -124,15 +126,17 @@ class StemFiles:
         exact: bool = False,
         gain: float = 1.0,
     ) -> None:
-        """Creates the files."""
+        """Create the files."""
         self._form, self._rest, self._exact, self._gain = form, rest, exact, gain
-        self._paths = paths
+        self._paths, self._info = paths, info
         self._squares = dict.fromkeys(paths, 0.0)
         self.clipped = dict.fromkeys(paths, 0)
         self.peak = 0.0
         self.num_samples = 0
-        self.lost_tags: list[str] = []
-        self._channels = info.channels
+        tags = {t: text.encode("utf-8", "replace").split(b"\0")[0] for t, text in info.tags.items()}
+        # libsndfile drops all tags of a WAV file if one is long.
+        most = _WAV_TAG_BYTES if form.file_format == "wav" else math.inf
+        self.lost_tags = [tag for tag, text in tags.items() if len(text) > most]
         # RIFF cannot count beyond 4 GiB; RF64 is the same file with wider counters.
         wide = form.file_format == "wav" and form.num_bytes(info) > _RIFF_LIMIT
         self._container = "RF64" if wide else form.file_format.upper()
@@ -143,14 +147,16 @@ class StemFiles:
                     _name(path), "w", info.sample_rate, info.channels, form.subtype,
                     format=self._container,
                 )  # fmt: skip
-                self._tag(self._files[name], info.tags)
+                for tag, text in tags.items():
+                    if text and tag not in self.lost_tags:
+                        setattr(self._files[name], tag, text.decode())
 
     def __enter__(self) -> StemFiles:
-        """Returns itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Closes the files and, after no error, looks whether they are whole."""
+        """Close the files and, after no error, check that they are whole."""
         with self._reported():
             for file in self._files.values():
                 file.close()
@@ -159,17 +165,30 @@ class StemFiles:
                     raise AudioError(f"{name} was not written whole: is there space left?")
 
     def write(self, stems: Mapping[str, Exact], mixture: Exact) -> None:
-        """Appends a block to each file.
+        """Append a block to each file.
 
         Args:
-            stems: for each stem its next samples, shape (samples, channels), all equally long.
-            mixture: the same of the mixture.
+            stems: For each stem its next samples, shape (samples, channels), all equally long.
+            mixture: The same of the mixture.
         """
-        bits = self._form.bits
-        blocks = self._in_steps(stems, mixture, bits) if bits else self._in_floats(stems, mixture)
-        scale = 2.0**-31 if bits else 1.0
+        bits, scale = self._form.bits, 1.0
+        blocks: dict[str, npt.NDArray[Any]] = {}
+        if bits:
+            blocks, scale = self._in_steps(stems, mixture, bits), 2.0**-31
+        else:
+            blocks = {name: (stem * self._gain).astype(np.float32) for name, stem in stems.items()}
+            if self._rest is not None:
+                del blocks[self._rest]
+                others = sum(block.astype(np.float64) for block in blocks.values())
+                blocks[self._rest] = (mixture * self._gain - others).astype(np.float32)
+            self.peak = max(self.peak, *(float(np.abs(block).max()) for block in blocks.values()))
         self.num_samples += len(mixture)
-        self._check_size()
+        size = self._form.num_bytes(replace(self._info, num_samples=self.num_samples))
+        if self._container == "WAV" and size > _RIFF_LIMIT:
+            raise AudioError(
+                "the song is longer than its header said, and a stem would exceed the 4 GiB of a "
+                "WAV file: use --format flac"
+            )
         with self._reported():
             for name, block in blocks.items():
                 self._squares[name] += float(np.sum((block * scale) ** 2, dtype=np.float64))
@@ -178,60 +197,36 @@ class StemFiles:
                     self._files[name].write(block[first : first + BLOCK])
 
     def level_dbfs(self, name: str) -> float | None:
-        """Returns the RMS level of a stem as written, in dB of full scale; None if silent."""
-        values = self.num_samples * self._channels
+        """Return the RMS level of a stem as written, in dB of full scale; None if silent."""
+        values = self.num_samples * self._info.channels
         if not self._squares[name]:
             return None
         return float(10 * np.log10(self._squares[name] / values))
 
-    def _in_floats(
-        self, stems: Mapping[str, Exact], mixture: Exact
-    ) -> dict[str, npt.NDArray[np.float32]]:
-        blocks = {
-            name: (stem * self._gain).astype(np.float32)
-            for name, stem in stems.items()
-            if name != self._rest
-        }
-        self.peak = max([self.peak, *(float(np.abs(stem).max()) for stem in blocks.values())])
-        if self._rest is not None:
-            others = sum(block.astype(np.float64) for block in blocks.values())
-            blocks[self._rest] = (mixture * self._gain - others).astype(np.float32)
-            self.peak = max(self.peak, float(np.abs(blocks[self._rest]).max()))
-        return blocks
-
     def _in_steps(
         self, stems: Mapping[str, Exact], mixture: Exact, bits: int
     ) -> dict[str, npt.NDArray[np.int32]]:
-        """Returns the stems as integers, in the upper bits of 32, as libsndfile takes them."""
+        """Return the stems as integers, in the upper bits of 32, as libsndfile takes them."""
         full = 1 << (bits - 1)
+        names = sorted(stems, key=lambda name: name == self._rest)  # the rest comes last
         target = np.rint(mixture * (self._gain * full))
-        steps: dict[str, Exact] = {}
-        for name in sorted(stems, key=lambda name: name == self._rest):  # the rest comes last
-            stem = np.rint(stems[name] * (self._gain * full))
-            if name == self._rest:
-                stem = target - sum(steps.values())
-            self.clipped[name] += int(np.count_nonzero((stem < -full) | (stem > full - 1)))
-            steps[name] = np.clip(stem, -full, full - 1)
+        wanted = np.rint(np.stack([stems[name] for name in names]) * (self._gain * full))
+        steps = np.clip(wanted, -full, full - 1)
+        if self._rest is not None:
+            wanted[-1] = target - steps[:-1].sum(axis=0)
+            steps[-1] = np.clip(wanted[-1], -full, full - 1)
+        for name, beyond in zip(names, wanted != steps, strict=True):
+            self.clipped[name] += int(np.count_nonzero(beyond))
         if self._exact or self._rest is not None:
-            steps = _spread(steps, np.clip(target, -full, full - 1), full)
-        return {name: stem.astype(np.int32) << (32 - bits) for name, stem in steps.items()}
-
-    def _check_size(self) -> None:
-        size = self.num_samples * self._channels * ((self._form.bits or 32) // 8)
-        if self._container == "WAV" and size > _RIFF_LIMIT:
-            raise AudioError(
-                "the song is longer than its header said, and a stem would exceed the 4 GiB of a "
-                "WAV file: use --format flac"
-            )
-
-    def _tag(self, file: sf.SoundFile, tags: Mapping[str, str]) -> None:
-        for name, text in tags.items():
-            plain = text.encode("utf-8", "replace").split(b"\0")[0]
-            # libsndfile drops all tags of a WAV file where one is long.
-            if self._form.file_format == "wav" and len(plain) > _WAV_TAG_BYTES:
-                self.lost_tags += [name] if name not in self.lost_tags else []
-            elif plain:
-                setattr(file, name, plain.decode())
+            # What is missing goes to the loudest stem that has room, sample by sample.
+            missing = np.clip(target, -full, full - 1) - steps.sum(axis=0)
+            order = np.argsort(-np.abs(steps), axis=0, kind="stable")
+            for place in order[:, None] if missing.any() else ():
+                before = np.take_along_axis(steps, place, axis=0)
+                after = np.clip(before + missing, -full, full - 1)
+                np.put_along_axis(steps, place, after, axis=0)
+                missing -= (after - before)[0]
+        return dict(zip(names, steps.astype(np.int32) << (32 - bits), strict=True))
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
@@ -241,22 +236,6 @@ class StemFiles:
             raise AudioError(
                 f"cannot write the stems ({error.error_string}): is there space left?"
             ) from error
-
-
-def _spread(steps: Mapping[str, Exact], target: Exact, full: int) -> dict[str, Exact]:
-    """Adds what is missing to `target` to the loudest stem that has room, sample by sample."""
-    stems = np.stack(list(steps.values()))
-    missing = target - stems.sum(axis=0)
-    if not missing.any():
-        return dict(steps)
-    order = np.argsort(-np.abs(stems), axis=0, kind="stable")
-    for rank in range(len(stems)):
-        place = order[rank : rank + 1]
-        before = np.take_along_axis(stems, place, axis=0)
-        after = np.clip(before + missing, -full, full - 1)
-        np.put_along_axis(stems, place, after, axis=0)
-        missing = missing - (after - before)[0]
-    return dict(zip(steps, stems, strict=True))
 
 
 def _name(path: Path) -> str | bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mmdense_edge.audio import AudioInfo, OnDamage, refuse
-from mmdense_edge.audio.mixture_sum import Exact, Kept, Shares, even, mixed, null_test
+from mmdense_edge.audio.mixture_sum import Blocks, corrected, even, mixed, null_test
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
 from mmdense_edge.separate import picture, staging
@@ -22,7 +23,6 @@ _LEAST = {"wav": 1.0, "flac": 0.1, "ogg": 0.01}
 _FLOATS = StemForm("wav", "FLOAT")
 _FLOAT_BITS = 24  # for the null test of files that have no steps of their own
 
-Blocks = Iterator[tuple[dict[str, Exact], Exact]]
 Progress = Callable[[float, float], object]
 
 
@@ -132,7 +132,8 @@ def _separated(
     cancel: Cancel | None,
 ) -> Blocks:
     """Yield what is to be written of each block, and the mixture."""
-    rate, kept = info.sample_rate, Kept()
+    rate = info.sample_rate
+    song, mixture = itertools.tee(read_blocks(job.song.path, dtype="float64", damaged=damaged))
 
     def show(done: int) -> None:
         if progress is not None:
@@ -140,7 +141,7 @@ def _separated(
 
     show(0)
     stems = separator.stream(
-        kept.passing(read_blocks(job.song.path, dtype="float64", damaged=damaged)),
+        song,
         rate,
         info.channels,
         sources=[source for part in job.parts.values() for source in part],
@@ -148,8 +149,8 @@ def _separated(
         progress=show,
         cancel=cancel,
     )
-    blocks = mixed(stems, kept, job.parts)
-    yield from Shares().correct(blocks) if job.options.sum_to_mixture else blocks
+    blocks = mixed(stems, mixture, job.parts)
+    yield from corrected(blocks) if job.options.sum_to_mixture else blocks
 
 
 def _read_back(song: Path, floats: Mapping[str, Path], damaged: OnDamage) -> Blocks:
