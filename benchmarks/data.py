@@ -30,9 +30,8 @@ import numpy as np
 import soundfile as sf
 
 from benchmarks.harness import call, finish, machine_line, number, on_cpu, say, table
-from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, open_dataset
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 from training.prepare import make_plan, soundfile_blocks, write_tracks
 from training.profile_data import measure, pipeline_batches
 

@@ -12,13 +12,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_mmdense.band import Band
-from keras_mmdense.checks import require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
 from keras_mmdense.normalization import ready
 from keras_mmdense.presets import PRESETS, PerBand, resolve_settings
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings, require
 from keras_mmdense.weights import find_weights
 
 LAST = {"data_format": "channels_last"}  # whatever keras.json says
@@ -36,9 +34,9 @@ def build(
     channels: int | None = None,
     scales: int | None = None,
     bands: Iterable[Band] | None = None,
-    growth: PerBand | None = None,
-    layers: PerBand | None = None,
-    kernel: PerBand | None = None,
+    growth_rate: PerBand | None = None,
+    num_layers: PerBand | None = None,
+    kernel_size: PerBand | None = None,
     sample_rate: int | None = None,
     n_fft: int | None = None,
     hop_length: int | None = None,
@@ -73,17 +71,17 @@ def build(
         scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
             repeat the lowest one.
         bands: `keras_mmdense.Band` objects instead of the preset's.
-        growth: Maps per layer: a number for all, a sequence with one per dense block, or a dict
-            of these by band name.
-        layers: Layers per dense block, in the same forms.
-        kernel: Kernel (frames, bins) of the dense layers: one for all, a sequence with one per
-            dense block, or a dict of these by band name.
+        growth_rate: Maps per layer: a number for all, a sequence with one per dense block, or a
+            dict of these by band name.
+        num_layers: Layers per dense block, in the same forms.
+        kernel_size: Kernel (frames, bins) of the dense layers: one for all, a sequence with one
+            per dense block, or a dict of these by band name.
         sample_rate: Rate in Hz of the audio that the model is for; default 44100.
         n_fft: Window length in samples; default 2 * bins.
         hop_length: Hop in samples; default n_fft // 2.
-        **options: Further fields of `keras_mmdense.Settings`: final_growth, final_layers,
-            final_kernel, block_output, bottleneck, pooling, norm, compression, fold,
-            training_data, licence.
+        **options: Further fields of `keras_mmdense.Settings`: final_growth_rate,
+            final_num_layers, final_kernel_size, block_output, bottleneck, pooling, norm,
+            compression, fold, training_data, license.
 
     Returns:
         An uncompiled `keras.Model` with input `mixture` and one output per source.
@@ -105,9 +103,9 @@ def build(
     stored = None if path is None else settings_of(path)
     settings = resolve_settings(
         None if weights == "bundled" else preset, stored=stored, sources=sources, bands=bands,
-        scales=scales, growth=growth, layers=layers, kernel=kernel, shared=shared, head=head,
-        frames=frames, bins=bins, channels=channels, sample_rate=sample_rate, n_fft=n_fft,
-        hop_length=hop_length, **options,
+        scales=scales, growth_rate=growth_rate, num_layers=num_layers, kernel_size=kernel_size,
+        shared=shared, head=head, frames=frames, bins=bins, channels=channels,
+        sample_rate=sample_rate, n_fft=n_fft, hop_length=hop_length, **options,
     )  # fmt: skip
     if path is None or stored is None:
         return build_from_settings(settings)
@@ -180,10 +178,6 @@ def _take_trunk(
         )
 
 
-def _prefix(s: Settings, source: str) -> str:
-    return f"{source}_" if s.shared or len(s.sources) > 1 else ""
-
-
 def build_from_settings(settings: Settings) -> keras.Model:
     """Build the model that a Settings object describes.
 
@@ -192,128 +186,136 @@ def build_from_settings(settings: Settings) -> keras.Model:
         >>> build_from_settings(Settings(("vocals",), (Band("full"),))).name
         'custom'
     """
-    s = settings
-    mixture = keras.Input((s.frames, s.bins, s.channels), name="mixture", dtype="float32")
-    x = compress(mixture, s.compression)
+    mixture = keras.Input(
+        (settings.frames, settings.bins, settings.channels), name="mixture", dtype="float32"
+    )
+    x = compress(mixture, settings.compression)
     x = layers.Normalization(axis=2, name="normalization", dtype="float32")(x)
-    x = settings_layer(s)(x)
-    if s.fold > 1:  # (batch, frames, positions, fold * channels): neighbouring bins as channels
-        x = layers.Reshape((s.frames or -1, s.positions, s.fold * s.channels), name="fold")(x)
+    x = settings_layer(settings)(x)
+    maps = settings.fold * settings.channels
+    frames = settings.frames or -1
+    if settings.fold > 1:  # (batch, frames, positions, maps): neighboring bins as channels
+        x = layers.Reshape((frames, settings.positions, maps), name="fold")(x)
+    trunk = _network(x, settings, "") if settings.shared else None
     outputs = {}
-    features = _network(x, s, "") if s.shared else None
-    for source in s.sources:
-        prefix = _prefix(s, source)
-        joined = _network(x, s, prefix) if features is None else features
-        outputs[source] = _head(joined, mixture, source, prefix, s)
-    return keras.Model(mixture, outputs, name=s.preset)
+    for source in settings.sources:
+        prefix = _prefix(settings, source)
+        y = _network(x, settings, prefix) if trunk is None else trunk
+        y = _conv2d(f"{prefix}final", maps, settings.final_kernel_size)(y)
+        if settings.fold > 1:
+            shape = (frames, settings.bins, settings.channels)
+            y = layers.Reshape(shape, name=f"{prefix}unfold")(y)
+        # the estimate, in the mixture's scale, is float32 under any policy
+        if settings.head == "mask":
+            mask = layers.Activation("sigmoid", name=f"{prefix}mask", dtype="float32")(y)
+            outputs[source] = layers.Multiply(name=source, dtype="float32")([mask, mixture])
+        else:
+            undo = layers.Normalization(
+                axis=2, invert=True, name=f"{prefix}denormalization", dtype="float32"
+            )
+            outputs[source] = layers.ReLU(name=source, dtype="float32")(undo(y))
+    return keras.Model(mixture, outputs, name=settings.preset)
 
 
 def compress(magnitude: Any, compression: str) -> Any:
-    """Return the magnitude as the normalisation reads it."""
+    """Return the magnitude as the normalization reads it."""
     known = {"none": lambda x: x, "sqrt": keras.ops.sqrt, "log": keras.ops.log1p}
     return known[compression](magnitude)
 
 
-def _network(x: Any, s: Settings, prefix: str) -> Any:
+def _prefix(settings: Settings, source: str) -> str:
+    return f"{source}_" if settings.shared or len(settings.sources) > 1 else ""
+
+
+def _network(x: Any, settings: Settings, prefix: str) -> Any:
     """Join the band networks: (batch, frames, bins, channels) -> (batch, frames, bins, maps)."""
-    maps = {band.name: _band(x, band, s, prefix) for band in s.bands}
-    parts = [maps[band.name] for band in s.bands if not band.is_full]
-    width = max((part.shape[-1] for part in parts), default=0)
-    parts = [
-        part
-        if part.shape[-1] == width
-        else _composite(part, f"{prefix}{band.name}_match", width, (1, 1), s)
-        for band, part in zip((b for b in s.bands if not b.is_full), parts, strict=True)
-    ]
+    maps = {band: _band(x, band, settings, prefix) for band in settings.bands}
+    width = max((y.shape[-1] for band, y in maps.items() if not band.is_full), default=0)
+    parts = []
+    for band, y in maps.items():
+        if not band.is_full:
+            if y.shape[-1] != width:
+                name = f"{prefix}{band.name}_match"
+                y = _composite(y, name, _conv2d(name, width, (1, 1)), settings)
+            parts.append(y)
     # the parts stand one above the other: (batch, frames, bins, width)
     joined = [_concatenate(parts, 2, f"{prefix}bands")] if parts else []
-    joined += [maps[band.name] for band in s.bands if band.is_full]
+    joined += [y for band, y in maps.items() if band.is_full]
     x = _concatenate(joined, 3, f"{prefix}joined")
-    return _dense_block(x, f"{prefix}final_dense", s.final_growth, s.final_layers, (3, 3), s)
+    final = settings.final_growth_rate, settings.final_num_layers, (3, 3)
+    return _dense_block(x, f"{prefix}final_dense", *final, settings)
 
 
-def _band(x: Any, band: Band, s: Settings, prefix: str) -> Any:
+def _band(x: Any, band: Band, settings: Settings, prefix: str) -> Any:
     """One multi-scale DenseNet on one range of bins."""
     name = f"{prefix}{band.name}"
-    first, after = band.edges(s.positions)
+    first, after = band.edges(settings.positions)
     if not band.is_full:  # (batch, frames, after - first, channels)
-        x = layers.Cropping2D(((0, 0), (first, s.positions - after)), name=f"{name}_crop", **LAST)(
-            x
-        )
-    x = _conv(x, f"{name}_first", band.first_filters, band.first_kernel, s)
+        outside = ((0, 0), (first, settings.positions - after))
+        x = layers.Cropping2D(outside, name=f"{name}_crop", **LAST)(x)
+    convolution = _conv2d(f"{name}_first", band.first_filters, band.first_kernel_size)
+    x = _composite(x, f"{name}_first", convolution, settings, before=())
+    pool = layers.AveragePooling2D if settings.pooling == "average" else layers.MaxPooling2D
     skips: list[Any] = []
-    blocks = zip(band.growth, band.layers, band.kernels, strict=True)
-    for index, (growth, num_layers, kernel) in enumerate(blocks):
-        if index > band.scales:  # on the way up: twice the frames and bins
-            x = _upsample(x, f"{name}_up{index + 1}", s)
+    blocks = zip(band.growth_rate, band.num_layers, band.kernel_size, strict=True)
+    for index, (growth_rate, num_layers, kernel_size) in enumerate(blocks):
+        if index > band.scales:  # on the way up: twice the frames and bins, as many maps
+            up = f"{name}_up{index + 1}"
+            convolution = layers.Conv2DTranspose(
+                x.shape[-1], 2, strides=2, name=f"{up}_conv", **LAST
+            )
+            x = _composite(x, up, convolution, settings, before=("norm",))
             x = _concatenate([x, skips.pop()], 3, f"{name}_skip{index + 1}")
-        x = _dense_block(x, f"{name}_dense{index + 1}", growth, num_layers, kernel, s)
+        dense = f"{name}_dense{index + 1}"
+        x = _dense_block(x, dense, growth_rate, num_layers, kernel_size, settings)
         if index < band.scales:  # on the way down: half the frames and bins
             skips.append(x)
-            pool = layers.AveragePooling2D if s.pooling == "average" else layers.MaxPooling2D
             x = pool(2, name=f"{name}_pool{index + 2}", **LAST)(x)
     return x
 
 
 def _dense_block(
-    x: Any, name: str, growth: int, num_layers: int, kernel: tuple[int, ...], s: Settings
+    x: Any,
+    name: str,
+    growth_rate: int,
+    num_layers: int,
+    kernel_size: tuple[int, int],
+    settings: Settings,
 ) -> Any:
     """Each layer reads the concatenation of all maps before it (paper, section 2.1)."""
     maps = [x]
     for index in range(1, num_layers + 1):
         layer = f"{name}_layer{index}"
         h = _concatenate(maps, 3, f"{layer}_concat")
-        if s.bottleneck:
-            h = _composite(h, f"{layer}_bottleneck", 4 * growth, (1, 1), s)
-        maps.append(_composite(h, layer, growth, kernel, s))
-    chosen = {"last": maps[-1:], "new": maps[1:], "all": maps}[s.block_output]
+        if settings.bottleneck:
+            narrow = f"{layer}_bottleneck"
+            h = _composite(h, narrow, _conv2d(narrow, 4 * growth_rate, (1, 1)), settings)
+        maps.append(_composite(h, layer, _conv2d(layer, growth_rate, kernel_size), settings))
+    chosen = {"last": maps[-1:], "new": maps[1:], "all": maps}[settings.block_output]
     return _concatenate(chosen, 3, f"{name}_output")
 
 
-def _composite(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Settings) -> Any:
-    """Batch normalisation, ReLU, convolution; with norm="after" the convolution comes first."""
-    if s.norm == "before":
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
-        x = layers.ReLU(name=f"{name}_relu")(x)
-    return _conv(x, name, filters, kernel, s)
-
-
-def _conv(x: Any, name: str, filters: int, kernel: tuple[int, ...], s: Settings) -> Any:
-    x = layers.Conv2D(filters, kernel, padding="same", name=f"{name}_conv", **LAST)(x)
-    return _norm_after(x, name, s)
-
-
-def _upsample(x: Any, name: str, s: Settings) -> Any:
-    """Transposed convolution whose kernel is the pooling's size; keeps the number of maps."""
-    if s.norm == "before":
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
-    x = layers.Conv2DTranspose(x.shape[-1], 2, strides=2, name=f"{name}_conv", **LAST)(x)
-    return _norm_after(x, name, s)
-
-
-def _norm_after(x: Any, name: str, s: Settings) -> Any:
-    if s.norm == "after":
-        x = layers.BatchNormalization(name=f"{name}_norm")(x)
-        x = layers.ReLU(name=f"{name}_relu")(x)
+def _composite(
+    x: Any,
+    name: str,
+    convolution: keras.layers.Layer,
+    settings: Settings,
+    before: tuple[str, ...] = ("norm", "relu"),
+) -> Any:
+    """Apply a convolution with the normalization before it, as the paper has it, or after it."""
+    for step in (*before, "conv") if settings.norm == "before" else ("conv", "norm", "relu"):
+        if step == "norm":
+            x = layers.BatchNormalization(name=f"{name}_norm")(x)
+        elif step == "relu":
+            x = layers.ReLU(name=f"{name}_relu")(x)
+        else:
+            x = convolution(x)
     return x
+
+
+def _conv2d(name: str, filters: int, kernel_size: tuple[int, int]) -> keras.layers.Layer:
+    return layers.Conv2D(filters, kernel_size, padding="same", name=f"{name}_conv", **LAST)
 
 
 def _concatenate(tensors: list[Any], axis: int, name: str) -> Any:
     return tensors[0] if len(tensors) == 1 else layers.Concatenate(axis, name=name)(tensors)
-
-
-def _head(x: Any, mixture: Any, source: str, prefix: str, s: Settings) -> Any:
-    """Last convolution, and the estimate in the mixture's scale, in float32 under any policy."""
-    filters = s.fold * s.channels
-    x = layers.Conv2D(filters, s.final_kernel, padding="same", name=f"{prefix}final_conv", **LAST)(
-        x
-    )
-    if s.fold > 1:
-        x = layers.Reshape((s.frames or -1, s.bins, s.channels), name=f"{prefix}unfold")(x)
-    if s.head == "mask":
-        mask = layers.Activation("sigmoid", name=f"{prefix}mask", dtype="float32")(x)
-        return layers.Multiply(name=source, dtype="float32")([mask, mixture])
-    undo = layers.Normalization(
-        axis=2, invert=True, name=f"{prefix}denormalization", dtype="float32"
-    )
-    return layers.ReLU(name=source, dtype="float32")(undo(x))

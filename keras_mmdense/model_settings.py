@@ -74,28 +74,28 @@ def settings_of(model: keras.Model | str | PathLike[str]) -> Settings:
 
 
 def annotate(
-    model: keras.Model, *, training_data: str | None = None, licence: str | None = None
+    model: keras.Model, *, training_data: str | None = None, license: str | None = None
 ) -> Settings:
-    """Write what the weights were trained on, and their licence, into the model.
+    """Write what the weights were trained on, and their license, into the model.
 
     Args:
         model: A model made by `keras_mmdense.build`; changed in place.
         training_data: Data sets and their credits, in words. None leaves it as it is.
-        licence: Licence of the weights. None leaves it as it is.
+        license: License of the weights. None leaves it as it is.
 
     Returns:
         The new settings.
 
     Example:
         >>> import keras_mmdense
-        >>> keras_mmdense.annotate(keras_mmdense.build("mdensenet"), licence="CC0-1.0").licence
+        >>> keras_mmdense.annotate(keras_mmdense.build("mdensenet"), license="CC0-1.0").license
         'CC0-1.0'
     """
     old = settings_of(model)
     new = replace(
         old,
         training_data=old.training_data if training_data is None else training_data,
-        licence=old.licence if licence is None else licence,
+        license=old.license if license is None else license,
     )
     model.get_layer(LAYER_NAME).bias_initializer.value = new.to_json()
     return new

@@ -13,11 +13,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_mmdense.band import Band
-from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.settings import Settings, Transform
+from keras_mmdense.settings import Band, Settings, Transform, is_int, require
 
+_PER_BLOCK = ("growth_rate", "num_layers", "kernel_size")
 PerBlock = int | Sequence[Any]
 PerBand = PerBlock | Mapping[str, PerBlock]
 
@@ -26,60 +25,60 @@ PerBand = PerBlock | Mapping[str, PerBlock]
 PRESETS: dict[str, tuple[Band, ...]] = {
     "mdensenet": (
         Band(
-            "full", start=0, stop=1, first_kernel=(3, 4), first_filters=32,
-            growth=(12, 12, 12, 12, 12, 12, 12),
-            layers=(4, 4, 4, 4, 4, 4, 4),
+            "full", start=0, stop=1, first_kernel_size=(3, 4), first_filters=32,
+            growth_rate=(12, 12, 12, 12, 12, 12, 12),
+            num_layers=(4, 4, 4, 4, 4, 4, 4),
         ),
     ),
     "mmdensenet": (
         Band(
-            "low", start=0, stop=0.5, first_kernel=(3, 4), first_filters=32,
-            growth=(14, 16, 16, 16, 16, 16, 16),
-            layers=(4, 4, 4, 4, 4, 4, 4),
+            "low", start=0, stop=0.5, first_kernel_size=(3, 4), first_filters=32,
+            growth_rate=(14, 16, 16, 16, 16, 16, 16),
+            num_layers=(4, 4, 4, 4, 4, 4, 4),
         ),
         Band(
-            "high", start=0.5, stop=1, first_kernel=(3, 3), first_filters=32,
-            growth=(10, 10, 10, 10, 10, 10, 16),
-            layers=(3, 3, 3, 3, 3, 3, 3),
+            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=32,
+            growth_rate=(10, 10, 10, 10, 10, 10, 16),
+            num_layers=(3, 3, 3, 3, 3, 3, 3),
         ),
         Band(
-            "full", start=0, stop=1, first_kernel=(3, 4), first_filters=32,
-            growth=(6, 6, 6, 6, 6, 6, 6),
-            layers=(2, 2, 2, 4, 2, 2, 2),
+            "full", start=0, stop=1, first_kernel_size=(3, 4), first_filters=32,
+            growth_rate=(6, 6, 6, 6, 6, 6, 6),
+            num_layers=(2, 2, 2, 4, 2, 2, 2),
         ),
     ),
     "mmdensenet-edge": (
         Band(
-            "low", start=0, stop=0.5, first_kernel=(3, 3), first_filters=48,
-            growth=(24, 32, 32, 48, 32, 32, 24),
-            layers=(2, 2, 2, 2, 2, 2, 2),
+            "low", start=0, stop=0.5, first_kernel_size=(3, 3), first_filters=48,
+            growth_rate=(24, 32, 32, 48, 32, 32, 24),
+            num_layers=(2, 2, 2, 2, 2, 2, 2),
         ),
         Band(
-            "high", start=0.5, stop=1, first_kernel=(3, 3), first_filters=24,
-            growth=(16, 16, 16, 16, 16, 16, 16),
-            layers=(1, 1, 1, 1, 1, 1, 1),
+            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=24,
+            growth_rate=(16, 16, 16, 16, 16, 16, 16),
+            num_layers=(1, 1, 1, 1, 1, 1, 1),
         ),
         Band(
-            "full", start=0, stop=1, first_kernel=(3, 3), first_filters=32,
-            growth=(24, 24, 32, 48, 32, 24, 24),
-            layers=(1, 1, 2, 2, 2, 1, 1),
+            "full", start=0, stop=1, first_kernel_size=(3, 3), first_filters=32,
+            growth_rate=(24, 24, 32, 48, 32, 24, 24),
+            num_layers=(1, 1, 2, 2, 2, 1, 1),
         ),
     ),
     "mmdensenet-micro": (
         Band(
-            "low", start=0, stop=0.5, first_kernel=(3, 3), first_filters=32,
-            growth=(16, 24, 24, 32, 24, 24, 16),
-            layers=(1, 1, 1, 1, 1, 1, 1),
+            "low", start=0, stop=0.5, first_kernel_size=(3, 3), first_filters=32,
+            growth_rate=(16, 24, 24, 32, 24, 24, 16),
+            num_layers=(1, 1, 1, 1, 1, 1, 1),
         ),
         Band(
-            "high", start=0.5, stop=1, first_kernel=(3, 3), first_filters=16,
-            growth=(8, 8, 8, 8, 8, 8, 8),
-            layers=(1, 1, 1, 1, 1, 1, 1),
+            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=16,
+            growth_rate=(8, 8, 8, 8, 8, 8, 8),
+            num_layers=(1, 1, 1, 1, 1, 1, 1),
         ),
         Band(
-            "full", start=0, stop=1, first_kernel=(3, 3), first_filters=24,
-            growth=(16, 16, 24, 32, 24, 16, 16),
-            layers=(1, 1, 1, 1, 1, 1, 1),
+            "full", start=0, stop=1, first_kernel_size=(3, 3), first_filters=24,
+            growth_rate=(16, 16, 24, 32, 24, 16, 16),
+            num_layers=(1, 1, 1, 1, 1, 1, 1),
         ),
     ),
 }  # fmt: skip
@@ -96,10 +95,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "hop_length": 1024,
         "bins": 1536,
         "fold": 8,
-        "final_growth": 32,
+        "final_growth_rate": 32,
     },
 }
-_OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth": 24}
+_OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth_rate": 24}
 
 
 def resolve_settings(
@@ -121,7 +120,7 @@ def resolve_settings(
     options = dict(given)
     preset = options.pop("preset", "mmdensenet" if stored is None else stored.preset)
     bands, scales = options.pop("bands", None), options.pop("scales", None)
-    overrides = {name: options.pop(name, None) for name in ("growth", "layers", "kernel")}
+    overrides = {name: options.pop(name, None) for name in _PER_BLOCK}
     fields = {field.name for field in dataclasses.fields(Settings)}
     known = fields - {"transform", "preset", "bands"} | {"n_fft", "hop_length"}
     unknown = sorted(set(options) - known)
@@ -149,10 +148,12 @@ def resolve_settings(
         preset, bands = "custom", sequence("bands", bands, Band)
     else:
         bands = PRESETS[preset] if stored is None else stored.bands
+    if scales is not None:
+        bands = tuple(_with_scales(band, scales) for band in bands)
     settings = Settings(
         preset=preset,
         sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
-        bands=_override(bands, scales, **overrides),
+        bands=_override(bands, overrides),
         transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
         **options,
     )
@@ -167,32 +168,25 @@ def resolve_settings(
     return settings
 
 
-def _override(
-    bands: tuple[Band, ...],
-    scales: int | None,
-    growth: PerBand | None,
-    layers: PerBand | None,
-    kernel: PerBand | None,
-) -> tuple[Band, ...]:
-    """Return the bands with the overrides of `build` applied."""
+def _override(bands: tuple[Band, ...], overrides: Mapping[str, PerBand | None]) -> tuple[Band, ...]:
+    """Return the bands with growth rates, layers and kernels of their own."""
     names = {band.name for band in bands}
-    for label, value in (("growth", growth), ("layers", layers), ("kernel", kernel)):
-        if isinstance(value, Mapping) and set(value) - names:
+    changes: dict[str, dict[str, tuple[Any, ...]]] = {name: {} for name in names}
+    for label, override in overrides.items():
+        by_band = override if isinstance(override, Mapping) else dict.fromkeys(names, override)
+        if set(by_band) - names:
             raise SettingsError(
                 f"{label} by band knows the bands {sorted(names)}; received "
-                f"{sorted(set(value) - names)}. Use the bands' names."
+                f"{sorted(set(by_band) - names)}. Use the bands' names."
             )
-    if scales is not None:
-        bands = tuple(_with_scales(band, scales) for band in bands)
-    return tuple(
-        dataclasses.replace(
-            band,
-            growth=_per_block(growth, band.name, band.growth),
-            layers=_per_block(layers, band.name, band.layers),
-            kernels=_per_block(_as_kernels(kernel), band.name, band.kernels),
-        )
-        for band in bands
-    )
+        for name, value in by_band.items():
+            listed = isinstance(value, Sequence)
+            if label == "kernel_size" and listed and all(isinstance(n, int) for n in value):
+                changes[name][label] = (tuple(value),)  # one kernel, two numbers, is for all blocks
+            elif value is not None:
+                blocks = next(len(band.growth_rate) for band in bands if band.name == name)
+                changes[name][label] = tuple(value) if listed else (value,) * blocks
+    return tuple(dataclasses.replace(band, **changes[band.name]) for band in bands)
 
 
 def sequence(label: str, value: Any, kind: type) -> tuple[Any, ...]:
@@ -215,22 +209,4 @@ def _with_scales(band: Band, scales: int) -> Band:
         bottom = lowest if scales >= band.scales else down[scales]
         return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
 
-    return dataclasses.replace(
-        band, growth=cut(band.growth), layers=cut(band.layers), kernels=cut(band.kernels)
-    )
-
-
-def _as_kernels(value: PerBand | None) -> PerBand | None:
-    """Tell one kernel, two numbers, from one per block."""
-    if isinstance(value, Mapping):
-        return {name: _as_kernels(one) or () for name, one in value.items()}  # type: ignore[misc]
-    is_one = isinstance(value, Sequence) and all(isinstance(number, int) for number in value)
-    return (tuple(value),) if is_one else value  # type: ignore[arg-type]
-
-
-def _per_block(value: PerBand | None, name: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    if isinstance(value, Mapping):
-        value = value.get(name)
-    if value is None:
-        return default
-    return tuple(value) if isinstance(value, Sequence) else (value,) * len(default)
+    return dataclasses.replace(band, **{name: cut(getattr(band, name)) for name in _PER_BLOCK})

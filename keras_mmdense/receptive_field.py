@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from keras_mmdense.band import Band
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 
 Interval = tuple[int, int]
 
@@ -52,14 +51,14 @@ def _reach(s: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
 
 def _needed(s: Settings, used: tuple[Band, ...], frame: int) -> Interval:
     """Return the interval of input frames, relative to the frame, that it depends on."""
-    start = _grow((frame, frame), s.final_kernel[0], 1)
-    start = _grow(start, 3, s.final_layers)
+    start = _grow((frame, frame), s.final_kernel_size[0], 1)
+    start = _grow(start, 3, s.final_num_layers)
     bands = [_band(band, start) for band in used]
     return min(b[0] for b in bands) - frame, max(b[1] for b in bands) - frame
 
 
 def _band(band: Band, interval: Interval) -> Interval:
-    return _grow(_scale(band, 0, interval), band.first_kernel[0], 1)
+    return _grow(_scale(band, 0, interval), band.first_kernel_size[0], 1)
 
 
 def _scale(band: Band, scale: int, interval: Interval) -> Interval:
@@ -73,7 +72,7 @@ def _scale(band: Band, scale: int, interval: Interval) -> Interval:
 
 
 def _block(band: Band, index: int, interval: Interval) -> Interval:
-    return _grow(interval, band.kernels[index][0], band.layers[index])
+    return _grow(interval, band.kernel_size[index][0], band.num_layers[index])
 
 
 def _grow(interval: Interval, kernel: int, times: int) -> Interval:

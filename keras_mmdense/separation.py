@@ -154,7 +154,7 @@ class KerasNetwork:
             outputs={source: source for source in sources},
             output="magnitude",  # a mask head multiplies inside the Keras model
             precision="float32",
-            license=settings[0].licence,
+            license=settings[0].license,
             training_data=settings[0].training_data,
             parity={},
             settings={},

@@ -3,16 +3,164 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmdense_edge.model.contract import Transform
 
-from keras_mmdense.band import Band
-from keras_mmdense.checks import check_name, int_tuple, is_int, require
 from keras_mmdense.errors import SettingsError
 
 MAX_JSON_BYTES = 1 << 20
+RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+# How the names of the layers inside the networks end: no output may be called so.
+_LAYER = re.compile(
+    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|joined|mask|norm|output|pool\d+|relu|"
+    r"skip\d+|unfold)"
+)
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "shared": (False, True),
+    "bottleneck": (False, True),
+    "block_output": ("last", "new", "all"),
+    "pooling": ("average", "max"),
+    "norm": ("before", "after"),
+    "head": ("magnitude", "mask"),
+    "compression": ("none", "sqrt", "log"),
+}
+RANGES = {
+    "sample_rate": (1000, 384000),
+    "n_fft": (16, 65536),
+    "final_growth_rate": (1, 4096),
+    "final_num_layers": (1, 64),
+    "bins": (1, 32768),
+    "channels": (1, 2),
+    "fold": (1, 64),
+}
+# The keys of settings in files of version 1, where they differ from the names here.
+STORED_NAMES = {
+    "growth_rate": "growth",
+    "num_layers": "layers",
+    "kernel_size": "kernels",
+    "first_kernel_size": "first_kernel",
+    "final_growth_rate": "final_growth",
+    "final_num_layers": "final_layers",
+    "final_kernel_size": "final_kernel",
+    "license": "licence",
+}
+_NAMES = {stored: name for name, stored in STORED_NAMES.items()}
+
+
+def require(holds: bool, rule: str, received: object, way_out: str) -> None:
+    """Raise SettingsError unless the rule holds."""
+    if not holds:
+        raise SettingsError(f"{rule}; received {received!r}. {way_out}")
+
+
+def is_int(value: object) -> bool:
+    """Tell whether a value is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_name(what: str, name: object) -> None:
+    """Refuse a name that could not stand in a layer's name or would be taken for another."""
+    folded = name.lower() if isinstance(name, str) and _NAME.fullmatch(name) else ""
+    require(
+        bool(folded) and folded not in RESERVED_NAMES and not _LAYER.fullmatch(folded),
+        f"{what} must be a letter followed by letters, digits, _ or -, at most 64 in all, and not "
+        f"{', '.join(sorted(RESERVED_NAMES))} nor end like a layer's (conv, mask, norm, ...)",
+        name,
+        "Choose another name.",
+    )
+
+
+def int_tuple(label: str, value: object, length: int | None = None) -> tuple[Any, ...]:
+    """Return a tuple of whole numbers of 1 to 4096, (frames, bins) if its length is 2."""
+    valid = isinstance(value, list | tuple) and all(is_int(v) and 1 <= v <= 4096 for v in value)
+    require(valid, f"{label} must be whole numbers of 1 to 4096", value, "Pass a tuple of int.")
+    numbers = tuple(value)  # type: ignore[arg-type]
+    require(length in (None, len(numbers)), f"{label} is (frames, bins)", value, "Pass two.")
+    return numbers
+
+
+@dataclass(frozen=True)
+class Band:
+    """One MDenseNet on a range of the frequency axis: a column of the paper's Table 1.
+
+    Args:
+        name: Prefix of its layers.
+        start: Lower edge as a share of the bins, 0 to 1.
+        stop: Upper edge as a share of the bins, 0 to 1.
+        growth_rate: Maps per layer (k) of dense1, dense2, ...; an odd number of blocks: the scales
+            on the way down, the lowest one, the scales on the way up.
+        num_layers: Layers (L) of the same blocks.
+        first_kernel_size: Kernel (frames, bins) of the first convolution.
+        first_filters: Maps of the first convolution.
+        kernel_size: Kernels (frames, bins) of the dense layers, one per block or one for all.
+
+    Example:
+        >>> Band("low", 0, 0.5, growth_rate=(14,) + (16,) * 6, num_layers=(4,) * 7).scales
+        3
+    """
+
+    name: str
+    start: float = 0.0
+    stop: float = 1.0
+    growth_rate: tuple[int, ...] = (12,) * 7
+    num_layers: tuple[int, ...] = (4,) * 7
+    first_kernel_size: tuple[int, int] = (3, 4)
+    first_filters: int = 32
+    kernel_size: tuple[tuple[int, int], ...] = ((3, 3),)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_name("a band's name", self.name)
+        label, sizes = f"{self.name}: kernel_size", self.kernel_size
+        require(isinstance(sizes, list | tuple), f"{label} must be pairs", sizes, "Pass ((3, 3),).")
+        sizes = tuple(int_tuple(label, size, 2) for size in sizes)
+        checked = {
+            "growth_rate": int_tuple(f"{self.name}: growth_rate", self.growth_rate),
+            "num_layers": int_tuple(f"{self.name}: num_layers", self.num_layers),
+            "first_kernel_size": int_tuple(f"{self.name}: first", self.first_kernel_size, 2),
+            "kernel_size": sizes * len(self.growth_rate) if len(sizes) == 1 else sizes,
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        edges = (self.start, self.stop)
+        require(
+            all(isinstance(n, int | float) for n in edges) and 0 <= self.start < self.stop <= 1,
+            f"band {self.name!r} must have 0 <= start < stop <= 1",
+            edges,
+            "Give the edges as shares of the frequency axis.",
+        )
+        lengths = {len(self.growth_rate), len(self.num_layers), len(self.kernel_size)}
+        require(
+            len(lengths) == 1 and len(self.growth_rate) % 2 == 1,
+            f"band {self.name!r} needs one growth rate, number of layers and kernel per dense "
+            "block, an odd number of blocks (2 * scales + 1)",
+            (self.growth_rate, self.num_layers, self.kernel_size),
+            "Pass for example 7 of each for 3 scales.",
+        )
+        require(
+            is_int(self.first_filters) and 1 <= self.first_filters <= 4096,
+            f"band {self.name!r}: first_filters must be 1 to 4096",
+            self.first_filters,
+            "The paper has 32.",
+        )
+
+    @property
+    def scales(self) -> int:
+        """Number of 2x2 poolings on the way down."""
+        return len(self.growth_rate) // 2
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the band covers the whole frequency axis."""
+        return self.start == 0 and self.stop == 1
+
+    def edges(self, bins: int) -> tuple[int, int]:
+        """Return the first bin and the bin after the last."""
+        return round(self.start * bins), round(self.stop * bins)
 
 
 @dataclass(frozen=True)
@@ -24,12 +172,12 @@ class Settings:
         bands: The band networks; those below full width tile the frequency axis in order.
         preset: Name of the table that the bands were taken from.
         shared: One network with an output per source instead of one network per source.
-        final_growth: Maps per layer of the dense block after the bands are joined.
-        final_layers: Layers of that block.
-        final_kernel: Kernel (frames, bins) of the last convolution.
+        final_growth_rate: Maps per layer of the dense block after the bands are joined.
+        final_num_layers: Layers of that block.
+        final_kernel_size: Kernel (frames, bins) of the last convolution.
         block_output: What a dense block returns: its "last" layer's maps, all "new" maps, or
             "all" maps with its input.
-        bottleneck: 1x1 convolution to 4 * growth maps before each dense convolution.
+        bottleneck: 1x1 convolution to 4 * growth_rate maps before each dense convolution.
         pooling: "average" or "max".
         norm: Batch normalisation and ReLU "before" each convolution (the paper) or "after" it
             (then they fold into the convolution).
@@ -46,7 +194,7 @@ class Settings:
         transform: The short-time Fourier transform: `n_fft`, even, 16 to 65536 samples, and
             `hop_length`, 1 to n_fft // 2 samples.
         training_data: What the weights were trained on, in words.
-        licence: Licence of the weights.
+        license: License of the weights.
 
     Raises:
         SettingsError: A value is outside its range or two do not fit together.
@@ -64,9 +212,9 @@ class Settings:
     bands: tuple[Band, ...]
     preset: str = "custom"
     shared: bool = False
-    final_growth: int = 4
-    final_layers: int = 2
-    final_kernel: tuple[int, int] = (1, 2)
+    final_growth_rate: int = 4
+    final_num_layers: int = 2
+    final_kernel_size: tuple[int, int] = (1, 2)
     block_output: str = "last"
     bottleneck: bool = False
     pooling: str = "average"
@@ -80,15 +228,13 @@ class Settings:
     sample_rate: int = 44100
     transform: Transform = field(default_factory=Transform)
     training_data: str = ""
-    licence: str = ""
+    license: str = ""
 
     def __post_init__(self) -> None:
         """Check every value and how they fit together."""
-        self._check_sources()
-        self._check_choices()
+        self._check_names()
         self._check_numbers()
         self._check_bands()
-        self._check_frames()
 
     @property
     def scales(self) -> int:
@@ -105,7 +251,7 @@ class Settings:
         """Inputs must have a multiple of this many frames: 2**scales."""
         return 1 << self.scales
 
-    def _check_sources(self) -> None:
+    def _check_names(self) -> None:
         require(
             isinstance(self.sources, tuple) and 1 <= len(self.sources) <= 64,
             "sources must be 1 to 64 names",
@@ -120,26 +266,18 @@ class Settings:
             self.sources,
             "Name each source once.",
         )
-
-    def _check_choices(self) -> None:
         for name, allowed in CHOICES.items():
             value = getattr(self, name)
             require(
-                value in allowed,
-                f"{name} must be one of {', '.join(allowed)}",
+                type(value) is type(allowed[0]) and value in allowed,
+                f"{name} must be one of {', '.join(map(str, allowed))}",
                 value,
                 f"The default is {allowed[0]!r}.",
             )
-        require(
-            self.compression == "none" or self.head == "mask",
-            "compression needs head='mask': a magnitude head undoes the scale of the input",
-            self.compression,
-            "Pass head='mask'.",
-        )
-        for name in ("shared", "bottleneck"):
-            value = getattr(self, name)
-            require(isinstance(value, bool), f"{name} must be True or False", value, "Pass a bool.")
-        for name in ("preset", "training_data", "licence"):
+        rule = "compression needs head='mask': a magnitude head undoes the scale of the input"
+        fits = self.compression == "none" or self.head == "mask"
+        require(fits, rule, self.compression, "Pass head='mask'.")
+        for name in ("preset", "training_data", "license"):
             value = getattr(self, name)
             require(
                 isinstance(value, str) and len(value) <= 10000,
@@ -149,55 +287,33 @@ class Settings:
             )
 
     def _check_numbers(self) -> None:
-        object.__setattr__(self, "final_kernel", int_tuple("final_kernel", self.final_kernel))
-        require(
-            len(self.final_kernel) == 2,
-            "final_kernel is (frames, bins)",
-            self.final_kernel,
-            "The paper has (1, 2).",
-        )
-        n_fft, hop_length = self.transform.n_fft, self.transform.hop_length
-        window = self.transform.window
+        kernel_size = int_tuple("final_kernel_size", self.final_kernel_size, 2)
+        object.__setattr__(self, "final_kernel_size", kernel_size)
+        values = vars(self) | asdict(self.transform)
+        for name, (low, high) in RANGES.items():
+            require(
+                is_int(values[name]) and low <= values[name] <= high,
+                f"{name} must be {low} to {high}",
+                values[name],
+                "Pass a whole number in that range.",
+            )
+        window, n_fft, hop_length = (values[name] for name in ("window", "n_fft", "hop_length"))
         require(window == "hann", "window must be 'hann'", window, "Leave it out.")
-        require(
-            is_int(n_fft) and 16 <= n_fft <= 65536 and n_fft % 2 == 0,
-            "n_fft must be even and 16 to 65536 samples",
-            n_fft,
-            "Pass 2 * bins.",
-        )
+        require(n_fft % 2 == 0, "n_fft must be even", n_fft, "Pass 2 * bins.")
         require(
             is_int(hop_length) and 1 <= hop_length <= n_fft // 2,
             f"hop_length must be 1 to n_fft // 2 = {n_fft // 2} samples",
             hop_length,
             "Pass n_fft // 2 or less, else samples are lost.",
         )
-        for name, low, high in (
-            ("sample_rate", 1000, 384000),
-            ("final_growth", 1, 4096),
-            ("final_layers", 1, 64),
-            ("bins", 1, 32768),
-            ("channels", 1, 2),
-            ("fold", 1, 64),
-        ):
-            value = getattr(self, name)
-            require(
-                is_int(value) and low <= value <= high,
-                f"{name} must be {low} to {high}",
-                value,
-                "Pass a whole number in that range.",
-            )
         require(
             self.bins <= self.transform.num_bins,
             f"bins must be at most n_fft // 2 + 1 = {self.transform.num_bins}",
             self.bins,
             "Pass a longer n_fft or fewer bins.",
         )
-        require(
-            self.bins % self.fold == 0,
-            f"bins must be a multiple of fold = {self.fold}",
-            self.bins,
-            "Choose another fold.",
-        )
+        rule = f"bins must be a multiple of fold = {self.fold}"
+        require(self.bins % self.fold == 0, rule, self.bins, "Choose another fold.")
 
     def _check_bands(self) -> None:
         require(
@@ -208,14 +324,13 @@ class Settings:
         )
         names = [band.name for band in self.bands]
         require(len(set(names)) == len(names), "band names must differ", names, "Rename one.")
-        parts = [band for band in self.bands if not band.is_full]
         width = self.positions
-        edges = [band.edges(width) for band in parts]
-        starts, stops = [e[0] for e in edges], [e[1] for e in edges]
+        parts = {band.name: band.edges(width) for band in self.bands if not band.is_full}
+        starts, stops = [e[0] for e in parts.values()], [e[1] for e in parts.values()]
         require(
             not parts or [*starts, width] == [0, *stops],
             f"bands below full width must tile the positions 0..{width} (bins // fold) in order",
-            dict(zip([band.name for band in parts], edges, strict=True)),
+            parts,
             "Let each start where the one before stops.",
         )
         for band in self.bands:
@@ -228,20 +343,18 @@ class Settings:
                 (band.start * width, band.stop * width),
                 "Choose other edges, bins or scales.",
             )
-
-    def _check_frames(self) -> None:
-        if self.frames is not None:
-            valid = is_int(self.frames) and 0 < self.frames <= 1 << 20
-            require(
-                valid and self.frames % self.frame_multiple == 0,
-                f"frames must be None or a multiple of 2**scales = {self.frame_multiple}",
-                self.frames,
-                "Pass None for any length.",
-            )
+        frames, step = self.frames, self.frame_multiple
+        require(
+            frames is None or (is_int(frames) and 0 < frames <= 1 << 20 and frames % step == 0),
+            f"frames must be None or a multiple of 2**scales = {step}",
+            frames,
+            "Pass None for any length.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as they are stored: the transform has the sample rate in it."""
-        stored = asdict(self)
+        stored = _renamed(asdict(self), STORED_NAMES)
+        stored["bands"] = [_renamed(band, STORED_NAMES) for band in stored["bands"]]
         transform = {"sample_rate": stored.pop("sample_rate"), **stored["transform"]}
         del transform["window"]  # a periodic Hann window, the only one there is
         return {**stored, "transform": transform}
@@ -264,33 +377,23 @@ class Settings:
             "This is no file of keras_mmdense.",
         )
         try:
-            data: dict[str, Any] = json.loads(text)
-            data["bands"] = tuple(Band(**band) for band in data["bands"])
-            data["sources"] = _names(data["sources"])
+            data: dict[str, Any] = _renamed(json.loads(text), _NAMES)
+            data["bands"] = tuple(Band(**_renamed(band, _NAMES)) for band in data["bands"])
+            sources = data["sources"]
+            if not isinstance(sources, list):
+                raise TypeError("sources must be a list of names")
+            data["sources"] = tuple(sources)
             transform = dict(data.pop("transform"))
-            sample_rate = transform.pop("sample_rate", cls.sample_rate)
-            return cls(**data, sample_rate=sample_rate, transform=Transform(**transform))
+            data["sample_rate"] = transform.pop("sample_rate", cls.sample_rate)
+            return cls(**data, transform=Transform(**transform))
         except SettingsError:
             raise
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise SettingsError(
                 f"model settings must be JSON with the fields of Settings; received {text[:80]!r} "
                 f"({error}). The file is damaged or of another version."
             ) from error
 
 
-def _names(value: object) -> tuple[Any, ...]:
-    """Return the list of a JSON text as a tuple; text is no list of names."""
-    require(
-        isinstance(value, list), "sources must be a list of names", value, "The file is damaged."
-    )
-    return tuple(value)  # type: ignore[arg-type]
-
-
-CHOICES = {
-    "block_output": ("last", "new", "all"),
-    "pooling": ("average", "max"),
-    "norm": ("before", "after"),
-    "head": ("magnitude", "mask"),
-    "compression": ("none", "sqrt", "log"),
-}
+def _renamed(table: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {names.get(key, key): value for key, value in table.items()}

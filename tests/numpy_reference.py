@@ -67,7 +67,7 @@ class Network:
                 x = pool(x)
         return x
 
-    def __call__(self, mixture, layers, final_layers):
+    def __call__(self, mixture, layers, final_num_layers):
         """mixture (frames, bins, channels); layers: band -> layers of dense1..dense7."""
         mean, variance = (w.reshape(-1, 1) for w in self.weights("normalization")[:2])
         x = (mixture - mean) / np.sqrt(variance)
@@ -76,7 +76,7 @@ class Network:
         high = self.band(x[:, half:], "high", layers["high"])
         full = self.band(x, "full", layers["full"])
         joined = np.concatenate([np.concatenate([low, high], 1), full], -1)
-        features = self.dense_block(joined, "final_dense", final_layers)
+        features = self.dense_block(joined, "final_dense", final_num_layers)
         mean, variance = (w.reshape(-1, 1) for w in self.weights("denormalization")[:2])
         out = conv(features, *self.weights("final_conv")) * np.sqrt(variance) + mean
         return np.maximum(out, 0)

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-SMALL = {"bins": 64, "growth": 3, "layers": 2, "final_growth": 3}
+SMALL = {"bins": 64, "growth_rate": 3, "num_layers": 2, "final_growth_rate": 3}
 
 
 def disturb(model, seed=0):

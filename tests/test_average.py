@@ -38,7 +38,7 @@ def test_what_is_refused(files, tmp_path, capsys):
     assert main([*command, "--shares", "1"]) == 2
     assert "2 models and shares [1.0]" in capsys.readouterr().err
     other = str(tmp_path / "other.keras")
-    keras_mmdense.build("mdensenet", **SMALL | {"growth": 4}).save(other)
+    keras_mmdense.build("mdensenet", **SMALL | {"growth_rate": 4}).save(other)
     assert main([*files, other, "--out", str(out)]) == 2
     assert "one architecture" in capsys.readouterr().err
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")

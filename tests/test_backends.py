@@ -13,9 +13,10 @@ SCRIPT = """
 import numpy as np, keras, keras_mmdense
 assert keras.backend.backend() == "jax"
 model = keras.saving.load_model("model.keras")
+small = {"bins": 64, "growth_rate": 2, "num_layers": 1}
 x = np.load("x.npy")
 np.savez("jax.npz", **model.predict(x, verbose=0))
-fresh = keras_mmdense.build("mdensenet", ("a", "b"), shared=True, bins=64, growth=2, layers=1)
+fresh = keras_mmdense.build("mdensenet", ("a", "b"), shared=True, **small)
 keras_mmdense.adapt(fresh, [x])
 fresh.compile("adam", "mse")
 losses = fresh.fit(x, {"a": x / 2, "b": x / 3}, epochs=8, batch_size=1, verbose=0).history["loss"]

@@ -85,5 +85,5 @@ def test_every_public_name_is_in_the_reference():
     ):
         text = (ROOT / "docs" / "reference" / f"{page}.md").read_text("utf-8")
         shown = set(re.findall(rf"^::: {package.__name__}\.(\w+)$", text, re.MULTILINE))
-        values = {"__version__", "COLOURS", "KINDS", "SUBSETS", "data", "plot"}
+        values = {"__version__", "COLORS", "KINDS", "SUBSETS", "data", "plot"}
         assert set(package.__all__) - values <= shown

@@ -16,7 +16,7 @@ from keras_mmdense.tflite.parity import compare
 from keras_mmdense.tflite.precisions import PRECISIONS, failures, thresholds_of
 
 RATE, SECONDS, WINDOW = 8000, 24, 256
-OPTIONS = SMALL | {"sample_rate": RATE, "scales": 1, "layers": 1}
+OPTIONS = SMALL | {"sample_rate": RATE, "scales": 1, "num_layers": 1}
 
 
 def write_songs(folder, songs=2, rate=RATE, seconds=SECONDS, level=0.2, stems=True):

@@ -19,7 +19,14 @@ from keras_mmdense.tflite.rewrite import rewrite
 from keras_mmdense.weights import find_weights
 from training.paper.baseline_networks import build_network
 
-SMALL = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "final_layers": 1}
+SMALL = {
+    "bins": 64,
+    "growth_rate": 2,
+    "num_layers": 1,
+    "scales": 1,
+    "final_growth_rate": 2,
+    "final_num_layers": 1,
+}
 DEVICE = {"sources": ("bass", "vocals"), "shared": True, "head": "mask", "compression": "log"}
 DEVICE |= {"frames": 8}
 
@@ -236,7 +243,7 @@ def test_other_sources_keep_the_trunk_and_start_fresh_heads(shared, known, tmp_p
     options = {"shared": shared, "head": "magnitude"} | SMALL
     made = keras_mmdense.build(sources=known, **options)
     disturb(made)
-    keras_mmdense.annotate(made, training_data="songs", licence="CC0-1.0")
+    keras_mmdense.annotate(made, training_data="songs", license="CC0-1.0")
     path = through(made, tmp_path, "m.keras")
     x = rng.rayleigh(size=(1, 8, 64, 2)).astype(np.float32)
     expected = made.predict_on_batch(x)["vocals"]
@@ -256,7 +263,7 @@ def test_other_sources_keep_the_trunk_and_start_fresh_heads(shared, known, tmp_p
             ):  # fmt: skip
                 np.testing.assert_array_equal(a, b)
         assert (np.asarray(other.get_layer("piano_final_conv").bias) == 0).all()
-        assert keras_mmdense.settings_of(other).licence == "CC0-1.0"
+        assert keras_mmdense.settings_of(other).license == "CC0-1.0"
     fewer = keras_mmdense.build(sources="vocals", weights=path, frames=8)
     assert list(fewer.output) == ["vocals"]
     np.testing.assert_allclose(fewer.predict_on_batch(x)["vocals"], expected, atol=1e-6)
@@ -264,12 +271,12 @@ def test_other_sources_keep_the_trunk_and_start_fresh_heads(shared, known, tmp_p
 
 @pytest.mark.parametrize(
     "changes",
-    [{"preset": "mdensenet"}, {"head": "mask"}, {"growth": 5}, {"scales": 2}, {"bins": 32},
-     {"licence": "MIT"}, {"sample_rate": 8000}, {"hop_length": 32}],
+    [{"preset": "mdensenet"}, {"head": "mask"}, {"growth_rate": 5}, {"scales": 2}, {"bins": 32},
+     {"license": "MIT"}, {"sample_rate": 8000}, {"hop_length": 32}],
 )  # fmt: skip
 def test_what_contradicts_the_weights_is_refused(changes, tmp_path):
     path = through(keras_mmdense.build(**SMALL), tmp_path, "m.keras")
-    same = {"preset": "mmdensenet", "bins": 64, "growth": 2, "scales": 1, "channels": 2}
+    same = {"preset": "mmdensenet", "bins": 64, "growth_rate": 2, "scales": 1, "channels": 2}
     assert keras_mmdense.build(**same, weights=path).name == "mmdensenet"
     with pytest.raises(
         SettingsError, match=r"only sources and frames may differ; received"

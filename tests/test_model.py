@@ -90,19 +90,19 @@ def test_sizes_of_the_readings(options, single, multi):
 
 
 def test_the_other_readings_of_the_table():
-    high = keras_mmdense.build(growth={"high": 10})
+    high = keras_mmdense.build(growth_rate={"high": 10})
     assert dense_layers(high, "high_dense7")[0][2] == 10
     assert tuple(high.get_layer("high_match_conv").kernel.shape) == (1, 1, 10, 16)
-    full = keras_mmdense.build(layers={"full": 2})
+    full = keras_mmdense.build(num_layers={"full": 2})
     assert len(dense_layers(full, "full_dense4")) == 2
 
 
 def test_overrides_per_band_and_scale():
     model = keras_mmdense.build(
         bins=64,
-        growth={"low": (1, 2, 3, 4, 5, 6, 7)},
-        layers=1,
-        kernel={"full": ((3, 3),) * 3 + ((5, 1),) + ((3, 3),) * 3},
+        growth_rate={"low": (1, 2, 3, 4, 5, 6, 7)},
+        num_layers=1,
+        kernel_size={"full": ((3, 3),) * 3 + ((5, 1),) + ((3, 3),) * 3},
     )
     made = [dense_layers(model, f"low_dense{i}")[-1][2] for i in range(1, 8)]
     assert made == [1, 2, 3, 4, 5, 6, 7]
@@ -175,9 +175,10 @@ def test_norm_after_has_no_normalisation_before_a_convolution():
 
 def test_no_layer_can_have_the_name_of_an_output():
     """Every layer of every form ends in what sources must not end in."""
-    from keras_mmdense.checks import _LAYER, RESERVED_NAMES
+    from keras_mmdense.settings import _LAYER, RESERVED_NAMES
 
-    forms = [{"head": "mask"}, {"head": "magnitude", "growth": {"high": 5}, "bottleneck": True},
+    forms = [{"head": "mask"},
+             {"head": "magnitude", "growth_rate": {"high": 5}, "bottleneck": True},
              {"block_output": "all", "norm": "after", "pooling": "max"}]  # fmt: skip
     for form in forms:
         for layer in keras_mmdense.build(sources=("a", "b"), **SMALL | form).layers:

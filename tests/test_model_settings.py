@@ -34,7 +34,7 @@ def test_settings_from_model_file_and_loaded_model(small_model, saved):
 
 def test_annotation_travels_with_the_file(tmp_path):
     model = keras_mmdense.build(**SMALL)
-    keras_mmdense.annotate(model, licence="CC0-1.0")
+    keras_mmdense.annotate(model, license="CC0-1.0")
     keras_mmdense.annotate(model, training_data="DSD100 Dev")
     model.save(tmp_path / "m.keras")
     settings = keras_mmdense.settings_of(keras.saving.load_model(tmp_path / "m.keras"))

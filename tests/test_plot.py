@@ -21,9 +21,9 @@ from keras_mmdense.tflite.parity import Figures
 UNEQUAL = Settings(
     ("bass", "vocals"),
     (
-        Band("low", 0, 0.5, growth=(5, 6, 7), layers=(2, 1, 3), first_filters=9),
-        Band("high", 0.5, 1, growth=(4,), layers=(2,)),
-        Band("full", growth=(3, 4, 5, 6, 7), layers=(1,) * 5),
+        Band("low", 0, 0.5, growth_rate=(5, 6, 7), num_layers=(2, 1, 3), first_filters=9),
+        Band("high", 0.5, 1, growth_rate=(4,), num_layers=(2,)),
+        Band("full", growth_rate=(3, 4, 5, 6, 7), num_layers=(1,) * 5),
     ),
     bins=64,
     shared=True,
@@ -244,7 +244,7 @@ def test_colours_differ_for_eyes_without_red_or_green():
     """Through the dichromats' matrices of Vienot, Brettel and Mollon, 1999, in linear RGB."""
     red = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
     green = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    codes = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in plot.COLOURS]
+    codes = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in plot.COLORS]
     linear = np.array(codes) ** 2.2
     for matrix in (np.eye(3), red, green):
         seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)
@@ -253,4 +253,4 @@ def test_colours_differ_for_eyes_without_red_or_green():
 
 
 def test_small_networks_are_drawn_too():
-    plot.architecture(keras_mmdense.build(scales=0, **SMALL | {"layers": 1}))
+    plot.architecture(keras_mmdense.build(scales=0, **SMALL | {"num_layers": 1}))

@@ -12,10 +12,10 @@ from keras_mmdense.receptive_field import context_frames, receptive_field
     "options",
     [
         {"scales": 1},
-        {"scales": 2, "layers": 1},
-        {"scales": 2, "kernel": {"low": ((5, 3), (3, 3), (1, 3), (3, 3), (4, 3))}},
-        {"norm": "after", "scales": 1, "final_layers": 1, "final_kernel": (4, 1)},
-        {"block_output": "all", "bottleneck": True, "scales": 1, "layers": 1},
+        {"scales": 2, "num_layers": 1},
+        {"scales": 2, "kernel_size": {"low": ((5, 3), (3, 3), (1, 3), (3, 3), (4, 3))}},
+        {"norm": "after", "scales": 1, "final_num_layers": 1, "final_kernel_size": (4, 1)},
+        {"block_output": "all", "bottleneck": True, "scales": 1, "num_layers": 1},
     ],
 )
 def test_no_frame_further_away_matters_and_the_last_one_does(options):

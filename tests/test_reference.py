@@ -13,7 +13,7 @@ LAYERS = {"low": (2,) * 7, "high": (1,) * 7, "full": (1, 1, 1, 2, 1, 1, 1)}
 
 @pytest.fixture(scope="module")
 def model():
-    made = keras_mmdense.build(bins=64, growth=3, layers=LAYERS)
+    made = keras_mmdense.build(bins=64, growth_rate=3, num_layers=LAYERS)
     disturb(made)
     return made
 

@@ -18,7 +18,7 @@ TINY = {"bins": 16, "cells": 4, "hidden": 4, "reduced": 4, "context": 1}
 def small_networks(monkeypatch):
     networks = {
         "MDenseNet": lambda: keras_mmdense.build(
-            "mdensenet", bins=16, scales=1, growth=1, layers=1
+            "mdensenet", bins=16, scales=1, growth_rate=1, num_layers=1
         ),
         "FNN": lambda: build_network("fnn", **TINY),
     }

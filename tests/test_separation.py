@@ -176,9 +176,9 @@ def test_an_answer_of_nan_is_refused():
 
 def test_models_may_see_different_bins_and_grids():
     """Each keeps its own context, 38 frames on a grid of 2 and 18 on one of 4, and its bins."""
-    tiny = {"growth": 2, "layers": 1, "final_growth": 2, "n_fft": 128, "head": "mask"}
+    tiny = {"growth_rate": 2, "num_layers": 1, "final_growth_rate": 2, "n_fft": 128, "head": "mask"}
     models = [
-        keras_mmdense.build("mdensenet", "a", bins=64, scales=1, final_kernel=(59, 1), **tiny),
+        keras_mmdense.build("mdensenet", "a", bins=64, scales=1, final_kernel_size=(59, 1), **tiny),
         keras_mmdense.build("mdensenet", "b", bins=32, scales=2, **tiny),
     ]
     for seed, model in enumerate(models):

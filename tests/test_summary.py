@@ -14,7 +14,7 @@ from keras_mmdense.summary import block_of, live_bytes, summarize
 OPTIONS = [
     {},
     {"sources": ("bass", "vocals"), "head": "mask", "compression": "log", "fold": 2},
-    {"sources": ("bass", "vocals"), "shared": True, "norm": "after", "growth": {"high": 5}},
+    {"sources": ("bass", "vocals"), "shared": True, "norm": "after", "growth_rate": {"high": 5}},
 ]
 
 

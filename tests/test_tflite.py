@@ -44,12 +44,12 @@ def models():
             sources=("bass", "vocals"), shared=True, head="mask", scales=2, **SMALL
         ),
         "magnitude": keras_mmdense.build(
-            sources=("bass", "vocals"), scales=1, **SMALL | {"layers": 1}
+            sources=("bass", "vocals"), scales=1, **SMALL | {"num_layers": 1}
         ),
     }
     for model in made.values():
         disturb(model)
-        keras_mmdense.annotate(model, licence="CC0-1.0", training_data="noise")
+        keras_mmdense.annotate(model, license="CC0-1.0", training_data="noise")
     return made
 
 

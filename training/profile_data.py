@@ -22,11 +22,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Track, TrackError, open_dataset
 from keras_mmdense.data.mixing import ExcerptReader, Mixing
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 from training.train.recipe import Recipe, RecipeError, load_recipe
 
 ENDLESS = 1 << 40  # examples in an epoch that no measurement comes to the end of

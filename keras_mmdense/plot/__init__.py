@@ -11,11 +11,11 @@ from keras_mmdense.plot.architecture import architecture
 from keras_mmdense.plot.precisions import parity
 from keras_mmdense.plot.scores import boxes
 from keras_mmdense.plot.spectrograms import spectrograms
-from keras_mmdense.plot.style import COLOURS, save
+from keras_mmdense.plot.style import COLORS, save
 from keras_mmdense.plot.training import training_curves
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "architecture",
     "boxes",
     "parity",

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from keras_mmdense.band import Band
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.maps import Block, band_blocks, final_block, part_width
-from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 from keras_mmdense.receptive_field import band_fields, context_frames
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 
 if TYPE_CHECKING:
     import keras
@@ -60,7 +59,7 @@ def architecture(
     """
     s = model if isinstance(model, Settings) else settings_of(model)
     lanes = _lanes(s)
-    blocks = max(len(band.growth) for band in s.bands)
+    blocks = max(len(band.growth_rate) for band in s.bands)
     width = LEFT + (blocks + 4) * STEP + RIGHT
     field = FIELD_HEIGHT + 0.16 * len(s.bands)
     height = TOP + sum(lane.height + GAP for lane in lanes) + field
@@ -72,7 +71,7 @@ def architecture(
     _titles(axes, s, title, height)
     top, ends = height - TOP, []
     for number, lane in enumerate(lanes):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLORS[number % len(COLORS)]
         ends.append((lane, _lane(axes, s, lane, top - 0.3, blocks, colour)))
         top -= lane.height + GAP
     _join(axes, s, ends, LEFT + (blocks + 1) * STEP)
@@ -120,10 +119,10 @@ def _lane(axes: Any, s: Settings, lane: _Lane, top: float, blocks: int, colour: 
     _scales(axes, s, band, top, LEFT + (blocks + 1) * STEP)
     _range(axes, s, band, top, lane.height, colour)
     y = top - ROW / 2
-    kernel = " x ".join(map(str, band.first_kernel))
+    kernel = " x ".join(map(str, band.first_kernel_size))
     first = (LEFT + STEP / 2, y)
     _box(axes, first, GREY, "conv " + kernel, "", f"{band.first_filters} maps")
-    offset = LEFT + STEP * (1.5 + (blocks - len(band.growth)) / 2)
+    offset = LEFT + STEP * (1.5 + (blocks - len(band.growth_rate)) / 2)
     places: list[tuple[float, float]] = []
     for block in band_blocks(band, s):
         place = (offset + (block.number - 1) * STEP, y - block.scale * ROW)
@@ -225,7 +224,7 @@ def _join(axes: Any, s: Settings, ends: Any, x: float) -> None:
                       ha="right", va="bottom")  # fmt: skip
     final, last = (x + 0.35 + WIDTH / 2, middle), (x + 0.35 + WIDTH / 2 + STEP, middle)
     _dense(axes, final, GREY, "final", final_block(s))
-    kernel = " x ".join(map(str, s.final_kernel))
+    kernel = " x ".join(map(str, s.final_kernel_size))
     head = "sigmoid" if s.head == "mask" else "ReLU"
     heads = f"{len(s.sources)} x " if s.shared and len(s.sources) > 1 else ""
     _box(axes, last, GREY, f"conv {kernel}", f"{heads}{s.fold * s.channels} maps", head)
@@ -250,7 +249,7 @@ def _field(figure: Any, s: Settings, box: tuple[float, float, float, float]) -> 
     for row, name in enumerate(names):
         before, after = fields[name]
         axes.barh(row, before + after + 1, left=-before - 0.5, height=0.6,
-                  color=COLOURS[row % len(COLOURS)], alpha=0.7)  # fmt: skip
+                  color=COLORS[row % len(COLORS)], alpha=0.7)  # fmt: skip
         axes.text(0, row, f"{before} + 1 + {after}", ha="center", va="center", fontsize=7)
     context, seconds = context_frames(s), s.transform.hop_length / s.sample_rate
     for edge in (-context, context):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_mmdense.band import Band
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def band_blocks(band: Band, s: Settings) -> list[Block]:
     """
     maps, blocks = band.first_filters, []
     skips: list[int] = []
-    for index, (growth, layers) in enumerate(zip(band.growth, band.layers, strict=True)):
+    for index, (growth, layers) in enumerate(zip(band.growth_rate, band.num_layers, strict=True)):
         scale = band.scales - abs(band.scales - index)
         if index > band.scales:
             maps += skips.pop()
@@ -62,8 +61,8 @@ def final_block(s: Settings) -> Block:
     """Return the dense block that reads all bands."""
     full = [band_blocks(band, s)[-1].made for band in s.bands if band.is_full]
     read = part_width(s) + sum(full)
-    made = _made(read, s.final_growth, s.final_layers, s)
-    return Block(0, 0, s.final_growth, s.final_layers, read, made)
+    made = _made(read, s.final_growth_rate, s.final_num_layers, s)
+    return Block(0, 0, s.final_growth_rate, s.final_num_layers, read, made)
 
 
 def _made(read: int, growth: int, layers: int, s: Settings) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def _bars(axes: Any, labels: Sequence[str], series: Series) -> None:
     for i, (source, values) in enumerate(series.items()):
         places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * width
         axes.bar(
-            places, values, width, label=plain(source), color=COLOURS[i % len(COLOURS)],
+            places, values, width, label=plain(source), color=COLORS[i % len(COLORS)],
             hatch=HATCHES[i % len(HATCHES)], edgecolor="white", linewidth=0.4,
         )  # fmt: skip
     axes.set_xticks(range(len(labels)), labels, rotation=40, ha="right")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.plot.style import COLOURS, PathLike, in_style, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ def _draw_panel(axes: Any, rows: Sequence[str], panel: Mapping[str, Sequence[flo
         values = panel.get(row, ())
         if not len(values):
             continue
-        colour = COLOURS[place % len(COLOURS)]
+        colour = COLORS[place % len(COLORS)]
         drawn = axes.boxplot(
             [values], positions=[place], widths=BOX_WIDTH, orientation="horizontal",
             showfliers=False, patch_artist=True, manage_ticks=False,

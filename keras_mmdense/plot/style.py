@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Their
 # black is a dark grey here, on which black lines are seen.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 SUFFIXES = (".png", ".svg")
 DPI = 120
 # no random identifiers; text stays text

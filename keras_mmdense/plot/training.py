@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.plot.style import COLOURS, PathLike, in_style, log_ticks, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, PathLike, in_style, log_ticks, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,7 +70,7 @@ def _panel(axes: Any, columns: Columns, name: str) -> None:
     epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
     shown = [(name, "training", "-", "."), (f"val_{name}", "validation", "--", "x")]
     values = [columns[column] for column, *_ in shown if column in columns]
-    for colour, (column, label, line, marker) in zip(COLOURS, shown, strict=False):
+    for colour, (column, label, line, marker) in zip(COLORS, shown, strict=False):
         if column in columns:
             axes.plot(
                 epochs, columns[column], line, marker=marker, markersize=4, color=colour,

@@ -48,7 +48,7 @@ def make_contract(
         "outputs": {source: source for source in s.sources},
         "output": s.head,
         "precision": precision,
-        "licence": s.licence,
+        "licence": s.license,
         "training_data": s.training_data,
         "parity": parity,
         "settings": s.to_dict(),

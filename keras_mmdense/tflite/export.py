@@ -91,7 +91,7 @@ def export(
 
     Example:
         >>> import keras_mmdense, tempfile
-        >>> model = keras_mmdense.build("mdensenet", bins=64, layers=1, growth=4)
+        >>> model = keras_mmdense.build("mdensenet", bins=64, num_layers=1, growth_rate=4)
         >>> target = tempfile.mkdtemp() + "/model.tflite"
         >>> keras_mmdense.export(model, target, window_frames=8)["float32"]["sources"]
         ['vocals']

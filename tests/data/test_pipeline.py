@@ -19,7 +19,9 @@ def tracks(tmp_path_factory):
 
 def settings(sources=ALL, **options):
     return keras_mmdense.settings_of(
-        keras_mmdense.build(sources=sources, shared=True, bins=256, growth=1, layers=1, **options)
+        keras_mmdense.build(
+            sources=sources, shared=True, bins=256, growth_rate=1, num_layers=1, **options
+        )
     )
 
 

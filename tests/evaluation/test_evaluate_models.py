@@ -18,7 +18,14 @@ from training.evaluation.model_networks import ModelEstimator
 TFLITE = Path(__file__).parents[1] / "edge" / "data"
 
 
-TINY = {"bins": 64, "growth": 2, "layers": 1, "scales": 1, "final_growth": 2, "head": "mask"}
+TINY = {
+    "bins": 64,
+    "growth_rate": 2,
+    "num_layers": 1,
+    "scales": 1,
+    "final_growth_rate": 2,
+    "head": "mask",
+}
 
 
 def model_file(folder, name, seed=0, **kwargs):

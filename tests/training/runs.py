@@ -6,7 +6,7 @@ from training.train.__main__ import main
 
 MODEL = {
     "preset": "mdensenet", "sources": ["bass", "vocals"], "shared": True, "head": "mask",
-    "bins": 64, "growth": 2, "layers": 1, "scales": 1,
+    "bins": 64, "growth_rate": 2, "num_layers": 1, "scales": 1,
 }  # fmt: skip
 RECIPE = """
 frames = 8

@@ -42,8 +42,8 @@ sources = ["bass", "drums", "other", "vocals"]
 shared = true
 head = "mask"
 bins = 256
-growth = 4
-layers = 1
+growth_rate = 4
+num_layers = 1
 scales = 1
 """
 
@@ -81,7 +81,7 @@ def test_from_the_run_to_the_device(run, tree, tmp_path):
     from mmdense_edge import Separator
 
     model = keras.saving.load_model(run / "best.keras")
-    assert keras_mmdense.settings_of(model).licence == "CC0-1.0"
+    assert keras_mmdense.settings_of(model).license == "CC0-1.0"
     track = open_dataset(tree, subset="test")[0]
     mixture = track.read("mixture")
     stems = keras_mmdense.separate(model, mixture, track.sample_rate)
@@ -97,7 +97,7 @@ def test_the_target_is_the_source_and_not_the_mixture(tree):
     """Trained with the mixture as target, a mask would open for everything: here it must close."""
     keras.utils.set_random_seed(0)
     model = keras_mmdense.build(
-        sources=SOURCES, shared=True, head="mask", bins=256, growth=8, layers=1, scales=1
+        sources=SOURCES, shared=True, head="mask", bins=256, growth_rate=8, num_layers=1, scales=1
     )
     tracks = open_dataset(tree, subset="train")
     data = training_set(tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0))
@@ -140,7 +140,9 @@ def test_every_recipe_in_the_repository_is_whole(monkeypatch):
 
 def test_a_recipe_s_bands_are_bands(tmp_path):
     path = tmp_path / "mine.toml"
-    band = '[[model.bands]]\nname = "{}"\nstart = 0\nstop = 1\ngrowth = [4]\nlayers = [1]\n'
+    band = (
+        '[[model.bands]]\nname = "{}"\nstart = 0\nstop = 1\ngrowth_rate = [4]\nnum_layers = [1]\n'
+    )
     path.write_text((RECIPES / "smoke.toml").read_text() + band.format("low") + band.format("full"))
     assert [band.name for band in load_recipe(str(path)).model["bands"]] == ["low", "full"]
 
@@ -293,7 +295,7 @@ def test_tensorboard_gets_scores_audio_and_pictures(tree, tmp_path):
     from training.train.tensorboard import epoch_writer
 
     model = keras_mmdense.build(
-        sources=("bass", "vocals"), shared=True, bins=256, growth=2, layers=1, scales=1
+        sources=("bass", "vocals"), shared=True, bins=256, growth_rate=2, num_layers=1, scales=1
     )
     write = epoch_writer(model, open_dataset(tree)[0], tmp_path, every=2)
     for epoch in (1, 2, 3):

@@ -16,12 +16,10 @@ import keras
 from keras import layers
 
 import keras_mmdense
-from keras_mmdense.band import Band
-from keras_mmdense.checks import is_int, require
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer
 from keras_mmdense.presets import sequence
-from keras_mmdense.settings import Settings, Transform
+from keras_mmdense.settings import Band, Settings, Transform, is_int, require
 
 NETWORKS = ("fnn", "blstm", "blend")
 LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear units: chosen

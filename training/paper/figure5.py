@@ -22,7 +22,7 @@ from keras import layers
 
 from keras_mmdense.graph import Call, maker, readers, trace
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
 from training.paper.markdown import ReproductionError, check_new, table
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Norms = npt.NDArray[np.float64]
 BETWEEN = (layers.BatchNormalization, layers.ReLU)
-UP, SKIP = COLOURS[:2]
+UP, SKIP = COLORS[:2]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Mixing
 from keras_mmdense.data.tf_pipeline import TARGETS
+from keras_mmdense.settings import Band
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
