@@ -42,10 +42,11 @@ import numpy.typing as npt
 
 from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
 from keras_mmdense.data import Track, open_dataset
-from training.evaluation.baselines import MaskEstimator
-from training.evaluation.metrics import METRICS, Array, SourceScore
-from training.evaluation.scores import ACCOMPANIMENT, VOCALS
-from training.evaluation.songs import open_song
+from training.evaluate.estimators import open_estimator
+from training.evaluate.metrics import METRICS
+from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, Array, SourceScore
+from training.evaluate.rows import SUM, Row
+from training.evaluate.songs import open_song, stored
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
@@ -101,10 +102,7 @@ def our_scores(scores: Mapping[str, SourceScore]) -> Scores:
     """Return a metric's values in museval's form."""
     return np.array(
         [
-            [
-                [np.nan if (x := f.values[m]) is None else x for f in s.frames]
-                for s in scores.values()
-            ]
+            [[frame["metrics"].get(m, np.nan) for frame in s.frames] for s in scores.values()]
             for m in MEASURES
         ]
     )
@@ -146,13 +144,12 @@ def scenarios(
     """Yield the sources together, then the vocals with the accompaniment."""
     with_rest = VOCALS in track.sources and len(track.sources) > 1
     song = open_song(track, with_rest, folder)
-    blocks = list(MaskEstimator("irm", track.sources).stream(song))
-    estimates = {name: np.concatenate([block[name] for block in blocks]) for name in track.sources}
-    yield "sources", {name: song.references[name] for name in estimates}, estimates
-    if with_rest:
-        rest = np.sum([estimates[name] for name in estimates if name != VOCALS], axis=0)
-        both = {VOCALS: estimates[VOCALS], ACCOMPANIMENT: rest}
-        yield "vocals, accompaniment", {name: song.references[name] for name in both}, both
+    sources = tuple(song.references)
+    row = Row("irm", "baseline", "", sources, accompaniment=SUM if with_rest else "")
+    estimates = stored(open_estimator(row)(song), folder)
+    together = [track.sources, (VOCALS, ACCOMPANIMENT)] if with_rest else [track.sources]
+    for title, names in zip(("sources", "vocals, accompaniment"), together, strict=False):
+        yield title, {s: song.references[s] for s in names}, {s: estimates[s] for s in names}
 
 
 def agreement(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ import pytest
 from trees import make_folder
 
 from keras_mmdense.tflite.parity import Figures, write_report
-from training.compare import main as compare
-from training.evaluate import main as evaluate
+from training.evaluate.__main__ import main as evaluate
+from training.evaluate.compare import main as compare
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ def test_the_figures_of_an_export_stay(tmp_path, caplog):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["-c", "import training.train.trainer, training.evaluation.session"],
+        ["-c", "import training.train.trainer, training.evaluate.scoring"],
         ["-m", "keras_mmdense", "plot", "mmdensenet", "-o", "{out}/net.svg"],
     ],
 )

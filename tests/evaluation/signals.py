@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from training.evaluation.songs import Song
+from training.evaluate.songs import Song
 
 
 def make_song(rng, num_samples, sources=("bass", "other", "vocals"), silent=(), channels=2,

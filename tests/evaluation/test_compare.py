@@ -9,8 +9,8 @@ import pytest
 from test_evaluate import command, contents, copy_estimates
 from trees import make_folder
 
-from training.compare import main
-from training.evaluate import main as evaluate
+from training.evaluate.__main__ import main as evaluate
+from training.evaluate.compare import main
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +25,37 @@ def reports(tmp_path_factory):
     return root
 
 
-def differences(folder):
-    with (folder / "differences.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.fixture
+def change(reports, tmp_path):
+    """A copy of a report whose summary is changed."""
+
+    def changed(name, edit):
+        shutil.copytree(reports / name, tmp_path / "copy", dirs_exist_ok=True)
+        path = tmp_path / "copy" / "summary.json"
+        summary = json.loads(path.read_text("utf-8"))
+        edit(summary)
+        path.write_text(json.dumps(summary))
+        return tmp_path / "copy"
+
+    return changed
+
+
+def compared(out, *arguments):
+    """The lines of differences.csv, and the page."""
+    assert main([*map(str, arguments), "--out", str(out)]) == 0
+    with (out / "differences.csv").open(newline="") as file:
+        return list(csv.DictReader(file)), (out / "comparison.md").read_text("utf-8")
 
 
 def test_rows_of_several_reports_are_paired(reports, tmp_path, capsys):
     out = tmp_path / "page"
-    arguments = [str(reports / "first"), str(reports / "second"), "--out", str(out)]
-    assert main(arguments) == 0
+    rows, page = compared(out, reports / "first", reports / "second")
     assert str(out / "comparison.md") in capsys.readouterr().out
-    rows = differences(out)
     assert {row["base"] for row in rows} == {"first/model"}
     assert {row["row"] for row in rows} == {"mixture", "second/model", "irm"}
     assert {row["metric"] for row in rows} == {"usdr"}  # the base has no other
     exact = [float(row["difference"]) for row in rows if row["row"] == "second/model"]
-    assert len(exact) == 12
     assert exact == pytest.approx([20 * np.log10(5)] * 12, abs=1e-3)  # errors 0.5 and 0.1
-    page = (out / "comparison.md").read_text("utf-8")
     line = next(x for x in page.splitlines() if x.startswith("| second/model | bass"))
     assert "+13.98 (+13.98 to +13.98)" in line
     assert line.endswith("| 3 | 0 | 3 |")
@@ -51,38 +64,53 @@ def test_rows_of_several_reports_are_paired(reports, tmp_path, capsys):
 
 
 def test_the_base_can_be_chosen_and_the_bytes_stay(reports, tmp_path):
-    for name in ("a", "b"):
-        arguments = [str(reports / "second"), str(reports / "first"), "--base", "irm"]
-        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+    arguments = [reports / "second", reports / "first", "--base", "irm"]
+    rows, _ = compared(tmp_path / "a", *arguments)
+    assert rows == compared(tmp_path / "b", *arguments)[0]
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    found = {(row["row"], row["metric"]) for row in differences(tmp_path / "a")}
+    found = {(row["row"], row["metric"]) for row in rows}
     assert ("second/model", "sisdr") in found
     assert ("mixture", "sisdr") not in found
 
 
-def test_one_report_is_enough(reports, tmp_path):
-    assert main([str(reports / "first"), "--out", str(tmp_path / "page")]) == 0
-    assert {row["row"] for row in differences(tmp_path / "page")} == {"mixture"}
+def test_tracks_without_both_values_are_left_out_and_a_thousandth_is_rounding(change, tmp_path):
+    report = change("first", lambda summary: None)
+    values = {"model": ["1.0", "5.0", ""], "mixture": ["1.001", "6.0", "1.0"]}
+    lines = [
+        f"{row},Song {track},bass,usdr,SDR,{value}"
+        for row, of_row in values.items()
+        for track, value in enumerate(of_row)
+    ]
+    lines += ["mixture,Song 9,bass,usdr,SDR,3.0"]
+    head = (report / "scores.csv").read_text().splitlines()[0]
+    (report / "scores.csv").write_text("\n".join([head, *lines]) + "\n")
+    rows, page = compared(tmp_path / "page", report)
+    assert [row["track"] for row in rows if row["row"] == "mixture"] == ["Song 0", "Song 1"]
+    assert [float(row["difference"]) for row in rows] == pytest.approx([0.001, 1.0])
+    line = next(x for x in page.splitlines() if x.startswith("| mixture | bass"))
+    assert "| +0.50 (+0.00 to +1.00) |" in line
+    assert line.endswith("| 1 | 0 | 2 |")
 
 
-def refused(capsys, *arguments):
-    assert main([str(argument) for argument in arguments]) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("compare: ")
-    assert told.count("\n") == 1
-    return told
-
-
-def test_what_cannot_be_compared_is_refused(reports, tmp_path, capsys):
-    first, out = reports / "first", tmp_path / "page"
-    assert "received nobody" in refused(capsys, first, "--base", "nobody", "--out", out)
-    assert "given once" in refused(capsys, first, first, "--out", out)
-    assert "must be a folder with summary.json" in refused(capsys, tmp_path, "--out", out)
-    assert not out.exists()
-    out.mkdir()
-    (out / "mine.txt").write_text("mine")
-    assert "new or empty folder" in refused(capsys, first, "--out", out)
-    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{}/first", "--base", "nobody"], "received nobody"),
+        (["{}/first", "{}/first"], "given once"),
+        (["{}"], "must be a folder with summary.json"),
+        (["{}/first", "--out", "{}"], "new or empty folder"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(reports, tmp_path, capsys, arguments, message):
+    arguments = [argument.format(reports) for argument in arguments]
+    before = contents(reports)
+    assert main(["--out", str(tmp_path / "page"), *arguments]) == 2
+    reported = capsys.readouterr().err
+    assert message in reported
+    assert reported.startswith("compare: ")
+    assert reported.count("\n") == 1
+    assert not (tmp_path / "page").exists()
+    assert contents(reports) == before
 
 
 @pytest.mark.parametrize(("error", "code"), [(OSError(28, "full"), 1), (KeyboardInterrupt(), 130)])
@@ -91,73 +119,48 @@ def test_nothing_half_written_is_left(reports, tmp_path, capsys, monkeypatch, er
         raise error
 
     out = tmp_path / "new" / "page"
-    monkeypatch.setattr("training.evaluation.comparison.csv_text", fail)
+    monkeypatch.setattr("training.evaluate.compare.page", fail)
     assert main([str(reports / "first"), "--out", str(out)]) == code
     assert capsys.readouterr().err.count("\n") == 1
     assert list(out.parent.iterdir()) == []
     monkeypatch.undo()
     out.mkdir()  # an empty folder is as good as none
-    assert main([str(reports / "first"), "--out", str(out)]) == 0
+    compared(out, reports / "first")
     assert [path.name for path in out.parent.iterdir()] == ["page"]
     assert {path.name for path in out.iterdir()} == {"comparison.md", "differences.csv", "plots"}
 
 
-def test_rows_with_other_sources_are_told(reports, tmp_path):
-    shutil.copytree(reports / "first", tmp_path / "first")
-    path = tmp_path / "first" / "summary.json"
-    summary = json.loads(path.read_text("utf-8"))
-    told = []
-    for sources in (["vocals", "other", "drums", "bass"], ["vocals"]):
-        summary["rows"][1]["sources"] = sources
-        path.write_text(json.dumps(summary))
-        out = tmp_path / "-".join(sources)
-        assert main([str(tmp_path / "first"), "--out", str(out)]) == 0
-        page = (out / "comparison.md").read_text("utf-8")
-        told.append("Rows with other sources than the base: mixture." in page)
-    assert told == [False, True]
+@pytest.mark.parametrize(
+    ("sources", "unlike"), [(["vocals", "other", "drums", "bass"], False), (["vocals"], True)]
+)
+def test_rows_with_other_sources_are_reported(change, tmp_path, sources, unlike):
+    report = change("first", lambda summary: summary["rows"][1].update(sources=sources))
+    _, page = compared(tmp_path / "page", report)
+    assert ("Rows with other sources than the base: mixture." in page) == unlike
 
 
-def test_rows_of_other_tracks_are_told(reports, tmp_path):
-    other = tmp_path / "other"
-    make_folder(other / "tree", num_tracks=4, seconds=0.2)
-    choice = command(other, "mixture", "ibm", tracks="Song 3")
-    assert evaluate(choice) == 0
-    out = tmp_path / "page"
-    assert main([str(reports / "first"), str(other / "report"), "--out", str(out)]) == 0
-    page = (out / "comparison.md").read_text("utf-8")
+def test_rows_of_other_tracks_are_reported(reports, tmp_path):
+    make_folder(tmp_path / "tree", num_tracks=4, seconds=0.2)
+    assert evaluate(command(tmp_path, "mixture", "ibm", tracks="Song 3")) == 0
+    rows, page = compared(tmp_path / "page", reports / "first", tmp_path / "report")
     assert "left out: report/mixture, ibm." in page
-    assert {row["row"] for row in differences(out)} == {"first/mixture"}
-
-
-def change_title(summary):
-    summary["metrics"]["usdr"]["title"] = "another metric"
-
-
-def change_length(summary):
-    summary["data"]["tracks"][0]["num_samples"] += 1
-
-
-def change_accompaniment(summary):
-    for row in summary["rows"]:
-        row["accompaniment"] = "its own estimate"
+    assert {row["row"] for row in rows} == {"first/mixture"}
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("edit", "message"),
     [
-        (change_title, "must define usdr alike"),
-        (change_length, "must be of the same audio; received Song 0"),
-        (change_accompaniment, "in all reports or in none"),
+        (lambda s: s["metrics"]["usdr"].update(title="another"), "definition of usdr"),
+        (lambda s: s["data"]["tracks"][0].update(num_samples=1), "length and rate of Song 0"),
+        (lambda s: s["rows"][0].update(accompaniment="its own estimate"), "accompaniment"),
     ],
 )
-def test_scores_that_mean_different_things_are_refused(reports, tmp_path, capsys, change, message):
-    shutil.copytree(reports / "second", tmp_path / "other")
-    path = tmp_path / "other" / "summary.json"
-    summary = json.loads(path.read_text("utf-8"))
-    change(summary)
-    path.write_text(json.dumps(summary))
-    told = refused(capsys, reports / "first", tmp_path / "other", "--out", tmp_path / "page")
-    assert message in told
+def test_scores_that_mean_different_things_are_refused(
+    reports, change, tmp_path, capsys, edit, message
+):
+    arguments = [reports / "first", change("second", edit), "--out", tmp_path / "page"]
+    assert main(list(map(str, arguments))) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["summary.json", "scores.csv"])
@@ -166,10 +169,12 @@ def test_scores_that_mean_different_things_are_refused(reports, tmp_path, capsys
     [
         b"", b"{}", b"\xff\xfe", b"[1]", b"row,track\n1,2\n", b"[" * 100000,
         b"row,track,source,metric,measure,value\n" + b"x" * 200000,
+        b"row,track,source,metric,measure,value\n" + 2 * b"mixture,a,bass,usdr,SDR,1\n",
         b'{"format": "mmdense-evaluation", "version": 1, "metrics": [1], "rows": [{"name": "a"}]}',
     ],
 )  # fmt: skip
-def test_damaged_reports_are_refused(reports, tmp_path, capsys, name, damage):
-    shutil.copytree(reports / "second", tmp_path / "other")
-    (tmp_path / "other" / name).write_bytes(damage)
-    assert "must be a folder with" in refused(capsys, tmp_path / "other", "--out", tmp_path / "p")
+def test_damaged_reports_are_refused(change, tmp_path, capsys, name, damage):
+    report = change("second", lambda summary: None)
+    (report / name).write_bytes(damage)
+    assert main([str(report), "--out", str(tmp_path / "page")]) == 2
+    assert "must be a folder with" in capsys.readouterr().err

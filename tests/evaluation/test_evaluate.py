@@ -4,13 +4,14 @@ import csv
 import json
 import shutil
 
+import museval
 import numpy as np
 import pytest
 import soundfile as sf
 from trees import make_folder
 
-from training.evaluate import main
-from training.evaluation import session
+from training.evaluate import scoring
+from training.evaluate.__main__ import main
 
 SOURCES = ("bass", "drums", "other", "vocals")
 
@@ -21,23 +22,21 @@ def tree(tmp_path):
 
 
 def command(tmp_path, *models, out="report", **options):
-    flags = [x for name, value in options.items() for x in _flag(name, value)]
+    flags = []
+    for name, value in options.items():
+        values = [] if value is True else map(str, np.atleast_1d(value))
+        flags += [f"--{name.replace('_', '-')}", *values]
     return [*models, "--data", str(tmp_path / "tree"), "--out", str(tmp_path / out), *flags]
 
 
-def _flag(name, value):
-    flag = f"--{name.replace('_', '-')}"
-    return [flag] if value is True else [flag, *map(str, np.atleast_1d(value))]
-
-
-def copy_estimates(tree, folder, estimate=lambda source, x: x, sources=SOURCES, subtype="FLOAT"):
+def copy_estimates(tree, folder, estimate=lambda source, x: x, sources=SOURCES):
     """Write estimates: the true sources, changed."""
     for song in sorted(tree.iterdir()):
         (folder / song.name).mkdir(parents=True)
         for source in sources:
             audio, rate = sf.read(song / f"{source}.wav", dtype="float32")
             path = folder / song.name / f"{source}.wav"
-            sf.write(path, estimate(source, audio), rate, subtype=subtype)
+            sf.write(path, estimate(source, audio), rate, subtype="FLOAT")
     return str(folder)
 
 
@@ -55,8 +54,18 @@ def scores(report):
         }
 
 
-def no_constants(text):
-    raise ValueError(f"{text} is no JSON")
+def summary(report, metric="usdr"):
+    """The rows of a metric in summary.json, which is strict JSON, as all files are."""
+
+    def refuse(text):
+        raise ValueError(f"{text} is no JSON")
+
+    for path in report.rglob("*.json"):
+        content = json.loads(path.read_text("utf-8"), parse_constant=refuse)
+        for target in content.get("targets", ()):
+            # museval's form has numbers alone
+            assert not any(None in frame["metrics"].values() for frame in target["frames"])
+    return json.loads((report / "summary.json").read_text("utf-8"))["metrics"][metric]["rows"]
 
 
 def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
@@ -68,11 +77,9 @@ def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
     bass, _ = sf.read(tree / "Song 1" / "bass.wav")
     mixture, _ = sf.read(tree / "Song 1" / "mixture.wav")
     expected = 10 * np.log10(np.sum(bass**2) / np.sum((bass - mixture) ** 2))
-    stored = float(values["mixture", "Song 1", "bass", "usdr", "SDR"])
-    assert stored == pytest.approx(expected, abs=1e-6)
-    summary = json.loads((report / "summary.json").read_text("utf-8"), parse_constant=no_constants)
-    cell = summary["metrics"]["usdr"]["rows"]["mixture"]["sources"]["bass"]["SDR"]
     own = [float(values["mixture", f"Song {k}", "bass", "usdr", "SDR"]) for k in range(3)]
+    assert own[1] == pytest.approx(expected, abs=1e-6)
+    cell = summary(report)["mixture"]["sources"]["bass"]["SDR"]
     assert cell["value"] == pytest.approx(np.mean(own))
     assert cell["interval"][0] < cell["value"] < cell["interval"][1]
     assert cell["tracks"] == 3
@@ -85,27 +92,11 @@ def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
         assert f"](plots/{name}.png)" in page
 
 
-def test_the_references_score_highest_and_the_mixture_as_its_baseline(tree, tmp_path):
-    mixtures = {}
-    for song in tree.iterdir():
-        mixtures[song.name] = sf.read(song / "mixture.wav", dtype="float32")[0]
-    perfect = copy_estimates(tree, tmp_path / "perfect")
-    same = copy_estimates(
-        tree, tmp_path / "same", lambda _, x: next(m for m in mixtures.values() if len(m) == len(x))
-    )
-    assert main(command(tmp_path, perfect, same, "mixture")) == 0
-    values = scores(tmp_path / "report")
-    for (row, *where), value in values.items():
-        if row == "perfect":
-            assert float(value) == 200.0
-        if row == "same":
-            assert value == values[("mixture", *where)]
-
-
 def test_the_mean_is_of_all_sources_or_not_given(tree, tmp_path):
-    copy_estimates(tree, tmp_path / "vocals", sources=("vocals",))
-    assert main(command(tmp_path, f"one={tmp_path / 'vocals'}", "mixture")) == 0
-    rows = json.loads((tmp_path / "report" / "summary.json").read_text())["metrics"]["usdr"]["rows"]
+    perfect = copy_estimates(tree, tmp_path / "perfect", sources=("vocals",))
+    assert main(command(tmp_path, f"one={perfect}", "mixture")) == 0
+    rows = summary(tmp_path / "report")
+    assert rows["one"]["sources"]["vocals"]["SDR"]["value"] == 200
     assert rows["one"]["mean"]["SDR"] is None
     assert rows["mixture"]["mean"]["SDR"] == pytest.approx(
         np.mean([rows["mixture"]["sources"][source]["SDR"]["value"] for source in SOURCES])
@@ -115,14 +106,13 @@ def test_the_mean_is_of_all_sources_or_not_given(tree, tmp_path):
 
 def test_tracks_are_chosen_by_name_pattern_subset_and_number(tmp_path):
     make_folder(tmp_path / "tree", num_tracks=3, seconds=0.2, subsets=("train", "test"))
-
-    def tracks(**options):
-        out = f"report{len(list(tmp_path.iterdir()))}"
+    for options, expected in (
+        ({"subset": "test", "limit": 2}, {"test/Song 0", "test/Song 1"}),
+        ({"subset": "train", "tracks": ["Song 0", "*2"]}, {"train/Song 0", "train/Song 2"}),
+    ):
+        out = options["subset"]
         assert main(command(tmp_path, "mixture", out=out, **options)) == 0
-        return {track for _, track, *_ in scores(tmp_path / out)}
-
-    assert tracks(subset="test", limit=2) == {"test/Song 0", "test/Song 1"}
-    assert tracks(tracks=["Song 0", "*2"], subset="train") == {"train/Song 0", "train/Song 2"}
+        assert {track for _, track, *_ in scores(tmp_path / out)} == expected
 
 
 def test_processes_give_the_same_bytes(tree, tmp_path):
@@ -134,20 +124,18 @@ def test_processes_give_the_same_bytes(tree, tmp_path):
     assert one == two
 
 
-def test_a_broken_process_is_told(tree, tmp_path, capsys, monkeypatch):
-    # an object that ends the process that unpickles it, as a lack of memory would
-    plan = session.pending
+class Deadly(dict):
+    """Ends the process that unpickles it, as a lack of memory would."""
 
-    class Deadly:
-        def __reduce__(self):
-            return __import__("os")._exit, (9,)
+    def __reduce__(self):
+        return __import__("os")._exit, (9,)
 
-    def deadly(*args):
-        tasks, marks = plan(*args)
-        object.__setattr__(tasks[0], "accompaniment", Deadly())
-        return tasks, marks
 
-    monkeypatch.setattr(session, "pending", deadly)
+def test_a_broken_process_is_reported(tree, tmp_path, capsys, monkeypatch):
+    plan = scoring.pending
+    monkeypatch.setattr(
+        scoring, "pending", lambda *args: [(row, track, Deadly(m)) for row, track, m in plan(*args)]
+    )
     assert main(command(tmp_path, "mixture", jobs=2)) == 2
     assert "a process that scored tracks died" in capsys.readouterr().err
 
@@ -160,15 +148,29 @@ def test_a_track_that_fails_is_named_and_the_others_are_kept(tree, tmp_path, cap
     audio[5000] = np.nan
     sf.write(path, audio, rate, subtype="FLOAT")
     assert main(command(tmp_path, folder, "mixture")) == 1
-    told = capsys.readouterr().err
-    assert "mine, Song 1: " in told
-    assert "1 tracks failed" in told
+    reported = capsys.readouterr().err
+    assert "mine, Song 1: " in reported
+    assert "1 tracks failed" in reported
     report = tmp_path / "report"
     assert not (report / "report.md").exists()
     assert len(list(report.rglob("Song *.json"))) == 5
     path.write_bytes(whole)
     assert main(command(tmp_path, folder, "mixture")) == 0
     assert "5 results of an earlier run are kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("estimate", "fault"),
+    [
+        (lambda song: {"bass": song.mixture[:100]}, "must share one shape"),
+        (lambda song: {"bass": song.mixture * np.float32("inf")}, "must be finite"),
+    ],
+)
+def test_wrong_estimates_are_refused(tree, tmp_path, capsys, monkeypatch, estimate, fault):
+    monkeypatch.setattr(scoring, "open_estimator", lambda *_: lambda song: [estimate(song)])
+    with np.errstate(invalid="ignore"):
+        assert main(command(tmp_path, copy_estimates(tree, tmp_path / "x", sources=["bass"]))) == 1
+    assert capsys.readouterr().err.count(fault) == 3
 
 
 def test_silence_is_counted_and_never_nan(tree, tmp_path):
@@ -180,14 +182,7 @@ def test_silence_is_counted_and_never_nan(tree, tmp_path):
     values = scores(report)
     assert values["mute", "Song 0", "bass", "usdr", "SDR"] == ""
     assert not {"nan", "inf", "-inf"} & set(values.values())
-    for path in report.rglob("*.json"):
-        json.loads(path.read_text("utf-8"), parse_constant=no_constants)
-    for path in report.rglob("Song *.json"):
-        for target in json.loads(path.read_text("utf-8"))["targets"]:
-            for frame in target["frames"]:
-                assert None not in frame["metrics"].values()  # museval's form has numbers alone
-    summary = json.loads((report / "summary.json").read_text())
-    row = summary["metrics"]["usdr"]["rows"]["mute"]["sources"]
+    row = summary(report)["mute"]["sources"]
     assert (row["bass"]["silent_references"], row["bass"]["SDR"]["tracks"]) == (1, 2)
     assert row["drums"]["silent_estimates"] == 3
     assert "| mute | 1 / 1 | 0 / 3 |" in (report / "report.md").read_text("utf-8")
@@ -217,35 +212,27 @@ def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
 
 
 def test_museval_reads_the_files(tmp_path):
-    import museval
-
     make_folder(tmp_path / "tree", num_tracks=1, seconds=1.1, sources=("bass", "vocals"))
     assert main(command(tmp_path, "mixture", metric="museval")) == 0
     folder = tmp_path / "report" / "museval" / "mixture"
     store = museval.EvalStore()
     store.add_eval_dir(folder)
     read = store.agg_frames_scores()
-    values = scores(tmp_path / "report")
-    for source in ("bass", "vocals"):
-        for measure in ("SDR", "ISR", "SIR", "SAR"):
-            expected = float(values["mixture", "Song 0", source, "museval", measure])
-            assert read["Song 0", source, measure] == pytest.approx(expected)
+    for (_, track, source, _, measure), value in scores(tmp_path / "report").items():
+        assert read[track, source, measure] == pytest.approx(float(value))
     track = museval.TrackStore("Song 0")
     track.scores = json.loads((folder / "test" / "Song 0.json").read_text("utf-8"))
     track.validate()
 
 
-def test_a_full_disk_ends_in_one_line(tree, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("place", ["stored", "write_result"])
+def test_a_full_disk_ends_in_one_line(tree, tmp_path, capsys, monkeypatch, place):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("training.evaluation.songs.SignalFile.write", full)
+    monkeypatch.setattr(scoring, place, full)
     assert main(command(tmp_path, "mixture", limit=1)) == 1
     assert "No space left on device" in capsys.readouterr().err
-    monkeypatch.undo()
-    monkeypatch.setattr("training.evaluation.session.write_result", full)
-    assert main(command(tmp_path, "mixture", limit=1)) == 1
-    assert "finished tracks are kept" in capsys.readouterr().err
     monkeypatch.undo()
     shutil.rmtree(tmp_path / "report")
     assert main(command(tmp_path, "mixture", limit=1)) == 0

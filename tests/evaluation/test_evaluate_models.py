@@ -11,9 +11,9 @@ from small import disturb
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from training.evaluation.baselines import MaskEstimator
-from training.evaluation.errors import EvaluationError
-from training.evaluation.model_networks import ModelEstimator
+from training.evaluate import EvaluationError
+from training.evaluate.estimators import open_estimator
+from training.evaluate.rows import Row
 
 TFLITE = Path(__file__).parents[1] / "edge" / "data"
 
@@ -35,76 +35,66 @@ def model_file(folder, name, seed=0, **kwargs):
     return model
 
 
+def estimates_of(song, *paths, sources, wiener=0):
+    kind = paths[0].suffix[1:]
+    row = Row("model", kind, "", tuple(sources), paths, str(paths), wiener)
+    return joined(open_estimator(row)(song))
+
+
 def test_keras_rows_are_what_separate_gives(tmp_path, rng):
     models = [
         model_file(tmp_path, "bass", 1, sources=("bass",), frames=16),
         model_file(tmp_path, "vocals", 2, sources=("vocals",), scales=2),
     ]
     song = make_song(rng, 30000)
-    estimator = ModelEstimator(
-        [tmp_path / "bass.keras", tmp_path / "vocals.keras"], ["vocals"], 1, 1
-    )
+    paths = (tmp_path / "bass.keras", tmp_path / "vocals.keras")
+    estimates = estimates_of(song, *paths, sources=["vocals"], wiener=1)
     expected = keras_mmdense.separate(models, song.mixture, 44100, wiener=1)
-    estimates = joined(estimator.stream(song))
     assert set(estimates) == {"vocals"}
     assert np.abs(estimates["vocals"] - expected["vocals"]).max() < 1e-5
 
 
-def test_a_tflite_row_is_what_the_runner_gives(rng):
+@pytest.mark.parametrize("wiener", [0, 1])
+def test_a_tflite_row_is_what_the_runner_gives(rng, wiener):
     song = make_song(rng, 50000)
     path = TFLITE / "shares.tflite"
-    estimates = joined(ModelEstimator([path], ["bass", "vocals"], 0, 1).stream(song))
-    expected = Separator(path).separate(song.mixture, 44100)
+    estimates = estimates_of(song, path, sources=["bass", "vocals"], wiener=wiener)
+    expected = Separator(path).separate(song.mixture, 44100, wiener=wiener)
     assert set(estimates) == {"bass", "vocals"}
-    for source, estimate in estimates.items():
-        assert np.array_equal(estimate, expected[source])
+    assert all(np.array_equal(estimates[source], expected[source]) for source in estimates)
 
 
-def test_the_wiener_filter_is_the_runner_s(rng):
-    song = make_song(rng, 50000)
-    path = TFLITE / "shares.tflite"
-    filtered, plain = (
-        joined(ModelEstimator([path], ["bass", "vocals"], wiener, 1).stream(song))["bass"]
-        for wiener in (1, 0)
-    )
-    expected = Separator(path).separate(song.mixture, 44100, wiener=1)
-    assert np.array_equal(filtered, expected["bass"])
-    assert np.abs(filtered - plain).max() > 1e-3
-
-
-def test_joined_models_must_fit_together(tmp_path):
+def test_models_that_cannot_be_used_are_refused(tmp_path):
+    """Joined models must fit together, and a damaged file is named."""
     model_file(tmp_path, "a", sources=("bass",))
     model_file(tmp_path, "b", sources=("bass", "vocals"))
     model_file(tmp_path, "c", sources=("drums",), channels=1)
-    for names in ("ab", "ac"):
-        with pytest.raises(SettingsError, match="different sources and the same transform"):
-            ModelEstimator([tmp_path / f"{name}.keras" for name in names], ["bass"], 0, 1)
-    files = [TFLITE / "identity.tflite", TFLITE / "mono.tflite"]
-    with pytest.raises(EvaluationError, match="the same rate"):
-        ModelEstimator(files, ["everything"], 0, 1)
-
-
-def test_a_damaged_keras_file_is_told_in_one_line(tmp_path):
-    model_file(tmp_path, "whole")
-    data = bytearray((tmp_path / "whole.keras").read_bytes())
+    data = bytearray((tmp_path / "a.keras").read_bytes())
     start = data.index(b"model.weights.h5") + 40
     data[start : start + 200] = bytes(200)
     (tmp_path / "broken.keras").write_bytes(data)
-    with pytest.raises(SettingsError, match=r"received .*broken.keras"):
-        ModelEstimator([tmp_path / "broken.keras"], ["vocals"], 0, 1)
+    keras = {name: tmp_path / f"{name}.keras" for name in ("a", "b", "c", "broken")}
+    for paths, error, message in (
+        ((keras["a"], keras["b"]), SettingsError, "different sources and the same transform"),
+        ((keras["a"], keras["c"]), SettingsError, "different sources and the same transform"),
+        ((keras["broken"],), SettingsError, r"received .*broken.keras"),
+        ((TFLITE / "identity.tflite", TFLITE / "mono.tflite"), EvaluationError, "the same rate"),
+    ):
+        with pytest.raises(error, match=message):
+            estimates_of(None, *paths, sources=["bass"])
 
 
-@pytest.mark.parametrize("kind", ["tflite", "mask"])
-def test_memory_does_not_grow_with_the_song(kind, rng):
-    def estimator():
-        if kind == "mask":
-            return MaskEstimator("irm", ("bass", "vocals"))
-        return ModelEstimator([TFLITE / "shares.tflite"], ["bass", "vocals"], 0, 1)
-
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("irm", "baseline", "", ("bass", "vocals")),
+        Row("shares", "tflite", "", ("bass", "vocals"), (TFLITE / "shares.tflite",)),
+    ],
+)
+def test_memory_does_not_grow_with_the_song(row, rng):
     peaks = []
     for seconds in (15, 60):
-        song = make_song(rng, 44100 * seconds, sources=("bass", "vocals"))
-        stream = estimator().stream(song)
+        stream = open_estimator(row)(make_song(rng, 44100 * seconds, sources=("bass", "vocals")))
         tracemalloc.start()
         for _ in stream:
             pass

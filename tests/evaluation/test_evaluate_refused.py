@@ -5,16 +5,15 @@ import json
 import numpy as np
 import pytest
 import soundfile as sf
-from test_evaluate import command, copy_estimates, scores
+from test_evaluate import SOURCES, command, copy_estimates, scores
 from trees import make_folder
 
 from keras_mmdense.data import open_dataset
-from training.evaluate import main
-from training.evaluation.errors import EvaluationError
-from training.evaluation.folders import open_folder
-from training.evaluation.rows import open_rows
+from training.evaluate import EvaluationError
+from training.evaluate.__main__ import main
+from training.evaluate.rows import check_estimates, open_rows
 
-SOURCES = ("bass", "drums", "other", "vocals")
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
@@ -37,37 +36,29 @@ REFUSED = {
     "no tracks": (("irm",), {"limit": 0}, "--limit must be 1 or more; received 0"),
     "no such subset": (("irm",), {"subset": "test"}, "has no tracks of subset test"),
     "too many iterations": (("irm",), {"wiener": 11}, "--wiener must be 0 to 10"),
+    "fewer than no iterations": (("irm",), {"wiener": -1}, "--wiener must be 0 to 10"),
     "another rate": (("irm",), {"sample_rate": 48000}, "44100"),
+    "no such metric": (("irm",), {"metric": "usdr,sdr"}, "received 'usdr,sdr'"),
+    "no process": (("irm",), {"jobs": 0}, "--jobs must be 1 or more; received 0"),
+    "a folder of something else": (("{}/empty",), {}, "expected for example Song 0/bass.wav"),
+    "a folder in use": (("irm",), {"out": "tree"}, "a new or empty folder"),
+    "no accompaniment": (("mixture", "{}/drums"), {"accompaniment": True}, "all rows or none"),
 }
 
 
 @pytest.mark.parametrize("case", sorted(REFUSED))
 def test_refused_in_one_line(tree, tmp_path, capsys, case):
     models, options, message = REFUSED[case]
+    copy_estimates(tree, tmp_path / "drums", sources=("drums",))
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    models = [model.format(tmp_path) for model in models]
     assert main(command(tmp_path, *models, **options)) == 2
-    told = capsys.readouterr().err
-    assert message in told
-    assert told.startswith("evaluate: ")
-    assert told.count("\n") == 1
-    assert not (tmp_path / "report").exists()
-
-
-@pytest.mark.parametrize(
-    "options", [{"metric": "usdr,sdr"}, {"jobs": 0}, {"wiener": -1}, {"jobs": "two"}]
-)
-def test_wrong_options_are_refused(tree, tmp_path, capsys, options):
-    with pytest.raises(SystemExit) as stopped:
-        main(command(tmp_path, "irm", **options))
-    assert stopped.value.code == 2
-    assert str(next(iter(options.values()))) in capsys.readouterr().err
-
-
-def test_a_folder_in_use_is_left_alone(tree, tmp_path, capsys):
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "thesis.txt").write_text("mine")
-    assert main(command(tmp_path, "irm")) == 2
-    assert "a new or empty folder" in capsys.readouterr().err
-    assert [path.name for path in (tmp_path / "report").iterdir()] == ["thesis.txt"]
+    reported = capsys.readouterr().err
+    assert message in reported
+    assert reported.startswith("evaluate: ")
+    assert reported.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "x" * 101, "irm", "a:b"])
@@ -77,32 +68,44 @@ def test_names_that_are_no_folders_are_refused(tree, tmp_path, tracks, name):
         open_rows([f"{name}={tmp_path / 'mine'}", "mixture"], tracks)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "file"),
+    [
+        ("mmdensenet-edge-float16", "tflite", "mmdensenet-edge-float16"),
+        ("mmdensenet-edge", "tflite", "mmdensenet-edge-int8"),
+        ("mmdensenet-vocals", "keras", "mmdensenet-vocals"),
+    ],
+)
+def test_bundled_models_have_names(tracks, name, kind, file):
+    (row,) = open_rows([name], tracks)
+    assert (row.kind, row.name) == (kind, file)
+
+
+@pytest.mark.parametrize("sources", [("vocals",), ("bass", "drums"), ("vocals", "accompaniment")])
+def test_data_that_have_no_accompaniment(tmp_path, sources):
+    tree = make_folder(tmp_path / "tree", num_tracks=1, seconds=0.2, sources=sources)
+    with pytest.raises(EvaluationError, match="--accompaniment needs data with vocals"):
+        open_rows(["mixture"], open_dataset(tree).tracks, accompaniment=True)
+
+
 def test_names_go_before_the_path_and_paths_may_hold_signs(tree, tmp_path, tracks):
     odd = tmp_path / "a=b+c"
     copy_estimates(tree, odd)
     rows = open_rows([str(odd), f"second={odd}"], tracks)
-    assert [row.name for row in rows] == ["a=b+c", "second"]
-    assert {row.paths for row in rows} == {(odd,)}
+    assert [(row.name, row.paths) for row in rows] == [("a=b+c", (odd,)), ("second", (odd,))]
 
 
 def test_missing_estimates_are_named_or_left_out(tree, tmp_path, capsys):
     folder = copy_estimates(tree, tmp_path / "mine")
     (tmp_path / "mine" / "Song 1" / "drums.wav").unlink()
     assert main(command(tmp_path, folder, "mixture")) == 2
-    told = capsys.readouterr().err
-    assert "Song 1" in told
-    assert "--allow-missing" in told
+    reported = capsys.readouterr().err
+    assert "Song 1" in reported
+    assert "--allow-missing" in reported
     assert main(command(tmp_path, folder, "mixture", allow_missing=True)) == 0
-    values = scores(tmp_path / "report")
-    assert {track for row, track, *_ in values if row == "mine"} == {"Song 0"}
-    assert {track for row, track, *_ in values if row == "mixture"} == {"Song 0", "Song 1"}
+    tracks = {(row, track) for row, track, *_ in scores(tmp_path / "report")}
+    assert tracks == {("mine", "Song 0"), ("mixture", "Song 0"), ("mixture", "Song 1")}
     assert "mine has no estimates of 1 tracks" in (tmp_path / "report" / "report.md").read_text()
-
-
-def test_a_folder_of_something_else_is_refused(tree, tmp_path, tracks):
-    (tmp_path / "other").mkdir()
-    with pytest.raises(EvaluationError, match=r"expected for example Song 0/bass.wav"):
-        open_folder(tmp_path / "other", tracks, SOURCES, allow_missing=True)
 
 
 @pytest.mark.parametrize(
@@ -121,19 +124,18 @@ def test_estimates_of_another_form_are_refused(tree, tmp_path, tracks, change, m
     audio, rate = change(sf.read(path)[0])
     sf.write(path, audio, rate)
     with pytest.raises(EvaluationError, match=message):
-        open_folder(tmp_path / "mine", tracks, SOURCES, allow_missing=False)
+        check_estimates(tmp_path / "mine", tracks, SOURCES, allow_missing=False)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_small_differences_in_length_are_evened_out_and_told(tree, tmp_path, suffix):
+def test_small_differences_in_length_are_evened_out_and_reported(tree, tmp_path, suffix):
     copy_estimates(tree, tmp_path / "mine")
-    for song, more in (("Song 0", 100), ("Song 1", -100)):
-        for source in SOURCES:
-            path = tmp_path / "mine" / song / f"{source}.wav"
-            audio, rate = sf.read(path)
-            audio = np.pad(audio, ((0, 100), (0, 0))) if more > 0 else audio[:more]
-            path.unlink()
-            sf.write(path.with_suffix(f".{suffix}"), audio, rate)
+    for path in (tmp_path / "mine").rglob("*.wav"):
+        audio, rate = sf.read(path)
+        longer = np.pad(audio, ((0, 100), (0, 0)))
+        path.unlink()
+        shape = longer if path.parent.name == "Song 0" else audio[:-100]
+        sf.write(path.with_suffix(f".{suffix}"), shape, rate)
     assert main(command(tmp_path, str(tmp_path / "mine"))) == 0
     values = scores(tmp_path / "report")
     assert {float(v) for (_, track, *_), v in values.items() if track == "Song 0"} == {200.0}
@@ -153,20 +155,9 @@ def test_estimates_may_lie_below_their_subset(tmp_path):
     assert len(scores(tmp_path / "report")) == 8
 
 
-def test_the_accompaniment_is_for_all_rows_or_none(tree, tmp_path, capsys):
-    drums = copy_estimates(tree, tmp_path / "drums", sources=("drums",))
-    assert main(command(tmp_path, "mixture", drums, accompaniment=True)) == 2
-    assert "scored for all rows or none" in capsys.readouterr().err
-    make_folder(tmp_path / "piano" / "tree", num_tracks=1, seconds=0.2, sources=("piano", "flute"))
-    assert main(command(tmp_path / "piano", "mixture", accompaniment=True)) == 2
-    assert "data with vocals" in capsys.readouterr().err
-    assert not (tmp_path / "report").exists()
-
-
-def test_tracks_that_the_data_lost_are_told(tree, tmp_path, capsys):
+def test_tracks_that_the_data_lost_are_reported(tree, tmp_path, capsys):
     (tree / "Song 1" / "bass.wav").write_bytes(b"")
     assert main(command(tmp_path, "mixture")) == 0
     assert "Song 1" in capsys.readouterr().err
-    assert (
-        "Left out of the data: Song 1/bass.wav" in (tmp_path / "report" / "report.md").read_text()
-    )
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "Left out of the data: Song 1/bass.wav" in page

@@ -17,10 +17,13 @@ from shells import started
 from test_evaluate import command, contents, copy_estimates
 from trees import make_folder
 
-from training.evaluate import main
-from training.evaluation import runner, session
+from training.evaluate import scoring
+from training.evaluate.__main__ import main
 
 ROOT = Path(__file__).parents[2]
+
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
@@ -32,13 +35,14 @@ def tree(tmp_path):
 def scored(monkeypatch):
     """The tasks that were scored, (row, track, metrics)."""
     tasks = []
-    before = runner.Scorer.__call__
+    before = scoring.score_task
 
-    def call(self, task):
-        tasks.append((task.row.name, task.track.name, task.metrics))
-        return before(self, task)
+    def call(task, *rest):
+        row, track, marks = task
+        tasks.append((row.name, track.name, tuple(marks)))
+        return before(task, *rest)
 
-    monkeypatch.setattr(runner.Scorer, "__call__", call)
+    monkeypatch.setattr(scoring, "score_task", call)
     return tasks
 
 
@@ -46,19 +50,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
     folder = copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x)
     arguments = ("mixture", folder, "iwf")
     assert main(command(tmp_path, *arguments, out="whole", metric="usdr,sisdr")) == 0
-    before, written = session.write_result, []
+    before, report = scoring.write_text, tmp_path / "report"
 
-    def stop(path, *rest):
-        if len(written) == 5:  # in the middle of a task
+    def stop(path, text):
+        if len(list(report.rglob("Song *.json"))) == 5:  # in the middle of a task
             raise KeyboardInterrupt
-        written.append(path)
-        before(path, *rest)
+        before(path, text)
 
-    monkeypatch.setattr(session, "write_result", stop)
+    monkeypatch.setattr(scoring, "write_text", stop)
     assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 130
-    report = tmp_path / "report"
-    assert {path for path in report.rglob("*") if path.is_file()} == {*written, report / "run.json"}
-    monkeypatch.setattr(session, "write_result", before)
+    assert len([path for path in report.rglob("*") if path.is_file()]) == 6  # and run.json
+    monkeypatch.setattr(scoring, "write_text", before)
     del scored[:]
     assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 0
     assert len(scored) == 7  # of nine; one of them lacks a metric
@@ -82,34 +84,33 @@ def test_a_signal_leaves_whole_files_and_no_process(tree, tmp_path, name):
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     # the pipes end when the command and all its processes have
-    _, told = process.communicate()
+    _, reported = process.communicate()
     if name == "SIGKILL":
         assert process.returncode == -signal.SIGKILL
     else:
-        assert process.returncode == 130, told
-        assert "finished tracks are kept" in told
-        assert "Traceback" not in told
+        assert process.returncode == 130, reported
+        assert "finished tracks are kept" in reported
+        assert "Traceback" not in reported
     report = tmp_path / "report"
     for path in report.rglob("*.json"):
         json.loads(path.read_text("utf-8"))
     assert not list(report.rglob(".*"))
     assert 1 <= len(list(report.rglob("Song *.json"))) < 12
     assert main(command(tmp_path, "mixture", "irm", metric="usdr,sisdr")) == 0
-    assert main(command(tmp_path, "mixture", "irm", out="whole", metric="usdr,sisdr")) == 0
-    assert contents(report) == contents(tmp_path / "whole")
+    assert len(list(report.rglob("Song *.json"))) == 12
 
 
-# Sends itself the signal after the first task, while the processes work on the others.
+# Sends itself the signal after the first result, while the processes work on the others.
 STOPPED = """
 import os, signal, sys
-from training.evaluate import main
-from training.evaluation import session
-before = session.write_result
+from training.evaluate import scoring
+from training.evaluate.__main__ import main
+before = scoring.write_result
 def write(*args):
     before(*args)
     os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 if __name__ == "__main__":
-    session.write_result = write
+    scoring.write_result = write
     sys.exit(main(sys.argv[2:]))
 """
 
@@ -118,50 +119,44 @@ def test_what_has_changed_is_scored_again(tree, tmp_path, scored):
     copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x)
     arguments = command(tmp_path, "mixture", str(tmp_path / "mine"))
     assert main(arguments) == 0
+    path = tmp_path / "mine" / "Song 1" / "bass.wav"
+    audio, rate = sf.read(path, dtype="float32")
 
-    def again():
+    def again(change):
         del scored[:]
+        change()
         assert main(arguments) == 0
         return [task[:2] for task in scored]
 
-    assert again() == []
-    path = tmp_path / "mine" / "Song 1" / "bass.wav"
-    audio, rate = sf.read(path, dtype="float32")
-    sf.write(path, 1.8 * audio, rate, subtype="FLOAT")  # as long as before
-    assert again() == [("mine", "Song 1")]
+    assert again(lambda: None) == []
+    # as long as before
+    changed = again(lambda: sf.write(path, 1.8 * audio, rate, subtype="FLOAT"))
+    assert changed == [("mine", "Song 1")]
     sdr = json.loads((tmp_path / "report" / "usdr" / "mine" / "test" / "Song 1.json").read_text())
     assert sdr["targets"][0]["values"]["SDR"] == pytest.approx(20, abs=0.01)
     reference = tree / "Song 2" / "drums.wav"
     facts = reference.stat()
-    os.utime(reference, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
-    assert again() == [("mixture", "Song 2"), ("mine", "Song 2")]
-
-
-def renamed(path, target):
-    """The bytes of a model file whose contract has another name, and nothing else changed."""
-    model = load_model(path)
-    with zipfile.ZipFile(path) as archive:
-        contract = json.loads(archive.read("contract.json")) | {"name": "another"}
-    target.write_bytes(model.content)
-    with zipfile.ZipFile(target, "a") as archive:
-        archive.writestr("contract.json", json.dumps(contract))
-    return target.read_bytes()
+    changed = again(lambda: os.utime(reference, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1)))
+    assert changed == [("mixture", "Song 2"), ("mine", "Song 2")]
 
 
 def test_models_count_with_their_bytes_and_the_filter(tree, tmp_path, scored):
-    models = ROOT / "tests" / "edge" / "data"
+    shares = ROOT / "tests" / "edge" / "data" / "shares.tflite"
     model = tmp_path / "net.tflite"
-
-    def scores(model_bytes, **options):
-        model.write_bytes(model_bytes)
+    # a model file whose contract has another name, and nothing else changed
+    model.write_bytes(load_model(shares).content)
+    with zipfile.ZipFile(shares) as archive:
+        contract = json.loads(archive.read("contract.json")) | {"name": "another"}
+    with zipfile.ZipFile(model, "a") as archive:
+        archive.writestr("contract.json", json.dumps(contract))
+    first, other = shares.read_bytes(), model.read_bytes()
+    for content, wiener, count in (
+        (first, 0, 1), (first, 0, 0), (other, 0, 1), (first, 0, 1), (first, 1, 1), (first, 1, 0),
+    ):  # fmt: skip
         del scored[:]
-        assert main(command(tmp_path, str(model), limit=1, **options)) == 0
-        return len(scored)
-
-    shares = (models / "shares.tflite").read_bytes()
-    other = renamed(models / "shares.tflite", tmp_path / "other.tflite")
-    assert [scores(shares), scores(shares), scores(other), scores(shares)] == [1, 0, 1, 1]
-    assert [scores(shares, wiener=1), scores(shares, wiener=1), scores(shares)] == [1, 0, 1]
+        model.write_bytes(content)
+        assert main(command(tmp_path, str(model), limit=1, wiener=wiener)) == 0
+        assert len(scored) == count
 
 
 def test_a_report_grows_and_is_never_cut_down(tree, tmp_path, scored, capsys):
@@ -183,28 +178,21 @@ def test_a_report_grows_and_is_never_cut_down(tree, tmp_path, scored, capsys):
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"rows": 1}', "\x00"])
-def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, text):
+@pytest.mark.parametrize("name", ["run.json", "usdr/mixture/test/Song 0.json"])
+def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, name, text):
     assert main(command(tmp_path, "mixture", limit=1)) == 0
-    for path in (
-        tmp_path / "report" / "run.json",
-        tmp_path / "report" / "usdr" / "mixture" / "test" / "Song 0.json",
-    ):
-        before = path.read_bytes()
-        path.write_text(text)
-        assert main(command(tmp_path, "mixture", limit=1)) == 2
-        assert str(path) in capsys.readouterr().err
-        assert path.read_text() == text
-        path.write_bytes(before)
+    path = tmp_path / "report" / name
+    path.write_text(text)
+    assert main(command(tmp_path, "mixture", limit=1)) == 2
+    assert str(path) in capsys.readouterr().err
+    assert path.read_text() == text
 
 
 def test_a_terminal_shows_how_many_are_done(tree, tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
     assert main(command(tmp_path, "mixture", limit=1)) == 0
-    shown = sys.stderr.getvalue().split("\r")
+    shown = terminal.getvalue().split("\r")
     assert any(line.startswith("  0%|") and " 0/1 [" in line for line in shown)
-    assert shown[-1] == ""
-    assert shown[-2].strip() == ""
+    assert [line.strip() for line in shown[-2:]] == ["", ""]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluation.bsseval import MEASURES, bsseval3, museval, silent, windows
+from training.evaluate.metrics.bsseval import MEASURES, bsseval3, museval, silent, windows
 
 RATE = 8000
 METRICS = pytest.mark.parametrize("metric", [museval, bsseval3])
@@ -24,19 +24,24 @@ def known_signals(rng, seconds=2, rate=RATE):
     return signals
 
 
-def test_known_interference_and_artefacts(rng):
-    """30 dB of interference and 20 dB of artefacts add up to one SDR; all are exact."""
+def sdr_of_frames(score):
+    return [frame["metrics"].get("SDR") for frame in score.frames]
+
+
+def test_known_interference_and_artifacts(rng):
+    """30 dB of interference and 20 dB of artifacts add up to one SDR; all are exact."""
     one, two, noise = known_signals(rng)
     estimate = one + 10**-1.5 * two + 0.1 * noise
     scores = museval({"one": one, "two": two}, {"one": estimate, "two": two + one}, RATE)
     for frame in scores["one"].frames:
-        assert frame.values["SDR"] == pytest.approx(-10 * np.log10(1e-3 + 1e-2), abs=1e-6)
-        assert frame.values["SIR"] == pytest.approx(30, abs=1e-6)
-        assert frame.values["SAR"] == pytest.approx(10 * np.log10(1.001 / 1e-2), abs=1e-6)
-        assert frame.values["ISR"] > 100
-    assert scores["two"].values["SDR"] == pytest.approx(0, abs=1e-6)
-    assert scores["two"].values["SIR"] == pytest.approx(0, abs=1e-6)
-    assert scores["two"].values["SAR"] > 100
+        values = frame["metrics"]
+        assert values["SDR"] == pytest.approx(-10 * np.log10(1e-3 + 1e-2), abs=1e-6)
+        assert values["SIR"] == pytest.approx(30, abs=1e-6)
+        assert values["SAR"] == pytest.approx(10 * np.log10(1.001 / 1e-2), abs=1e-6)
+        assert values["ISR"] > 100
+    values = scores["two"].values
+    assert [values["SDR"], values["SIR"]] == pytest.approx([0, 0], abs=1e-6)
+    assert values["SAR"] > 100
 
 
 @METRICS
@@ -45,15 +50,13 @@ def test_an_echo_is_spatial_distortion(rng, metric, delay):
     """Reference and an echo 14 dB below: SDR and ISR know the echo, SIR and SAR none."""
     one, two, _ = known_signals(rng)
     estimate = one + 0.2 * np.roll(one, delay, axis=0)
-    scores = metric({"one": one, "two": two}, {"one": estimate, "two": two}, RATE)
-    values = scores["one"].values
-    assert values["SDR"] == pytest.approx(-20 * np.log10(0.2), abs=1e-6)
-    assert values["ISR"] == pytest.approx(values["SDR"], abs=1e-6)
-    assert values["SIR"] > 100
-    assert values["SAR"] > 100
+    values = metric({"one": one, "two": two}, {"one": estimate, "two": two}, RATE)["one"].values
+    expected = -20 * np.log10(0.2)
+    assert [values["SDR"], values["ISR"]] == pytest.approx([expected, expected], abs=1e-6)
+    assert min(values["SIR"], values["SAR"]) > 100
 
 
-def test_an_echo_beyond_512_taps_is_an_artefact(rng):
+def test_an_echo_beyond_512_taps_is_an_artifact(rng):
     one, two, _ = known_signals(rng)
     one[2000:RATE] = one[RATE + 2000 :] = 0
     estimate = one + 0.2 * np.roll(one, 2600, axis=0)
@@ -65,52 +68,52 @@ def test_an_echo_beyond_512_taps_is_an_artefact(rng):
 
 def test_filters_per_window_follow_what_filters_per_track_cannot(rng):
     """The gain of an estimate changes between windows: v3 takes it for spatial distortion."""
-    rate = 1000
+    rate = 100
     one, two = rng.standard_normal((2, 60 * rate, 1))
     gain = np.repeat([1.0, 0.5], 30 * rate)[:, None]
     signals = {"one": one, "two": two}, {"one": gain * one, "two": two}
-    last = bsseval3(*signals, rate)["one"].frames[-1].values
+    last = bsseval3(*signals, rate)["one"].frames[-1]["metrics"]
     assert last["ISR"] == pytest.approx(-20 * np.log10(0.5), abs=0.01)
     assert last["SAR"] > 100
-    assert museval(*signals, rate)["one"].frames[-1].values["SAR"] < 15
+    assert museval(*signals, rate)["one"].frames[-1]["metrics"]["SAR"] < 15
 
 
 def test_windows():
-    assert windows(10, 4, 4) == [slice(0, 4), slice(4, 8)]
-    assert windows(8, 4, 4) == [slice(0, 4), slice(4, 8)]
+    assert windows(10, 4, 4) == windows(8, 4, 4) == [slice(0, 4), slice(4, 8)]
     assert windows(4, 4, 4) == windows(4, 9, 9) == [slice(0, 4)]
     assert windows(9, 4, 2) == [slice(0, 4), slice(2, 6), slice(4, 8)]
 
 
-def test_times_and_durations(rng):
+@pytest.mark.parametrize(
+    ("metric", "rate", "times"),
+    [
+        (museval, 700, [(0, 1), (1, 1), (2, 1)]),
+        (museval, 4200, [(0, 2200 / 4200)]),
+        (bsseval3, 35, [(0, 30), (15, 30), (30, 30)]),
+    ],
+)
+def test_times_and_durations(rng, metric, rate, times):
     signal = rng.standard_normal((3 * 700 + 100, 1))
-    frames = museval({"a": signal}, {"a": signal + 1}, 700)["a"].frames
-    assert [(frame.time, frame.duration) for frame in frames] == [(0, 1), (1, 1), (2, 1)]
-    (frame,) = museval({"a": signal}, {"a": signal + 1}, 4200)["a"].frames
-    assert (frame.time, frame.duration) == (0, 2200 / 4200)
-    frames = bsseval3({"a": signal}, {"a": signal + 1}, 35)["a"].frames
-    assert [(frame.time, frame.duration) for frame in frames] == [(0, 30), (15, 30), (30, 30)]
+    frames = metric({"a": signal}, {"a": signal + 1}, rate)["a"].frames
+    assert [(frame["time"], frame["duration"]) for frame in frames] == times
 
 
-def test_median_and_mean_over_frames(rng):
+@pytest.mark.parametrize(("metric", "average"), [(museval, np.median), (bsseval3, np.mean)])
+def test_median_and_mean_over_frames(rng, metric, average):
     rate = 40
     one, two = rng.standard_normal((2, 90 * rate, 1))
     noise = np.repeat([0.01, 0.1, 1.0], 30 * rate)[:, None] * rng.standard_normal(one.shape)
-    signals = {"one": one, "two": two}, {"one": one + noise, "two": two}
-    for metric, average in ((museval, np.median), (bsseval3, np.mean)):
-        score = metric(*signals, rate)["one"]
-        for measure in MEASURES:
-            values = [frame.values[measure] for frame in score.frames]
-            assert score.values[measure] == pytest.approx(average(values), abs=1e-12)
+    score = metric({"one": one, "two": two}, {"one": one + noise, "two": two}, rate)["one"]
+    for measure in MEASURES:
+        values = [frame["metrics"][measure] for frame in score.frames]
+        assert score.values[measure] == pytest.approx(average(values), abs=1e-12)
 
 
 def test_one_source_alone_has_no_interference(rng):
     signal = rng.standard_normal((RATE, 1))
     values = museval({"a": signal}, {"a": signal + 0.1}, RATE)["a"].values
-    assert values["SIR"] is None
+    assert [measure for measure in MEASURES if values[measure] is None] == ["SIR"]
     assert values["SDR"] == pytest.approx(10 * np.log10(np.sum(signal**2) / (0.01 * RATE)))
-    assert values["ISR"] is not None
-    assert values["SAR"] is not None
 
 
 @METRICS
@@ -121,16 +124,13 @@ def test_a_silent_frame_counts_for_no_source(rng, metric):
     mute = two + 0.1 * rng.standard_normal(two.shape)
     mute[10 * rate : 11 * rate] = 0
     scores = metric({"one": one, "two": two}, {"one": one + 0.1, "two": mute}, rate)
-    empty = [frame.values["SDR"] is None for frame in scores["one"].frames]
-    assert empty == [frame.values["SAR"] is None for frame in scores["two"].frames]
+    empty = [index for index, x in enumerate(sdr_of_frames(scores["one"])) if x is None]
+    assert empty == [index for index, x in enumerate(sdr_of_frames(scores["two"])) if x is None]
     counts = [(score.silent_references, score.silent_estimates) for score in scores.values()]
-    if metric is museval:
-        assert [i for i, none in enumerate(empty) if none] == [10, *range(20, 60)]
-        assert counts == [(40, 0), (0, 1)]
-    else:  # 0-30, 15-45, 30-60, 45-75, 60-90 s
-        assert empty == [False, False, True, False, False]
-        assert counts == [(1, 0), (0, 0)]
-    assert all(value is not None for value in scores["one"].values.values())
+    # bsseval3 has windows at 0-30, 15-45, 30-60, 45-75, 60-90 s
+    assert empty == ([10, *range(20, 60)] if metric is museval else [2])
+    assert counts == ([(40, 0), (0, 1)] if metric is museval else [(1, 0), (0, 0)])
+    assert None not in scores["one"].values.values()
 
 
 @METRICS
@@ -139,10 +139,9 @@ def test_a_source_silent_throughout_is_left_out(rng, metric, silent_side):
     """The others have the values that they have without its estimate, or without it at all."""
     rate = 500
     references = dict(zip("abc", rng.standard_normal((3, 3 * rate, 1)), strict=True))
-    estimates = {
-        name: signal + 0.1 * rng.standard_normal(signal.shape)
-        for name, signal in references.items()
-    }
+    estimates = {s: x + 0.1 * rng.standard_normal(x.shape) for s, x in references.items()}
+    kept = "abc" if silent_side == "estimate" else "ac"
+    expected = metric(*({s: side[s] for s in kept} for side in (references, estimates)), rate)
     zeros = np.zeros((3 * rate, 1))
     if silent_side != "estimate":
         references["b"] = zeros
@@ -150,29 +149,12 @@ def test_a_source_silent_throughout_is_left_out(rng, metric, silent_side):
         estimates["b"] = zeros
     scores = metric(references, estimates, rate)
     assert scores["b"].values == dict.fromkeys(MEASURES)
-    assert all(frame.values == dict.fromkeys(MEASURES) for frame in scores["b"].frames)
+    assert not any(frame["metrics"] for frame in scores["b"].frames)
     frames = len(scores["b"].frames)
     assert scores["b"].silent_references == (frames if silent_side != "estimate" else 0)
     assert scores["b"].silent_estimates == (frames if silent_side != "reference" else 0)
-    if silent_side == "estimate":
-        whole = metric(references, estimates | {"b": references["b"] + 0.1}, rate)
-        expected = {name: whole[name] for name in "ac"}
-    else:
-        expected = metric(
-            {name: references[name] for name in "ac"},
-            {name: estimates[name] for name in "ac"},
-            rate,
-        )
     for name in "ac":
         assert scores[name].values == pytest.approx(expected[name].values, abs=1e-9)
-
-
-@METRICS
-def test_nothing_but_silence(metric):
-    zeros = np.zeros((2000, 2), np.float32)
-    scores = metric({"a": zeros, "b": zeros}, {"a": zeros, "b": zeros}, 1000)
-    assert all(score.values == dict.fromkeys(MEASURES) for score in scores.values())
-    assert scores["a"].silent_references == len(scores["a"].frames)
 
 
 def test_sound_in_the_unscored_rest_alone(rng):
@@ -180,7 +162,7 @@ def test_sound_in_the_unscored_rest_alone(rng):
     one, two = np.zeros((1500, 1)), rng.standard_normal((1500, 1))
     one[1200:] = 1
     scores = museval({"one": one, "two": two}, {"one": one, "two": two}, 1000)
-    assert scores["two"].frames[0].values == dict.fromkeys(MEASURES)
+    assert sdr_of_frames(scores["two"]) == [None]
     assert scores["one"].silent_references == 1
 
 
@@ -189,6 +171,5 @@ def test_silent_means_that_the_channels_add_up_to_nothing():
     signal[3] = (0.25, -0.25)
     assert silent(signal, slice(0, 10))
     signal[5] = (0.25, -0.2)
-    assert not silent(signal, slice(0, 10))
-    assert silent(signal, slice(0, 5))
-    assert silent(signal, slice(6, 10))
+    parts = [slice(0, 10), slice(0, 5), slice(6, 10)]
+    assert [silent(signal, part) for part in parts] == [False, True, True]

@@ -5,8 +5,9 @@ import importlib.metadata
 import numpy as np
 import pytest
 
-from benchmarks.metrics import load_museval, museval_scores, our_scores
-from training.evaluation.metrics import METRICS
+from benchmarks.metrics import museval_scores, our_scores
+from training.evaluate.metrics import METRICS
+from training.evaluate.metrics.bsseval import MEASURES
 
 
 def music(rng, names, num_samples, channels):
@@ -27,14 +28,17 @@ def music(rng, names, num_samples, channels):
     return references, estimates
 
 
-def check(metric, references, estimates, sample_rate):
-    """Returns our scores after comparing each frame with museval's to 1e-6 dB."""
+def check(metric, references, estimates, sample_rate, measures=MEASURES, tolerance=1e-6):
+    """Compare each frame, and the values of the track, with museval's; return the frames' SDRs."""
     scores = METRICS[metric].score(references, estimates, sample_rate)
-    expected = museval_scores(metric, references, estimates, sample_rate)
-    ours = our_scores(scores)
-    assert ours.shape == expected.shape
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-6)
-    return scores
+    rows = [MEASURES.index(measure) for measure in measures]
+    expected = museval_scores(metric, references, estimates, sample_rate)[rows]
+    found = our_scores(scores)[rows]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    average = np.nanmedian if metric == "museval" else np.nanmean
+    whole = [[score.values[measure] for score in scores.values()] for measure in measures]
+    np.testing.assert_allclose(whole, average(expected, axis=-1), rtol=0, atol=tolerance)
+    return found[0, 0]
 
 
 def test_the_version():
@@ -47,7 +51,6 @@ def test_the_version():
         (7100, 2000),  # three frames, and a rest that is not scored
         (6000, 2000),  # frames fit
         (6001, 6000),  # one frame and one sample that is not scored
-        (6000, 6000),  # one frame exactly
         (5900, 6000),  # shorter than a frame
         (3000, 400),  # frames shorter than the filters
         (20_000, 19_000),  # frames of several blocks of the FFT
@@ -57,62 +60,43 @@ def test_museval_stereo(rng, num_samples, sample_rate):
     check("museval", *music(rng, ("vocals", "drums"), num_samples, 2), sample_rate)
 
 
-@pytest.mark.parametrize(("sources", "channels"), [(1, 3), (3, 1)])
-def test_museval_other_numbers_of_sources_and_channels(rng, sources, channels):
-    references, estimates = music(rng, "abcd"[:sources], 6500, channels)
-    if sources > 1:
-        check("museval", references, estimates, 3000)
-        return
-    ours = our_scores(METRICS["museval"].score(references, estimates, 3000))
-    expected = museval_scores("museval", references, estimates, 3000)
-    for measure in (0, 1, 3):  # of one source alone museval's SIR is rounding
-        np.testing.assert_allclose(ours[measure], expected[measure], rtol=0, atol=1e-6)
+def test_museval_other_numbers_of_sources_and_channels(rng):
+    check("museval", *music(rng, "abc", 6500, 1), 3000)
+    # of one source alone museval's SIR is rounding
+    check("museval", *music(rng, "a", 6500, 3), 3000, ("SDR", "ISR", "SAR"))
 
 
 def test_museval_leaves_out_the_same_frames(rng):
     references, estimates = music(rng, ("vocals", "drums"), 13_000, 2)
     references["vocals"][1900:4300] = 0  # frame 1 is silent, frame 2 is not
     estimates["drums"][6000:8000] = 0  # frame 3
-    references["drums"][8000:10_000, 0] = 0.5  # frame 4: out of phase, silent to museval
-    references["drums"][8000:10_000, 1] = -0.5
+    references["drums"][8000:10_000] = (0.5, -0.5)  # frame 4: out of phase, silent to museval
     estimates["vocals"][10_000:11_999] = 0  # frame 5: one sample is left
-    scores = check("museval", references, estimates, 2000)
-    values = [frame.values["SDR"] for frame in scores["vocals"].frames]
-    assert [index for index, value in enumerate(values) if value is None] == [1, 3, 4]
-    median = np.nanmedian(museval_scores("museval", references, estimates, 2000), axis=-1)
-    found = [[score.values[m] for score in scores.values()] for m in scores["vocals"].values]
-    np.testing.assert_allclose(found, median, rtol=0, atol=1e-6)
+    values = check("museval", references, estimates, 2000)
+    assert np.flatnonzero(np.isnan(values)).tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("num_samples", "sample_rate", "channels", "frames"),
-    [(6000, 100, 1, 3), (5999, 100, 1, 2), (3000, 100, 2, 1), (2000, 100, 1, 1),
-     (61_000, 1000, 1, 3)],
-)  # fmt: skip
+    [(6000, 100, 1, 3), (5999, 100, 1, 2), (3000, 100, 2, 1), (2000, 100, 1, 1)],
+)
 def test_bsseval3(rng, num_samples, sample_rate, channels, frames):
     signals = music(rng, ("vocals", "drums"), num_samples, channels)
-    scores = check("bsseval3", *signals, sample_rate)
-    assert len(scores["vocals"].frames) == frames
+    assert len(check("bsseval3", *signals, sample_rate)) == frames
 
 
 def test_bsseval3_leaves_out_the_same_frames(rng):
     references, estimates = music(rng, ("vocals", "drums"), 9000, 1)
     references["vocals"][1000:5500] = 0
-    scores = check("bsseval3", references, estimates, 100)
-    values = [frame.values["SDR"] for frame in scores["drums"].frames]
-    assert [value is None for value in values] == [False, True, False, False, False]
-    mean = np.nanmean(museval_scores("bsseval3", references, estimates, 100), axis=-1)
-    found = [[score.values[m] for score in scores.values()] for m in scores["drums"].values]
-    np.testing.assert_allclose(found, mean, rtol=0, atol=1e-6)
+    values = check("bsseval3", references, estimates, 100)
+    assert np.flatnonzero(np.isnan(values)).tolist() == [1]
 
 
 def test_mono_sources_in_stereo_files(rng):
     """Singular equations: museval's own rounding shows, hence 1e-4."""
     references, estimates = music(rng, ("vocals", "drums"), 8000, 2)
     references["vocals"][:, 1] = references["vocals"][:, 0]
-    ours = our_scores(METRICS["museval"].score(references, estimates, 4000))
-    expected = museval_scores("museval", references, estimates, 4000)
-    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
+    check("museval", references, estimates, 4000, tolerance=1e-4)
 
 
 def test_museval_refuses_what_is_silent_throughout(rng):
@@ -121,7 +105,3 @@ def test_museval_refuses_what_is_silent_throughout(rng):
     references["drums"][:] = 0
     with pytest.raises(ValueError, match="at least one of the reference"):
         museval_scores("museval", references, estimates, 1000)
-
-
-def test_museval_is_read_without_its_package():
-    assert load_museval().__name__ == "museval_metrics"

@@ -1,6 +1,4 @@
-"""The error of the evaluation commands."""
-
-from __future__ import annotations
+"""Scores of separated audio: metrics, the command that applies them, and its reports."""
 
 
 class EvaluationError(ValueError):

@@ -17,18 +17,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mmdense_edge import signals
 from mmdense_edge.errors import MMDenseError, printable
 
 from keras_mmdense.data import KINDS, SUBSETS, DatasetError, open_dataset
 from keras_mmdense.errors import SettingsError
-
-if TYPE_CHECKING:
-    from training.evaluation.session import Plan
+from training.evaluate import EvaluationError
+from training.evaluate.metrics import METRICS
 
 INTERRUPTED = 130
 
@@ -38,21 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
-            return _evaluate(args)
+            faults = _evaluate(args)
     except ModuleNotFoundError as error:
         print(f"evaluate: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; finished tracks are kept, the same command goes on", file=sys.stderr)
         return INTERRUPTED
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from training.evaluation.errors import EvaluationError
-    from training.evaluation.session import evaluate
-
-    try:
-        faults = evaluate(_plan(args), args.jobs, sys.stderr)
     except (EvaluationError, DatasetError, SettingsError, MMDenseError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 2
@@ -72,18 +62,23 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(args: argparse.Namespace) -> Plan:
-    from training.evaluation.rows import open_rows
-    from training.evaluation.session import Plan, choose_tracks
-    from training.evaluation.songs import check_accompaniment
+def _evaluate(args: argparse.Namespace) -> list[str]:
+    from training.evaluate.rows import open_rows
+    from training.evaluate.scoring import evaluate
+    from training.evaluate.songs import choose_tracks
 
+    metrics = tuple(dict.fromkeys(args.metric.split(",")))
+    if not set(metrics) <= set(METRICS):
+        raise EvaluationError(
+            f"--metric must be of {', '.join(METRICS)}; received {args.metric!r}."
+        )
+    if args.jobs < 1:
+        raise EvaluationError(f"--jobs must be 1 or more; received {args.jobs}. Leave it out.")
     dataset = open_dataset(
         args.data, kind=args.kind, subset=args.subset, sample_rate=args.sample_rate
     )
     if dataset.faults:
         print(dataset.report(), file=sys.stderr)
-    if args.accompaniment:
-        check_accompaniment(dataset.sources)
     tracks = choose_tracks(dataset, args.tracks, args.limit)
     rows = open_rows(
         args.models,
@@ -92,8 +87,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         wiener=args.wiener,
         allow_missing=args.allow_missing,
     )
-    report = Path(args.out)
-    return Plan(dataset, tracks, tuple(rows), args.metric, report, args.accompaniment)
+    return evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,8 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", metavar="REPORT", required=True, help="folder of the report")
     parser.add_argument(
         "--metric",
-        type=_metrics,
-        default=("usdr",),
+        default="usdr",
         metavar="NAME,...",
         help="usdr (default: fast, whole tracks), active (usdr where a source sounds), museval, "
         "bsseval3, sisdr",
@@ -127,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--wiener",
-        type=_count(0),
+        type=int,
         default=0,
         metavar="N",
         help="iterations of the multichannel Wiener filter after each model; default 0: none",
@@ -139,31 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--jobs",
-        type=_count(1),
+        type=int,
         default=1,
         metavar="N",
         help="processes, each with its models and its share of the cores; default 1",
     )
     return parser
-
-
-def _metrics(text: str) -> tuple[str, ...]:
-    from training.evaluation.metrics import METRICS
-
-    names = tuple(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in METRICS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"must be of {', '.join(METRICS)}; received {text!r}")
-    return names
-
-
-def _count(low: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"must be {low} or more; received {text!r}")
-        return int(text)
-
-    return number
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""BSSEval v4 with museval's numbers, and BSSEval v3 (images) as in SiSEC 2016.
+
+Both split an estimate into the true source, spatial distortion, interference and artifacts with
+filters of 512 taps (`projection`), and compare energies window by window. Version 4 takes one set
+of filters for the whole track, version 3 one for each window. Estimates are never permuted.
+
+A window in which any reference or estimate is silent counts for no source: so does museval. It
+refuses tracks in which one is silent throughout; here such a source has no value, and the others
+are scored without its estimate and, where the reference is silent, without its reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+
+import numpy as np
+
+from training.evaluate.metrics.projection import distortion_filters, energies
+from training.evaluate.metrics.source_score import (
+    Array,
+    Signals,
+    SourceScore,
+    Values,
+    blocks,
+    decibels,
+    frame_scores,
+)
+
+MEASURES = ("SDR", "ISR", "SIR", "SAR")
+
+_SILENCE = (
+    "a track shorter than a window is one frame; a frame in which any reference or estimate is "
+    "silent counts for no source; a source silent throughout has no value and hides no frame"
+)
+MUSEVAL_TITLE = (
+    "BSSEval v4, the numbers of museval 0.4.1: full windows of 1 s, hop 1 s, distortion filters of "
+    "512 taps for the whole track, no permutation; median over frames, median over tracks; "
+    + _SILENCE
+)
+BSSEVAL3_TITLE = (
+    "BSSEval v3 (images), as in SiSEC 2016: full windows of 30 s, hop 15 s, distortion filters of "
+    "512 taps for each window, no permutation; mean over frames, median over tracks; " + _SILENCE
+)
+
+
+def museval(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
+    """Score sources together with BSSEval v4; see `MUSEVAL_TITLE`.
+
+    The same numbers as `museval.evaluate(..., win=sample_rate, hop=sample_rate, mode="v4")`, to
+    1e-6 dB. SDR always; the other three where a reference is mono, nearly mono or holds nothing in
+    a band only as well as museval agrees with itself after zeros are appended, about 1e-5 dB,
+    because the equations are then singular to double precision. Above 100 dB both hold rounding.
+
+    Args:
+        references: Arrays of shape (num_samples, channels) by source.
+        estimates: The same names and shapes.
+        sample_rate: In Hz.
+
+    Returns:
+        SDR, ISR, SIR and SAR by source; no SIR for one source alone.
+    """
+    return _score(references, estimates, sample_rate, (1, 1), np.median)
+
+
+def bsseval3(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
+    """Score sources together with BSSEval v3 (images); see `BSSEVAL3_TITLE`.
+
+    The same numbers as `museval.evaluate(..., win=30 * sample_rate, hop=15 * sample_rate,
+    mode="v3")`. Args and result as for `museval`.
+
+    Of windows with silence the scripts of SiSEC 2016 know nothing: they keep the SDR of 0 dB that a
+    silent estimate has, where this leaves the window out.
+
+    Source: windows and hop as in DSD100_eval_only.m of the SiSEC 2016 evaluation scripts.
+    """
+    return _score(references, estimates, sample_rate, (30, 15), np.mean, filters_per_window=True)
+
+
+def windows(num_samples: int, window: int, hop: int) -> list[slice]:
+    """Return the windows of a signal: full ones, or one as long as a shorter signal.
+
+    Example:
+        >>> windows(10, 4, 3)
+        [slice(0, 4, None), slice(3, 7, None), slice(6, 10, None)]
+    """
+    if window >= num_samples:
+        return [slice(0, num_samples)]
+    return [slice(start, start + window) for start in range(0, num_samples - window + 1, hop)]
+
+
+def silent(signal: Array, window: slice) -> bool:
+    """Return whether the channels of a signal add up to 0 throughout a window, as museval asks."""
+    sums = (signal[part].sum(axis=1, dtype=float) for part in blocks(window.start, window.stop))
+    return not any(block.any() for block in sums)
+
+
+def _score(
+    references: Signals,
+    estimates: Signals,
+    sample_rate: int,
+    window_and_hop: tuple[int, int],
+    over_frames: Callable[[Sequence[float]], np.floating],
+    filters_per_window: bool = False,
+) -> dict[str, SourceScore]:
+    whole = slice(0, len(next(iter(references.values()))))
+    window, hop = (seconds * sample_rate for seconds in window_and_hop)
+    frames = windows(whole.stop, window, hop)
+    quiet, mute = (
+        {name: [silent(signal, frame) for frame in frames] for name, signal in side.items()}
+        for side in (references, estimates)
+    )
+    present = [name for name in references if not silent(references[name], whole)]
+    scored = [name for name in present if not silent(estimates[name], whole)]
+    hidden = np.any([quiet[name] for name in present] + [mute[name] for name in scored], axis=0)
+    values: dict[str, list[Values]] = {
+        name: [dict.fromkeys(MEASURES)] * len(frames) for name in references
+    }
+    signals = (
+        [references[name] for name in present],
+        [estimates[name] for name in scored],
+        [present.index(name) for name in scored],
+    )
+    filters = None
+    for index in np.flatnonzero(~hidden) if scored else ():
+        if filters_per_window or filters is None:
+            filters = distortion_filters(*signals, frames[index] if filters_per_window else whole)
+        for name, part in zip(scored, energies(*signals, filters, frames[index]), strict=True):
+            sir = decibels(part["spatial"], part["interference"])
+            values[name][index] = {
+                "SDR": decibels(part["true"], part["error"]),
+                "ISR": decibels(part["true"], part["distortion"]),
+                "SIR": sir if len(present) > 1 else None,  # nothing interferes
+                "SAR": decibels(part["joint"], part["artifacts"]),
+            }
+    scores = {}
+    for name, of_frames in values.items():
+        known = {m: [x for v in of_frames if (x := v[m]) is not None] for m in MEASURES}
+        scores[name] = SourceScore(
+            {m: float(over_frames(x)) if x else None for m, x in known.items()},
+            sum(quiet[name]),
+            sum(mute[name]),
+            tuple(map(frame_scores, frames, repeat(sample_rate), of_frames)),
+        )
+    return scores

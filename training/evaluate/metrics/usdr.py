@@ -1,0 +1,112 @@
+"""Signal-to-distortion ratios of tracks: whole, where a source sounds, and whatever the scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from mmdense_edge.signal.sdr import SDR
+
+from training.evaluate.metrics.source_score import (
+    Array,
+    Signals,
+    SourceScore,
+    blocks,
+    decibels,
+    frame_scores,
+)
+
+USDR_TITLE = (
+    "SDR of the whole track, 10 log10(|reference|^2 / |reference - estimate|^2) over all samples "
+    "and channels, no window and no epsilon (Music Demixing Challenge 2021); mean over tracks; "
+    "200 dB at most; a silent reference has no value, a silent estimate has 0 dB"
+)
+ACTIVE_DB = -60.0
+ACTIVE_TITLE = (
+    "SDR, as usdr, over those seconds alone in which the source sounds: windows of 1 s, from the "
+    f"start on, whose mean power is above {ACTIVE_DB:g} dB of full scale; what leaks into its "
+    "rests does not count; mean over tracks; 200 dB at most; a source without such a second has no "
+    "value"
+)
+SISDR_TITLE = (
+    "SI-SDR of the whole track over all samples and channels, one scale for all channels, mean not "
+    "removed, no window (Le Roux et al. 2019); mean over tracks; -200 to 200 dB; a silent "
+    "reference or estimate has no value"
+)
+
+
+def usdr(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
+    """Score each source with the SDR of the whole track; see `USDR_TITLE`.
+
+    Source: Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1; without its epsilon, which
+    only tells silent references from others.
+    """
+
+    def value(reference: Array, estimate: Array) -> float | None:
+        return _sdr(reference, estimate, blocks(0, len(reference)))
+
+    return _score_each("SDR", value, references, estimates, sample_rate)
+
+
+def active(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
+    """Score each source with the SDR of the seconds in which it sounds; see `ACTIVE_TITLE`."""
+
+    def value(reference: Array, estimate: Array) -> float | None:
+        seconds = blocks(0, len(reference), sample_rate)
+        sounding = (
+            second
+            for second in seconds
+            if np.mean(np.square(reference[second], dtype=np.float64)) > 10 ** (ACTIVE_DB / 10)
+        )
+        return _sdr(reference, estimate, sounding)
+
+    return _score_each("SDR", value, references, estimates, sample_rate)
+
+
+def sisdr(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
+    """Score each source with the scale-invariant SDR of the whole track; see `SISDR_TITLE`.
+
+    Source: Le Roux, Wisdom, Erdogan, Hershey, "SDR - half-baked or well done?", 2019, eq. 3.
+    """
+
+    def value(reference: Array, estimate: Array) -> float | None:
+        # Two passes: the difference of the energies of one pass would lose the digits above 80 dB.
+        power = product = error = 0.0
+        for part in blocks(0, len(reference)):
+            true = reference[part].astype(np.float64)
+            power += float(np.sum(true**2))
+            product += float(np.sum(true * estimate[part]))
+        if power == 0:
+            return None
+        scale = product / power
+        for part in blocks(0, len(reference)):
+            error += float(np.sum((estimate[part] - scale * reference[part].astype(float)) ** 2))
+        return decibels(scale**2 * power, error)
+
+    return _score_each("SI-SDR", value, references, estimates, sample_rate)
+
+
+def _sdr(reference: Array, estimate: Array, parts: Iterable[slice]) -> float | None:
+    sdr = SDR()
+    for part in parts:
+        sdr.add(reference[part], estimate[part])
+    return sdr.value()
+
+
+def _score_each(
+    measure: str,
+    value: Callable[[Array, Array], float | None],
+    references: Signals,
+    estimates: Signals,
+    sample_rate: int,
+) -> dict[str, SourceScore]:
+    scores = {}
+    for name, reference in references.items():
+        values = {measure: value(reference, estimates[name])}
+        silent, mute = (
+            int(not any(signal[part].any() for part in blocks(0, len(signal))))
+            for signal in (reference, estimates[name])
+        )
+        whole = frame_scores(slice(0, len(reference)), sample_rate, values)
+        scores[name] = SourceScore(values, silent, mute, (whole,))
+    return scores

@@ -1,1 +1,0 @@
-"""Scores of separated audio: metrics, the command that applies them, and its reports."""
