@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -27,72 +27,37 @@ from training.corpus.dsp import (
 
 NOMINAL = 0.1  # RMS at which compressors and drives are set
 
-# Of stems that keep their highs: `Habits.tilt` in dB and `Habits.high` in Hz.
+# Of stems that keep their highs: tilt in dB and high in Hz.
 BRIGHT_TILT, BRIGHT_END = (-4.0, 6.0), (4000.0, 12000.0)
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How often and how much a source is treated.
-
-    Args:
-        tone: Largest change of an equaliser in dB.
-        lows: Range of the change of the lows in dB.
-        tilt: Range of the change in dB of what lies above a corner.
-        corner: Range of the corner in Hz.
-        low: Range in Hz of a high-pass filter.
-        high: Range in Hz of a low-pass filter.
-        compress: Share of stems that are compressed.
-        drive: Share of stems that are overdriven.
-        space: Share of stems with reverb.
-        wet: Largest level of the reverb, as a factor of the dry sound.
-        echo: Share of stems with an echo.
-        chorus: Share of stems with a chorus.
-        width: Range of the factor of the side signal.
-        mono: Share of stems that are made mono.
-        bright: Share of stems that keep their highs.
-        growl: Share of stems that growl, and keep their highs.
-    """
-
-    tone: float
-    lows: tuple[float, float]
-    tilt: tuple[float, float]
-    corner: tuple[float, float]
-    low: tuple[float, float]
-    high: tuple[float, float]
-    compress: float
-    drive: float
-    space: float
-    wet: float
-    echo: float
-    chorus: float
-    width: tuple[float, float]
-    mono: float
-    bright: float = 0.0
-    growl: float = 0.0
-
-
+# What is done to a source. tone: largest change of an equaliser in dB; lows: range of the change of
+# the lows in dB; tilt: range of the change in dB of what lies above a corner; corner: its range in
+# Hz; low, high: ranges in Hz of a high-pass and a low-pass filter; wet: largest level of reverb,
+# as a factor of the dry sound; width: range of the factor of the side signal. The others are shares
+# of stems: compressed, overdriven, with reverb (space), echo or chorus, mono, bright (keeps its
+# highs), and with a growl (which keeps them, too).
 # Set so that spectra, crests and widths of the stems cover those of real rock and pop.
-HABITS = {
-    "bass": Habits(
+HABITS: dict[str, dict[str, Any]] = {
+    "bass": dict(
         tone=6, lows=(-3, 6), tilt=(-20, 0), corner=(130, 500), low=(25, 50), high=(300, 5000),
         compress=0.85, drive=0.3, space=0.3, wet=0.06, echo=0, chorus=0.12, width=(0, 1), mono=0.4,
         bright=0.25, growl=0.2,
     ),
-    "drums": Habits(
+    "drums": dict(
         tone=6, lows=(-4, 9), tilt=(-9, 2), corner=(1500, 8000), low=(25, 60), high=(7000, 18000),
         compress=0.6, drive=0.25, space=0.7, wet=0.35, echo=0.02, chorus=0, width=(0.3, 1.5),
-        mono=0.07,
+        mono=0.07, bright=0, growl=0,
     ),
-    "other": Habits(
+    "other": dict(
         tone=6, lows=(-6, 6), tilt=(-4, 4), corner=(1000, 6000), low=(40, 180),
         high=(4500, 17000), compress=0.5, drive=0.15, space=0.7, wet=0.5, echo=0.2, chorus=0.25,
-        width=(0.5, 2), mono=0.08,
+        width=(0.5, 2), mono=0.08, bright=0, growl=0,
     ),
-    "vocals": Habits(
+    "vocals": dict(
         tone=6, lows=(-6, 4), tilt=(-2, 11), corner=(5000, 10000), low=(60, 160),
         high=(7000, 18000), compress=0.9, drive=0.12, space=0.8, wet=0.4, echo=0.3, chorus=0.1,
-        width=(0.5, 1.5), mono=0.12,
+        width=(0.5, 1.5), mono=0.12, bright=0, growl=0,
     ),
 }  # fmt: skip
 
@@ -111,33 +76,35 @@ def treat(rng: Rng, audio: Audio, source: str, beat: float) -> Audio:
         return audio
     habits = HABITS[source]
     audio = audio * np.float32(NOMINAL / loudness)
-    growls = chance(rng, habits.growl)
+    growls = chance(rng, habits["growl"])
     if growls:
         audio = growl(rng, audio, beat)
-    if chance(rng, habits.bright) or growls:
-        habits = replace(habits, tilt=BRIGHT_TILT, high=BRIGHT_END)
-    tone = habits.tone
-    audio = shelf(audio, log_uniform(rng, 80, 300), rng.uniform(*habits.lows), high=False)
+    if chance(rng, habits["bright"]) or growls:
+        habits = habits | {"tilt": BRIGHT_TILT, "high": BRIGHT_END}
+    tone = habits["tone"]
+    audio = shelf(audio, log_uniform(rng, 80, 300), rng.uniform(*habits["lows"]), high=False)
     audio = shelf(audio, log_uniform(rng, 2000, 9000), rng.uniform(-tone, tone), high=True)
-    audio = shelf(audio, log_uniform(rng, *habits.corner), rng.uniform(*habits.tilt), high=True)
+    audio = shelf(
+        audio, log_uniform(rng, *habits["corner"]), rng.uniform(*habits["tilt"]), high=True
+    )
     for _ in range(int(rng.integers(3))):
         q = log_uniform(rng, 0.5, 3)
         audio = peak(audio, log_uniform(rng, 100, 7000), rng.uniform(-tone, tone), q)
     if chance(rng, 0.6):
-        audio = pass_filter(audio, log_uniform(rng, *habits.low), high=True)
+        audio = pass_filter(audio, log_uniform(rng, *habits["low"]), high=True)
     if chance(rng, 0.6):
-        audio = pass_filter(audio, log_uniform(rng, *habits.high), high=False)
-    if chance(rng, habits.compress):
+        audio = pass_filter(audio, log_uniform(rng, *habits["high"]), high=False)
+    if chance(rng, habits["compress"]):
         audio = compress(rng, audio)
-    if chance(rng, habits.drive):
+    if chance(rng, habits["drive"]):
         audio = drive(rng, audio, log_uniform(rng, 1, 8))
-    if chance(rng, habits.chorus):
+    if chance(rng, habits["chorus"]):
         audio = chorus(rng, audio)
-    if chance(rng, habits.echo):
+    if chance(rng, habits["echo"]):
         audio = echo(rng, audio, beat)
-    if chance(rng, habits.space):
-        audio = reverb(rng, audio, log_uniform(rng, 0.02, habits.wet))
-    return widen(audio, 0.0 if chance(rng, habits.mono) else rng.uniform(*habits.width))
+    if chance(rng, habits["space"]):
+        audio = reverb(rng, audio, log_uniform(rng, 0.02, habits["wet"]))
+    return widen(audio, 0.0 if chance(rng, habits["mono"]) else rng.uniform(*habits["width"]))
 
 
 def compress(rng: Rng, audio: Audio) -> Audio:

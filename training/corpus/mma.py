@@ -54,11 +54,6 @@ def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
 def write_mma(rng: Rng, chart: Chart, folder: Path) -> tuple[list[Part], str]:
     """Return the parts that MMA plays to a chart, and the groove's name.
 
-    Args:
-        rng: Chooses the groove, rock and pop three times as often, and the chords' sevenths.
-        chart: What to play.
-        folder: For MMA's files.
-
     Raises:
         CorpusError: MMA fails, or plays no drums, no bass or nothing else in five grooves.
     """

@@ -45,7 +45,6 @@ class Order:
     """What is to be rendered.
 
     Args:
-        out: The corpus.
         songs: Number of songs, 1 or more.
         seconds: Length of each, 4 to 600.
         seed: Seed of the first song, 0 or more; the next has the next seed.

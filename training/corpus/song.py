@@ -52,7 +52,6 @@ class Singing:
     """A voice and what the band must follow.
 
     Args:
-        audio: (num_samples, 2).
         chart: Tempo and chords.
         used: Names of what was used.
         finished: It is a mixed stem, not to be treated much.

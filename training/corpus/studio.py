@@ -100,13 +100,6 @@ def play(
 ) -> tuple[Audio, list[str]]:
     """Play all parts of one source, each with an instrument and a place of its own.
 
-    Args:
-        rng: Chooses the instruments.
-        studio: What there is.
-        parts: Parts of one source.
-        num_samples: Length of the result.
-        folder: For files of programs.
-
     Returns:
         (num_samples, 2) float32, and what was used: "NAME" of an item, or "NAME: DETAIL".
     """
