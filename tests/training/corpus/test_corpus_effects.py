@@ -5,7 +5,7 @@ import pytest
 from corpus_material import RATE, tone
 
 from training.corpus import dsp, effects
-from training.corpus.song import LEVELS, mix
+from training.corpus.song import mix
 
 SOURCES = ("bass", "drums", "other", "vocals")
 
@@ -31,15 +31,6 @@ def test_a_shelf_raises_its_side_by_its_decibels(noise, high, band):
     other = (12000, 20000) if not high else (20, 60)
     assert decibels(raised, *band) - decibels(noise, *band) == pytest.approx(6, abs=0.3)
     assert decibels(raised, *other) - decibels(noise, *other) == pytest.approx(0, abs=0.3)
-
-
-def test_a_peak_raises_its_band_alone_and_filters_cut_their_side(noise):
-    raised = dsp.peak(noise, 1000, 9, 2)
-    gained = [decibels(raised, *b) - decibels(noise, *b) for b in ((980, 1020), (50, 100))]
-    assert gained == pytest.approx([9, 0], abs=0.3)
-    for high, band in ((False, (4000, 8000)), (True, (20, 60))):
-        passed = dsp.pass_filter(noise, 500, high=high, order=4)
-        assert decibels(passed, *band) < decibels(noise, *band) - 40
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -111,14 +102,6 @@ def test_a_room_has_unit_energy_and_dies_away(rng, decay):
     assert len(response) >= decay * RATE
 
 
-def test_width_keeps_the_middle(noise):
-    for factor in (0.0, 0.5, 2.0):
-        wide = effects.widen(noise, factor)
-        np.testing.assert_allclose(wide.mean(1), noise.mean(1), atol=1e-6)
-        side = np.ptp(wide, axis=1)
-        np.testing.assert_allclose(side, factor * np.ptp(noise, axis=1), atol=1e-6)
-
-
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("ceiling", [0.1, 0.5, 0.98])
 def test_the_limiter_never_lets_a_peak_through(seed, ceiling):
@@ -156,19 +139,6 @@ def test_all_stems_get_the_same_gain_over_time(rng):
     ratio = mixed["vocals"][loud, 0] / mixed["bass"][loud, 0]
     # peaks are rounded before: the same in each stem, as all have the same crest
     assert np.ptp(ratio) < 0.02 * np.median(ratio)
-
-
-def test_levels_follow_the_balance_and_silence_stays(rng):
-    stems = {s: (rng.standard_normal((RATE, 2))).astype(np.float32) for s in SOURCES}
-    stems["vocals"] = np.zeros((RATE, 2), np.float32)
-    ratios = []
-    for seed in range(40):
-        mixed = mix(np.random.default_rng(seed), stems)
-        assert not mixed["vocals"].any()
-        levels = [dsp.level(mixed[source].astype(float)) for source in ("other", "drums")]
-        ratios.append(20 * np.log10(levels[0] / levels[1]))
-    assert np.mean(ratios) == pytest.approx(LEVELS["other"][0] - LEVELS["drums"][0], abs=2.5)
-    assert np.std(ratios) > 2
 
 
 def test_level_is_the_rms_of_what_sounds():

@@ -15,12 +15,11 @@ from corpus_material import (
     make_hits,
     make_notes,
     make_song,
-    make_takes,
     tone,
 )
 
-from training.corpus import sampler, studio, synth, takes
-from training.corpus.dsp import level, varispeed
+from training.corpus import sampler, synth, takes
+from training.corpus.dsp import varispeed
 from training.corpus.material import (
     CATALOGUE,
     CorpusError,
@@ -61,17 +60,6 @@ def test_a_note_sounds_from_its_start_until_after_its_end(tmp_path, rng):
     assert not audio[: round(0.499 * RATE)].any()
     assert audio[round(0.5 * RATE) : round(0.52 * RATE)].max() > 0.01
     assert not audio[round(0.8 * RATE) :].any()
-
-
-def test_loud_notes_use_loud_recordings(tmp_path):
-    item = one(make_notes(tmp_path / "notes", levels=(0.1, 0.4, 0.7, 1.0)))
-    rng, names = np.random.default_rng(0), {}
-    files = item.files()[:4]
-    for velocity in (10, 120):
-        chosen = [sampler.layer(rng, files, velocity).stem for _ in range(60)]
-        names[velocity] = np.mean([int(name[-1]) for name in chosen])
-        assert len(set(chosen)) > 1  # round robin
-    assert names[120] > names[10] + 1.5
 
 
 def test_notes_without_pitches_are_refused(tmp_path, rng):
@@ -158,15 +146,6 @@ def test_a_recording_of_a_band_is_a_file_or_a_folder_of_tracks(tmp_path):
     parts = takes.band(np.random.default_rng(0), replace(item, sets=("tracks",)), 44100, 0)
     whole = takes.band(np.random.default_rng(0), replace(item, sets=("*.wav",)), 44100, 0)
     np.testing.assert_allclose(parts, whole, atol=2**-14)
-
-
-def test_a_performance_has_level_and_length(tmp_path, rng):
-    item = one(make_takes(tmp_path / "singer"))
-    audio = takes.performance(rng, item, 8 * RATE, 0, 1.0)
-    assert audio.shape == (8 * RATE, 2)
-    assert level(audio) == pytest.approx(0.1, rel=0.3)
-    gaps = np.abs(audio).max(1).reshape(-1, RATE // 20).max(1) == 0
-    assert gaps.any()
 
 
 def test_shifted_takes_are_higher(tmp_path):
@@ -265,25 +244,3 @@ def test_the_fingerprint_follows_names_and_sizes(tmp_path):
     assert before == fingerprint([item], [])
     (item.path / "hit_0.wav").rename(item.path / "hit_9.wav")
     assert fingerprint([item], []) != before
-
-
-def test_instruments_are_chosen_by_their_shares(tmp_path, rng):
-    make_notes(tmp_path / "bassy")
-    items, _ = find_material([tmp_path])
-    means = studio.Studio(frozenset(studio.ABILITIES), tuple(items))
-    assert set(means.instruments("bass")) == {"samples", "synth"}
-    assert set(means.instruments("drums")) == {"synth"}
-    drawn = [studio.draw(rng, {"a": 0.5, "b": 1.5}) for _ in range(400)]
-    assert 0.17 < drawn.count("a") / 400 < 0.33
-
-
-def test_parts_are_mixed_at_one_level_and_named(tmp_path, rng):
-    make_notes(tmp_path / "guitars", "other")
-    items, _ = find_material([tmp_path])
-    means = studio.Studio(frozenset({"patterns", "samples"}), tuple(items))
-    notes = tuple(Note(k * 0.5, 0.5, 52, 100) for k in range(4))
-    silent = Part("other", 25, ())
-    total, used = studio.play(rng, means, [Part("other", 25, notes), silent], NUM_SAMPLES, tmp_path)
-    assert 0.02 < level(total) < 0.2
-    assert len(used) == 1
-    assert used[0].startswith("guitars: *")

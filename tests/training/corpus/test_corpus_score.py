@@ -9,7 +9,7 @@ from corpus_material import program
 from training.corpus import mma, patterns, soundfonts
 from training.corpus.material import CorpusError, Soundfont, find_soundfonts
 from training.corpus.patterns import harmony, write_melody
-from training.corpus.score import DRUMS, Chart, Note, Part, draw_chart, humanise, near
+from training.corpus.score import DRUMS, Chart, Note, Part, draw_chart, near
 
 CHART = Chart(120, 2, 0, (0, 4, 5, 3) * 6)
 FAKE_MMA = """
@@ -91,11 +91,6 @@ def test_accompaniment_stays_in_the_key():
             assert {note.pitch % 12 for note in notes} <= CHART.scale
 
 
-def test_a_pattern_gives_starts_and_lengths():
-    assert patterns._events("r-..5-o-") == [(0, 2, "r"), (4, 2, "5"), (6, 2, "o")]
-    assert patterns._events("..x-") == [(2, 2, "x")]
-
-
 def test_a_chart_lasts_long_enough_and_has_two_sections():
     chart = draw_chart(np.random.default_rng(1), 40, 100, 7, 1)
     assert chart.bars * chart.bar >= 40 > (chart.bars - 1) * chart.bar
@@ -110,15 +105,6 @@ def test_near_is_the_nearest_octave(centre):
         pitch = near(pitch_class, centre)
         assert pitch % 12 == pitch_class
         assert abs(pitch - centre) <= 6
-
-
-def test_people_are_never_early_at_the_start_nor_too_loud(rng):
-    notes = [Note(0.0, 1.0, 60, 120)] * 200
-    played = humanise(rng, notes, 0.01, 20)
-    assert min(note.start for note in played) == 0
-    assert max(note.velocity for note in played) <= 127
-    assert np.std([note.start for note in played]) > 0.003
-    assert humanise(rng, notes, 0, 0) == tuple(notes)
 
 
 @pytest.mark.parametrize("seed", range(6))

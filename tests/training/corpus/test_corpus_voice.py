@@ -88,29 +88,6 @@ def test_a_tune_is_sung_at_its_pitches_and_times(vocoder, rng):
         assert abs(69 + 12 * np.log2(heard / 440) - note.pitch) < 0.3
 
 
-def test_notes_that_follow_each_other_are_tied(vocoder, rng):
-    notes = [Note(0.5, 0.5, 60, 100), Note(1.0, 0.5, 67, 100)]
-    audio = world.sing(rng, [unit(onset=0)], notes, 2 * RATE, Voice(vibrato=0, unsteady=0))
-    blocks = np.abs(audio[int(0.6 * RATE) : int(1.4 * RATE)])
-    blocks = blocks[: len(blocks) // 441 * 441].reshape(-1, 441).max(1)
-    assert blocks.min() > 0.002
-    alone = world.sing(rng, [unit(onset=0)], notes[1:], 2 * RATE, Voice())
-    attacks = [np.abs(x[RATE : RATE + 150]).max() for x in (audio, alone)]
-    assert attacks[0] > 3 * attacks[1]  # only a note after a rest swells
-
-
-def test_syllables_near_in_pitch_are_chosen(vocoder, monkeypatch):
-    low = [unit(pitch=50.0 + k / 100) for k in range(40)]
-    high = [unit(pitch=80.0 + k / 100) for k in range(40)]
-    sheet = []
-    rng = np.random.default_rng(0)
-    monkeypatch.setattr(world.Sheet, "write", lambda s, r, u, n, v: sheet.append(u.pitch))
-    world.sing(rng, low + high, [Note(0, 1, 50, 90)] * 20, RATE, Voice())
-    world.sing(rng, low + high, [Note(0, 1, 65, 90)] * 20, RATE, Voice(shift=15))
-    assert len(sheet) == 40
-    assert max(sheet) < 51
-
-
 def test_a_voice_can_be_made_another(vocoder):
     audio = np.repeat(tone(300, 1.0, decay=0, harmonics=1)[:, None], 2, axis=1)
     other = world.revoice(audio, Voice(shift=5))
