@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import resource
 import signal
 import zipfile
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import said
 from mmdense_edge.cli.main import main
 from mmdense_edge.model.contract import load_model
 from mmdense_edge.separator import Separator
@@ -81,12 +81,6 @@ def small_disk() -> Callable[[int], AbstractContextManager[None]]:
             signal.signal(signal.SIGXFSZ, handler)
 
     return limited
-
-
-def said(stderr: str) -> list[str]:
-    """The lines of a command, without the notes that interpreters and decoders write from C."""
-    own = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr)
-    return [line for line in own.split("\n") if line and not line.startswith("Warning: Xing")]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import everything
 from mmdense_edge.audio.mixture_sum import choose
 from mmdense_edge.audio.reading import read_blocks
 from mmdense_edge.errors import AudioError, Cancelled
@@ -27,10 +28,6 @@ def run(separator, song: Path, out: Path, **options):
     parts = choose(separator.sources, sources, sum_to_mixture=whole, **chosen)
     (job,) = plan([Song(song)], out, parts, Options(**options))
     return separate_file(separator, job, **callbacks)
-
-
-def everything(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 @pytest.mark.parametrize(
@@ -76,19 +73,6 @@ def test_every_input_format_keeps_its_length(separators, song, tmp_path, name, r
         assert (info.samplerate, info.frames, info.subtype) == (rate, samples, "PCM_16")
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
-@pytest.mark.parametrize("file_format", ["wav", "flac"])
-def test_integer_stems_add_up_to_the_mixture_exactly(
-    separators, song, tmp_path, subtype, file_format
-):
-    path = song(subtype=subtype)
-    run(separators["shares"], path, tmp_path / "out", residual=True, file_format=file_format)
-    stems = [sf.read(stem, dtype="int32")[0] for stem in (tmp_path / "out" / "song").iterdir()]
-    assert len(stems) == 4
-    total = sum(stem.astype(np.int64) for stem in stems)
-    np.testing.assert_array_equal(total, sf.read(path, dtype="int32")[0])
-
-
 def test_what_is_beyond_full_scale_is_clipped_and_counted(separators, song, tmp_path):
     loud = np.zeros((3000, 2))
     loud[1000, 0], loud[2000, 1], loud[2001, 1] = 1.5, -1.5, 0.9
@@ -112,21 +96,6 @@ def test_levels_are_those_of_the_files(separators, song, tmp_path):
     assert [stem.level_dbfs for stem in report.stems] == [None] * 3
 
 
-def test_nothing_is_overwritten_unless_asked(separators, song, tmp_path):
-    path, out = song(), tmp_path / "out"
-    target = out / "song" / "vocals.wav"
-    target.parent.mkdir(parents=True)
-    target.write_bytes(b"mine")
-    (target.parent / "notes.txt").write_text("mine too")
-    with pytest.raises(AudioError, match=r"vocals.wav exists. .*--overwrite"):
-        run(separators["shares"], path, out)
-    assert target.read_bytes() == b"mine"
-    assert everything(out) == ["song", "song/notes.txt", "song/vocals.wav"]
-    run(separators["shares"], path, out, overwrite=True)
-    assert sf.info(target).frames == 20000
-    assert (target.parent / "notes.txt").read_text() == "mine too"
-
-
 def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
     target = tmp_path / "out" / "song" / "vocals.wav"
 
@@ -140,26 +109,26 @@ def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
     assert everything(tmp_path / "out") == ["song", "song/vocals.wav"]
 
 
-@pytest.mark.parametrize(
-    ("error", "made"), [(KeyboardInterrupt, True), (KeyboardInterrupt, False), (OSError, False)]
-)
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, Cancelled])
+@pytest.mark.parametrize("made", [["deep", "deep/out"], []])
 def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, made):
-    out = tmp_path / "deep" / "out"
-    if made:
-        out.mkdir(parents=True)
-    path = song(audio=np.full((200000, 2), 0.1))
-    seen = []
+    for folder in made:
+        (tmp_path / folder).mkdir()
+    path, seen = song(audio=np.full((200000, 2), 0.1)), []
 
     def progress(done, expected):
         assert expected == 200000 / 44100
-        if done > 1.4:
-            seen.extend(everything(out))
+        seen.append((done, everything(tmp_path)))
+        if done > 1.4 and error is not Cancelled:
             raise error
 
     with pytest.raises(error):
-        run(separators["shares"], path, out, progress=progress)
-    assert any(name.endswith("/2.wav") for name in seen)
-    assert everything(tmp_path) == (["deep", "deep/out", "song.wav"] if made else ["song.wav"])
+        run(
+            separators["shares"], path, tmp_path / "deep" / "out",
+            progress=progress, cancel=lambda: seen[-1][0] > 1.4,
+        )  # fmt: skip
+    assert any(name.endswith("/2.wav") for name in seen[-1][1])
+    assert everything(tmp_path) == [*made, "song.wav"]
 
 
 def test_two_stems_and_their_sums(separators, song, tmp_path):
@@ -177,27 +146,26 @@ def test_two_stems_and_their_sums(separators, song, tmp_path):
     np.testing.assert_array_equal(sf.read(tmp_path / "sum" / "song" / "bass.wav")[0], alone)
 
 
-@pytest.mark.parametrize("file_format", ["wav", "flac"])
-@pytest.mark.parametrize("bit_depth", ["16", "24"])
-def test_stems_made_to_add_up_do(separators, song, tmp_path, file_format, bit_depth):
-    path = song(subtype="PCM_24")
+@pytest.mark.parametrize(
+    ("subtype", "file_format", "bit_depth", "bits", "most"),
+    [
+        ("PCM_24", "wav", "16", 16, 0.5),
+        ("PCM_24", "flac", "24", 24, 0),
+        ("DOUBLE", "wav", "32f", 24, 2),
+    ],
+)
+def test_stems_made_to_add_up_do(
+    separators, song, tmp_path, subtype, file_format, bit_depth, bits, most
+):
+    path = song(subtype=subtype)
     report = run(
         separators["magnitudes"], path, tmp_path / "out",
         file_format=file_format, bit_depth=bit_depth, sum_to_mixture=True,
     )  # fmt: skip
     total = sum(sf.read(stem.file)[0] for stem in report.stems)
-    steps = np.abs(total - sf.read(path)[0]).max() * 2 ** (int(bit_depth) - 1)
-    assert report.null_test == pytest.approx(steps)
-    assert report.null_test_bits == int(bit_depth)
-    assert steps <= (0.5 if bit_depth == "16" else 0)
-
-
-def test_floats_made_to_add_up_do(separators, song, tmp_path):
-    path = song(subtype="DOUBLE")
-    report = run(separators["magnitudes"], path, tmp_path / "out", sum_to_mixture=True)
-    total = sum(sf.read(stem.file)[0] for stem in report.stems)
-    assert np.abs(total - sf.read(path)[0]).max() * 2**23 == pytest.approx(report.null_test)
-    assert report.null_test < 2
+    steps = np.abs(total - sf.read(path)[0]).max() * 2 ** (bits - 1)
+    assert (report.null_test, report.null_test_bits) == (pytest.approx(steps), bits)
+    assert steps <= most
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -259,14 +227,6 @@ def test_too_little_space_is_told_before_the_work(separators, song, tmp_path, mo
     run(separators["shares"], song(), tmp_path / "out")
     with pytest.raises(AudioError, match="the stems need 1 MB"):
         run(separators["shares"], song(), tmp_path / "scaled", clip="scale")
-
-
-def test_cancel_leaves_nothing(separators, song, tmp_path):
-    answers = iter([False, False, True])
-    path = song(audio=np.full((200000, 2), 0.1))
-    with pytest.raises(Cancelled):
-        run(separators["shares"], path, tmp_path / "out", cancel=lambda: next(answers))
-    assert everything(tmp_path) == ["song.wav"]
 
 
 @pytest.mark.parametrize(

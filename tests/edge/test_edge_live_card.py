@@ -273,18 +273,18 @@ def test_a_list_of_cards(module):
         sound_card.listing()
 
 
-def test_without_sounddevice_or_portaudio(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(UsageError, match=r'pip install "\.\[live\]"'):
-        sound_card.load()
-    monkeypatch.delitem(sys.modules, "sounddevice")
-    imported = builtins.__import__
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("none"), r'pip install "\.\[live\]"'),
+        (OSError("PortAudio library not found"), r"PortAudio library not found.*libportaudio2"),
+    ],
+)
+def test_without_sounddevice_or_portaudio(monkeypatch, error, words):
+    def missing(*_: object) -> None:
+        raise error
 
-    def without_library(name, *rest):
-        if name == "sounddevice":
-            raise OSError("PortAudio library not found")
-        return imported(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_library)
-    with pytest.raises(UsageError, match=r"PortAudio library not found.*libportaudio2"):
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(UsageError, match=words):
         sound_card.load()

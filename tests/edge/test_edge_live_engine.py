@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from live_simulation import Simulation
-from mmdense_edge.live.drivers import worker
+from mmdense_edge.errors import ModelError
+from mmdense_edge.live.drivers import run_fast, worker
 from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.input import reblock
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
 from mmdense_edge.signal import windows
@@ -87,16 +89,6 @@ def test_the_latency_is_enough_where_the_rate_differs(separators, model, rate, b
     assert simulation.engine.stats.dropouts == 0
 
 
-def test_an_impulse_comes_out_at_the_latency(separators):
-    separator = separators["identity"]
-    audio = np.zeros((40000, 2), np.float32)
-    audio[12345] = 0.5
-    plan = plan_for(separator)
-    played = Simulation(separator.network, plan, {"everything": 1.0, "residual": 0.0}, audio).run()
-    assert np.abs(played).max(axis=1).argmax() == 12345 + plan.latency
-    assert played[12345 + plan.latency] == pytest.approx([0.5, 0.5], abs=1e-5)
-
-
 def test_what_the_buffer_holds_is_no_drop_out(separators):
     """Every window takes as long as its step: the default buffer is made for that."""
     cost = 0.98 * STEP_SECONDS
@@ -117,15 +109,10 @@ def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypa
     mixer = Mixer({"everything": 1.0, "residual": 1.0}, 44100)
     plan = plan_for(separator, step_frames=8)
     engine = LiveEngine(separator.network, plan, mixer, False, lambda: next(ticks))
-    for block in np.split(noise(30 * BLOCK), 30):
-        engine.capture(block)
-        engine.work()
-        engine.player.play(engine.player.ready)
-    engine.end()
-    engine.work()
-    counts = engine.stats
-    assert len(counts.block_seconds) == counts.windows == 4  # of 8 frames each, of 31
-    assert sum(counts.block_seconds) == counts.busy_seconds - engine._carried
+    run_fast(engine, iter(np.split(noise(30 * BLOCK), 30)), lambda block: None, lambda: True)
+    stats = engine.stats
+    assert len(stats.block_seconds) == stats.windows == 4  # of 8 frames each, of 31
+    assert sum(stats.block_seconds) == stats.busy_seconds - engine._carried
 
 
 def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
@@ -156,11 +143,9 @@ def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
     audio = tone(300000)
     simulation, played = silenced(separators["identity"], audio, lambda _: factor * STEP_SECONDS)
     stats = simulation.engine.stats
-    assert stats.dropouts > 0
-    assert stats.skipped > 0
+    assert min(stats.dropouts, stats.skipped) > 0
     assert stats.worst_needed > simulation.plan.latency
     assert stats.played == len(audio) == stats.captured
-    assert np.isfinite(played).all()
     assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
     # The worker is behind by what it works on, and never by more and more.
     assert simulation.backlog < simulation.plan.latency + (factor + 2) * 4096
@@ -217,13 +202,7 @@ def test_without_pace_nothing_is_left_out(separators, noise):
     gains = dict.fromkeys((*separator.sources, "residual"), 0.5)
     engine = LiveEngine(Slow(), plan, Mixer({**gains, "bass": 0.0}, 44100), False, lambda: times[0])
     output = []
-    for first in range(0, len(audio), BLOCK):
-        engine.capture(audio[first : first + BLOCK])
-        engine.work()
-        output.append(engine.player.play(engine.player.ready))
-    engine.end()
-    engine.work()
-    output.append(engine.player.play(engine.player.ready))
+    run_fast(engine, reblock([audio], BLOCK), output.append, lambda: True)
     stems = separator.separate(audio, 44100)
     expected = 0.5 * (audio - stems["bass"])
     assert np.abs(np.concatenate(output) - expected).max() < 1e-4
@@ -231,32 +210,30 @@ def test_without_pace_nothing_is_left_out(separators, noise):
 
 
 def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
-    separator, audio = separators["identity"], noise(20000)
-    engine = LiveEngine(
-        separator.network, plan_for(separator), Mixer({"everything": 1.0}, 44100), False
-    )
-    names = set()
-    process = engine._process
-    engine._process = lambda stems: (names.add(threading.current_thread().name), process(stems))
-    for first in range(0, len(audio), BLOCK):
-        engine.capture(audio[first : first + BLOCK])
+    separator, threads = separators["identity"], set()
+    calls = iter(range(3))
+
+    class Breaking:
+        contract = separator.contract
+
+        def __call__(self, magnitude):
+            threads.add(threading.current_thread())
+            if next(calls, None) is None:
+                raise ModelError("broken")
+            return separator.network(magnitude)
+
+    engine = LiveEngine(Breaking(), plan_for(separator), Mixer({"everything": 1.0}, 44100), False)
+    for block in reblock([noise(20000)], BLOCK):
+        engine.capture(block)
     engine.end()
-    with worker(engine) as check:
-        while engine.player.delivered < len(audio):
-            check()
-    assert np.abs(engine.player.play(engine.player.ready) - audio).max() < 1e-5
-    assert all(name.startswith("mmdense-worker") for name in names)
 
-    engine = LiveEngine(
-        separator.network, plan_for(separator), Mixer({"everything": 1.0}, 44100), True
-    )
-    engine._pipeline = None  # any failure will do
-    engine.capture(audio[:BLOCK])
-    with pytest.raises(AttributeError):
-        until_it_fails(engine)
+    def until_it_fails():
+        with worker(engine) as check:
+            while True:
+                check()
 
-
-def until_it_fails(engine):
-    with worker(engine) as check:
-        while True:
-            check()
+    with pytest.raises(ModelError, match="broken"):
+        until_it_fails()
+    assert engine.player.delivered > 0
+    assert threading.current_thread() not in threads
+    assert len(threads) == 1

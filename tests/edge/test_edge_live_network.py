@@ -30,14 +30,12 @@ def separate(network, audio, rate=44100):
 
 @pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(("steps", "lookaheads"), [(1, 1), (2, 1), ("most", 1)])
-def test_full_lookahead_equals_file_processing(
-    separators, noise, model, channels, steps, lookaheads
-):
+@pytest.mark.parametrize("steps", [1, 99])
+def test_full_lookahead_equals_file_processing(separators, noise, model, channels, steps):
     separator = separators[model]
     contract = separator.contract
     most = longest_step(contract, contract.context_frames)
-    step = most if steps == "most" else steps * contract.frame_multiple
+    step = min(most, steps * contract.frame_multiple)
     groups = max(1, channels // contract.channels)
     audio = noise(30000, channels)
     sliding = SlidingNetwork(separator.network, step, contract.context_frames, groups)
@@ -157,17 +155,6 @@ def test_the_latency_formula_is_what_is_counted(separators, model, step, lookahe
         assert planned == counted or periodic > windows
 
 
-def test_whole_blocks_add_to_the_latency(separators):
-    contract = separators["shares"].contract
-    sizes = {"step_frames": 4, "lookahead_frames": 4}
-    exact = algorithmic_latency(contract, 4, 4)
-    for block in (64, 1024, 1000, 1500):
-        plan = make_plan(contract, 44100, 2, block=block, **sizes)
-        assert exact <= plan.algorithmic < exact + block
-    resampled = make_plan(contract, 48000, 2, block=1024, **sizes)
-    assert exact * 48000 / 44100 < resampled.algorithmic < exact * 48000 / 44100 + 6000
-
-
 def test_a_plan_by_default(separators):
     contract = separators["shares"].contract
     plan = make_plan(contract, 44100, 2, block=1024, window_seconds=0.05)
@@ -179,6 +166,9 @@ def test_a_plan_by_default(separators):
         "buffer 0.186 s, fade 0.010 s"
     )
     assert make_plan(contract, 44100, 2, block=64, buffer_seconds=0.5).buffer == 22050
+    exact = algorithmic_latency(contract, 8, 4) * 48000 / 44100
+    resampled = make_plan(contract, 48000, 2, block=1024, step_frames=8).algorithmic
+    assert exact < resampled < exact + 6000
     for seconds in (-0.1, 30.1, float("nan")):
         with pytest.raises(UsageError, match="--buffer must be from 0 to 30 seconds; received"):
             make_plan(contract, 44100, 2, block=64, buffer_seconds=seconds)

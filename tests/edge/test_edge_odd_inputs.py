@@ -263,17 +263,3 @@ def test_outputs_that_cannot_be(run, out, arguments, words):
     code, said = run(path, *arguments, out=folder / out)
     assert (code, len(said)) == (1, 1)
     assert words in said[0]
-
-
-@pytest.mark.parametrize("link", [None, os.symlink, os.link])
-def test_outputs_onto_the_input(run, link):
-    path = song("bass.wav")(run.folder)
-    (run.folder / "bass").mkdir()
-    target = run.folder / "bass" / "bass.wav"
-    if link is None:
-        path = path.rename(target)
-    else:
-        link(path, target)
-    code, said = run(path, "--overwrite", out=run.folder)
-    assert (code, len(said)) == (2, 1)
-    assert "is read and would be replaced" in said[0]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 
 import numpy as np
 import pytest
-from mmdense_edge.errors import UsageError
 from mmdense_edge.separate import picture
 from mmdense_edge.separate.picture import BANDS, MAX_COLUMNS, band_edges, draw, spectrogram
 
@@ -55,9 +53,3 @@ def test_every_band_has_its_bins(rate):
     assert (np.diff(edges) > 0).all()
     assert edges[-1] == min(20000, rate / 2)
     np.testing.assert_allclose(picture.band_weights(rate).sum(axis=0), 1, rtol=1e-6)
-
-
-def test_a_missing_matplotlib_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r'need matplotlib. Run pip install "\.\[plot\]"'):
-        picture.check_available()

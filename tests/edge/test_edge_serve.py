@@ -17,13 +17,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from command_runs import started
 from mmdense_edge.cli import serve_command
 from mmdense_edge.cli.main import main
 from mmdense_edge.errors import MMDenseError, UsageError
 from mmdense_edge.model import bundled
 from mmdense_edge.serve import site as web_site
 from mmdense_edge.serve.server import HEADERS, Server, tls_context
-from shells import started
 
 SECRET = b"nobody shall read this"
 HTML, SCRIPT, WASM = b"<!doctype html><title>page</title>", b"let a = 1;" * 100, b"\0asm" * 1000

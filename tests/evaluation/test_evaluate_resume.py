@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import started
 from mmdense_edge import load_model
-from shells import started
 from test_evaluate import command, contents, copy_estimates
 from trees import make_folder
 

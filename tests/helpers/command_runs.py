@@ -1,9 +1,11 @@
-"""Starts commands as different shells do."""
+"""Starts commands as different shells do, and tells what they said and left."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 _START = """
 import os, signal, sys
@@ -25,3 +27,14 @@ def started(command: Sequence[str], ignored: Sequence[str] = ()) -> list[str]:
         ignored: the signals among SIGINT, SIGTERM and SIGHUP that it starts with ignored.
     """
     return [sys.executable, "-c", _START, ",".join(ignored), *command]
+
+
+def said(stderr: str) -> list[str]:
+    """Returns a command's lines, without the notes that interpreters and decoders write from C."""
+    own = re.sub(r"INFO: |Created TensorFlow Lite XNNPACK delegate for CPU\.", "", stderr)
+    return [line for line in own.split("\n") if line and not line.startswith("Warning: Xing")]
+
+
+def everything(folder: Path) -> list[str]:
+    """Returns the names of all files and folders below a folder, sorted."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
