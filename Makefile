@@ -11,7 +11,7 @@ demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 
 test: env ffmpeg  ## all tests but those of test-devices and test-notebooks
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		--ignore tests/test_notebooks.py --ignore tests/training/test_several_devices.py
+		--ignore tests/repository/test_notebooks.py --ignore tests/training/test_several_devices.py
 
 ffmpeg:
 	@command -v ffmpeg >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
@@ -22,7 +22,7 @@ test-devices: env  ## training on several devices and in several processes
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/training/test_several_devices.py
 
 test-notebooks: env  ## runs the notebooks
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/test_notebooks.py
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/repository/test_notebooks.py
 
 test-edge: env ffmpeg  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge

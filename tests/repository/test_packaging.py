@@ -9,7 +9,7 @@ import pytest
 
 import keras_mmdense
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "keras_mmdense", ROOT / "edge" / "mmdense_edge")
 
 

@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOCAL = re.compile(r"(?<![\w.])/(?:tmp|home|root|work|Users|var|private|opt|usr)/[\w.-]+")
 # what a notebook must have printed when it has run
