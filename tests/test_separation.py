@@ -139,7 +139,7 @@ def test_the_upper_bins_take_the_last_bin_s_mask():
     ("audio", "rate", "words"),
     [
         (np.zeros((2, 1000)), 44100, "channels"),
-        (np.zeros((0, 2)), 44100, "at least 1 sample, got 0"),
+        (np.zeros((0, 2)), 44100, "at least 1 sample; received 0"),
         (np.zeros((10, 2), np.int16), 44100, "got int16"),
         (np.array([1.0, np.inf]), 44100, "sample 1 .* is inf"),
         (np.zeros((10, 2)), 0, "sample rate must be a whole number"),
@@ -162,7 +162,7 @@ def test_models_that_do_not_fit_together_are_refused(small_model):
             keras_mmdense.separate(models, music(100), 44100)
     with pytest.raises(SettingsError, match="window_frames"):
         keras_mmdense.separate(small_model, music(100), 44100, window_frames=0)
-    with pytest.raises(UsageError, match="wiener must be 0 to 10 iterations, got 11"):
+    with pytest.raises(UsageError, match="wiener must be 0 to 10 iterations; received 11"):
         keras_mmdense.separate(small_model, music(100), 44100, wiener=11)
 
 

@@ -103,7 +103,7 @@ class Separator:
         listed = isinstance(sources, Collection) and not isinstance(sources, (str, bytes))
         if not listed or not sources or any(name not in self.sources for name in sources):
             raise UsageError(
-                f"sources must be a list of {', '.join(self.sources)}, got {sources!r}"
+                f"sources must be a list of {', '.join(self.sources)}; received {sources!r}"
             )
         return tuple(name for name in self.sources if name in sources)
 
@@ -199,14 +199,14 @@ class Separator:
         wanted = self.select(sources)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
             raise SampleError(
-                f"audio must have 1 to {MAX_CHANNELS} channels, got {channels}: "
-                "take the channels apart first"
+                f"audio must have 1 to {MAX_CHANNELS} channels; received {channels}. "
+                "Take the channels apart first"
             )
         rate = as_sample_rate(sample_rate)
         if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
-            raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations, got {wiener}")
+            raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
         if not isinstance(blocks, Iterable):
-            raise SampleError(f"blocks must be arrays, one after the other, got {blocks!r}")
+            raise SampleError(f"blocks must be arrays, one after the other; received {blocks!r}")
         groups = Groups(self.network, rate, channels, wanted, residual, wiener)
         return _run(groups, _pieces(blocks, rate, channels), progress, cancel)
 
@@ -231,12 +231,12 @@ def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
     if array.ndim not in (1, 2):
         shape = array.shape or f"a {type(audio).__name__}"
         raise SampleError(
-            f"audio must be an array of shape (samples,) or (samples, channels), got {shape}"
+            f"audio must be an array of shape (samples,) or (samples, channels); received {shape}"
         )
     if array.ndim == 2 and 0 < len(array) <= MAX_CHANNELS < array.shape[1]:
         raise SampleError(
-            f"audio must have shape (samples, channels), got {array.shape}, which has the channels "
-            "first: pass audio.T"
+            f"audio must have shape (samples, channels); received {array.shape}. "
+            "The channels come first: pass audio.T"
         )
     return array
 
@@ -257,8 +257,8 @@ def as_sample_rate(sample_rate: object) -> int:
     rate = np.asarray(sample_rate)
     if rate.shape or rate.dtype.kind not in "iuf" or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
         raise SampleError(
-            f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz, "
-            f"got {sample_rate!r}"
+            f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz; "
+            f"received {sample_rate!r}"
         )
     return int(rate)
 
@@ -289,13 +289,13 @@ def _pieces(
             piece = block[first : first + PIECE]
             if not np.issubdtype(piece.dtype, np.floating):
                 raise SampleError(
-                    f"audio must be floats with full scale 1.0, got {piece.dtype}: "
-                    "divide integers by their full scale"
+                    f"audio must be floats with full scale 1.0; received {piece.dtype}. "
+                    "Divide integers by their full scale"
                 )
             shaped = piece[:, None] if piece.ndim == 1 else piece
             if shaped.ndim != 2 or shaped.shape[1] != channels:
                 raise SampleError(
-                    f"blocks must have shape (samples, {channels}), got {block.shape}"
+                    f"blocks must have shape (samples, {channels}); received {block.shape}"
                 )
             with np.errstate(over="ignore"):
                 samples = shaped.astype(np.float32)
@@ -304,9 +304,9 @@ def _pieces(
                 position = received + sample
                 raise SampleError(
                     f"sample {position} ({position / sample_rate:.3f} s) of channel "
-                    f"{channel + 1} is {samples[sample, channel]}: repair the audio first"
+                    f"{channel + 1} is {samples[sample, channel]}. Repair the audio first"
                 )
             received += len(samples)
             yield samples
     if received == 0:
-        raise SampleError("audio must have at least 1 sample, got 0")
+        raise SampleError("audio must have at least 1 sample; received 0")

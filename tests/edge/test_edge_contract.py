@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from dataclasses import FrozenInstanceError
 
@@ -26,14 +27,6 @@ def refused(path, match: str) -> None:
     assert len(text) < 600
 
 
-def outcome(read, argument):
-    """Returns (result, None) or (None, error); only a ModelError is caught."""
-    try:
-        return read(argument), None
-    except ModelError as error:
-        return None, error
-
-
 def test_a_contract_is_read(model_path):
     model = load_model(model_path("mono"))
     contract = model.contract
@@ -50,17 +43,12 @@ def test_a_contract_is_read(model_path):
         contract.bins = 3
 
 
-def test_any_zip_program_reads_the_contract(model_path):
-    with zipfile.ZipFile(model_path("shares")) as archive:
-        text = archive.read("contract.json")
-    assert parse(text) == read_contract(model_path("shares"))
-
-
 def test_an_archive_that_was_written_apart_is_read(model_path, tmp_path):
-    """Its offsets count from its own start, not from the file's."""
+    """Any ZIP program reads and writes it; its offsets may count from its own start."""
     model = load_model(model_path("shares"))
     with zipfile.ZipFile(model.path) as archive:
         text = archive.read("contract.json")
+    assert parse(text) == model.contract
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("contract.json", text)
@@ -76,9 +64,9 @@ def test_unknown_entries_are_kept(pack):
     ("name", "value", "match"),
     [
         ("format", "other", "'format' must be 'mmdense-model'"),
-        ("version", 2, "version 2, this runner reads up to 1: update"),
-        ("version", 0, "'version' must be a positive integer, found 0"),
-        ("version", True, "'version' must be a positive integer, found True"),
+        ("version", 2, "version 2, this runner reads up to 1. Update"),
+        ("version", 0, "'version' must be a positive integer; received 0"),
+        ("version", True, "'version' must be a positive integer; received True"),
         ("version", "1", "'version' must be"),
         ("name", "", "'name' must be one line of 1 to 200"),
         ("name", "two\nlines", "'name' must be one line"),
@@ -87,6 +75,7 @@ def test_unknown_entries_are_kept(pack):
         ("model_sha256", SHA, "checksum mismatch"),
         ("model_sha256", "abc", "'model_sha256' must be 64"),
         ("parity", {"snr": 10**400}, "'parity' must be an object of finite numbers"),
+        ("parity", {"snr": math.inf}, "Infinity is not a number that JSON knows"),
         ("sources", [], "'sources' must be"),
         ("sources", "vocals", "'sources' must be"),
         ("sources", ["a", "A"], "'sources' must be"),
@@ -97,7 +86,7 @@ def test_unknown_entries_are_kept(pack):
         ("sources", ["residual"], "other than mixture and residual"),
         ("sources", [f"s{i}" for i in range(65)], "'sources' must be"),
         ("sources", ["drums"], "'outputs' must name each source once"),
-        ("sample_rate", 999, "integer from 1000 to 768000, found 999"),
+        ("sample_rate", 999, "integer from 1000 to 768000; received 999"),
         ("sample_rate", 44100.0, "'sample_rate' must be an integer"),
         ("transform", [], "'transform' must be an object"),
         ("transform", {}, "lacks 'n_fft'"),
@@ -106,19 +95,19 @@ def test_unknown_entries_are_kept(pack):
         ("transform", {"n_fft": 2048, "hop_length": 0, "window": "hann"}, "'hop_length'"),
         ("transform", {"n_fft": 2**40, "hop_length": 4, "window": "hann"}, "'n_fft'"),
         ("transform", {"n_fft": 2048, "hop_length": 1024, "window": "kaiser"}, "one of hann"),
-        ("bins", 1026, "'bins' may be 1025 at most for n_fft 2048, found 1026"),
+        ("bins", 1026, "'bins' may be 1025 at most for n_fft 2048; received 1026"),
         ("channels", 3, "'channels' must be an integer from 1 to 2"),
         ("frames", 0, "'frames' must be"),
         ("frames", 8, "must exceed 2 \\* 'context_frames'"),
-        ("frames", 18, "multiples of 'frame_multiple', found 18, 4, 4"),
-        ("context_frames", 3, "multiples of 'frame_multiple', found 16, 3, 4"),
+        ("frames", 18, "multiples of 'frame_multiple'; received 18, 4, 4"),
+        ("context_frames", 3, "multiples of 'frame_multiple'; received 16, 3, 4"),
         ("context_frames", -4, "'context_frames' must be"),
-        ("frames", 65536, "values at most, found 65536 frames"),
+        ("frames", 65536, "values at most; received 65536 frames"),
         ("frame_multiple", 0, "'frame_multiple' must be"),
         ("input", 5, "'input' must be"),
         ("outputs", {"drums": 5}, "'outputs' must be"),
         ("outputs", [], "'outputs' must be an object"),
-        ("output", "wave", "one of magnitude, mask, found 'wave'"),
+        ("output", "wave", "one of magnitude, mask; received 'wave'"),
         ("output", ["mask"], "one of magnitude, mask"),
         ("precision", "int4", "'precision' must be one of"),
         ("licence", None, "'licence' must be a text"),
@@ -126,15 +115,24 @@ def test_unknown_entries_are_kept(pack):
         ("parity", {"snr": "high"}, "'parity' must be an object of finite numbers"),
         ("parity", {"snr": True}, "'parity' must be an object of finite numbers"),
         ("settings", 1, "'settings' must be an object"),
+        ("scores", [1], "'scores' must be"),
+        ("scores", {"vocals": "5"}, "'scores' must be"),
+        ("scores", {"vocals": True}, "'scores' must be"),
+        ("macs_per_second", 0, "'macs_per_second' must be"),
+        ("macs_per_second", "1e9", "'macs_per_second' must be"),
+        ("macs_per_second", None, "'macs_per_second' must be"),
+        *(
+            (name, ..., f"lacks '{name}'")
+            for name in ("sources", "transform", "settings", "frames")
+        ),
+        # What is long is not quoted whole.
+        ("outputs", {str(number): "a" for number in range(5000)}, "each source once"),
+        ("name", "x" * 5000, "'name' must be one line"),
+        ("version", "x" * 5000, "'version' must be"),
     ],
 )
-def test_an_entry_out_of_range_is_refused(pack, name, value, match):
-    refused(pack({name: value}), match)
-
-
-@pytest.mark.parametrize("name", ["sources", "transform", "settings", "outputs", "frames"])
-def test_a_missing_entry_is_refused(pack, name):
-    refused(pack(drop=name), f"lacks '{name}'")
+def test_an_entry_out_of_range_or_missing_is_refused(pack, name, value, match):
+    refused(pack(drop=name) if value is ... else pack({name: value}), match)
 
 
 @pytest.mark.parametrize(
@@ -151,24 +149,18 @@ def test_a_missing_entry_is_refused(pack, name):
         (b"[]", "'format' must be"),
         (b"null", "'format' must be"),
         (b"{}", "'format' must be"),
-        (b" " * (container.MAX_CONTRACT_BYTES + 1), "1048576 bytes at most, found 1048577"),
+        (b" " * (container.MAX_CONTRACT_BYTES + 1), "1048576 bytes at most; received 1048577"),
     ],
 )
 def test_text_that_is_no_contract_is_refused(pack, text, match):
     refused(pack(text=text), match)
 
 
-def test_parity_beyond_floats_is_refused(model_path):
-    with zipfile.ZipFile(model_path("shares")) as archive:
-        text = archive.read("contract.json").replace(b'"parity": {}', b'"parity": {"snr": 1e999}')
-    with pytest.raises(ModelError, match="finite numbers"):
-        parse(text)
-
-
 def test_the_archive_holds_one_stored_member(pack, model_path, tmp_path):
+    refused(pack(members=("x" * 60000,)), "must hold contract.json")
     refused(pack(members=("contract.json", "more.json")), "exactly one file, contract.json")
     refused(pack(members=()), "exactly one file, contract.json; it lists 0")
-    refused(pack(members=("other.json",)), "must hold contract.json, found 'other.json'")
+    refused(pack(members=("other.json",)), "must hold contract.json; received 'other.json'")
     refused(pack(compression=zipfile.ZIP_DEFLATED), "must be stored")
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(load_model(model_path("shares")).content)
@@ -184,6 +176,9 @@ def test_a_directory_without_bounds_is_not_read(pack):
     refused(path, "must hold exactly one file")
     path.write_bytes(data[:-10] + (1 << 21).to_bytes(4, "little") + data[-6:])
     refused(path, "must hold exactly one file")
+    at = data.index(b"PK\3\4") + 26  # the length of the name in the member's own header
+    path.write_bytes(data[:at] + (3000).to_bytes(2, "little") + data[at + 2 :])
+    refused(path, "the archive with the contract is damaged")
 
 
 def test_another_file_is_refused(pack, tmp_path, monkeypatch):
@@ -212,6 +207,18 @@ def test_a_changed_model_is_refused(pack, model_path):
     refused(path, "checksum mismatch: the contract says .*: copy or export the model again")
 
 
+def outcome(read, argument):
+    """Returns (result, None) or (None, error); only a ModelError is caught."""
+    try:
+        return read(argument), None
+    except ModelError as error:
+        return None, error
+
+
+def one_line(error: ModelError) -> bool:
+    return str(error).isprintable() and 10 < len(str(error)) < 600
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damage_is_refused_or_harmless(model_path, tmp_path, data):
@@ -219,9 +226,9 @@ def test_damage_is_refused_or_harmless(model_path, tmp_path, data):
     path = model_path("mono_identity")
     whole, good = path.read_bytes(), load_model(path)
     damaged = bytearray(whole)
-    place = data.draw(
-        st.integers(0, len(whole) - 1) | st.integers(len(whole) - 200, len(whole) - 1)
-    )
+    last = len(whole) - 1
+    # Most damage goes where the structure is: the two heads, and the archive.
+    place = data.draw(st.integers(0, last) | st.integers(0, 64) | st.integers(last - 1800, last))
     kind = data.draw(st.sampled_from(["flip", "cut", "insert", "repeat"]))
     if kind == "flip":
         damaged[place] ^= data.draw(st.integers(1, 255))
@@ -236,7 +243,7 @@ def test_damage_is_refused_or_harmless(model_path, tmp_path, data):
     model, error = outcome(load_model, broken)
     # A few bytes of an archive's header, such as its date, mean nothing to the contents.
     same = model is not None and (model.content, model.contract) == (good.content, good.contract)
-    assert same or str(error).isprintable()
+    assert same or one_line(error)
     assert model is None or same
 
 
@@ -245,47 +252,20 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+NUMBERS = st.sampled_from([0, 1, 2, 16, 1024, 2048, -1, 2**31, 2**63, 10**40, 1e308, True, "1"])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_value_is_refused_or_taken(model_path, data):
     with zipfile.ZipFile(model_path("shares")) as archive:
         values = json.loads(archive.read("contract.json"))
-    name = data.draw(st.sampled_from(sorted(values)))
-    values[name] = data.draw(JSON)
+    name = data.draw(st.sampled_from([*sorted(values), "scores", "macs_per_second", "x"]))
+    inner = data.draw(st.sampled_from(["n_fft", "hop_length", "window"]))
+    value = data.draw(JSON | NUMBERS)
+    values[name] = {**values["transform"], inner: value} if name == "transform" else value
     contract, error = outcome(parse, json.dumps(values).encode())
-    assert contract is not None or str(error).isprintable()
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"members": ("x" * 60000,)},
-        {"changes": {"outputs": {str(number): "a" for number in range(5000)}}},
-        {"changes": {"name": "x" * 5000}},
-        {"changes": {"version": "x" * 5000}},
-        {"text": b"[" * 90000},
-        {"text": b"1" * 90000},
-    ],
-    ids=lambda changed: "-".join(changed),
-)
-def test_what_is_long_is_not_quoted_whole(pack, changed):
-    path = pack(**changed)
-    with pytest.raises(ModelError) as caught:
-        load_model(path)
-    assert len(str(caught.value)) < 400 + len(str(path))
-
-
-def test_an_archive_with_two_names_is_told_in_short(pack):
-    path = pack()
-    data = bytearray(path.read_bytes())
-    name = data.index(b"PK\3\4") + 26  # the length of the name in the member's own header
-    data[name : name + 2] = (3000).to_bytes(2, "little")
-    path.write_bytes(bytes(data))
-    with pytest.raises(ModelError, match="the archive with the contract is damaged") as caught:
-        load_model(path)
-    assert len(str(caught.value)) < 300 + len(str(path))
+    assert contract is not None or one_line(error)
 
 
 def test_printable_keeps_letters_and_escapes_controls():
@@ -293,40 +273,31 @@ def test_printable_keeps_letters_and_escapes_controls():
     assert printable("a\nb\x1b[0m\udcff") == "a\\nb\\x1b[0m\\udcff"
 
 
-class TestBundled:
-    """Names of bundled models, with a folder of test models in the package's place."""
+def test_the_names_of_bundled_models(tmp_path, monkeypatch):
+    """With a folder of test models in the package's place."""
+    models = tmp_path / "models"
+    models.mkdir()
+    monkeypatch.setattr(bundled, "FOLDER", models)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="no default model is bundled"):
+        bundled.find()
+    tiny = models / "tiny.tflite"
+    tiny.write_bytes(b"")
+    assert bundled.find() == bundled.find("tiny") == tiny  # the only one is the default
+    (models / "large.tflite").write_bytes(b"")
+    assert bundled.names() == ["large", "tiny"]
+    assert bundled.default() is None
+    (models / "DEFAULT").write_text("tiny\n")
+    assert bundled.find() == tiny
+    assert bundled.find("some/model.tflite").name == "model.tflite"
+    (tmp_path / "other").write_bytes(b"")
+    assert str(bundled.find("other")) == "other"
+    with pytest.raises(UsageError, match="called 'tni': bundled are large, tiny"):
+        bundled.find("tni")
 
-    @pytest.fixture(autouse=True)
-    def folder(self, tmp_path, monkeypatch):
-        self.models = tmp_path / "models"
-        self.models.mkdir()
-        monkeypatch.setattr(bundled, "FOLDER", self.models)
-        monkeypatch.chdir(tmp_path)
 
-    def add(self, *names: str) -> None:
-        for name in names:
-            (self.models / f"{name}.tflite").write_bytes(b"")
-
-    def test_none_is_bundled(self):
-        assert bundled.names() == []
-        with pytest.raises(UsageError, match="no default model is bundled"):
-            bundled.find()
-
-    def test_the_only_one_is_the_default(self):
-        self.add("tiny")
-        assert bundled.find() == bundled.find("tiny") == self.models / "tiny.tflite"
-
-    def test_the_marker_names_the_default(self):
-        self.add("tiny", "large")
-        assert bundled.names() == ["large", "tiny"]
-        assert bundled.default() is None
-        (self.models / "DEFAULT").write_text("tiny\n")
-        assert bundled.find() == self.models / "tiny.tflite"
-
-    def test_a_file_is_found_by_its_path(self, tmp_path):
-        self.add("tiny")
-        assert bundled.find("some/model.tflite").name == "model.tflite"
-        (tmp_path / "other").write_bytes(b"")
-        assert str(bundled.find("other")) == "other"
-        with pytest.raises(UsageError, match="called 'tni': bundled are tiny"):
-            bundled.find("tni")
+@pytest.mark.parametrize(
+    ("macs", "speed"), [(0.6e9, "fast"), (0.61e9, "medium"), (2e9, "medium"), (2.1e9, "slow")]
+)
+def test_speed_classes(pack, macs, speed):
+    assert read_contract(pack({"macs_per_second": macs})).speed_class == speed

@@ -88,13 +88,13 @@ def test_many_blocks_arrive_whole(programs, unknown):
 
 def test_without_the_programs_the_way_out_is_told(unknown, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    with pytest.raises(AudioError, match=r"program ffprobe, .*is not installed: install ffmpeg"):
+    with pytest.raises(AudioError, match=r"program ffprobe, .*is not installed. Install ffmpeg"):
         audio_info(unknown)
 
 
 def test_ffprobe_without_ffmpeg(programs, unknown):
     (programs() / "ffmpeg").unlink()
-    with pytest.raises(AudioError, match=r"program ffmpeg, .*is not installed: install ffmpeg"):
+    with pytest.raises(AudioError, match=r"program ffmpeg, .*is not installed. Install ffmpeg"):
         list(read_blocks(unknown))
 
 

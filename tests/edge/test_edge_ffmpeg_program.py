@@ -15,7 +15,7 @@ from mmdense_edge.errors import AudioError
 def real(*arguments: object) -> None:
     """Runs ffmpeg, or says that there is none."""
     program = shutil.which("ffmpeg")
-    assert program, "these tests need the program ffmpeg: install it"
+    assert program, "these tests need the program ffmpeg. Install it"
     subprocess.run([program, "-v", "error", *map(str, arguments)], check=True)
 
 

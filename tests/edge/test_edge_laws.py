@@ -1,20 +1,25 @@
 """The laws of file-to-file separation, over lengths, rates, channels, depths and block sizes.
 
 The length is exact; stems and residual are the mixture to one step of the output depth; a stream
-in any blocks is the whole track; a file is what the Python call gives, rounded.
+in any blocks is the whole track; a file is what the Python call gives, rounded. And of the
+command: whatever its words, it ends in a result or in one line, and changes no file that is there.
 """
 
 from __future__ import annotations
 
+import io
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile as sf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mmdense_edge.audio import reading
 from mmdense_edge.audio.mixture_sum import choose
+from mmdense_edge.cli.main import main
 from mmdense_edge.separate.files import separate_file
 from mmdense_edge.separate.inputs import Song
 from mmdense_edge.separate.jobs import Options, plan
@@ -144,3 +149,110 @@ def test_a_file_is_the_python_call_rounded(
             written = sf.read(stems[source], always_2d=True)[0]
             step = 2.0 ** (1 - BITS.get(bit_depth, 24))
             assert np.abs(written - np.clip(expected, -1, 1)).max() <= 0.5 * step + 1e-6
+
+
+# No separators: nothing may be written elsewhere.
+WORDS = st.text(st.characters(blacklist_characters="/\\\0", codec="utf-8"), max_size=12)
+FILES = ["a.wav", "b.flac", "songs", "none", "text.wav"]
+# Of each command: its flags, and known values of its options.
+OPTIONS = {
+    "separate": {
+        "-o": ["out", "out", "out", "-", ".", "a.wav"],
+        "--sources": ["speech", "noise", "speech,noise", "mixture"],
+        "--two-stems": ["speech", "residual"],
+        "--other": ["sum", "residual"],
+        "--format": ["wav", "flac", "ogg", "mp3"],
+        "--bit-depth": ["16", "24", "32f", "8"],
+        "--clip": ["scale", "clamp"],
+        "--filename": [
+            "{stem}.{ext}",
+            "{track} {stem}.{ext}",
+            "{trackext}/{stem}.{ext}",
+            "{",
+            "..",
+        ],
+        "--threads": ["1", "0"],
+        "--wiener": ["1", "-1"],
+        "--reference": ["songs", "none"],
+        **dict.fromkeys(["--residual", "--sum-to-mixture", "--overwrite", "--allow-truncated"]),
+    },
+    "live": {
+        "--output": ["o.wav", "o.flac", "a.wav", "songs", "none/o.wav", "o.mp3", "card"],
+        "--mix": ["all", "karaoke", "speech=0", "noise=-6dB,speech=2", "speech=nan", "=", ","],
+        "--seconds": ["0.01", "0", "nan", "inf", "-1", "1e300"],
+        "--block": ["64", "16384", "1"],
+        "--step-frames": ["4", "8", "3"],
+        "--lookahead": ["0", "4", "-4"],
+        "--buffer": ["0", "30", "nan", "inf"],
+        "--rate": ["44100", "0"],
+        "--channels": ["1", "3"],
+    },
+    "bench": {
+        "--threads": ["1", "0", "1,2", ","],
+        "--seconds": ["1", "0", "nan", "inf"],
+        "--rounds": ["1", "0"],
+        "--song": ["a.wav", "none"],
+    },
+    "models": {},
+    "info": {},
+    "": {},
+}
+
+
+@st.composite
+def command_lines(draw) -> list[str]:
+    command = draw(st.sampled_from(list(OPTIONS)))
+    options = {**OPTIONS[command], "--quiet": None, "--json": None}
+    argv = [command]
+    if command == "separate":
+        names = st.sampled_from([*FILES, "*.wav", "-", "[z-a]"])
+        argv += [
+            *draw(st.lists(names, min_size=1, max_size=3) | st.lists(names | WORDS)),
+            "-o",
+            "out",
+        ]
+    elif command == "live":
+        # The standard streams are those of this process here, and nothing is paced.
+        song = draw(st.sampled_from([*FILES, "card"]) | WORDS.filter(lambda word: word != "-"))
+        argv += [song, "--output", "null", "--pace", "fast"]
+    elif command == "bench":
+        argv.append("none")  # no such model: nothing is measured
+    else:
+        argv += draw(st.lists(WORDS, max_size=2))
+    for name in draw(st.lists(st.sampled_from(list(options)), max_size=4)):
+        known = options[name]
+        argv += [name] if known is None else [name, draw(st.sampled_from(known) | WORDS)]
+    return argv
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(argv=command_lines())
+@example(argv=["separate", "a.wav", "-o", "out", "--overwrite"])
+@example(argv=["separate", "none", "-o", "out"])
+@example(argv=["live", "a.wav", "--output", "o.wav", "--pace", "fast"])
+@example(argv=["bench", "none"])
+def test_any_command_line_ends_in_a_result_or_in_lines(model_path, argv):
+    # The model comes last: the default one takes its time.
+    model = ["--model", str(model_path("mono"))] if argv[0] in ("separate", "live") else []
+    streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace") for _ in range(3)]
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(name)
+        patch.setenv("PATH", "")  # no ffmpeg
+        Path("songs").mkdir()
+        for song in ("a.wav", "b.flac", "songs/c.wav", "songs/speech.wav"):
+            sf.write(song, generated(0, 500, 1, 0.2), 16000)
+        Path("text.wav").write_text("text")
+        before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+        for stream, instead in zip(("stdin", "stdout", "stderr"), streams, strict=True):
+            patch.setattr(sys, stream, instead)
+        try:
+            code = main([*argv, *model])
+        except SystemExit as error:
+            code = error.code
+        streams[2].flush()
+        words = streams[2].buffer.getvalue().decode()
+        assert code in (0, 1, 2)
+        assert "Traceback" not in words
+        assert words.strip() or not code
+        assert {path: path.read_bytes() for path in before} == before
+        assert not list(Path().rglob(".mmdense-*"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from mmdense_edge.audio import integrity, mpeg
 from mmdense_edge.audio.parts import Joined
@@ -29,6 +29,7 @@ FORMATS = {
     "caf": ("CAF", "PCM_16", 44100),
     "rf64": ("RF64", "PCM_16", 44100),
     "au": ("AU", "PCM_16", 44100),
+    "w64": ("W64", "PCM_16", 44100),
 }
 
 
@@ -289,6 +290,31 @@ def test_a_broadcast_that_goes_on_in_its_middle_is_whole(write):
         for number, page in enumerate(pages(data))
     ]
     np.testing.assert_array_equal(read(write("late.ogg", b"".join(late))), plain(data))
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    kind=st.sampled_from(list(FORMATS)),
+    edits=st.lists(st.tuples(st.integers(0, 120), st.integers(0, 255)), max_size=4),
+    cut=st.none() | st.integers(0, 2000),
+)
+@example(kind="wav", edits=[], cut=None)
+@example(kind="wav", edits=[], cut=20)
+@example(kind="caf", edits=[(12, 128)], cut=None)
+def test_any_damage_gives_sound_or_one_line(write, monkeypatch, kind, edits, cut):
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    data = bytearray(encoded(kind, 400))
+    for place, value in edits:
+        data[place % len(data)] = value
+    path = write("a.wav", bytes(data[:cut]))
+    told = []
+    try:
+        audio_info(path)
+        for block in read_blocks(path):
+            assert block.ndim == 2
+    except AudioError as error:
+        told.append(str(error))
+    assert all(line.isprintable() and 10 < len(line) < 500 for line in told)
 
 
 @given(

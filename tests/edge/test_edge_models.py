@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import shutil
 
-import pytest
 from mmdense_edge.cli.main import main
-from mmdense_edge.errors import ModelError
 from mmdense_edge.model import bundled
-from mmdense_edge.model.contract import SPEED_CLASSES, read_contract
-
-
-def test_no_models(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
-    assert main(["models"]) == 0
-    assert "no models are bundled" in capsys.readouterr().out
 
 
 def test_models_with_score_size_speed_and_licence(pack, capsys, monkeypatch, tmp_path):
     folder = tmp_path / "models"
     folder.mkdir()
+    monkeypatch.setattr(bundled, "FOLDER", folder)
+    assert main(["models"]) == 0
+    assert "no models are bundled" in capsys.readouterr().out
     scored = pack({"scores": {"vocals": 5.25, "bass": 4}, "macs_per_second": 1.9e9})
     shutil.copy(scored, folder / "good.tflite")
     shutil.copy(pack({"licence": "a\nb"}, base="mono"), folder / "plain.tflite")
     (folder / "DEFAULT").write_text("plain")
-    monkeypatch.setattr(bundled, "FOLDER", folder)
     assert main(["models"]) == 0
     header, good, plain = (line.split("  ") for line in capsys.readouterr().out.splitlines())
     cells = [[cell.strip() for cell in line if cell] for line in (header, good, plain)]
@@ -56,27 +49,3 @@ def test_info_of_what_is_no_model(tmp_path, capsys):
     (tmp_path / "a.tflite").write_bytes(b"text")
     assert main(["info", str(tmp_path / "a.tflite")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 2
-
-
-@pytest.mark.parametrize(
-    ("macs", "speed"), [(0.6e9, "fast"), (0.61e9, "medium"), (2e9, "medium"), (2.1e9, "slow")]
-)
-def test_speed_classes(pack, macs, speed):
-    assert read_contract(pack({"macs_per_second": macs})).speed_class == speed
-    assert list(SPEED_CLASSES) == ["fast", "medium", "slow"]
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("scores", [1]),
-        ("scores", {"vocals": "5"}),
-        ("scores", {"vocals": True}),
-        ("macs_per_second", 0),
-        ("macs_per_second", "1e9"),
-        ("macs_per_second", None),
-    ],
-)
-def test_wrong_figures_are_refused(pack, key, value):
-    with pytest.raises(ModelError, match=f"'{key}' must be"):
-        read_contract(pack({key: value}))

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from mmdense_edge import Separator
 from mmdense_edge.errors import Cancelled, ModelError, SampleError, UsageError
 from mmdense_edge.model import bundled
 from mmdense_edge.separator import PIECE
 from mmdense_edge.signal.resampling import Resampler, resampled_length
-
-RATES = [8000, 11025, 16000, 22050, 44099, 48000, 96000, 192000]
 
 
 def tone(num_samples: int, rate: int, hertz: float = 997.0) -> np.ndarray:
@@ -26,22 +21,13 @@ def tone(num_samples: int, rate: int, hertz: float = 997.0) -> np.ndarray:
     return sine.astype(np.float32)[:, None]
 
 
-@pytest.mark.parametrize("rate", [44100, *RATES])
-@pytest.mark.parametrize("num_samples", [1, 2, 1023, 4097, 30001])
-@pytest.mark.parametrize("channels", [0, 1, 2])
-def test_stems_have_the_shape_of_the_mixture(separators, noise, rate, num_samples, channels):
-    audio = noise(num_samples, channels or 1)
-    audio = audio if channels else audio[:, 0]
-    stems = separators["mono"].separate(audio, rate)
+def test_a_signal_of_one_axis_comes_back_with_one(separators, noise):
+    stems = separators["mono"].separate(noise(4097, 1)[:, 0], 22050)
     assert list(stems) == ["speech", "noise"]
-    for stem in stems.values():
-        assert stem.shape == audio.shape
-        assert stem.dtype == np.float32
-        assert np.isfinite(stem).all()
+    assert {(stem.shape, stem.dtype.name) for stem in stems.values()} == {((4097,), "float32")}
 
 
-@pytest.mark.parametrize("num_samples", [1, 999, 1024, 8192, 50001])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("num_samples", "channels"), [(1, 1), (1, 2), (8192, 1), (50001, 2)])
 def test_a_mask_of_ones_returns_the_mixture(separators, noise, num_samples, channels):
     audio = noise(num_samples, channels)
     kept = audio.copy()
@@ -50,10 +36,9 @@ def test_a_mask_of_ones_returns_the_mixture(separators, noise, num_samples, chan
     np.testing.assert_array_equal(audio, kept)
 
 
-@pytest.mark.parametrize("rate", [22050, 44099, 48000, 96000, 192000])
-@pytest.mark.parametrize("seconds", [0.3, 1.01])
-def test_a_mask_of_ones_survives_resampling(separators, rate, seconds):
-    audio = tone(int(rate * seconds) | 1, rate)
+@pytest.mark.parametrize("rate", [22050, 44099, 48000, 192000])
+def test_a_mask_of_ones_survives_resampling(separators, rate):
+    audio = tone(int(rate * 0.7) | 1, rate)
     stem = separators["identity"].separate(audio, rate)["everything"]
     assert stem.shape == audio.shape
     assert np.abs(stem - audio).max() < 1e-4
@@ -65,8 +50,7 @@ def test_masks_that_add_up_give_stems_that_add_up(separators, noise):
     np.testing.assert_allclose(total, audio, atol=2e-6)
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
-@pytest.mark.parametrize("sources", [None, ["vocals"]])
+@pytest.mark.parametrize(("rate", "sources"), [(44100, None), (48000, ["vocals"])])
 def test_the_residual_completes_the_mixture(separators, noise, rate, sources):
     audio = noise(30011)
     stems = separators["magnitudes"].separate(audio, rate, sources=sources, residual=True)
@@ -83,24 +67,6 @@ def test_sources_come_in_the_models_order(separators, noise):
     np.testing.assert_array_equal(stems["vocals"], whole["vocals"])
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    cuts=st.lists(st.integers(0, 30000), max_size=5),
-    rate=st.sampled_from([16000, 44100]),
-    seed=st.integers(0, 3),
-)
-def test_any_blocks_give_the_same_stems(separators, cuts, rate, seed):
-    audio = np.random.default_rng(seed).uniform(-0.5, 0.5, (30000, 2)).astype(np.float32)
-    edges = [0, *sorted(cuts), len(audio)]
-    blocks = (audio[first:last] for first, last in pairwise(edges))
-    parts = list(separators["mono"].stream(blocks, rate, 2, residual=True))
-    for part in parts:
-        assert len({len(stem) for stem in part.values()}) == 1
-    for name, whole in separators["mono"].separate(audio, rate, residual=True).items():
-        joined = np.concatenate([part[name] for part in parts])
-        np.testing.assert_allclose(joined, whole, atol=1e-4)
-
-
 def test_mono_is_the_average_of_the_same_in_both_channels(separators, noise):
     mono = noise(20000, 1)
     both = separators["shares"].separate(np.repeat(mono, 2, axis=1), 44100)
@@ -108,22 +74,21 @@ def test_mono_is_the_average_of_the_same_in_both_channels(separators, noise):
         np.testing.assert_allclose(stem[:, 0], both[name].mean(axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
-@pytest.mark.parametrize("wiener", [0, 1])
+@pytest.mark.parametrize(("rate", "wiener"), [(44100, 0), (48000, 1)])
 @pytest.mark.parametrize("model", [*bundled.names(), "shares", "magnitudes", "mono"])
 def test_equal_channels_come_back_equal(separators, noise, model, rate, wiener):
     separator = separators.get(model) or Separator(model)
-    equal = np.repeat(noise(50000, 1), 2, axis=1)
+    equal = np.repeat(noise(30000, 1), 2, axis=1)
     for stem in separator.separate(equal, rate, residual=True, wiener=wiener).values():
         np.testing.assert_array_equal(stem[:, 0], stem[:, 1])
 
 
 def test_the_equal_part_of_a_song_comes_back_equal(noise):
-    song = np.concatenate([np.repeat(noise(60000, 1), 2, axis=1), noise(60000, 2)])
-    stems = Separator().separate(song, 44100)
+    song = np.concatenate([np.repeat(noise(30000, 1), 2, axis=1), noise(30000, 2)])
+    stems = Separator("mmdensenet-micro-int8").separate(song, 44100)
     for stem in stems.values():
-        np.testing.assert_array_equal(stem[:55000, 0], stem[:55000, 1])
-        assert np.abs(stem[60000:, 0] - stem[60000:, 1]).max() > 0.01
+        np.testing.assert_array_equal(stem[:25000, 0], stem[:25000, 1])
+        assert np.abs(stem[30000:, 0] - stem[30000:, 1]).max() > 0.01
 
 
 def test_silence_gives_silence(separators):
@@ -157,25 +122,29 @@ def test_bad_samples_are_refused_with_their_position(separators, noise, value):
 @pytest.mark.parametrize(
     ("audio", "rate", "message"),
     [
-        (np.zeros((0, 2), np.float32), 44100, "at least 1 sample, got 0"),
-        (np.zeros((100, 65), np.float32), 44100, "1 to 64 channels, got 65"),
-        (np.zeros((2, 500), np.float32), 44100, r"\(samples, channels\), got \(2, 500\).*audio.T"),
-        (np.zeros((1, 65), np.float32), 44100, r"got \(1, 65\), which has the channels first"),
-        (np.zeros((10, 0), np.float32), 44100, "1 to 64 channels, got 0"),
-        (np.zeros((2, 10, 2), np.float32), 44100, "shape .*got"),
-        (np.float32(1), 44100, "shape .*got"),
-        (None, 44100, "shape .*got a NoneType"),
-        ("song.wav", 44100, "shape .*got a str"),
-        ((np.zeros((10, 2)), 44100), 44100, "shape .*got a tuple"),
-        (np.zeros((10, 2), np.int16), 44100, "floats.*got int16"),
-        (np.zeros((10, 2), np.float32), 0, "1000 to 768000 Hz, got 0"),
+        (np.zeros((0, 2), np.float32), 44100, "at least 1 sample; received 0"),
+        (np.zeros((100, 65), np.float32), 44100, "1 to 64 channels; received 65"),
+        (
+            np.zeros((2, 500), np.float32),
+            44100,
+            r"\(samples, channels\); received \(2, 500\).*audio.T",
+        ),
+        (np.zeros((1, 65), np.float32), 44100, r"\(1, 65\)\. The channels come first"),
+        (np.zeros((10, 0), np.float32), 44100, "1 to 64 channels; received 0"),
+        (np.zeros((2, 10, 2), np.float32), 44100, "shape .*received"),
+        (np.float32(1), 44100, "shape .*received"),
+        (None, 44100, "shape .*received a NoneType"),
+        ("song.wav", 44100, "shape .*received a str"),
+        ((np.zeros((10, 2)), 44100), 44100, "shape .*received a tuple"),
+        (np.zeros((10, 2), np.int16), 44100, "floats.*received int16"),
+        (np.zeros((10, 2), np.float32), 0, "1000 to 768000 Hz; received 0"),
         (np.zeros((10, 2), np.float32), 1e9, "1000 to 768000 Hz"),
-        (np.zeros((10, 2), np.float32), 44100.5, "whole number .* got 44100.5"),
-        (np.zeros((10, 2), np.float32), None, "1000 to 768000 Hz, got None"),
-        (np.zeros((10, 2), np.float32), "44100", "1000 to 768000 Hz, got '44100'"),
-        (np.zeros((10, 2), np.float32), [44100], r"1000 to 768000 Hz, got \[44100\]"),
-        (np.zeros((10, 2), np.float32), float("nan"), "1000 to 768000 Hz, got nan"),
-        (np.zeros((10, 2), np.float32), 44100j, "1000 to 768000 Hz, got 44100j"),
+        (np.zeros((10, 2), np.float32), 44100.5, "whole number .* received 44100.5"),
+        (np.zeros((10, 2), np.float32), None, "1000 to 768000 Hz; received None"),
+        (np.zeros((10, 2), np.float32), "44100", "1000 to 768000 Hz; received '44100'"),
+        (np.zeros((10, 2), np.float32), [44100], r"1000 to 768000 Hz; received \[44100\]"),
+        (np.zeros((10, 2), np.float32), float("nan"), "1000 to 768000 Hz; received nan"),
+        (np.zeros((10, 2), np.float32), 44100j, "1000 to 768000 Hz; received 44100j"),
     ],
 )
 def test_bad_audio_is_refused(separators, audio, rate, message):
@@ -188,46 +157,51 @@ def test_bad_audio_is_refused(separators, audio, rate, message):
 
 @pytest.mark.parametrize(
     ("blocks", "message"),
-    [(None, "got None"), ([None], "got object"), ([np.zeros((2, 500))], r"got \(2, 500\)")],
+    [
+        (None, "received None"),
+        ([None], "received object"),
+        ([np.zeros((2, 500))], r"received \(2, 500\)"),
+        ([np.zeros((9, 1)), np.zeros((9, 2))], r"shape \(samples, 1\); received \(9, 2\)"),
+    ],
 )
 def test_what_are_no_blocks_is_refused(separators, blocks, message):
     with pytest.raises(SampleError, match=message):
         list(separators["shares"].stream(blocks, 44100, 1))
 
 
-def test_a_block_of_another_shape_is_refused(separators, noise):
-    with pytest.raises(SampleError, match=r"shape \(samples, 2\), got \(10, 1\)"):
-        list(separators["identity"].stream([noise(10), noise(10, 1)], 44100, 2))
-
-
-@pytest.mark.parametrize("sources", [["guitar"], [], "vocals", 5, [["vocals"]], [None]])
-def test_unknown_sources_are_refused_before_any_work(separators, sources):
-    with pytest.raises(UsageError, match="must be a list of drums, bass, vocals, got"):
-        separators["shares"].stream(iter(()), 44100, 2, sources=sources)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(
+            ({"sources": sources}, "must be a list of drums, bass, vocals; received")
+            for sources in (["guitar"], [], "vocals", 5, [["vocals"]], [None])
+        ),
+        *(
+            ({"wiener": wiener}, f"wiener must be 0 to 10 iterations; received {wiener}")
+            for wiener in (-1, 11, 1.5, None)
+        ),
+    ],
+)
+def test_options_are_checked_before_any_work(separators, options, message):
+    with pytest.raises(UsageError, match=message):
+        separators["shares"].stream(iter(()), 44100, 2, **options)
 
 
 @pytest.mark.parametrize("model", [5, b"model.tflite", ["shares"]])
 def test_what_names_no_model_is_refused(model):
-    with pytest.raises(UsageError, match="a bundled model's name or a path, got"):
+    with pytest.raises(UsageError, match="a bundled model's name or a path; received"):
         Separator(model)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 257, 1.5])
 def test_threads_are_checked(model_path, threads):
-    with pytest.raises(UsageError, match=f"threads must be from 1 to 256, got {threads}"):
+    with pytest.raises(UsageError, match=f"threads must be from 1 to 256; received {threads}"):
         Separator(model_path("identity"), num_threads=threads)
-
-
-def test_threads_do_not_change_the_result(separators, model_path, noise):
-    audio = noise(20000)
-    two = Separator(model_path("shares"), num_threads=2).separate(audio, 44100)
-    for name, stem in separators["shares"].separate(audio, 44100).items():
-        np.testing.assert_allclose(two[name], stem, atol=1e-5)
 
 
 def test_calls_from_several_threads_take_turns(separators, noise):
     separator = separators["shares"]
-    songs = [noise(30000, seed=seed) for seed in range(4)]
+    songs = [noise(15000, seed=seed) for seed in range(3)]
     alone = [separator.separate(song, 44100) for song in songs]
 
     def by_stream(song: np.ndarray) -> dict[str, np.ndarray]:
@@ -240,8 +214,8 @@ def test_calls_from_several_threads_take_turns(separators, noise):
     with ThreadPoolExecutor(8) as pool:
         calls = [
             (number, pool.submit(work, songs[number]))
-            for _ in range(5)
-            for number in range(4)
+            for _ in range(4)
+            for number in range(3)
             for work in (by_call, by_stream)
         ]
         for number, call in calls:
@@ -259,22 +233,24 @@ def test_an_answer_of_nan_is_refused(separators, noise):
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("rate", [44100, 48000])
-def test_memory_does_not_grow_with_length(separators, noise, rate):
+@pytest.mark.parametrize(("model", "rate", "wiener"), [("shares", 48000, 0), ("mono", 16000, 1)])
+def test_memory_does_not_grow_with_length(separators, noise, model, rate, wiener):
     block = noise(10000)
 
     def peak(blocks: int) -> int:
         tracemalloc.start()
         try:
-            stream = separators["shares"].stream((block for _ in range(blocks)), rate, 2)
-            total = sum(len(stems["vocals"]) for stems in stream)
+            stream = separators[model].stream(
+                (block for _ in range(blocks)), rate, 2, wiener=wiener
+            )
+            total = sum(len(next(iter(stems.values()))) for stems in stream)
             assert total == blocks * len(block)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-    peak(5)
-    assert peak(80) < 1.1 * peak(20)
+    peak(10)
+    assert peak(40) < 1.1 * peak(10)
 
 
 def test_one_huge_block_is_worked_on_in_pieces(separators, noise):
@@ -285,8 +261,8 @@ def test_one_huge_block_is_worked_on_in_pieces(separators, noise):
     assert max(lengths) <= 2 * PIECE
 
 
-@pytest.mark.parametrize(("in_rate", "out_rate"), [(r, 44100) for r in RATES] + [(44100, 8000)])
-@pytest.mark.parametrize("num_samples", [1, 2, 100, 9999])
+@pytest.mark.parametrize(("in_rate", "out_rate"), [(8000, 44100), (44099, 44100), (192000, 44100)])
+@pytest.mark.parametrize("num_samples", [1, 2, 9999])
 def test_a_resampler_ends_where_it_is_told(noise, in_rate, out_rate, num_samples):
     exact = resampled_length(num_samples, in_rate, out_rate)
     assert exact == max(1, int(np.floor(num_samples * out_rate / in_rate + 0.5)))

@@ -40,7 +40,7 @@ def test_choices(wanted, options, parts):
 @pytest.mark.parametrize(
     ("known", "wanted", "options", "match"),
     [
-        (KNOWN, KNOWN, {"two_stems": "piano"}, "one of drums, bass, vocals, got 'piano'"),
+        (KNOWN, KNOWN, {"two_stems": "piano"}, "one of drums, bass, vocals; received 'piano'"),
         (KNOWN, KNOWN, {"two_stems": "bass", "residual": True}, "leaves no residual"),
         (["voice"], ["voice"], {"two_stems": "voice", "other": "sum"}, "has 'voice' alone"),
         (KNOWN, ["bass"], {"sum_to_mixture": True}, "needs two stems or more and all sources"),

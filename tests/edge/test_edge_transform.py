@@ -35,12 +35,9 @@ def split(total: int, cuts: list[int]) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(edges)]
 
 
-def test_the_window_is_the_periodic_hann():
-    np.testing.assert_allclose(hann(2048), scipy.signal.get_window("hann", 2048), atol=1e-7)
-
-
-@pytest.mark.parametrize("num_samples", [44100, 20480, 33333])
+@pytest.mark.parametrize("num_samples", [20480, 33333])
 def test_stft_equals_scipy(num_samples):
+    np.testing.assert_allclose(hann(2048), scipy.signal.get_window("hann", 2048), atol=1e-7)
     audio = uniform(num_samples)
     _, _, expected = scipy.signal.stft(
         audio.T, window="hann", nperseg=2048, noverlap=1024, boundary="even", padded=True
@@ -55,7 +52,7 @@ def test_stft_equals_scipy(num_samples):
 
 
 @pytest.mark.parametrize("transform", [Transform(), *SMALL])
-@pytest.mark.parametrize("num_samples", [1, 2, 7, 8, 9, 17, 1023, 1024, 1025, 2049])
+@pytest.mark.parametrize("num_samples", [1, 2, 8, 9, 17, 1024, 1025])
 def test_stft_equals_the_definition_at_any_length(transform, num_samples):
     audio = uniform(num_samples)
     expected = plain_stft(audio, transform)
@@ -66,7 +63,7 @@ def test_stft_equals_the_definition_at_any_length(transform, num_samples):
 
 
 @pytest.mark.parametrize("transform", [Transform(), Transform(2048, 512), *SMALL])
-@pytest.mark.parametrize("num_samples", [1, 2, 15, 16, 17, 1024, 1025, 5001])
+@pytest.mark.parametrize("num_samples", [1, 2, 16, 17, 1025, 5001])
 def test_round_trip(transform, num_samples):
     audio = uniform(num_samples)
     kept = audio.copy()
@@ -77,34 +74,23 @@ def test_round_trip(transform, num_samples):
     np.testing.assert_array_equal(audio, kept)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     transform=st.sampled_from(SMALL),
     num_samples=st.integers(1, 300),
     cuts=st.lists(st.integers(0, 300), max_size=8),
 )
-def test_analysis_in_blocks_equals_analysis_at_once(transform, num_samples, cuts):
+def test_blocks_equal_the_signal_at_once(transform, num_samples, cuts):
     audio = uniform(num_samples, 1)
-    analysis = Analysis(transform, 1)
+    analysis, synthesis = Analysis(transform, 1), Synthesis(transform, 1)
     parts = [analysis.push(audio[part]) for part in split(num_samples, cuts)]
     spectra = np.concatenate([*parts, analysis.finish()])
     assert spectra.shape == (transform.num_frames(num_samples), transform.num_bins, 1)
     # NumPy transforms several frames at once, and on Arm one frame rounds otherwise than several.
     np.testing.assert_allclose(spectra, stft(audio, transform), atol=2e-6, rtol=0)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    transform=st.sampled_from(SMALL),
-    num_samples=st.integers(1, 300),
-    cuts=st.lists(st.integers(0, 300), max_size=8),
-)
-def test_synthesis_in_blocks_equals_synthesis_at_once(transform, num_samples, cuts):
-    spectra = stft(uniform(num_samples, 1), transform)
-    synthesis = Synthesis(transform, 1)
-    parts = [synthesis.push(spectra[part]) for part in split(len(spectra), cuts)]
-    assert sum(map(len, parts)) <= num_samples
-    result = np.concatenate([*parts, synthesis.finish(num_samples)])
+    blocks = [synthesis.push(spectra[part]) for part in split(len(spectra), cuts)]
+    assert sum(map(len, blocks)) <= num_samples
+    result = np.concatenate([*blocks, synthesis.finish(num_samples)])
     np.testing.assert_allclose(result, istft(spectra, transform, num_samples), atol=1e-6, rtol=0)
 
 
@@ -117,14 +103,11 @@ def test_streams_hold_less_than_three_frames():
         assert synthesis._sums.shape[1] < 3 * transform.n_fft
 
 
-def test_a_signal_without_samples_is_refused():
-    with pytest.raises(ValueError, match="at least 1 sample, got 0"):
-        stft(np.zeros((0, 1), np.float32), Transform())
-
-
 @pytest.mark.parametrize("num_samples", [0, 8, 32])
-def test_frames_of_another_length_are_refused(num_samples):
+def test_no_samples_and_frames_of_another_length_are_refused(num_samples):
     transform = Transform(16, 8)
     spectra = stft(uniform(20, 1), transform)
-    with pytest.raises(ValueError, match=f"{num_samples} samples have . frames, got 4"):
+    with pytest.raises(ValueError, match=f"{num_samples} samples have . frames; received 4"):
         istft(spectra, transform, num_samples)
+    with pytest.raises(ValueError, match="at least 1 sample; received 0"):
+        stft(np.zeros((0, 1), np.float32), transform)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import soundfile as sf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mmdense_edge.cli.main import main
-from mmdense_edge.errors import UsageError
-from mmdense_edge.separate.jobs import Options
 from mmdense_edge.signal.wiener import (
     CONTEXT_FRAMES,
     OVERLAP,
@@ -180,14 +176,8 @@ def test_mono_is_a_mask_of_the_powers_squared_by_each_iteration():
         power = mask**2
 
 
-def test_mono_is_the_same_as_twice_the_same_channel():
-    mixture, estimates = spectra_of(WINDOW, channels=1)
-    both = stream(mixture.repeat(2, axis=-1), estimates.repeat(2, axis=-1), 2)
-    found = stream(mixture, estimates, 2)
-    assert distance(both, found.repeat(2, axis=-1)) < 1e-6
-
-
 @settings(max_examples=25, deadline=None)
+@example(frames=STEP_FRAMES + WINDOW + 3, cuts=range(STEP_FRAMES + WINDOW + 3))
 @given(frames=st.integers(1, 500), cuts=st.lists(st.integers(0, 500), max_size=6))
 def test_any_blocks_give_the_same_to_the_bit(frames, cuts):
     mixture, estimates = spectra_of(frames)
@@ -196,12 +186,6 @@ def test_any_blocks_give_the_same_to_the_bit(frames, cuts):
     assert whole.shape == estimates.shape
     if frames < STEP_FRAMES + CONTEXT_FRAMES:
         np.testing.assert_array_equal(whole, filter_spectra(mixture, estimates, 1))
-
-
-def test_frames_one_by_one_give_the_same_to_the_bit():
-    mixture, estimates = spectra_of(STEP_FRAMES + WINDOW + 3)
-    one_by_one = stream(mixture, estimates, 2, range(len(mixture)))
-    np.testing.assert_array_equal(one_by_one, stream(mixture, estimates, 2))
 
 
 def test_windows_fade_into_each_other():
@@ -242,32 +226,26 @@ def test_it_changes_no_input_and_keeps_few_frames():
     np.testing.assert_array_equal(estimates, kept[1])
 
 
-def test_no_frames_give_none():
-    assert list(WienerFilter(1).finish()) == []
-
-
 @pytest.mark.parametrize("iterations", [0, -1, 11])
 def test_iterations_are_checked(iterations):
     with pytest.raises(ValueError, match=f"1 to 10; received {iterations}"):
         WienerFilter(iterations)
 
 
-# The runner.
+# In the runner's chain.
 
 
-@pytest.mark.parametrize("rate", [44100, 48000])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (48000, 2)])
 def test_the_stems_of_a_song_add_up(separators, rate, channels):
-    time = np.arange(3 * rate + 11)[:, None] / rate
+    time = np.arange(2 * rate + 11)[:, None] / rate
     tones = [0.2 * np.sin(6.28 * time * hertz) for hertz in ([220, 330], [1000, 1001])]
-    audio = (sum(tones) * np.sin(np.pi * time / 3))[:, :channels].astype(np.float32)
+    audio = (sum(tones) * np.sin(np.pi * time / 2))[:, :channels].astype(np.float32)
     plain_stems = separators["magnitudes"].separate(audio, rate)
     stems = separators["magnitudes"].separate(audio, rate, wiener=1)
     assert list(stems) == list(plain_stems)
     error = np.abs(sum(stems.values()) - audio).max()
     assert error < (2e-6 if rate == 44100 else 1e-4)
     assert np.abs(sum(plain_stems.values()) - audio).max() > 0.1
-    assert all(stem.shape == audio.shape for stem in stems.values())
 
 
 def test_all_sources_enter_whichever_are_wanted(separators, noise):
@@ -300,68 +278,29 @@ def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, 
 def test_a_stream_equals_the_whole_song_to_the_bit(separators, cuts):
     rng = np.random.default_rng(3)
     audio = rng.uniform(-0.5, 0.5, (60000, 2)).astype(np.float32)
-    edges = [0, *sorted(cuts), len(audio)]
-    blocks = (audio[first:last] for first, last in pairwise(edges))
+    blocks = np.split(audio, sorted(cuts))
     options = {"residual": True, "wiener": 1}
     parts = list(separators["mono"].stream(blocks, 16000, 2, **options))
     for name, whole in separators["mono"].separate(audio, 16000, **options).items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole)
 
 
-def test_silence_and_equal_channels_through_the_runner(separators, noise):
+def test_silence_and_quiet_channels_through_the_runner(separators, noise):
     for separator in separators.values():
         for stem in separator.separate(np.zeros((9000, 2), np.float32), 44100, wiener=2).values():
             np.testing.assert_array_equal(stem, 0)
     one = noise(20000, 1)
-    for audio in (one.repeat(2, axis=1), one * np.float32([1, 0]), one * np.float32([1e-6, 1e-6])):
+    for audio in (one * np.float32([1, 0]), one * np.float32([1e-6, 1e-6])):
         stems = separators["shares"].separate(audio, 44100, wiener=3)
         assert np.abs(sum(stems.values()) - audio).max() < 3e-6 * np.abs(audio).max()
 
 
-def test_memory_does_not_grow_with_length(separators, noise):
-    block = noise(10000)
-
-    def peak(blocks: int) -> int:
-        tracemalloc.start()
-        try:
-            stream_of = separators["mono"].stream(
-                (block for _ in range(blocks)), 16000, 2, wiener=1
-            )
-            assert sum(len(stems["noise"]) for stems in stream_of) == blocks * len(block)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    peak(10)
-    assert peak(50) < 1.1 * peak(10)
-
-
-@pytest.mark.parametrize("wiener", [-1, 11, 1.5, None])
-def test_iterations_are_checked_before_any_work(separators, wiener):
-    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations.* {wiener}"):
-        separators["mono"].stream(iter(()), 16000, 2, wiener=wiener)
-
-
-@pytest.mark.parametrize("wiener", [-1, 11])
-def test_the_options_of_a_job_are_checked(wiener):
-    with pytest.raises(UsageError, match=f"wiener must be 0 to 10 iterations.* {wiener}"):
-        Options(wiener=wiener)
-
-
-def test_the_command_filters(separators, model_path, song, noise, tmp_path, capsys):
+def test_the_command_filters(separators, model_path, song, noise, tmp_path, mmdense):
     audio = noise(60000, 1)
     path = song(audio=audio, rate=16000, subtype="FLOAT")
-    options = ["--model", str(model_path("mono")), "--wiener", "2", "--json", "--quiet"]
-    assert main(["separate", str(path), "-o", str(tmp_path / "out"), *options]) == 0
-    assert json.loads(capsys.readouterr().out)["wiener"] == 2
-    expected = separators["mono"].separate(audio, 16000, wiener=2)
-    for name, stem in expected.items():
+    options = ["--model", model_path("mono"), "--wiener", "2", "--json", "--quiet"]
+    code, out, _ = mmdense("separate", path, "-o", tmp_path / "out", *options)
+    assert (code, json.loads(out)["wiener"]) == (0, 2)
+    for name, stem in separators["mono"].separate(audio, 16000, wiener=2).items():
         written, _ = sf.read(tmp_path / "out" / "song" / f"{name}.wav", always_2d=True)
         np.testing.assert_allclose(written, stem, atol=1e-6)
-
-
-def test_the_command_refuses_iterations_out_of_range(model_path, song, tmp_path, capsys):
-    options = ["--model", str(model_path("mono")), "--wiener", "11"]
-    assert main(["separate", str(song()), "-o", str(tmp_path / "out"), *options]) == 2
-    assert "wiener must be 0 to 10 iterations; received 11" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

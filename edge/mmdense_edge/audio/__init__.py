@@ -40,4 +40,4 @@ def refuse(message: str) -> None:
     Raises:
         AudioError: Always.
     """
-    raise AudioError(f"{message}: repair it, or pass --allow-truncated to take what is there")
+    raise AudioError(f"{message}. Repair it, or pass --allow-truncated to take what is there")

@@ -106,7 +106,7 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise AudioError(
             f"{path}: cannot be read as audio (libsndfile does not know the format, ffmpeg says: "
-            f"{lines[-1][-200:]}): use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
+            f"{lines[-1][-200:]}). Use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
         )
     form, others = None, []
     try:
@@ -152,7 +152,7 @@ def _program(name: str, path: Path) -> str:
     if found is None:
         raise AudioError(
             f"{path}: cannot be read as audio: libsndfile does not know the format, and the "
-            f"program {name}, which reads m4a, aac and videos, is not installed: install ffmpeg, "
+            f"program {name}, which reads m4a, aac and videos, is not installed. Install ffmpeg, "
             "or use a wav, flac, ogg, mp3 or aiff file"
         )
     return found

@@ -60,22 +60,24 @@ def choose(
     parts: dict[str, tuple[str, ...]] = {name: (name,) for name in wanted}
     if two_stems is not None:
         if two_stems not in known:
-            raise UsageError(f"--two-stems must be one of {', '.join(known)}, got {two_stems!r}")
+            raise UsageError(
+                f"--two-stems must be one of {', '.join(known)}; received {two_stems!r}"
+            )
         others = tuple(name for name in known if name != two_stems) if other == "sum" else ()
         if other == "sum" and not others:
-            raise UsageError(f"the model has {two_stems!r} alone: use --other residual")
+            raise UsageError(f"the model has {two_stems!r} alone. Use --other residual")
         parts = {two_stems: (two_stems,), f"no_{two_stems}": others}
     if residual:
         if () in parts.values():
-            raise UsageError("--two-stems with --other residual leaves no residual: drop one")
+            raise UsageError("--two-stems with --other residual leaves no residual. Drop one")
         parts[RESIDUAL] = ()
     if sum_to_mixture:
         if () in parts.values():
-            raise UsageError("with a residual the stems add up already: drop --sum-to-mixture")
+            raise UsageError("with a residual the stems add up already. Drop --sum-to-mixture")
         if set(itertools.chain(*parts.values())) != set(known) or len(parts) < 2:
             raise UsageError(
-                f"--sum-to-mixture needs two stems or more and all sources ({', '.join(known)}), "
-                f"got {', '.join(parts)}: drop --sources, or use --residual"
+                f"--sum-to-mixture needs two stems or more and all sources ({', '.join(known)}); "
+                f"received {', '.join(parts)}. Drop --sources, or use --residual"
             )
     return parts
 

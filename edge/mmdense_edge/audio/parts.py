@@ -93,7 +93,7 @@ def read(file: Any, at: int, count: int) -> bytes:
     """Return the bytes of a file from a position on, `count` at most."""
     try:
         file.seek(at)
-    except (OSError, OverflowError):  # a damaged length may lead beyond what the system can count
+    except (OSError, OverflowError, ValueError):  # a damaged length may lead beyond all files
         return b""
     return bytes(file.read(count))
 

@@ -128,8 +128,8 @@ def _streams(path: Path) -> Iterator[tuple[str, Stream, sf.SoundFile | None]]:
             except sf.LibsndfileError as error:
                 if number == 1 and error.code != _UNRECOGNIZED:
                     raise AudioError(
-                        f"{path}: cannot be read as audio ({error.error_string}): "
-                        "use a wav, flac, ogg, mp3 or aiff file that is whole"
+                        f"{path}: cannot be read as audio ({error.error_string}). "
+                        "Use a wav, flac, ogg, mp3 or aiff file that is whole"
                     ) from error
             # A FLAC file that was piped may give no length, and libsndfile fails at its end.
             known = sound is not None and sound.frames != _UNKNOWN_LENGTH

@@ -84,8 +84,8 @@ def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -
     rate, channels = _LIMITS[file_format]
     if info.sample_rate > rate or info.channels > channels:
         raise AudioError(
-            f"{file_format} files have {rate} Hz and {channels} channels at most, got "
-            f"{info.sample_rate} Hz and {info.channels}: use --format wav"
+            f"{file_format} files have {rate} Hz and {channels} channels at most; received "
+            f"{info.sample_rate} Hz and {info.channels}. Use --format wav"
         )
     if file_format == "ogg":
         return StemForm(file_format, "VORBIS")
@@ -162,7 +162,7 @@ class StemFiles:
                 file.close()
             for name, path in self._paths.items():
                 if raised[0] is None and sf.info(_name(path)).frames != self.num_samples:
-                    raise AudioError(f"{name} was not written whole: is there space left?")
+                    raise AudioError(f"{name} was not written whole. Is there space left?")
 
     def write(self, stems: Mapping[str, Exact], mixture: Exact) -> None:
         """Append a block to each file.
@@ -187,7 +187,7 @@ class StemFiles:
         if self._container == "WAV" and size > _RIFF_LIMIT:
             raise AudioError(
                 "the song is longer than its header said, and a stem would exceed the 4 GiB of a "
-                "WAV file: use --format flac"
+                "WAV file. Use --format flac"
             )
         with self._reported():
             for name, block in blocks.items():
@@ -234,7 +234,7 @@ class StemFiles:
             yield
         except sf.LibsndfileError as error:
             raise AudioError(
-                f"cannot write the stems ({error.error_string}): is there space left?"
+                f"cannot write the stems ({error.error_string}). Is there space left?"
             ) from error
 
 

@@ -53,9 +53,9 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     known = names()
     model = default() if model is None else model
     if model is None:
-        raise UsageError("no default model is bundled: give a model file (--model FILE)")
+        raise UsageError("no default model is bundled. Give a model file (--model FILE)")
     if not isinstance(model, (str, os.PathLike)):
-        raise UsageError(f"a model must be a bundled model's name or a path, got {model!r}")
+        raise UsageError(f"a model must be a bundled model's name or a path; received {model!r}")
     if model in MODELS:
         if not MODELS[str(model)]:
             raise UsageError(

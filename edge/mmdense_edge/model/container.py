@@ -16,7 +16,7 @@ MAX_CONTRACT_BYTES = 1 << 20
 MEMBER = "contract.json"
 
 _END = struct.Struct("<4s4H2LH")
-_AGAIN = "copy or export the model again"
+_AGAIN = "Copy or export the model again"
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
     EOFError,
@@ -44,28 +44,28 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         raise ModelError("not a TFLite model: bytes 4 to 8 are not 'TFL3'")
     tail = data[-_END.size :]
     if not tail.startswith(b"PK\5\6"):
-        raise ModelError(f"the model carries no contract (no archive at its end): {_AGAIN}")
+        raise ModelError(f"the model carries no contract (no archive at its end). {_AGAIN}")
     try:
         # The end record is checked so that zipfile never meets an unbounded directory.
         _, _, _, here, entries, size, _, _ = _END.unpack(tail)
         zip64 = data[-_END.size - 20 :].startswith(b"PK\6\7")
         if (here, entries) != (1, 1) or size > MAX_CONTRACT_BYTES or zip64:
             raise ModelError(
-                f"the archive must hold exactly one file, {MEMBER}; it lists {entries}: {_AGAIN}"
+                f"the archive must hold exactly one file, {MEMBER}; it lists {entries}. {_AGAIN}"
             )
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (member,) = archive.infolist()
             if member.filename != MEMBER:
                 found = shortened(member.filename)
-                raise ModelError(f"the archive must hold {MEMBER}, found {found!r}")
+                raise ModelError(f"the archive must hold {MEMBER}; received {found!r}")
             compressed = member.compress_type or member.compress_size != member.file_size
             if compressed or member.flag_bits & 1:
                 raise ModelError(
-                    f"{MEMBER} must be stored, neither compressed nor encrypted: {_AGAIN}"
+                    f"{MEMBER} must be stored, neither compressed nor encrypted. {_AGAIN}"
                 )
             if member.file_size > MAX_CONTRACT_BYTES:
                 raise ModelError(
-                    f"{MEMBER} may have {MAX_CONTRACT_BYTES} bytes at most, found "
+                    f"{MEMBER} may have {MAX_CONTRACT_BYTES} bytes at most; received "
                     f"{member.file_size}"
                 )
             return data[: member.header_offset], archive.read(member)
@@ -74,5 +74,5 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     except _ZIP_ERRORS as error:
         reason = shortened(str(error))
         raise ModelError(
-            f"the archive with the contract is damaged ({reason}): {_AGAIN}"
+            f"the archive with the contract is damaged ({reason}). {_AGAIN}"
         ) from error

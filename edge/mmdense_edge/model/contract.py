@@ -129,7 +129,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     """
     path = Path(path)
     if not path.is_file():
-        raise ModelError(f"no model file at {path}: give the path of a .tflite file")
+        raise ModelError(f"no model file at {path}. Give the path of a .tflite file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -187,7 +187,7 @@ def parse(text: bytes) -> Contract:
     if _entry(values, "version", ("a positive integer", lambda v: _is_int(v) and v > 0)) > VERSION:
         raise ModelError(
             f"the contract has version {shortened(str(values['version']))}, this runner reads up "
-            f"to {VERSION}: update keras_mmdense"
+            f"to {VERSION}. Update keras_mmdense"
         )
     entries = {
         name: _entry(values, name, rule)
@@ -210,21 +210,22 @@ def parse(text: bytes) -> Contract:
     for holds, rule in (
         (
             set(contract.outputs) == set(contract.sources),
-            "'outputs' must name each source once, found sources "
+            "'outputs' must name each source once; received sources "
             f"{shortened(repr(contract.sources))}, outputs {shortened(repr([*contract.outputs]))}",
         ),
         (
             bins <= num_bins,
-            f"'bins' may be {num_bins} at most for n_fft {contract.transform.n_fft}, found {bins}",
+            f"'bins' may be {num_bins} at most for n_fft {contract.transform.n_fft}; "
+            f"received {bins}",
         ),
         (
             not frames % multiple and not context % multiple and contract.step_frames > 0,
-            "'frames' must exceed 2 * 'context_frames', both multiples of 'frame_multiple', "
-            f"found {frames}, {context}, {multiple}",
+            "'frames' must exceed 2 * 'context_frames', both multiples of 'frame_multiple'; "
+            f"received {frames}, {context}, {multiple}",
         ),
         (
             frames * bins * contract.channels <= MAX_WINDOW_VALUES,
-            f"window may have {MAX_WINDOW_VALUES} values at most, found {frames} frames x "
+            f"window may have {MAX_WINDOW_VALUES} values at most; received {frames} frames x "
             f"{bins} bins x {contract.channels} channels",
         ),
     ):
@@ -240,10 +241,10 @@ Rule = tuple[str, Callable[[Any], bool]]
 def _entry(values: Mapping[str, Any], name: str, rule: Rule) -> Any:
     words, holds = rule
     if name not in values:
-        raise ModelError(f"the contract lacks {name!r}: export the model again")
+        raise ModelError(f"the contract lacks {name!r}. Export the model again")
     if not holds(values[name]):
         found = shortened(repr(values[name]))
-        raise ModelError(f"the contract's {name!r} must be {words}, found {found}")
+        raise ModelError(f"the contract's {name!r} must be {words}; received {found}")
     return values[name]
 
 

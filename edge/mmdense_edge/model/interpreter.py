@@ -58,7 +58,7 @@ def interpreter_class() -> tuple[str, Any]:
         if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
             other = what_to_install()
             raise InterpreterError(
-                f"tflite-runtime needs NumPy 1, found NumPy {np.__version__}: pip install 'numpy<2'"
+                f"tflite-runtime needs NumPy 1; received {np.__version__}: pip install 'numpy<2'"
                 + ("" if "tflite" in other else f", or {other}")
             )
         try:
@@ -98,14 +98,14 @@ def what_to_install() -> str:
         return "pip install tensorflow (the small interpreters have no wheels here)"
     return (
         f"none has wheels for Python {version[0]}.{version[1]} on {sys.platform} {machine}"
-        f"{'' if wide else ' with 32 bits'}: use a 64-bit system with Python 3.11 or later"
+        f"{'' if wide else ' with 32 bits'}. Use a 64-bit system with Python 3.11 or later"
     )
 
 
 def _unusable(package: str, error: Exception) -> InterpreterError:
     return InterpreterError(
-        f"{package} is installed but does not work with NumPy {np.__version__} ({error}): "
-        f"install it again, or {what_to_install()}"
+        f"{package} is installed but does not work with NumPy {np.__version__} ({error}). "
+        f"Install it again, or {what_to_install()}"
     )
 
 
@@ -159,7 +159,7 @@ class TFLiteNetwork:
     def __init__(self, model: Model, num_threads: int = 1) -> None:
         """Load the model and run it once, on silence."""
         if not isinstance(num_threads, int) or not 1 <= num_threads <= MAX_THREADS:
-            raise UsageError(f"threads must be from 1 to {MAX_THREADS}, got {num_threads}")
+            raise UsageError(f"threads must be from 1 to {MAX_THREADS}; received {num_threads}")
         contract = self.contract = model.contract
         self.num_threads: int | None = num_threads
         self._lock = threading.Lock()
@@ -169,7 +169,7 @@ class TFLiteNetwork:
         if self.runtime == "tflite_runtime" and num_threads > free_cores():
             raise UsageError(
                 f"with tflite-runtime threads may be {free_cores()} at most, the cores of this "
-                f"process, got {num_threads}"
+                f"process; received {num_threads}"
             )
         try:
             self._interpreter = interpreter(model_content=model.content, num_threads=num_threads)
@@ -193,7 +193,7 @@ class TFLiteNetwork:
             shape = tuple(int(size) for size in tensor["shape"])
             if shape != (1, *expected) or tensor["dtype"] != np.float32:
                 raise ModelError(
-                    f"{model.path}: tensor {name!r} must be float32 {(1, *expected)}, found "
+                    f"{model.path}: tensor {name!r} must be float32 {(1, *expected)}; received "
                     f"{np.dtype(tensor['dtype']).name} {shape}"
                 )
         self._input = inputs[contract.input]["index"]
@@ -222,7 +222,7 @@ class TFLiteNetwork:
             if not np.isfinite(estimate).all():
                 raise ModelError(
                     f"the model {self.contract.name!r} answered with NaN or infinity for "
-                    f"{source!r}: use another model or precision"
+                    f"{source!r}. Use another model or precision"
                 )
             if self.contract.output == "mask":
                 estimate *= magnitude

@@ -99,7 +99,7 @@ class Analysis:
             ValueError: The signal had no samples.
         """
         if self._samples == 0:
-            raise ValueError("a signal needs at least 1 sample, got 0")
+            raise ValueError("a signal needs at least 1 sample; received 0")
         pad = self._transform.pad
         if self._samples > pad:
             self._buffer = np.concatenate([self._buffer, self._buffer[-2 : -pad - 2 : -1]])
@@ -190,8 +190,8 @@ class Synthesis:
         """
         if num_samples < 1 or self._frames != self._transform.num_frames(num_samples):
             raise ValueError(
-                f"{num_samples} samples have {self._transform.num_frames(num_samples)} frames, "
-                f"got {self._frames}"
+                f"{num_samples} samples have {self._transform.num_frames(num_samples)} frames; "
+                f"received {self._frames}"
             )
         return self._take(self._transform.pad + num_samples)
 
