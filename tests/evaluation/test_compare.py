@@ -81,7 +81,7 @@ def test_tracks_without_both_values_are_left_out_and_a_thousandth_is_rounding(ch
         for row, of_row in values.items()
         for track, value in enumerate(of_row)
     ]
-    lines += ["mixture,Song 9,bass,usdr,SDR,3.0"]
+    lines += ["mixture,Song 0,drums,usdr,SDR,3.0"]
     head = (report / "scores.csv").read_text().splitlines()[0]
     (report / "scores.csv").write_text("\n".join([head, *lines]) + "\n")
     rows, page = compared(tmp_path / "page", report)
@@ -150,9 +150,9 @@ def test_rows_of_other_tracks_are_reported(reports, tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda s: s["metrics"]["usdr"].update(title="another"), "definition of usdr"),
-        (lambda s: s["data"]["tracks"][0].update(num_samples=1), "length and rate of Song 0"),
-        (lambda s: s["rows"][0].update(accompaniment="its own estimate"), "accompaniment"),
+        (lambda s: s["metrics"]["usdr"].update(title="another"), "title of usdr, "),
+        (lambda s: s["data"]["tracks"][0].update(num_samples=1), "audio of Song 0, 8833 samples"),
+        (lambda s: s["rows"][0].update(accompaniment="its own estimate"), "accompaniment of usdr"),
     ],
 )
 def test_scores_that_mean_different_things_are_refused(

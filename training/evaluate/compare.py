@@ -11,8 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,31 +24,16 @@ if TYPE_CHECKING:
 
 PAGE, DIFFERENCES = "comparison.md", "differences.csv"
 SMALLEST_DB = 0.01  # differences below are rounding, not a better row
-MAX_FILE_BYTES = 1 << 30
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
-@dataclass(frozen=True)
-class Report:
-    """A report as read back.
-
-    Args:
-        folder: Where it lies.
-        sources: The sources of its rows.
-        titles: Title by metric.
-        facts: What must be the same in all reports that are compared, by what it is of.
-        scores: The content of its scores.csv.
-    """
-
-    folder: Path
-    sources: Mapping[str, frozenset[str]]
-    titles: Mapping[str, str]
-    facts: Mapping[str, object]
-    scores: pd.DataFrame
-
-
-def read_report(folder: Path) -> Report:
+def read_report(folder: Path) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
     """Read the summary and the scores of a report.
+
+    Returns:
+        The sources of its rows; and the content of its scores.csv, with what must be the same in
+        all reports that are compared: "title" of the metric, "audio", the form of the track, and
+        "accompaniment", whether it was scored along.
 
     Raises:
         EvaluationError: The folder holds no report, or a damaged one.
@@ -59,39 +43,39 @@ def read_report(folder: Path) -> Report:
     from training.evaluate.tables import FORMAT, KEYS, SCORES, SUMMARY, VERSION
 
     try:
-        for path in (folder / SUMMARY, folder / SCORES):
-            if path.stat().st_size > MAX_FILE_BYTES:
-                raise ValueError(f"{path.name} has more than {MAX_FILE_BYTES} bytes")
         summary = json.loads((folder / SUMMARY).read_text("utf-8"))
         if (summary["format"], summary["version"]) != (FORMAT, VERSION):
             raise ValueError(f"{summary['format']} {summary['version']} is not known")
         scores = pd.read_csv(folder / SCORES, dtype=str, keep_default_na=False, index_col=False)
         if list(scores) != [*KEYS, "value"] or scores.duplicated(KEYS).any():
             raise ValueError(f"{SCORES} has other columns, or a value twice")
-        scores["value"] = scores["value"].replace("", "nan").astype(float)
-        sources = {row["name"]: frozenset(row["sources"]) for row in summary["rows"]}
         titles = {name: metric["title"] for name, metric in summary["metrics"].items()}
-        tracks = {
-            f"length and rate of {printable(t['name'])}": (t["num_samples"], t["sample_rate"])
+        audio = {
+            printable(t["name"]): f"{t['num_samples']} samples at {t['sample_rate']} Hz"
             for t in summary["data"]["tracks"]
         }
-        if not (sources and titles and tracks and set(scores["metric"]) <= set(titles)):
+        scores = scores.assign(
+            value=scores["value"].replace("", "nan").astype(float),
+            title=scores["metric"].map(titles),
+            audio=scores["track"].map(audio),
+            accompaniment=any(row["accompaniment"] for row in summary["rows"]),
+        )
+        sources = {row["name"]: frozenset(row["sources"]) for row in summary["rows"]}
+        if scores.empty or scores[["title", "audio"]].isna().any(axis=None):
             raise ValueError("it has no rows, tracks or metrics")
-        facts = {f"definition of {name}": title for name, title in titles.items()} | tracks
-        facts["--accompaniment"] = any(row["accompaniment"] for row in summary["rows"])
     except READ_ERRORS as error:
         raise EvaluationError(
             f"a report must be a folder with {SUMMARY} and {SCORES} of training.evaluate; received "
             f"{printable(folder)} ({' '.join(str(error).split())}). Evaluate first, to the end."
         ) from error
-    return Report(folder, sources, titles, facts, scores)
+    return sources, scores
 
 
-def compare(reports: Sequence[Report], base: str | None, folder: Path) -> None:
+def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
     """Pair the rows of reports with a base row by track, and write what differs.
 
     Args:
-        reports: The reports. A row whose name stands in several is called REPORT/ROW.
+        reports: Folders of reports. A row whose name stands in several is called REPORT/ROW.
         base: Label of the row to compare with; default the first row of the first report.
         folder: New or empty folder for comparison.md, differences.csv and plots/; all or nothing.
 
@@ -105,26 +89,20 @@ def compare(reports: Sequence[Report], base: str | None, folder: Path) -> None:
     from training.evaluate.tables import KEYS, PLOTS, box_plot
     from training.train.run_folder import write_text
 
-    facts: dict[str, object] = {}
-    names = [row for report in reports for row in report.sources]
-    folders = [report.folder.resolve().name for report in reports]
+    read = [read_report(path) for path in reports]
+    names = [row for own, _ in read for row in own]
+    folders = [path.resolve().name for path in reports]
     sources: dict[str, frozenset[str]] = {}
     parts = []
-    for report, own in zip(reports, folders, strict=True):
-        for what, fact in report.facts.items():
-            if facts.setdefault(what, fact) != fact:
-                raise EvaluationError(
-                    f"reports must be of the same audio and metrics, with or without the "
-                    f"accompaniment; received, as {what}, {facts[what]!r} and {fact!r}. Evaluate "
-                    "again, on one data set with one version."
-                )
-        own = own if folders.count(own) == 1 else str(report.folder)
-        labels = {row: row if names.count(row) == 1 else f"{own}/{row}" for row in report.sources}
-        sources |= {labels[row]: report.sources[row] for row in labels}
-        parts.append(report.scores.assign(row=report.scores["row"].map(labels)))
+    for path, (own, part) in zip(reports, read, strict=True):
+        name = path.resolve().name
+        name = name if folders.count(name) == 1 else str(path)
+        labels = {row: row if names.count(row) == 1 else f"{name}/{row}" for row in own}
+        sources |= {labels[row]: own[row] for row in own}
+        parts.append(part.assign(row=part["row"].map(labels)))
     if len(sources) < len(names):
         raise EvaluationError(
-            f"each report must be given once; received {', '.join(str(r.folder) for r in reports)}."
+            f"each report must be given once; received {', '.join(map(printable, reports))}."
         )
     base = next(iter(sources)) if base is None else base
     if base not in sources or len(sources) < 2:
@@ -133,9 +111,18 @@ def compare(reports: Sequence[Report], base: str | None, folder: Path) -> None:
             f"{printable(', '.join(sources))}."
         )
     scores = pd.concat(parts).dropna()
+    for key, fact in (("metric", "title"), ("track", "audio"), ("metric", "accompaniment")):
+        for name, facts in scores.groupby(key)[fact]:
+            if facts.nunique() > 1:
+                raise EvaluationError(
+                    "reports must be of the same audio and metrics, all with or all without the "
+                    f"accompaniment; received, as {fact} of {name}, "
+                    f"{' and '.join(map(str, facts.unique()))}. Evaluate again, on one data set "
+                    "with one version."
+                )
     pairs = scores.merge(scores[scores["row"] == base], on=KEYS[1:], suffixes=("", "_base"))
     pairs = pairs[pairs["row"] != base].rename(columns={"row_base": "base"})
-    pairs["difference"] = pairs["value"] - pairs.pop("value_base")
+    pairs["difference"] = pairs["value"] - pairs["value_base"]
     if pairs.empty:
         raise EvaluationError(
             f"the rows must share tracks, sources and a metric with the base {printable(base)}; "
@@ -156,8 +143,8 @@ def compare(reports: Sequence[Report], base: str | None, folder: Path) -> None:
             box_plot(group, "difference", axis, made / PLOTS / f"{metric}_{measure}", title, True)
         listed = pairs[["row", "base", *KEYS[1:], "difference"]]
         write_text(made / DIFFERENCES, listed.to_csv(index=False, lineterminator="\n"))
-        titles = {name: title for report in reports for name, title in report.titles.items()}
-        write_text(made / PAGE, "\n\n".join(page(pairs, base, sources, titles)) + "\n")
+        rest = dict.fromkeys(scores["metric"][~scores["metric"].isin(pairs["metric"])])
+        write_text(made / PAGE, "\n\n".join(page(pairs, base, sources, rest)) + "\n")
         if folder.exists():
             folder.rmdir()
         made.rename(folder)
@@ -167,9 +154,16 @@ def page(
     pairs: pd.DataFrame,
     base: str,
     sources: Mapping[str, frozenset[str]],
-    titles: Mapping[str, str],
+    left_out: Iterable[str],
 ) -> Iterator[str]:
-    """Yield the paragraphs of the Markdown page."""
+    """Yield the paragraphs of the Markdown page.
+
+    Args:
+        pairs: The values with their differences from the base.
+        base: Label of the base.
+        sources: The sources of all rows, by label.
+        left_out: The metrics that the base has no values of.
+    """
     from training.evaluate.tables import PLOTS, bootstrap, number, table, text
 
     yield f"# Compared with {text(base)}"
@@ -182,7 +176,7 @@ def page(
     header = ["row", "source", "median difference", "mean difference", "better", "worse", "tracks"]
     for metric, of_metric in pairs.groupby("metric", sort=False):
         yield f"## {metric}"
-        yield text(titles[metric])
+        yield text(of_metric["title"].iloc[0])
         for measure, of_measure in of_metric.groupby("measure", sort=False):
             lines = []
             for (row, source), group in of_measure.groupby(["row", "source"], sort=False):
@@ -209,7 +203,6 @@ def page(
             "Rows with no value on a track, source and metric of the base, left out: "
             f"{text(', '.join(unpaired))}."
         )
-    left_out = [metric for metric in titles if metric not in set(pairs["metric"])]
     if left_out:
         yield f"Without values of the base: {', '.join(left_out)}."
 
@@ -231,7 +224,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        compare([read_report(Path(path)) for path in args.reports], args.base, Path(args.out))
+        compare([Path(path) for path in args.reports], args.base, Path(args.out))
     except ModuleNotFoundError as error:
         print(f"compare: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2

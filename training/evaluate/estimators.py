@@ -31,7 +31,7 @@ from mmdense_edge.signal.stft import Analysis, Spectrum, Synthesis
 from keras_mmdense.data.audio_files import open_audio_file
 from training.evaluate import EvaluationError
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, blocks
-from training.evaluate.rows import MODEL_KINDS, REST, SUM, Row, find_estimates
+from training.evaluate.rows import REST, SUM, Row, find_estimates
 from training.evaluate.songs import Samples, Song, total
 
 TRANSFORM = Transform(n_fft=2048, hop_length=1024)
@@ -49,35 +49,42 @@ def open_estimator(row: Row, num_threads: int = 1) -> Callable[[Song], Estimates
         num_threads: Threads of a TFLite interpreter.
 
     Raises:
-        EvaluationError, MMDenseError, SettingsError: The model cannot be used.
+        EvaluationError: `.tflite` files do not fit together.
+        SettingsError: `.keras` files do not fit together, or one cannot be used.
+        MMDenseError: A `.tflite` file cannot be used.
     """
-    model = open_separator(row.paths, num_threads) if row.kind in MODEL_KINDS.values() else None
+    model = None
+    if row.kind == "keras":
+        from keras_mmdense import build
+        from keras_mmdense.separation import KerasNetwork
+
+        model = Separator(KerasNetwork([build(weights=path) for path in row.paths]))
+    elif row.kind == "tflite":
+        networks = [TFLiteNetwork(load_model(path), num_threads) for path in row.paths]
+        model = Separator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
 
     def estimates(song: Song) -> Estimates:
-        track, sources = song.track, row.estimated
+        track, sources, done = song.track, row.estimated, 0
         parts = (song.mixture[part] for part in blocks(0, track.num_samples))
+        stream: Estimates = (dict.fromkeys(sources, part) for part in parts)
         if model:
-            return model.stream(
+            stream = model.stream(
                 parts, track.sample_rate, track.channels, sources=sources, wiener=row.wiener
             )
-        if row.kind == "folder":
-            return read_estimates(song, row.paths[0], sources)
-        if row.name in MASKS:
-            return mask_estimates(song, MASKS[row.name], sources)
-        return (dict.fromkeys(sources, part) for part in parts)
-
-    def complete(song: Song) -> Estimates:
-        done = 0
-        for block in estimates(song):
+        elif row.kind == "folder":
+            stream = read_estimates(song, row.paths[0], sources)
+        elif row.name in MASKS:
+            stream = mask_estimates(song, MASKS[row.name], sources)
+        for block in stream:
             start, done = done, done + len(next(iter(block.values())))
             if row.accompaniment == SUM:
-                others = total(block[source] for source in row.estimated if source != VOCALS)
+                others = total(block[source] for source in sources if source != VOCALS)
                 block = {**block, ACCOMPANIMENT: others}
             elif row.accompaniment == REST:
                 block = {**block, ACCOMPANIMENT: song.mixture[start:done] - block[VOCALS]}
             yield {source: block[source] for source in row.sources}
 
-    return complete
+    return estimates
 
 
 def mask_estimates(
@@ -167,27 +174,6 @@ def read_estimates(song: Song, folder: Path, sources: Sequence[str]) -> Estimate
             audio = file.read(part.start, there) if there else np.zeros((0, file.channels))
             block[source] = np.pad(audio, ((0, part.stop - part.start - there), (0, 0)))
         yield block
-
-
-def open_separator(paths: Sequence[Path], num_threads: int = 1) -> Separator:
-    """Open one model, or several whose sources together are separated.
-
-    Args:
-        paths: `.keras` files or `.tflite` files, not both.
-        num_threads: Threads of the TFLite interpreter.
-
-    Raises:
-        EvaluationError: `.tflite` files do not fit together.
-        SettingsError: `.keras` files do not fit together, or one cannot be used.
-        MMDenseError: A `.tflite` file cannot be used.
-    """
-    if paths[0].suffix == ".keras":
-        from keras_mmdense import build
-        from keras_mmdense.separation import KerasNetwork
-
-        return Separator(KerasNetwork([build(weights=path) for path in paths]))
-    networks = [TFLiteNetwork(load_model(path), num_threads) for path in paths]
-    return Separator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
 
 
 class JoinedNetwork:

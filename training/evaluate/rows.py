@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mmdense_edge import read_contract
 from mmdense_edge.errors import printable
@@ -124,73 +124,68 @@ def _open(
     name, equals, target = text.partition("=")
     named = equals and not Path(text).exists() and not re.search(r"[/\\]", name)
     target = target if named else text
-    if target in BASELINES:
-        if named:
-            raise EvaluationError(
-                f"a baseline keeps its own name; received {text}. Write {target}."
-            )
-        how = "" if wanted == tracks[0].sources else OWN if target == "mixture" else SUM
-        return Row(target, "baseline", BASELINES[target], tuple(wanted), accompaniment=how)
     kind, paths = _find(target)
-    digest = ""
-    missing: tuple[str, ...] = ()
-    fitted: tuple[str, ...] = ()
-    if kind == "folder":
-        available, missing, fitted = check_estimates(paths[0], tracks, wanted, allow_missing)
-        wiener = 0
+    facts: dict[str, Any] = {"description": " + ".join(printable(path.name) for path in paths)}
+    available: Sequence[str]
+    if kind == "baseline":
+        available = wanted if target == "mixture" else tracks[0].sources
+        facts["description"] = BASELINES[target]
+    elif kind == "folder":
+        available, facts["missing"], facts["fitted"] = check_estimates(
+            paths[0], tracks, wanted, allow_missing
+        )
     else:
         read = settings_of if kind == "keras" else read_contract
-        available = tuple(source for path in paths for source in read(path).sources)
+        available = [source for path in paths for source in read(path).sources]
         own = [hashlib.sha256(path.read_bytes()) for path in paths]
         whole = own[0] if len(own) == 1 else hashlib.sha256(b"".join(x.digest() for x in own))
-        digest = whole.hexdigest()
+        facts |= {"sha256": whole.hexdigest(), "wiener": wiener}
     sources = tuple(source for source in tracks[0].sources if source in available)
     if not sources:
         raise EvaluationError(
             f"{printable(target)} must have a source of the data; received "
             f"{', '.join(available)} for data with {', '.join(tracks[0].sources)}."
         )
-    how = ""
     if wanted != tracks[0].sources:
-        sources = (*sources, ACCOMPANIMENT)
-        if ACCOMPANIMENT in available:
-            how = OWN
-        elif set(wanted) - {VOCALS, ACCOMPANIMENT} <= set(available):
-            how = SUM
-        elif VOCALS in available:
-            how = REST
-        else:
+        ways = {
+            OWN: ACCOMPANIMENT in available,
+            SUM: set(wanted) - {VOCALS, ACCOMPANIMENT} <= set(available),
+            REST: VOCALS in available,
+        }
+        if not any(ways.values()):
             raise EvaluationError(
                 "--accompaniment is scored for all rows or none, and needs an estimate of it, of "
                 f"the vocals or of all other sources; received {printable(target)} with "
                 f"{', '.join(available)}. Leave out the row or the option."
             )
-    name = name if named else "+".join(path.stem for path in paths)
+        sources = (*sources, ACCOMPANIMENT)
+        facts["accompaniment"] = next(way for way, given in ways.items() if given)
+    name = name if named else "+".join(path.stem for path in paths) or target
     if (
         # rows have a folder each in the report
         not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]+", name)
         or name.startswith((".", " "))
-        or name in BASELINES
         or len(name.encode("utf-8", "surrogateescape")) > MAX_NAME
+        or (name if name in BASELINES else "") != (target if kind == "baseline" else "")
     ):
         raise EvaluationError(
-            f"the name of a row must be a plain file name of at most {MAX_NAME} bytes and no "
-            f"baseline's; received {printable(name)!r}. Give another: NAME=MODEL"
+            f"the name of a row must be a plain file name of at most {MAX_NAME} bytes, and a "
+            f"baseline keeps its own name; received {printable(text)}. Give another: NAME=MODEL"
         )
-    description = " + ".join(printable(path.name) for path in paths)
-    return Row(name, kind, description, sources, paths, digest, wiener, how, missing, fitted)
+    return Row(name, kind, sources=sources, paths=paths, **facts)
 
 
 def _find(target: str) -> tuple[Kind, tuple[Path, ...]]:
     path = Path(target)
+    names = (*bundled.MODELS, *bundled.names())
+    if target in BASELINES:
+        return "baseline", ()
     if path.is_dir():
         return "folder", (path,)
-    names = (*bundled.MODELS, *bundled.names())
-    if target in names and not path.exists():
-        if bundled.MODELS.get(target) == ():  # no device file was exported from it
-            return "keras", (find_weights(target),)
-        return "tflite", (bundled.find(target),)
     paths = (path,) if path.exists() else tuple(Path(part) for part in target.split("+"))
+    if target in names and not path.exists():
+        device = bundled.MODELS.get(target) != ()  # a file was exported from it
+        paths = (bundled.find(target) if device else find_weights(target),)
     kinds = {MODEL_KINDS.get(part.suffix) for part in paths}
     gone = [part for part in paths if not part.is_file()]
     kind = kinds.pop()

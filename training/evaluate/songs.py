@@ -44,11 +44,11 @@ def choose_tracks(
     """
     if limit is not None and limit < 1:
         raise EvaluationError(f"--limit must be 1 or more; received {limit}. Leave it out for all.")
-    chosen = set() if patterns else set(dataset)
-    for pattern in map(composed, patterns):
+    chosen: dict[Track, None] = {}
+    for pattern in map(composed, patterns or ["*"]):
         # a name may hold brackets, which mean something in a pattern
         fits = {
-            track
+            track: None
             for track in dataset
             if pattern == composed(track.name) or fnmatch.fnmatchcase(composed(track.name), pattern)
         }
@@ -58,7 +58,7 @@ def choose_tracks(
                 f"none of {len(dataset)}. python -m keras_mmdense.data lists them."
             )
         chosen |= fits
-    return tuple([track for track in dataset if track in chosen][:limit])
+    return tuple(sorted(chosen, key=list(dataset).index)[:limit])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from training.evaluate.metrics.source_score import (
     SourceScore,
     blocks,
 )
+from training.evaluate.metrics.usdr import score_each
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,18 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("usdr", usdr.USDR_TITLE, ("SDR",), "mean", usdr.usdr),
-        Metric("active", usdr.ACTIVE_TITLE, ("SDR",), "mean", usdr.active),
+        Metric("usdr", usdr.USDR_TITLE, ("SDR",), "mean", partial(score_each, "SDR", usdr.usdr)),
+        Metric(
+            "active", usdr.ACTIVE_TITLE, ("SDR",), "mean", partial(score_each, "SDR", usdr.active)
+        ),
         Metric("museval", bsseval.MUSEVAL_TITLE, bsseval.MEASURES, "median", bsseval.museval),
         Metric("bsseval3", bsseval.BSSEVAL3_TITLE, bsseval.MEASURES, "median", bsseval.bsseval3),
-        Metric("sisdr", usdr.SISDR_TITLE, ("SI-SDR",), "mean", usdr.sisdr),
+        Metric(
+            "sisdr",
+            usdr.SISDR_TITLE,
+            ("SI-SDR",),
+            "mean",
+            partial(score_each, "SI-SDR", usdr.sisdr),
+        ),
     )
 }

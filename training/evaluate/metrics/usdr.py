@@ -35,74 +35,63 @@ SISDR_TITLE = (
 )
 
 
-def usdr(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
-    """Score each source with the SDR of the whole track; see `USDR_TITLE`.
+def usdr(reference: Array, estimate: Array, sample_rate: int) -> float | None:
+    """Return the SDR of a source over the whole track; see `USDR_TITLE`.
 
     Source: Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1; without its epsilon, which
     only tells silent references from others.
     """
-
-    def value(reference: Array, estimate: Array) -> float | None:
-        return _sdr(reference, estimate, blocks(0, len(reference)))
-
-    return _score_each("SDR", value, references, estimates, sample_rate)
+    return _sdr(reference, estimate, blocks(0, len(reference)))
 
 
-def active(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
-    """Score each source with the SDR of the seconds in which it sounds; see `ACTIVE_TITLE`."""
-
-    def value(reference: Array, estimate: Array) -> float | None:
-        seconds = blocks(0, len(reference), sample_rate)
-        sounding = (
-            second
-            for second in seconds
-            if np.mean(np.square(reference[second], dtype=np.float64)) > 10 ** (ACTIVE_DB / 10)
-        )
-        return _sdr(reference, estimate, sounding)
-
-    return _score_each("SDR", value, references, estimates, sample_rate)
+def active(reference: Array, estimate: Array, sample_rate: int) -> float | None:
+    """Return the SDR over the seconds in which the source sounds; see `ACTIVE_TITLE`."""
+    sounding = (
+        second
+        for second in blocks(0, len(reference), sample_rate)
+        if np.mean(np.square(reference[second], dtype=np.float64)) > 10 ** (ACTIVE_DB / 10)
+    )
+    return _sdr(reference, estimate, sounding)
 
 
-def sisdr(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
-    """Score each source with the scale-invariant SDR of the whole track; see `SISDR_TITLE`.
+def sisdr(reference: Array, estimate: Array, sample_rate: int) -> float | None:
+    """Return the scale-invariant SDR over the whole track; see `SISDR_TITLE`.
 
     Source: Le Roux, Wisdom, Erdogan, Hershey, "SDR - half-baked or well done?", 2019, eq. 3.
     """
-
-    def value(reference: Array, estimate: Array) -> float | None:
-        # Two passes: the difference of the energies of one pass would lose the digits above 80 dB.
-        power = product = error = 0.0
-        for part in blocks(0, len(reference)):
-            true = reference[part].astype(np.float64)
-            power += float(np.sum(true**2))
-            product += float(np.sum(true * estimate[part]))
-        if power == 0:
-            return None
-        scale = product / power
-        for part in blocks(0, len(reference)):
-            error += float(np.sum((estimate[part] - scale * reference[part].astype(float)) ** 2))
-        return decibels(scale**2 * power, error)
-
-    return _score_each("SI-SDR", value, references, estimates, sample_rate)
+    # Two passes: the difference of the energies of one pass would lose the digits above 80 dB.
+    power = product = error = 0.0
+    for part in blocks(0, len(reference)):
+        true = reference[part].astype(np.float64)
+        power += float(np.sum(true**2))
+        product += float(np.sum(true * estimate[part]))
+    if power == 0:
+        return None
+    scale = product / power
+    for part in blocks(0, len(reference)):
+        error += float(np.sum((estimate[part] - scale * reference[part].astype(np.float64)) ** 2))
+    return decibels(scale**2 * power, error)
 
 
-def _sdr(reference: Array, estimate: Array, parts: Iterable[slice]) -> float | None:
-    sdr = SDR()
-    for part in parts:
-        sdr.add(reference[part], estimate[part])
-    return sdr.value()
-
-
-def _score_each(
+def score_each(
     measure: str,
-    value: Callable[[Array, Array], float | None],
+    value: Callable[[Array, Array, int], float | None],
     references: Signals,
     estimates: Signals,
     sample_rate: int,
 ) -> dict[str, SourceScore]:
+    """Score every source by itself, in one frame as long as the track.
+
+    Args:
+        measure: What the value is called.
+        value: `usdr`, `active` or `sisdr`.
+        references: Arrays of shape (num_samples, channels) by source.
+        estimates: The same names and shapes.
+        sample_rate: In Hz.
+    """
     scores = {}
     for name, reference in references.items():
-        values = {measure: value(reference, estimates[name])}
+        values = {measure: value(reference, estimates[name], sample_rate)}
         silent, mute = (
             int(not any(signal[part].any() for part in blocks(0, len(signal))))
             for signal in (reference, estimates[name])
@@ -110,3 +99,10 @@ def _score_each(
         whole = frame_scores(slice(0, len(reference)), sample_rate, values)
         scores[name] = SourceScore(values, silent, mute, (whole,))
     return scores
+
+
+def _sdr(reference: Array, estimate: Array, parts: Iterable[slice]) -> float | None:
+    sdr = SDR()
+    for part in parts:
+        sdr.add(reference[part], estimate[part])
+    return sdr.value()
