@@ -58,23 +58,18 @@ def test_a_whole_file_is_read_whole(write, name, file_format, subtype):
     path = write(name, file_format, subtype)
     info = audio_info(path)
     assert (info.channels, info.num_samples, info.subtype) == (2, SAMPLES, subtype)
+    if name in ("a.wav", "a.aiff", "a.flac", "a.ogg", "a.rf64", "a.caf"):
+        assert info.tags == TAGS
     audio = read(path)
     assert audio.shape == (SAMPLES, 2)
     assert audio.dtype == np.float32
     np.testing.assert_array_equal(read(path, dtype="float64"), sf.read(path)[0])
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.ogg", "a.rf64", "a.caf"])
-def test_tags_are_read(write, name):
-    file_format = next(row[1] for row in FORMATS if row[0] == name)
-    assert audio_info(write(name, file_format)).tags == TAGS
-
-
 @pytest.mark.parametrize(("name", "file_format", "subtype"), FORMATS)
-@pytest.mark.parametrize("part", [0.5, 0.9])
-def test_a_file_cut_short_is_refused_or_told(write, name, file_format, subtype, part):
+def test_a_file_cut_short_is_refused_or_told(write, name, file_format, subtype):
     path = write(name, file_format, subtype)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
     if file_format == "CAF" or subtype == "OPUS":
         # libsndfile itself refuses these.
         with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
@@ -89,7 +84,7 @@ def test_a_file_cut_short_is_refused_or_told(write, name, file_format, subtype, 
     assert 0.2 * SAMPLES < len(audio) < SAMPLES
 
 
-@pytest.mark.parametrize("missing", [1, 3, 4, 5, 400])
+@pytest.mark.parametrize("missing", [1, 5])
 @pytest.mark.parametrize(("name", "file_format", "subtype"), FORMATS[:8])
 def test_one_missing_sample_is_noticed(write, name, file_format, subtype, missing):
     path = write(name, file_format, subtype)
@@ -98,25 +93,24 @@ def test_one_missing_sample_is_noticed(write, name, file_format, subtype, missin
         read(path)
 
 
-@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFF80, 0x80000000])
-def test_a_wav_file_that_was_piped_is_whole(write, size):
+@pytest.mark.parametrize(
+    ("size", "known"),
+    [
+        (0xFFFFFFFF, False), (0x7FFFF000, False), (0x7FFFFFFF, False), (0x80000000, False),
+        (3_000_000_000, True),  # near no limit
+    ],
+)  # fmt: skip
+def test_a_wav_file_that_was_piped_is_whole(write, size, known):
     path = write("a.wav")
     data = bytearray(path.read_bytes())
     at = data.index(b"data") + 4
-    data[at : at + 4] = struct.pack("<I", size)
-    data[4:8] = struct.pack("<I", size)
+    data[at : at + 4] = data[4:8] = struct.pack("<I", size)
     path.write_bytes(data)
-    assert len(read(path)) == SAMPLES
-
-
-def test_a_promise_near_no_limit_is_a_promise(write):
-    path = write("a.wav")
-    data = bytearray(path.read_bytes())
-    at = data.index(b"data") + 4
-    data[at : at + 4] = struct.pack("<I", 3_000_000_000)
-    path.write_bytes(data)
-    with pytest.raises(AudioError, match="promises 3000000000 bytes, the file holds 200000"):
-        read(path)
+    if known:
+        with pytest.raises(AudioError, match=f"promises {size} bytes, the file holds 200000"):
+            read(path)
+    else:
+        assert len(read(path)) == SAMPLES
 
 
 def test_what_follows_the_audio_is_no_damage(write):
@@ -142,26 +136,22 @@ def test_an_ogg_file_needs_its_end(write):
         read(path)
 
 
-@pytest.mark.parametrize("content", [b"hello, this is text\n" * 50, b"RIFF\0\0\0\0WAVE"])
-@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.raw", "a"])
-def test_a_file_without_audio_is_refused(tmp_path, content, name):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
-        audio_info(path)
-    path.write_bytes(b"")
-    with pytest.raises(AudioError, match=f"{name}: cannot be read as audio: the file is empty"):
-        audio_info(path)
-
-
-def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(AudioError, match="not a regular file"):
-        audio_info(tmp_path)
-    with pytest.raises(AudioError, match="no such file"):
-        audio_info(tmp_path / "none.wav")
-    os.mkfifo(tmp_path / "fifo.wav")
-    with pytest.raises(AudioError, match="not a regular file"):
-        audio_info(tmp_path / "fifo.wav")
+def test_what_is_no_audio_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for name, content, words in (
+        ("a.wav", b"hello, this is text\n" * 50, "cannot be read as audio"),
+        ("a", b"hello, this is text\n" * 50, "cannot be read as audio"),
+        ("a.mp3", b"RIFF\0\0\0\0WAVE", "cannot be read as audio"),
+        ("a.raw", b"", "cannot be read as audio: the file is empty"),
+        ("none.wav", None, "no such file"),
+        ("", None, "not a regular file"),
+        ("fifo", None, "not a regular file"),
+    ):
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(AudioError, match=f"{path}: {words}"):
+            audio_info(path)
 
 
 @pytest.mark.parametrize("tagged", [True, False])

@@ -21,7 +21,7 @@ def real(*arguments: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec"),
-    [("a.m4a", "alac"), ("a.m4a", "aac"), ("a.mov", "pcm_s24le"), ("a.mkv", "pcm_f32le")],
+    [("a.m4a", "alac"), ("a.m4a", "aac"), ("a.mkv", "pcm_f32le")],
 )
 def test_the_program_itself(tmp_path, noise, name, codec):
     sf.write(tmp_path / "a.wav", noise(30011), 44100, subtype="PCM_16")
@@ -58,57 +58,48 @@ PIPED = [
 
 
 @pytest.mark.parametrize(("file_format", "options"), PIPED)
-@pytest.mark.parametrize("joined", [1, 2])
-def test_what_the_program_wrote_into_a_pipe_is_read_whole(
-    tmp_path, noise, file_format, options, joined
-):
-    """It cannot go back there to put the length into the header."""
+def test_what_the_program_wrote_into_a_pipe_is_read_whole(tmp_path, noise, file_format, options):
+    """It cannot go back there to put the length into the header; and two such files joined."""
     sf.write(tmp_path / "a.wav", noise(100011), 44100, subtype="PCM_16")
     program = [shutil.which("ffmpeg"), "-v", "error", "-i", tmp_path / "a.wav"]
     command = [*program, *options, "-f", file_format, "-"]
     piped = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     path = tmp_path / f"piped.{file_format}"
-    path.write_bytes(piped * joined)
-    audio = np.concatenate(list(read_blocks(path)))
-    if file_format in ("flac", "wav", "aiff", "caf", "au", "w64"):
-        once = sf.read(tmp_path / "a.wav", dtype="float32")[0]
-        np.testing.assert_array_equal(audio, np.tile(once, (joined, 1)))
-    # What is lossy has some silence before the sound and behind it.
-    assert 100011 * joined - 600 <= len(audio) < (100011 + 4000) * joined
+    for joined in (1, 2):
+        path.write_bytes(piped * joined)
+        audio = np.concatenate(list(read_blocks(path)))
+        if file_format in ("flac", "wav", "aiff", "caf", "au", "w64"):
+            once = sf.read(tmp_path / "a.wav", dtype="float32")[0]
+            np.testing.assert_array_equal(audio, np.tile(once, (joined, 1)))
+        # What is lossy has some silence before the sound and behind it.
+        assert 100011 * joined - 600 <= len(audio) < (100011 + 4000) * joined
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("a.m4a", ["-c:a", "alac"]),
-        ("a.mov", ["-c:a", "pcm_s16le"]),
         ("a.mp4", ["-c:a", "aac", "-movflags", "frag_keyframe+empty_moov"]),
-        ("a.mkv", ["-c:a", "flac"]),
         ("a.webm", ["-c:a", "libopus", "-ar", "48000"]),
         ("a.wma", []),
         ("a.tta", ["-c:a", "tta"]),
         ("a.flv", ["-c:a", "aac"]),
-        ("a.ts", ["-c:a", "aac"]),
         ("a.avi", ["-c:a", "ac3"]),
-        ("a.aac", []),
-        ("a.ac3", []),
     ],
 )
 def test_joined_files_give_all_of_their_sound(tmp_path, noise, name, options):
-    files = []
-    for number, length in enumerate((100011, 150011)):
-        sf.write(tmp_path / "a.wav", noise(length, seed=number), 44100, subtype="PCM_16")
-        real("-y", "-i", tmp_path / "a.wav", *options, tmp_path / name)
-        files.append((tmp_path / name).read_bytes())
-    lengths = []
+    sf.write(tmp_path / "a.wav", noise(60011), 44100, subtype="PCM_16")
+    real("-i", tmp_path / "a.wav", *options, tmp_path / name)
+    data = (tmp_path / name).read_bytes()
     odd = tmp_path / f"-i ,,:http: \n'\".{name}"
-    for data in (*files, files[0] + files[1]):
-        odd.write_bytes(data)
+    lengths = []
+    for joined in (1, 2):
+        odd.write_bytes(data * joined)
         lengths.append(sum(map(len, read_blocks(odd))))
-    assert lengths[0] > 97000
-    assert abs(lengths[2] - lengths[0] - lengths[1]) <= 2400
-    if "pcm" in options[-1:] or "alac" in options:
-        assert audio_info(odd).num_samples == lengths[2] == 100011 + 150011
+    assert lengths[0] > 57000
+    assert abs(lengths[1] - 2 * lengths[0]) <= 2400
+    if "alac" in options:
+        assert audio_info(odd).num_samples == lengths[1] == 2 * 60011
 
 
 def test_a_broken_cover_is_no_damage(tmp_path, noise):

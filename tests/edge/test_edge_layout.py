@@ -76,9 +76,8 @@ def told_or_refused(path: Path, match: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("parts", [2, 3])
-def test_joined_files_give_all_of_their_sound(write, kind, parts):
-    files = [encoded(kind, 30000 + 7001 * number, number) for number in range(parts)]
+def test_joined_files_give_all_of_their_sound(write, kind):
+    files = [encoded(kind, 30000 + 7001 * number, number) for number in range(3)]
     path = write(f"joined.{kind}", b"".join(files))
     expected = np.concatenate([plain(data) for data in files])
     np.testing.assert_array_equal(read(path), expected)
@@ -103,17 +102,13 @@ def test_what_stands_between_is_left_out(write, kind, between):
     np.testing.assert_array_equal(read(path), np.concatenate([plain(data) for data in files]))
 
 
-def test_junk_in_front_of_an_ogg_file_is_left_out(write):
-    data = encoded("ogg", 50000)
-    np.testing.assert_array_equal(read(write("a.ogg", b"junk" * 99 + data)), plain(data))
-
-
-@pytest.mark.parametrize("tags", [1, 2])
-@pytest.mark.parametrize("kind", ["mp3", "ogg", "flac", "wav"])
-def test_a_tag_in_front_is_left_out(write, kind, tags):
+@pytest.mark.parametrize(
+    ("kind", "before"),
+    [*((kind, ID3 * 2) for kind in ("mp3", "ogg", "flac", "wav")), ("ogg", b"junk" * 99)],
+)
+def test_what_stands_in_front_is_left_out(write, kind, before):
     data = encoded(kind, 50000)
-    path = write(f"tagged.{kind}", ID3 * tags + data)
-    np.testing.assert_array_equal(read(path), plain(data))
+    np.testing.assert_array_equal(read(write(f"a.{kind}", before + data)), plain(data))
 
 
 @pytest.mark.parametrize("kind", ["mp3", "ogg", "flac", "wav"])
@@ -140,14 +135,14 @@ def counted(data: bytes, change: int) -> bytes:
     return data[:at] + struct.pack(">I", max(0, count + change)) + data[at + 4 :]
 
 
-@pytest.mark.parametrize("count", [-99, -20, -1])
-def test_an_mp3_file_whose_count_is_too_small_is_read_whole(write, count):
+def test_an_mp3_file_whose_count_is_too_small_is_read_whole_and_too_large_refused(write):
     data = encoded("mp3", 50000)
-    np.testing.assert_array_equal(read(write("a.mp3", counted(data, count))), plain(data))
-
-
-def test_an_mp3_file_whose_count_is_too_large_is_refused(write):
-    told_or_refused(write("a.mp3", counted(encoded("mp3", 50000), 9)), "ends after .* samples")
+    for change in (-99, -20, -1):
+        np.testing.assert_array_equal(read(write("a.mp3", counted(data, change))), plain(data))
+    told_or_refused(write("a.mp3", counted(data, 9)), "ends after .* samples")
+    at = data.index(b"Xing") + 4  # a count without its flag is none
+    audio = read(write("a.mp3", data[:at] + bytes(4) + data[at + 4 :]))
+    assert len(audio) == pytest.approx(50000, abs=2500)
 
 
 def frames(level: float, rate: int = 44100, channels: int = 1) -> bytes:
@@ -162,8 +157,7 @@ def frames(level: float, rate: int = 44100, channels: int = 1) -> bytes:
     return data[mpeg.frame(data[:4]).length :]
 
 
-@pytest.mark.parametrize("rate", [44100, 22050, 8000])
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (44100, 2), (22050, 1), (8000, 2)])
 def test_an_mp3_file_without_a_count_is_read_whole(write, rate, channels):
     """The decoder divides the bytes by the first frame's: with two bit rates it would stop."""
     large, small = frames(0.0, rate, channels), frames(0.9, rate, channels)
@@ -173,13 +167,6 @@ def test_an_mp3_file_without_a_count_is_read_whole(write, rate, channels):
     told_or_refused(write("holed.mp3", large + bytes(9000) + small), "9000 bytes at byte .* are no")
 
 
-def test_an_mp3_count_without_its_flag_is_none(write):
-    data = encoded("mp3", 50000)
-    at = data.index(b"Xing") + 4
-    audio = read(write("a.mp3", data[:at] + bytes(4) + data[at + 4 :]))
-    assert len(audio) == pytest.approx(50000, abs=2500)
-
-
 def total(data: bytes, samples: int) -> bytes:
     """Returns a FLAC file whose header says another number of samples."""
     number = int.from_bytes(data[18:26], "big") >> 36 << 36 | samples
@@ -187,18 +174,14 @@ def total(data: bytes, samples: int) -> bytes:
 
 
 @pytest.mark.parametrize("length", [100, 4096, 4097, 50000])
-def test_a_flac_file_whose_total_is_unknown_or_too_small_is_read_whole(write, length):
+def test_a_flac_file_whose_total_is_wrong_gives_all_that_it_holds(write, length):
     data = encoded("flac", length)
     for samples in (0, 1, 90):
         path = write("a.flac", total(data, samples))
         assert audio_info(path).num_samples == length
         np.testing.assert_array_equal(read(path), plain(data))
-
-
-def test_a_flac_file_whose_total_is_too_large_gives_all_that_it_holds(write):
-    data = encoded("flac", 50000)
     path = write("a.flac", total(data, 70000))
-    audio = told_or_refused(path, "cut short: ends after 50000 of 70000 samples")
+    audio = told_or_refused(path, f"cut short: ends after {length} of 70000 samples")
     np.testing.assert_array_equal(audio, plain(data))
 
 
@@ -213,22 +196,18 @@ def lengths(kind: str, data: bytes, *values: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("kind", ["wav", "aiff", "caf", "rf64", "au"])
-def test_a_length_that_was_never_written_is_found(write, kind):
+def test_a_length_that_is_unknown_or_too_small_is_found(write, kind):
     data = encoded(kind, 50000)
     for changed in lengths(kind, data, 0, -1, *((4,) if kind == "caf" else ())):
         np.testing.assert_array_equal(read(write(f"a.{kind}", changed)), plain(data))
-
-
-@pytest.mark.parametrize("kind", ["wav", "aiff", "caf", "rf64", "au"])
-def test_sound_behind_the_length_that_a_header_promises_is_told(write, kind):
-    data = encoded(kind, 50000)
+    # Sound behind the length that a header promises.
     (path,) = (write(f"a.{kind}", changed) for changed in lengths(kind, data, 60000))
     audio = told_or_refused(path, r"promises \d+ bytes of sound, and \d+ follow that are no chunk")
     np.testing.assert_array_equal(audio, plain(data))
 
 
 @pytest.mark.parametrize("kind", ["caf", "rf64", "wav", "au"])
-@pytest.mark.parametrize("value", [1 << 45, 1 << 62, -(1 << 40), 0xEEEEEEEE])
+@pytest.mark.parametrize("value", [1 << 45, -(1 << 40), 0xEEEEEEEE])
 def test_a_length_beyond_all_files_is_told(write, kind, value):
     (path,) = (write(f"a.{kind}", data) for data in lengths(kind, encoded(kind, 500), value))
     if kind in ("wav", "au") and value % (1 << 32) == 0:
