@@ -30,10 +30,11 @@ import numpy as np
 import soundfile as sf
 
 from benchmarks.harness import call, finish, machine_line, number, on_cpu, say, table
-from keras_mmdense.data import DatasetError, open_dataset
-from keras_mmdense.settings import Band, Settings
-from training.prepare import make_plan, soundfile_blocks, write_tracks
-from training.profile_data import measure, pipeline_batches
+from keras_mmdense.band import Band
+from keras_mmdense.data import DatasetError, open_dataset, training_set
+from keras_mmdense.settings import Settings
+from training.prepare import prepare
+from training.profile_data import ENDLESS, measure
 
 FRAMES, BATCH_SIZE = 128, 8
 SOURCES = ("bass", "drums", "other", "vocals")
@@ -78,11 +79,11 @@ def _trees(data: Path | None, folder: Path) -> dict[str, Path]:
         trees = {
             form: make_tree(folder / suffix, suffix, subtype) for form, suffix, subtype in FORMS
         }
-    plan = make_plan(open_dataset(next(iter(trees.values()))), folder / "prepared")
-    faults = [*plan.faults, *write_tracks(plan, soundfile_blocks)]
+    out = folder / "prepared"
+    _, faults = prepare(open_dataset(next(iter(trees.values()))), out)
     if faults:
-        raise DatasetError(f"not every track can be prepared: {faults[0].describe(plan.out)}")
-    return {**trees, PREPARED: plan.out}
+        raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
+    return {**trees, PREPARED: out}
 
 
 def _hold(cores: int) -> None:
@@ -96,7 +97,8 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     settings = Settings(dataset.sources, (Band("full"),))
     num_samples = (FRAMES - 1) * settings.transform.hop_length + settings.transform.n_fft
     example = num_samples / settings.sample_rate
-    take = pipeline_batches(dataset, settings, FRAMES, BATCH_SIZE, None)
+    shape = {"frames": FRAMES, "batch_size": BATCH_SIZE}
+    batches = iter(training_set(dataset, settings, examples=ENDLESS, **shape))
     rng = np.random.default_rng(0)
 
     def read() -> float:
@@ -110,7 +112,7 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
 
     return {
         "loop": measure(read, seconds).per_second,
-        "pipeline": measure(lambda: take() * example, seconds).per_second,
+        "pipeline": measure(lambda: len(next(batches)[0]) * example, seconds).per_second,
     }
 
 
@@ -118,7 +120,6 @@ def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     """Train for some batches after one that does not count; return time and waiting."""
     _hold(cores)
     import keras_mmdense
-    from keras_mmdense.data import training_set
     from keras_mmdense.data.tf_pipeline import measure_waiting
 
     dataset = open_dataset(root)

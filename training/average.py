@@ -17,9 +17,11 @@ import numpy as np
 
 import keras_mmdense
 from keras_mmdense.errors import SettingsError
+from training import command
 from training.train.run_folder import save_model
 
 
+@command("average")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
@@ -27,14 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--shares", nargs="+", type=float, metavar="X", help="default: equal")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
     args = parser.parse_args(argv)
-    try:
-        if args.out.exists() or args.out.suffix != ".keras":
-            raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
-        models = [keras_mmdense.build(weights=path) for path in args.models]
-        save_model(average(models, args.shares), args.out)
-    except (SettingsError, ValueError, OSError) as error:
-        print(f"average: {error}", file=sys.stderr)
-        return 2
+    if args.out.exists() or args.out.suffix != ".keras":
+        raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
+    models = [keras_mmdense.load(path) for path in args.models]
+    save_model(average(models, args.shares), args.out)
     return 0
 
 
@@ -48,20 +46,19 @@ def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None
     Raises:
         SettingsError: Another number of shares, or models of different architectures.
     """
-    parts = np.ones(len(models)) if shares is None else np.asarray(shares, np.float64)
-    if len(models) < 2 or len(parts) != len(models) or parts.min() < 0 or parts.sum() <= 0:
+    shares = [1.0] * len(models) if shares is None else shares
+    if len(models) < 2 or len(shares) != len(models) or min(shares) < 0 or sum(shares) <= 0:
         raise SettingsError(
             f"two or more models and one share of 0 or more each; received {len(models)} models "
             f"and shares {shares}."
         )
-    weights = [[np.asarray(weight) for weight in model.weights] for model in models]
     shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
     if any(one != shapes[0] for one in shapes):
         raise SettingsError("all models must have one architecture; received different weights.")
-    parts = parts / parts.sum()
-    for variable, *values in zip(models[0].weights, *weights, strict=True):
-        mean = sum(part * value for part, value in zip(parts, values, strict=True))
-        variable.assign(np.asarray(mean).astype(values[0].dtype))
+    for variable, *others in zip(*(model.weights for model in models), strict=True):
+        values = [np.asarray(weight) for weight in (variable, *others)]
+        mean = np.average(values, axis=0, weights=shares)
+        variable.assign(mean.astype(values[0].dtype))
     return models[0]
 
 

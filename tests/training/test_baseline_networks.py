@@ -1,19 +1,16 @@
 """FNN, BLSTM and BLEND: published sizes, the form of our models, and training with our tools."""
 
-import csv
-
 import keras
 import numpy as np
 import pytest
-from training.train.session import _build
+from runs import train
+from small import read_history
 from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.graph import parameters
-from training.paper.baseline_networks import NETWORKS, Sizes, build_model, build_network, rebuild
-from training.train.__main__ import main
-from training.train.recipe import load_recipe
+from training.paper.baseline_networks import NETWORKS, build_model, build_network, rebuild
 
 TINY = {"bins": 16, "cells": 6, "hidden": 8, "reduced": 8, "context": 2}
 RECIPE = """
@@ -24,8 +21,10 @@ epochs = 3
 jit = false
 optimizer = "adam"
 learning_rate = 0.01
+sum_weight = 0.1
 [model]
 network = "blend"
+sources = ["bass", "vocals"]
 bins = 256
 cells = 8
 hidden = 16
@@ -39,30 +38,15 @@ def magnitudes():
     return rng.rayleigh(size=(4, 24, 16, 2)).astype("float32")
 
 
-@pytest.mark.parametrize(
-    ("network", "sizes", "millions", "published"),
-    [
-        ("blstm", {"cells": 572}, 30.03, 0.002),
-        ("blend", {}, 9.2, 0.002),
-    ],
-)
-def test_published_sizes(network, sizes, millions, published):
-    count = parameters(build_network(network, **sizes))
-    assert count == pytest.approx(millions * 1e6, rel=published)
-
-
-def test_no_other_number_of_cells_comes_nearer_to_the_published_size():
+def test_published_sizes():
     def size(cells):  # three layers in two directions, and 2048 values out
         first, later = (4 * cells * (width + cells + 1) for width in (2048, 2 * cells))
         return 2 * (first + 2 * later) + (2 * cells + 1) * 2048
 
-    assert parameters(build_network("blstm")) == size(250)
+    fnn, blstm, blend = (parameters(build_network(name)) for name in NETWORKS)
+    assert blstm == size(250)
+    assert blend == fnn + blstm == pytest.approx(9.2e6, rel=0.002)
     assert min(range(400, 700), key=lambda cells: abs(size(cells) - 30.03e6)) == 572
-
-
-def test_blend_is_as_large_as_its_parts():
-    fnn, blstm, blend = (parameters(build_network(name)) for name in ("fnn", "blstm", "blend"))
-    assert blend == fnn + blstm
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -73,36 +57,25 @@ def test_they_take_and_give_what_our_models_do(network, magnitudes):
     for estimate in estimates.values():
         assert estimate.shape == magnitudes.shape
         assert (estimate >= 0).all()
+    assert not np.allclose(estimates["bass"], estimates["vocals"])
     settings = keras_mmdense.settings_of(model)
     assert (settings.sources, settings.preset) == (("bass", "vocals"), network)
-    assert not np.allclose(estimates["bass"], estimates["vocals"])
-
-
-@pytest.mark.parametrize("network", NETWORKS)
-def test_the_loss_falls_with_fit(network, magnitudes):
-    keras.utils.set_random_seed(0)
-    model = build_network(network, **TINY)
-    keras_mmdense.adapt(model, [magnitudes])
-    model.compile(keras.optimizers.RMSprop(0.01), "mse")
-    losses = model.fit(
-        magnitudes, {"vocals": 0.5 * magnitudes}, epochs=8, batch_size=2, verbose=0
-    ).history["loss"]
-    assert losses[-1] < 0.7 * losses[0]
+    again = rebuild(model)
+    assert again.get_config() == model.get_config()
+    again.set_weights(model.get_weights())
+    for source, estimate in again.predict(magnitudes, verbose=0).items():
+        np.testing.assert_array_equal(estimate, estimates[source])
 
 
 def test_the_trainer_trains_them_from_a_recipe(tmp_path):
-    tree = make_dsd100(tmp_path / "DSD100", 3, 1, seconds=1.0)
-    recipe = tmp_path / "mini.toml"
-    recipe.write_text(RECIPE)
-    run = tmp_path / "run"
-    assert main([str(recipe), "--data", str(tree), "--out", str(run)]) == 0
-    rows = csv.DictReader((run / "history.csv").read_text().splitlines())
-    losses = [float(row["loss"]) for row in rows]
+    make_dsd100(tmp_path / "tree", 3, 1, seconds=1.0)
+    assert train(tmp_path, recipe=RECIPE) == 0
+    losses = [row["loss"] for row in read_history(tmp_path / "run" / "history.csv")]
     assert losses[-1] < 0.95 * losses[0]
-    best = keras.saving.load_model(run / "best.keras")
+    best = keras.saving.load_model(tmp_path / "run" / "best.keras")
     audio = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 2)).astype("float32")
     stems = keras_mmdense.separate(best, audio, 44100)
-    assert {name: stem.shape for name, stem in stems.items()} == {"vocals": (4000, 2)}
+    assert {name: len(stem) for name, stem in stems.items()} == {"bass": 4000, "vocals": 4000}
 
 
 def test_blend_is_the_weighted_sum_of_both_estimates(magnitudes):
@@ -115,22 +88,16 @@ def test_blend_is_the_weighted_sum_of_both_estimates(magnitudes):
     np.testing.assert_allclose(estimate, 0.3 * fnn + 0.7 * blstm, rtol=1e-5, atol=1e-6)
 
 
-def changed_frames(network, magnitudes):
-    """Return the frames of the estimate that change with frame 12 of the input."""
+@pytest.mark.parametrize(
+    ("network", "frames"), [("fnn", [10, 11, 12, 13, 14]), ("blstm", [*range(24)])]
+)
+def test_they_read_as_many_frames_as_they_say(network, frames, magnitudes):
     keras.utils.set_random_seed(3)
     model = build_network(network, **TINY)
     other = magnitudes.copy()
     other[:, 12] *= 3
-    estimates = [model.predict(x, verbose=0)["vocals"] for x in (magnitudes, other)]
-    return np.flatnonzero((estimates[0] != estimates[1]).any((0, 2, 3)))
-
-
-def test_the_fnn_reads_as_many_frames_as_it_says(magnitudes):
-    assert changed_frames("fnn", magnitudes).tolist() == [10, 11, 12, 13, 14]
-
-
-def test_the_blstm_reads_all_frames_before_and_after(magnitudes):
-    assert len(changed_frames("blstm", magnitudes)) == 24
+    one, two = (model.predict(x, verbose=0)["vocals"] for x in (magnitudes, other))
+    assert np.flatnonzero((one != two).any((0, 2, 3))).tolist() == frames
 
 
 def test_the_scale_of_the_data_goes_into_every_layer_that_needs_it(magnitudes):
@@ -144,22 +111,11 @@ def test_the_scale_of_the_data_goes_into_every_layer_that_needs_it(magnitudes):
         )
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_rebuilt_it_has_the_same_form_and_other_weights(network, magnitudes):
-    model = build_network(network, ["bass", "vocals"], **TINY)
-    again = rebuild(model)
-    assert again.get_config() == model.get_config()
-    again.set_weights(model.get_weights())
-    expected = model.predict(magnitudes, verbose=0)
-    for source, estimate in again.predict(magnitudes, verbose=0).items():
-        np.testing.assert_array_equal(estimate, expected[source])
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ({"network": "cnn"}, "network must be one of fnn, blstm, blend; received 'cnn'"),
-        ({"network": "fnn", "units": 3}, "received \\['units'\\]"),
+        ({"network": "fnn", "units": 3}, "received \\['network', 'units'\\]"),
         ({"network": "fnn", "hidden": 0}, "hidden must be 1 to 4096; received 0"),
         ({"network": "fnn", "context": -1}, "context must be 0 to 4096"),
         ({"network": "blend", "fnn_share": 1.5}, "fnn_share must be 0 to 1"),
@@ -169,21 +125,11 @@ def test_rebuilt_it_has_the_same_form_and_other_weights(network, magnitudes):
         ({"network": "fnn", "sources": []}, "sources must be 1 to 64 names"),
     ],
 )
-def test_wrong_arguments_are_told_in_one_line(arguments, told):
+def test_wrong_arguments_are_refused_in_one_line(arguments, told):
     with pytest.raises(SettingsError, match=told) as error:
         build_model(arguments)
     assert "\n" not in str(error.value)
 
 
 def test_without_the_key_a_recipe_builds_our_own_model():
-    assert build_model({"preset": "mdensenet", "bins": 64, "growth_rate": 2}).name == "mdensenet"
-    assert Sizes().cells == 250
-
-
-def test_other_precisions_are_refused(tmp_path):
-    from training.train.recipe import RecipeError
-
-    path = tmp_path / "half.toml"
-    path.write_text('precision = "bfloat16"\n[model]\nnetwork = "fnn"\n')
-    with pytest.raises(RecipeError, match="trains in float32; received precision 'bfloat16'"):
-        _build(load_recipe(str(path)), None)
+    assert build_model({"preset": "mdensenet", "bins": 64, "growth": 2}).name == "mdensenet"

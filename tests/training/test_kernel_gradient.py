@@ -60,9 +60,9 @@ def twins():
     models = []
     for _ in range(2):
         keras.utils.set_random_seed(0)
-        models.append(keras_mmdense.build(**MODEL | {"num_layers": 2, "head": "magnitude"}))
+        models.append(keras_mmdense.build(**MODEL | {"sources": ["bass"], "layers": 2}))
         disturb(models[-1])
-    assert speed_up(models[1]) > 5
+    assert speed_up(models[1]) > 4
     return models
 
 

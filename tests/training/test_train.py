@@ -275,15 +275,16 @@ def test_what_breaks_in_mid_run_ends_in_one_line(fault, tmp_path, capsys, monkey
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path):
+def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path, monkeypatch):
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN if ignored else signal.SIG_DFL)
     fake = SimpleNamespace(
         adapt=lambda: None, fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[],
         run=tmp_path, recipe=Recipe("r"), devices=SimpleNamespace(is_chief=False, workers=1),
     )  # fmt: skip
-    args = SimpleNamespace(tensorboard=False, resume=False, init=None)
+    monkeypatch.setattr(command, "train", lambda args: command.run_to_end(fake, args))
     try:
-        assert command.run_to_end(fake, args) == (0 if ignored else 130)
+        code = command.main(["smoke", "--data", "tree", "--out", str(tmp_path)])
+        assert code == (0 if ignored else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -7,9 +7,7 @@ same pipeline, trainer, `adapt` and `separate` work with them. A recipe names on
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,45 +19,8 @@ from keras_mmdense.model_settings import settings_layer
 from keras_mmdense.presets import sequence
 from keras_mmdense.settings import Band, Settings, Transform, is_int, require
 
-NETWORKS = ("fnn", "blstm", "blend")
+NETWORKS = {"fnn": ("fnn",), "blstm": ("blstm",), "blend": ("fnn", "blstm")}
 LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear units: chosen
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of the networks; the defaults are those that table3 explains.
-
-    Args:
-        cells: LSTM cells per direction and layer, >= 1.
-        hidden: Rectified linear units per layer of the FNN, >= 1.
-        reduced: Values that a frame is reduced to before the FNN reads it with others, >= 1.
-        context: Frames on either side that the FNN reads, >= 0.
-        fnn_share: Weight of the FNN's estimate in BLEND, 0 to 1; the BLSTM has the rest.
-    """
-
-    cells: int = 250
-    hidden: int = 128
-    reduced: int = 64
-    context: int = 8
-    fnn_share: float = 0.25
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name, low in (("cells", 1), ("hidden", 1), ("reduced", 1), ("context", 0)):
-            value = getattr(self, name)
-            require(
-                is_int(value) and low <= value <= 4096,
-                f"{name} must be {low} to 4096",
-                value,
-                "Pass a whole number in that range.",
-            )
-        share = self.fnn_share
-        require(
-            isinstance(share, int | float) and 0 <= share <= 1,
-            "fnn_share must be 0 to 1",
-            share,
-            "Pass 0.25.",
-        )
 
 
 def build_model(arguments: Mapping[str, Any]) -> keras.Model:
@@ -78,7 +39,6 @@ def build_model(arguments: Mapping[str, Any]) -> keras.Model:
     if "network" not in arguments:
         return keras_mmdense.build(**arguments)
     try:
-        inspect.signature(build_network).bind(**arguments)
         return build_network(**arguments)
     except TypeError as error:
         raise SettingsError(
@@ -113,7 +73,11 @@ def build_network(
     sample_rate: int = 44100,
     n_fft: int | None = None,
     hop_length: int | None = None,
-    **sizes: Any,
+    cells: int = 250,
+    hidden: int = 128,
+    reduced: int = 64,
+    context: int = 8,
+    fnn_share: float = 0.25,
 ) -> keras.Model:
     """Build an FNN, a BLSTM or their BLEND, with a network of its own for each source.
 
@@ -127,7 +91,11 @@ def build_network(
         sample_rate: Rate in Hz of the audio that the model is for.
         n_fft: Window length in samples; default 2 * bins.
         hop_length: Hop in samples; default n_fft // 2.
-        **sizes: Fields of `Sizes`.
+        cells: LSTM cells per direction and layer, 1 to 4096. Why these sizes: table3.py.
+        hidden: Rectified linear units per layer of the FNN, 1 to 4096.
+        reduced: Values that a frame is reduced to before the FNN reads it with others, 1 to 4096.
+        context: Frames on either side that the FNN reads, 0 to 4096.
+        fnn_share: Weight of the FNN's estimate in BLEND, 0 to 1; the BLSTM has the rest.
 
     Returns:
         An uncompiled `keras.Model`: (batch, frames, bins, channels) of any number of frames to
@@ -148,10 +116,15 @@ def build_network(
     """
     require(network in NETWORKS, f"network must be one of {', '.join(NETWORKS)}", network, "")
     require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
-    unknown = sorted(set(sizes) - set(Sizes.__dataclass_fields__))
-    require(not unknown, f"sizes are {', '.join(Sizes.__dataclass_fields__)}", unknown, "")
     n_fft = 2 * bins if n_fft is None else n_fft
     require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
+    sizes = {"cells": cells, "hidden": hidden, "reduced": reduced, "context": context}
+    for name, size in sizes.items():
+        low = 0 if name == "context" else 1
+        fits = is_int(size) and low <= size <= 4096
+        require(fits, f"{name} must be {low} to 4096", size, "Pass a whole number in that range.")
+    share = isinstance(fnn_share, int | float) and 0 <= fnn_share <= 1
+    require(share, "fnn_share must be 0 to 1", fnn_share, "Pass 0.25.")
     settings = Settings(
         (sources,) if isinstance(sources, str) else sequence("sources", sources, str),
         (Band("full"),),  # gives windows their context and their multiple of frames
@@ -161,67 +134,52 @@ def build_network(
         sample_rate=sample_rate,
         transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
     )
-    return _build(settings, Sizes(**sizes))
-
-
-def _build(s: Settings, sizes: Sizes) -> keras.Model:
-    mixture = keras.Input((None, s.bins, s.channels), name="mixture", dtype="float32")
+    mixture = keras.Input((None, bins, channels), name="mixture", dtype="float32")
     x = layers.Normalization(axis=2, name="normalization", dtype="float32")(mixture)
-    x = settings_layer(s)(x)
-    frames = layers.Reshape((-1, s.bins * s.channels), name="frames")(x)
+    x = settings_layer(settings)(x)
+    frames = layers.Reshape((-1, bins * channels), name="frames")(x)
     outputs = {}
-    for source in s.sources:
-        prefix = f"{source}_" if len(s.sources) > 1 else ""
-        outputs[source] = _network(frames, source, prefix, s, sizes)
-    return keras.Model(mixture, outputs, name=s.preset)
+    for source in settings.sources:
+        prefix = f"{source}_" if len(settings.sources) > 1 else ""
+        estimates = []
+        for name in NETWORKS[network]:
+            if name == "fnn":
+                x = _fnn(frames, f"{prefix}fnn", hidden, reduced, context)
+            else:
+                x = frames
+                for index in range(1, LAYERS + 1):
+                    lstm = layers.LSTM(cells, return_sequences=True)
+                    x = layers.Bidirectional(lstm, name=f"{prefix}blstm_layer{index}")(x)
+            # a linear layer to all bins, and the estimate in the mixture's scale
+            x = layers.Dense(bins * channels, name=f"{prefix}{name}_bins")(x)
+            x = layers.Reshape((-1, bins, channels), name=f"{prefix}{name}_spectrum")(x)
+            scale = {"axis": 2, "invert": True, "dtype": "float32"}
+            x = layers.Normalization(**scale, name=f"{prefix}{name}_denormalization")(x)
+            output = f"{prefix}{name}_estimate" if network == "blend" else source
+            estimates.append(layers.ReLU(name=output, dtype="float32")(x))
+        if network == "blend":
+            shares = [
+                layers.Rescaling(share, name=f"{prefix}{name}_share", dtype="float32")(estimate)
+                for name, share, estimate in zip(
+                    NETWORKS[network], (fnn_share, 1 - fnn_share), estimates, strict=True
+                )
+            ]
+            estimates = [layers.Add(name=source, dtype="float32")(shares)]
+        (outputs[source],) = estimates
+    return keras.Model(mixture, outputs, name=network)
 
 
-def _network(frames: Any, source: str, prefix: str, s: Settings, sizes: Sizes) -> Any:
-    """Return the estimate of one source."""
-    if s.preset == "fnn":
-        return _estimate(_fnn(frames, prefix, sizes), f"{prefix}fnn", source, s)
-    if s.preset == "blstm":
-        return _estimate(_blstm(frames, prefix, sizes), f"{prefix}blstm", source, s)
-    parts = []
-    for name, make, share in (
-        ("fnn", _fnn, sizes.fnn_share),
-        ("blstm", _blstm, 1 - sizes.fnn_share),
-    ):
-        name = f"{prefix}{name}"
-        x = _estimate(make(frames, prefix, sizes), name, f"{name}_estimate", s)
-        parts.append(layers.Rescaling(share, name=f"{name}_share", dtype="float32")(x))
-    return layers.Add(name=source, dtype="float32")(parts)
-
-
-def _fnn(frames: Any, prefix: str, sizes: Sizes) -> Any:
-    """Rectified linear units on a frame and its neighbours: a convolution over frames."""
-    x = layers.Dense(sizes.reduced, name=f"{prefix}fnn_reduced")(frames)
+def _fnn(frames: Any, name: str, hidden: int, reduced: int, context: int) -> Any:
+    """Rectified linear units on a frame and its neighbors: a convolution over frames."""
+    x = layers.Dense(reduced, name=f"{name}_reduced")(frames)
     x = layers.Conv1D(
-        sizes.hidden,
-        2 * sizes.context + 1,
+        hidden,
+        2 * context + 1,
         padding="same",
         activation="relu",
         data_format="channels_last",
-        name=f"{prefix}fnn_layer1",
+        name=f"{name}_layer1",
     )(x)
     for index in range(2, LAYERS + 1):
-        x = layers.Dense(sizes.hidden, activation="relu", name=f"{prefix}fnn_layer{index}")(x)
+        x = layers.Dense(hidden, activation="relu", name=f"{name}_layer{index}")(x)
     return x
-
-
-def _blstm(frames: Any, prefix: str, sizes: Sizes) -> Any:
-    x = frames
-    for index in range(1, LAYERS + 1):
-        cells = layers.LSTM(sizes.cells, return_sequences=True)
-        x = layers.Bidirectional(cells, name=f"{prefix}blstm_layer{index}")(x)
-    return x
-
-
-def _estimate(x: Any, name: str, output: str, s: Settings) -> Any:
-    """A linear layer to all bins, and the estimate in the mixture's scale."""
-    x = layers.Dense(s.bins * s.channels, name=f"{name}_bins")(x)
-    x = layers.Reshape((-1, s.bins, s.channels), name=f"{name}_spectrum")(x)
-    x = layers.Normalization(axis=2, invert=True, name=f"{name}_denormalization", dtype="float32")(
-        x
-    )
-    return layers.ReLU(name=output, dtype="float32")(x)

@@ -1,29 +1,35 @@
-"""Figure 5: how strongly the up-sampling path's dense blocks read each of their input maps.
+"""The paper's figure 5: `python -m training.paper.figure5 MODEL.keras [--out DIR]`.
 
 For the first convolution of every dense block after an up-sampling: the l2 norm of the weights
 that read one map, for each map that was up-sampled and each that came over the skip connection.
+Prints Markdown; docs/results/reproduction.md says what it means. Exit code 0: done; 1: a file
+cannot be written; 2: wrong usage or input; 130: stopped.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import os
 import re
-import tempfile
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import layers
 
-from keras_mmdense.graph import Call, maker, readers, trace
+import keras_mmdense
+from keras_mmdense.errors import SettingsError
+from keras_mmdense.graph import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
-from training.paper.markdown import ReproductionError, check_new, table
+from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
+from training import command
+from training.paper import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +69,7 @@ def blocks(model: keras.Model) -> list[Block]:
         model: A model of `keras_mmdense.build`, of any settings.
 
     Raises:
-        ReproductionError: It has no up-sampling path.
+        SettingsError: It has no up-sampling path.
 
     Example:
         >>> import keras_mmdense
@@ -72,16 +78,28 @@ def blocks(model: keras.Model) -> list[Block]:
     """
     settings = settings_of(model)
     calls = trace(model, settings.frame_multiple)
-    found = [
-        _block(calls[join], up, conv, calls)
-        for up, call in calls.items()
-        if isinstance(call.layer, layers.Conv2DTranspose)
-        for join in readers(calls, up, BETWEEN)
-        for conv in readers(calls, join, BETWEEN)
-        if isinstance(calls[conv].layer, layers.Conv2D)
-    ]
+    found = []
+    for up, call in calls.items():
+        if not isinstance(call.layer, layers.Conv2DTranspose):
+            continue
+        for join in readers(calls, up, BETWEEN):
+            for conv in readers(calls, join, BETWEEN):
+                name = re.fullmatch(r"(.+)_dense(\d+)_layer1(?:_bottleneck)?_conv", conv)
+                if not name:
+                    continue
+                # (frames, bins, read, made); the concatenation before it joined the maps read
+                kernel = np.asarray(calls[conv].layer.kernel, np.float64)
+                norms = np.sqrt(np.square(kernel).sum((0, 1, 3)))
+                edges = np.cumsum([shape[-1] for shape in calls[join].input_shapes])[:-1]
+                is_up = [maker(calls, part, BETWEEN) == up for part in calls[join].inputs]
+                parts = list(zip(np.split(norms, edges), is_up, strict=True))
+                up_sampled, skipped = (
+                    np.concatenate([part for part, its in parts if its == wanted])
+                    for wanted in (True, False)
+                )
+                found.append(Block(name[1], int(name[2]), up_sampled, skipped))
     if not found:
-        raise ReproductionError(
+        raise SettingsError(
             "figure 5 needs a model with an up-sampling path; received "
             f"{model.name!r} without one. Give an MDenseNet with scales of 1 or more."
         )
@@ -89,27 +107,6 @@ def blocks(model: keras.Model) -> list[Block]:
     prefixes = [""] if alone else [f"{source}_" for source in settings.sources]
     order = [f"{prefix}{band.name}" for prefix in prefixes for band in settings.bands]
     return sorted(found, key=lambda block: (order.index(block.network), block.number))
-
-
-def _block(join: Call, up: str, conv: str, calls: dict[str, Call]) -> Block:
-    """Split the norms of a convolution as the concatenation before it joined the maps."""
-    kernel = np.asarray(calls[conv].layer.kernel, np.float64)  # (frames, bins, read, made)
-    norms = np.sqrt(np.square(kernel).sum((0, 1, 3)))
-    edges = np.cumsum([shape[-1] for shape in join.input_shapes])[:-1]
-    parts = np.split(norms, edges)
-    is_up = [maker(calls, name, BETWEEN) == up for name in join.inputs]
-    name = re.fullmatch(r"(.+)_dense(\d+)_layer1(?:_bottleneck)?_conv", conv)
-    if not name:
-        raise ReproductionError(
-            f"a dense block's convolution is called BAND_dense5_layer1_conv; received {conv!r}. "
-            "Build the model with keras_mmdense."
-        )
-    return Block(
-        name[1],
-        int(name[2]),
-        np.concatenate([part for part, its in zip(parts, is_up, strict=True) if its]),
-        np.concatenate([part for part, its in zip(parts, is_up, strict=True) if not its]),
-    )
 
 
 def mean_ratio(found: Sequence[Block]) -> float:
@@ -124,7 +121,7 @@ def report(found: Sequence[Block], name: str, norm: str) -> str:
     Args:
         found: Of `blocks`.
         name: What the model is called.
-        norm: Where it has its batch normalisation: "before" or "after" a convolution.
+        norm: Where it has its batch normalization: "before" or "after" a convolution.
     """
     rows = [
         [
@@ -136,8 +133,8 @@ def report(found: Sequence[Block], name: str, norm: str) -> str:
     head = ["network", "dense block", "maps up-sampled", "maps skipped", "mean norm, up-sampled",
             "mean norm, skipped", "ratio"]  # fmt: skip
     scale = {
-        "before": "The maps are normalised right before the convolution, so their norms compare.",
-        "after": 'The maps are not normalised right before the convolution (norm="after"): the '
+        "before": "The maps are normalized right before the convolution, so their norms compare.",
+        "after": 'The maps are not normalized right before the convolution (norm="after"): the '
         "norms make up for what scale each map has.",
     }[norm]
     return (
@@ -149,46 +146,22 @@ def report(found: Sequence[Block], name: str, norm: str) -> str:
 
 
 def as_json(found: Sequence[Block], name: str) -> str:
-    """Return the norms of all maps and the ratios as JSON."""
-    return json.dumps(
+    """Return the blocks as JSON; a ratio is null if nothing reads the skipped maps."""
+    ratios = [*(block.ratio for block in found), mean_ratio(found)]
+    *of_blocks, mean = (ratio if np.isfinite(ratio) else None for ratio in ratios)
+    content = [
         {
-            "model": name,
-            "mean_ratio": _finite(mean_ratio(found)),
-            "blocks": [
-                {
-                    "network": block.network,
-                    "dense_block": block.number,
-                    "up_sampled": block.up.tolist(),
-                    "skipped": block.skip.tolist(),
-                    "ratio": _finite(block.ratio),
-                }
-                for block in found
-            ],
-        },
-        indent=1,
-        allow_nan=False,
+            "network": block.network,
+            "dense_block": block.number,
+            "up_sampled": block.up.tolist(),
+            "skipped": block.skip.tolist(),
+            "ratio": ratio,
+        }
+        for block, ratio in zip(found, of_blocks, strict=True)
+    ]
+    return json.dumps(
+        {"model": name, "mean_ratio": mean, "blocks": content}, indent=1, allow_nan=False
     )
-
-
-def _finite(ratio: float) -> float | None:
-    """JSON knows no infinity: the ratio where nothing reads the skipped maps."""
-    return ratio if np.isfinite(ratio) else None
-
-
-def write(found: Sequence[Block], name: str, norm: str, folder: Path) -> None:
-    """Write figure5.png, .svg, .json and .md into a new folder; all of them or nothing.
-
-    Raises:
-        ReproductionError: The folder exists.
-    """
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        made = Path(beside) / "made"
-        made.mkdir()
-        (made / "figure5.md").write_text(report(found, name, norm), "utf-8")
-        (made / "figure5.json").write_text(as_json(found, name), "utf-8")
-        draw(found, name, made / "figure5")
-        check_new(folder)
-        os.rename(made, folder)
 
 
 @in_style
@@ -201,27 +174,67 @@ def draw(found: Sequence[Block], name: str, path: Path | None = None) -> Figure:
     for axes in grid.flat:
         axes.set_visible(False)
     for block in found:
-        _bars(grid[rows.index(block.network), columns.index(block.number)], block)
+        axes = grid[rows.index(block.network), columns.index(block.number)]
+        axes.set_visible(True)
+        for norms, start, style, label in (
+            (block.up, 0, {"color": UP}, "up-sampled map"),
+            (
+                block.skip,
+                len(block.up),
+                {"color": SKIP, "hatch": "///"},
+                "map of the skip connection",
+            ),
+        ):
+            places = np.arange(start, start + len(norms))
+            axes.bar(places, norms, edgecolor="white", linewidth=0.4, label=label, **style)
+            axes.hlines(norms.mean(), places[0] - 0.5, places[-1] + 0.5, color="black", lw=1.2)
+        axes.axvline(len(block.up) - 0.5, color="black", linestyle=":", linewidth=0.8)
+        axes.set_title(
+            f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}", fontsize=9
+        )
+        axes.set_xlabel("map", fontsize=8)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylabel("l2 norm", fontsize=8)
+        axes.tick_params(labelsize=7)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(plain(f"Weights that read each map, {name}"), fontsize=11)
     return save(figure, path)
 
 
-def _bars(axes: Any, block: Block) -> None:
-    axes.set_visible(True)
-    start = 0
-    for norms, colour, hatch, label in (
-        (block.up, UP, "", "up-sampled map"),
-        (block.skip, SKIP, "///", "map of the skip connection"),
-    ):
-        places = np.arange(start, start + len(norms))
-        axes.bar(places, norms, color=colour, hatch=hatch, edgecolor="white", lw=0.4, label=label)
-        axes.hlines(norms.mean(), start - 0.5, start + len(norms) - 0.5, color="black", lw=1.2)
-        start += len(norms)
-    axes.axvline(len(block.up) - 0.5, color="black", linestyle=":", linewidth=0.8)
-    axes.set_title(f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}", fontsize=9)
-    axes.set_xlabel("map", fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_ylabel("l2 norm", fontsize=8)
-    axes.tick_params(labelsize=7)
+@command("figure5")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.paper.figure5",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", metavar="MODEL.keras", type=Path, help="a trained model")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg, .json and .md"
+    )
+    args = parser.parse_args(argv)
+    if args.out and args.out.exists():
+        raise SettingsError(
+            f"--out must be a new folder, nothing is overwritten; received {args.out}. Choose "
+            "another."
+        )
+    model = keras_mmdense.load(args.model)
+    found = blocks(model)
+    text = report(found, args.model.name, settings_of(model).norm)
+    if args.out:
+        args.out.mkdir()
+        try:
+            (args.out / "figure5.md").write_text(text, "utf-8")
+            (args.out / "figure5.json").write_text(as_json(found, args.model.name), "utf-8")
+            draw(found, args.model.name, args.out / "figure5")
+        except BaseException:
+            shutil.rmtree(args.out)
+            raise
+    print(text, end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

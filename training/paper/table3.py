@@ -1,16 +1,23 @@
-"""Table 3: parameters, multiply-adds and training time of the networks and of their baselines."""
+"""The paper's table 3: `python -m training.paper.table3`.
+
+Prints size, multiply-adds and training time of MDenseNet, MMDenseNet, FNN, BLSTM and BLEND as
+Markdown; docs/results/reproduction.md holds the output and says what it means. Exit code 0: done;
+1: a track cannot be read; 2: wrong usage or input; 130: stopped.
+"""
 
 from __future__ import annotations
 
-import re
+import argparse
+import itertools
 import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from mmdense_edge.bench import host
 
 import keras_mmdense
 from keras_mmdense.data import Track, training_set
@@ -18,8 +25,10 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.graph import parameters
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.operations import multiply_adds_per_second
+from training import command
+from training.paper import table
 from training.paper.baseline_networks import build_network
-from training.paper.markdown import ReproductionError, machine, table
+from training.train.split import open_tracks
 
 # 50 songs of 4 min 10 s on average: about the length of DSD100's training half
 DSD100_SECONDS = 12500.0
@@ -65,185 +74,120 @@ BLSTM once a frame. The paper says that its networks take "considerably less tra
 an epoch on a CPU, as here, takes them more. How many epochs each one needs is not measured here."""
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How training time is measured.
-
-    Args:
-        steps: Steps that count, >= 1; one more comes first and does not.
-        frames: Frames of an example, a multiple of 8.
-        batch_size: Examples of a step.
-        epoch_seconds: Seconds of audio of the epoch that it is extrapolated to, > 0.
-        tracks: Tracks to train on; none for generated magnitudes.
-    """
-
-    steps: int = 3
-    frames: int = 128
-    batch_size: int = 4
-    epoch_seconds: float = DSD100_SECONDS
-    tracks: Sequence[Track] = ()
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        whole = (self.steps, self.batch_size, self.frames)
-        if min(whole) < 1 or self.frames % 8 or not 0 < self.epoch_seconds < float("inf"):
-            raise SettingsError(
-                "steps and batch_size must be 1 or more, frames a multiple of 8, epoch_seconds "
-                f"above 0; received {self.steps}, {self.batch_size}, {self.frames}, "
-                f"{self.epoch_seconds}. The defaults fit."
-            )
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of a network.
-
-    Args:
-        name: Key in `NETWORKS`.
-        parameters: Trainable weights.
-        multiply_adds: For a second of audio.
-        step_seconds: Seconds of a training step.
-        audio_seconds: Seconds of audio of a training step.
-    """
-
-    name: str
-    parameters: int
-    multiply_adds: float
-    step_seconds: float
-    audio_seconds: float
-
-    def epoch_hours(self, seconds: float) -> float:
-        """Extrapolate to hours for an epoch of some seconds of audio.
-
-        Example:
-            >>> Row("one", 1, 1.0, step_seconds=2.0, audio_seconds=10.0).epoch_hours(36000)
-            2.0
-        """
-        return self.step_seconds * seconds / self.audio_seconds / 3600
-
-
-def measure_all(
-    names: Sequence[str], timing: Timing, progress: Callable[[str], None] = lambda name: None
-) -> list[Row]:
-    """Measure networks one after the other.
-
-    Args:
-        names: Keys in `NETWORKS`.
-        timing: How to measure.
-        progress: Called with each name before it is measured.
-    """
-    rows = []
-    for name in names:
-        progress(name)
-        keras.utils.set_random_seed(0)
-        model = NETWORKS[name]()
-        rows.append(measure(name, model, timing))
-        keras.backend.clear_session()
-    return rows
-
-
-def measure(name: str, model: keras.Model, timing: Timing) -> Row:
-    """Count a model's weights and operations, and time `fit` on it, without XLA.
-
-    Args:
-        name: Name for the row.
-        model: A model with the settings of keras_mmdense; its weights are changed.
-        timing: How to measure.
-
-    Raises:
-        ReproductionError: A track cannot be read.
-    """
-    import tensorflow as tf
-
-    model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=False)
-    watch = _Watch()
-    steps = timing.steps + 1
-    data = data_for(model, timing)
-    try:
-        model.fit(data, steps_per_epoch=steps, callbacks=[watch], shuffle=False, verbose=0)
-    except tf.errors.OpError as error:
-        told = re.search(r"TrackError: (.+)", str(error))
-        raise ReproductionError(told[1] if told else str(error).splitlines()[0]) from error
-    s = settings_of(model)
-    frames = timing.batch_size * timing.frames
-    return Row(
-        name,
-        parameters(model),
-        multiply_adds_per_second(model, timing.frames),
-        statistics.median(watch.seconds[1:]),
-        frames * s.transform.hop_length / s.sample_rate,
+@command("table3")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.paper.table3",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--steps", type=int, default=3, help="training steps timed; default 3")
+    parser.add_argument("--frames", type=int, default=128, help="frames of an example; default 128")
+    parser.add_argument("--batch-size", type=int, default=4, help="examples of a step; default 4")
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="DIR", help="tracks; default generated magnitudes"
+    )
+    parser.add_argument(
+        "--epoch-seconds", type=float, metavar="N", help="audio of an epoch; default: that of the "
+        "data, without them 12500, about DSD100's training half"
+    )  # fmt: skip
+    args = parser.parse_args(argv)
+    tracks = open_tracks(args.data)[0] if args.data else []
+    if args.epoch_seconds is None:
+        args.epoch_seconds = sum(track.duration for track in tracks) or DSD100_SECONDS
+    if (
+        min(args.steps, args.batch_size, args.frames) < 1
+        or args.frames % 8
+        or not 0 < args.epoch_seconds < float("inf")
+    ):
+        raise SettingsError(
+            "steps and batch_size must be 1 or more, frames a multiple of 8, epoch_seconds "
+            f"above 0; received {args.steps}, {args.batch_size}, {args.frames}, "
+            f"{args.epoch_seconds}. The defaults fit."
+        )
+    print(report(tracks, args), end="")
+    return 0
 
 
-def data_for(model: keras.Model, timing: Timing) -> Any:
-    """Return batches without end: of the tracks, or generated ones with half of it as target."""
-    import tensorflow as tf
-
-    s = settings_of(model)
-    if timing.tracks:
-        return training_set(
-            timing.tracks,
-            model,
-            frames=timing.frames,
-            batch_size=timing.batch_size,
-            examples=timing.batch_size * (timing.steps + 1),
-        ).repeat()
-    shape = (timing.batch_size, timing.frames, s.bins, s.channels)
-    mixture = tf.constant(np.random.default_rng(0).rayleigh(size=shape).astype(np.float32))
-    targets = {source: mixture / 2 for source in s.sources}
-    return tf.data.Dataset.from_tensors((mixture, targets)).repeat()
-
-
-def report(rows: Sequence[Row], timing: Timing) -> str:
-    """Return the table, how it was measured, and what is known, as Markdown."""
-    sizes = {row.name: row.parameters for row in rows}
+def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
+    """Measure all networks; return the table, how it was measured, and what is known."""
+    rows, blend = [], parameters(NETWORKS["BLEND"]())
+    for name, build in NETWORKS.items():
+        print(f"measuring {name}", file=sys.stderr)
+        keras.utils.set_random_seed(0)
+        model = build()
+        weights, settings = parameters(model), settings_of(model)
+        work = multiply_adds_per_second(model, args.frames)
+        seconds = step_seconds(model, batches(model, tracks, args), args.steps)
+        frames = args.batch_size * args.frames
+        audio = frames * settings.transform.hop_length / settings.sample_rate
+        rows.append([
+            name, f"{weights:,}", PUBLISHED.get(name, "-")[0], f"{weights / blend:.1%}",
+            f"{work / 1e9:.2f}", f"{seconds:.2f}",
+            f"{epoch_hours(seconds, audio, args.epoch_seconds):.1f}",
+        ])  # fmt: skip
+        keras.backend.clear_session()
     head = ["network", "weights", "published", "share of BLEND", "GMAC per s of audio",
             "s per step", "h per epoch"]  # fmt: skip
-    cells = [
-        [
-            row.name,
-            f"{row.parameters:,}",
-            PUBLISHED.get(row.name, "-")[0],
-            f"{row.parameters / sizes['BLEND']:.1%}" if "BLEND" in sizes else "-",
-            f"{row.multiply_adds / 1e9:.2f}",
-            f"{row.step_seconds:.2f}",
-            f"{row.epoch_hours(timing.epoch_seconds):.1f}",
-        ]
-        for row in rows
-    ]
+    data = "the given tracks" if tracks else "generated magnitudes"
+    machine = host.describe()
+    published = "; ".join(f"{name} {size}: {source}" for name, (size, source) in PUBLISHED.items())
     return (
-        "# Table 3: size and time\n\n"
-        f"{table(head, cells)}\n\n"
-        f"One source, stereo. {_how(timing)}\n\nMachine: {machine()}.\n\n{NOTES}\n\n"
-        f"{GRADES}.\n\nPublished sizes: "
-        + "; ".join(f"{name} {size}: {source}" for name, (size, source) in PUBLISHED.items())
-        + ".\n"
+        f"# Table 3: size and time\n\n{table(head, rows)}\n\n"
+        f"One source, stereo. Seconds per step: the median of {args.steps} steps of "
+        f"`train_on_batch` in float32, RMSprop, without XLA, after one that does not count, on "
+        f"{data}, {args.batch_size} examples of {args.frames} frames. Hours per epoch are "
+        f"extrapolated from that to {args.epoch_seconds:,.0f} s of audio, not measured; the "
+        "paper's own times are not known here.\n\n"
+        f"Machine: {machine['cpu']}, {machine['cores']} cores; Keras {keras.__version__} on "
+        f"{keras.backend.backend()}, NumPy {np.__version__}; {time.strftime('%Y-%m-%d')}.\n\n"
+        f"{NOTES}\n\n{GRADES}.\n\nPublished sizes: {published}.\n"
     )
 
 
-def _how(timing: Timing) -> str:
-    data = "the given tracks" if timing.tracks else "generated magnitudes"
-    return (
-        f"Seconds per step: the median of {timing.steps} steps of `fit` in float32, RMSprop, "
-        f"without XLA, after one that does not count, on {data}, {timing.batch_size} examples of "
-        f"{timing.frames} frames. Hours per epoch are extrapolated from that to "
-        f"{timing.epoch_seconds:,.0f} s of audio, not measured; the paper's own times are not "
-        "known here."
-    )
+def step_seconds(model: keras.Model, data: Iterable[Any], steps: int) -> float:
+    """Return the median time of a training step, its data included; the first does not count.
+
+    Args:
+        model: A model with the settings of keras_mmdense; its weights are changed.
+        data: At least one batch more than steps.
+        steps: Steps that count, >= 1.
+    """
+    model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=False)
+    batches, seconds = iter(data), []
+    for _ in range(steps + 1):
+        start = time.perf_counter()
+        model.train_on_batch(*next(batches))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
 
 
-class _Watch(keras.callbacks.Callback):
-    """Takes the seconds of each step, its data included."""
+def batches(model: keras.Model, tracks: Sequence[Track], args: argparse.Namespace) -> Any:
+    """Return batches of the tracks, or generated ones without end with half of it as target."""
+    shape = {"frames": args.frames, "batch_size": args.batch_size}
+    if tracks:
+        return training_set(tracks, model, examples=args.batch_size * (args.steps + 1), **shape)
+    s = settings_of(model)
+    size = (args.batch_size, args.frames, s.bins, s.channels)
+    mixture = np.random.default_rng(0).rayleigh(size=size).astype(np.float32)
+    return itertools.repeat((mixture, {source: mixture / 2 for source in s.sources}))
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: list[float] = []
-        self._before = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._before = time.perf_counter()
+def epoch_hours(step: float, audio: float, epoch: float) -> float:
+    """Extrapolate to an epoch.
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.perf_counter()
-        self.seconds.append(now - self._before)
-        self._before = now
+    Args:
+        step: Seconds of a training step.
+        audio: Seconds of audio of a training step.
+        epoch: Seconds of audio of an epoch.
+
+    Example:
+        >>> epoch_hours(2.0, 10.0, 36000)
+        2.0
+    """
+    return step * epoch / audio / 3600
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 
 from mmdense_edge import signals
 
-from keras_mmdense.data import DatasetError, TrackError
 from keras_mmdense.data.readers import SOURCES
-from keras_mmdense.errors import SettingsError
-from training.train.recipe import RecipeError, in_parts, load_recipe
+from training import command
+from training.train.recipe import in_parts, load_recipe
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -41,9 +40,8 @@ from training.train.split import open_tracks
 if TYPE_CHECKING:
     from training.train.trainer import Trainer
 
-INTERRUPTED = 130
 
-
+@command("train")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
@@ -72,19 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
     )
     args = parser.parse_args(argv)
-    try:
-        return train(args)
-    except (RecipeError, DatasetError, SettingsError) as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 2
-    except ModuleNotFoundError as error:
-        print(f"train: {error}; pip install -e '.[train]'", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"train: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return train(args)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -124,13 +110,12 @@ def train(args: argparse.Namespace) -> int:
 
 
 def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
-    """Train; return the exit code. Whatever ends it, the run's files are whole."""
+    """Train; return 0. Whatever ends it, the run's files are whole."""
     import tensorflow as tf
 
     from keras_mmdense.plot import training_curves
     from keras_mmdense.plot.style import attempt
     from training.train.devices import keep_freed_memory
-    from training.train.trainer import one_line
 
     run, epochs, devices = trainer.run, trainer.recipe.epochs, trainer.devices
     show = None
@@ -150,41 +135,36 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
         if show:
             show(row)
 
-    try:
-        with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
-            keep_freed_memory()
-            if args.resume and (run / LAST).exists():
-                trainer.resume()
-                if devices.is_chief and trainer.history and damage(run / BEST):
-                    print(
-                        f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better "
-                        "than all before writes it again",
-                        file=sys.stderr,
-                    )
-            elif not args.init:
-                trainer.adapt()
-            started, resumed = time.monotonic(), len(trainer.history)
+    with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+        keep_freed_memory()
+        if args.resume and (run / LAST).exists():
+            trainer.resume()
+            if devices.is_chief and trainer.history and damage(run / BEST):
+                print(
+                    f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better "
+                    "than all before writes it again",
+                    file=sys.stderr,
+                )
+        elif not args.init:
+            trainer.adapt()
+        started, resumed = time.monotonic(), len(trainer.history)
+        try:
             trainer.fit(epochs, on_epoch)
-        code = 0
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except (FloatingPointError, TrackError, OSError, tf.errors.OpError) as error:
-        told = one_line(error)
-        if devices.workers > 1 and isinstance(error, tf.errors.OpError):
-            told = (
+        except tf.errors.OpError as error:
+            if devices.workers == 1 or "TrackError" in str(error):
+                raise
+            raise ConnectionError(
                 f"all {devices.workers} workers must run to the end; received "
                 f"{type(error).__name__} when one of them was waited for. Start them again with "
                 "--resume"
-            )
-        print(f"train: {told}", file=sys.stderr)
-        code = 1
-    if devices.is_chief:
-        if has_epochs(run):
-            attempt(
-                training_curves, run / HISTORY, run / "loss.png", title=run.name, overwrite=True
-            )
-        print(f"{'interrupted; ' if code == INTERRUPTED else ''}results in {run}")
-    return code
+            ) from error
+        finally:
+            if devices.is_chief:
+                if has_epochs(run):
+                    files = run / HISTORY, run / "loss.png"
+                    attempt(training_curves, *files, title=run.name, overwrite=True)
+                print(f"results in {run}")
+    return 0
 
 
 if __name__ == "__main__":
@@ -192,11 +172,11 @@ if __name__ == "__main__":
         # By itself TensorFlow takes oneDNN's layers only on processors with VNNI or AMX; on others
         # too they are faster (docs/results/benchmarks.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    exit_code = main()
-    if exit_code == INTERRUPTED:
+    code = main()
+    if code == 130:
         # The threads of tf.data may still want Python's lock, which the interpreter, when it ends,
         # holds while it waits for them to end.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(exit_code)
-    sys.exit(exit_code)
+        os._exit(code)
+    sys.exit(code)

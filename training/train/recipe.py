@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_mmdense.data import DatasetError, Mixing
 from keras_mmdense.data.tf_pipeline import TARGETS
-from keras_mmdense.settings import Band
+from keras_mmdense.errors import SettingsError
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -18,7 +18,7 @@ OPTIMIZERS = ("rmsprop", "adam")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
-class RecipeError(ValueError):
+class RecipeError(SettingsError):
     """A recipe that cannot be followed."""
 
 

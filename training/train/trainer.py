@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -348,14 +347,3 @@ class StepWatch(keras.callbacks.Callback):
             self.weights = self.model.get_weights()
         if stop:
             raise KeyboardInterrupt
-
-
-def one_line(error: Exception) -> str:
-    """Return an error's message in one line: of TensorFlow's long ones that of the reader inside.
-
-    Example:
-        >>> one_line(ValueError("a map failed: TrackError: song/bass.wav cannot be read"))
-        'song/bass.wav cannot be read'
-    """
-    inside = re.search(r"TrackError: (.+)", str(error))
-    return inside[1] if inside else (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -41,9 +41,6 @@ def test_what_is_refused(files, tmp_path, capsys):
     keras_mmdense.build("mdensenet", **SMALL | {"growth_rate": 4}).save(other)
     assert main([*files, other, "--out", str(out)]) == 2
     assert "one architecture" in capsys.readouterr().err
-    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "plain.keras")
-    plain = str(tmp_path / "plain.keras")
-    assert main([*files, plain, "--out", str(out)]) == 2
     assert not out.exists()
     assert main([*files, "--out", files[0]]) == 2
     assert "new .keras file" in capsys.readouterr().err
