@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.out.exists() or args.out.suffix != ".keras":
         raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
-    models = [keras_mmdense.load(path) for path in args.models]
+    models = [keras_mmdense.build(weights=path) for path in args.models]
     save_model(average(models, args.shares), args.out)
     return 0
 

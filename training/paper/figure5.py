@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"--out must be a new folder, nothing is overwritten; received {args.out}. Choose "
             "another."
         )
-    model = keras_mmdense.load(args.model)
+    model = keras_mmdense.build(weights=args.model)
     found = blocks(model)
     text = report(found, args.model.name, settings_of(model).norm)
     if args.out:
