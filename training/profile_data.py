@@ -21,10 +21,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, Track, open_dataset, training_set
 from keras_mmdense.data.mixing import ExcerptReader, Mixing
-from keras_mmdense.settings import Settings
+from keras_mmdense.settings import Band, Settings
 from training import command
 from training.train.recipe import Recipe, load_recipe
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import soundfile as sf
 import trees
-from training.evaluate.rows import find_estimates
 
 from keras_mmdense.data import DatasetError, open_dataset
 from keras_mmdense.data.audio_files import open_audio_file
 from training.evaluate.__main__ import main as evaluate
+from training.evaluate.rows import find_estimates
 from training.train.recipe import RecipeError, load_recipe
 from training.train.split import fingerprint, open_tracks
 

@@ -132,4 +132,4 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, told):
 
 
 def test_without_the_key_a_recipe_builds_our_own_model():
-    assert build_model({"preset": "mdensenet", "bins": 64, "growth": 2}).name == "mdensenet"
+    assert build_model({"preset": "mdensenet", "bins": 64, "growth_rate": 2}).name == "mdensenet"

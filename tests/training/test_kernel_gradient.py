@@ -60,7 +60,7 @@ def twins():
     models = []
     for _ in range(2):
         keras.utils.set_random_seed(0)
-        models.append(keras_mmdense.build(**MODEL | {"sources": ["bass"], "layers": 2}))
+        models.append(keras_mmdense.build(**MODEL | {"sources": ["bass"], "num_layers": 2}))
         disturb(models[-1])
     assert speed_up(models[1]) > 4
     return models

@@ -16,8 +16,8 @@ batch_size = 3
 sources = ["bass", "vocals"]
 shared = true
 bins = 256
-growth = 1
-layers = 1
+growth_rate = 1
+num_layers = 1
 scales = 1
 """
 

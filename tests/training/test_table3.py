@@ -11,8 +11,11 @@ from training.paper import table3
 from training.paper.baseline_networks import build_network
 
 TINY = {"bins": 16, "cells": 4, "hidden": 4, "reduced": 4, "context": 1}
+LOW = {"bins": 16, "scales": 1}
 NETWORKS = {
-    "MDenseNet": lambda: keras_mmdense.build("mdensenet", bins=16, scales=1, growth=1, layers=1),
+    "MDenseNet": lambda: keras_mmdense.build(
+        "mdensenet", bins=16, scales=1, growth_rate=1, num_layers=1
+    ),
     "BLEND": lambda: build_network("blend", **TINY),
 }
 

@@ -33,7 +33,7 @@ optimizer = "adam"
 learning_rate = 0.01
 loss = "l1"
 training_data = "generated tones"
-licence = "CC0-1.0"
+license = "CC0-1.0"
 [mixing]
 gain = [0.5, 1.0]
 silent_share = 0.5

@@ -27,7 +27,7 @@ import keras_mmdense
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.graph import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.plot.style import COLOURS, in_style, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
 from training import command
 from training.paper import table
 

@@ -10,6 +10,7 @@ from typing import Any
 from keras_mmdense.data import DatasetError, Mixing
 from keras_mmdense.data.tf_pipeline import TARGETS
 from keras_mmdense.errors import SettingsError
+from keras_mmdense.settings import Band
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -54,7 +55,7 @@ class Recipe:
         jit: Compile with XLA; None leaves it to Keras.
         seed: Seed of weights and data.
         training_data: Data and credits, written into the model.
-        licence: Licence of the weights, written into the model.
+        license: License of the weights, written into the model.
     """
 
     name: str
@@ -81,7 +82,7 @@ class Recipe:
     jit: bool | None = None
     seed: int = 0
     training_data: str = ""
-    licence: str = ""
+    license: str = ""
 
     def __post_init__(self) -> None:
         """Check the values that the library does not check itself."""

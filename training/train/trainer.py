@@ -63,7 +63,7 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
         model = build_model(recipe.model)
     finally:
         keras.config.set_dtype_policy("float32")
-    keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.licence)
+    keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.license)
     known = settings_of(model).sources
     unknown = sorted(set(recipe.loss_weights) - set(known))
     if unknown:
