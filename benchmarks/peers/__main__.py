@@ -1,4 +1,4 @@
-"""This project and other separators: speed, memory, size, start and training, in one run.
+"""This project and other separators: speed, memory, size and start, in one run.
 
     python -m benchmarks.peers --out peers                           # everything, half an hour
     python -m benchmarks.peers --out quick --peers edge-int8,openunmix --seconds 10 --rounds 1
@@ -32,12 +32,12 @@ from benchmarks import harness
 from benchmarks.edge import write_song
 from benchmarks.harness import call, number, numbers, on_cpu, say
 from benchmarks.peers import report
-from benchmarks.peers.environments import NAMES, PEERS, environment, homes
+from benchmarks.peers.environments import NAMES, PEERS, REQUIREMENTS, environment
 
 COLD_SECONDS = 1
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "keras-mmdense-peers"
-# One measurement: peer, kind ("separate", "start" (1 s, loading included) or "train"), threads,
-# seconds of audio (0 if there is none) and round, from 0.
+# One measurement: peer, kind ("separate" or "start" (1 s, loading included)), threads, seconds of
+# audio and round, from 0.
 Run = dict[str, Any]
 
 
@@ -47,39 +47,12 @@ def plan(args: argparse.Namespace) -> list[Run]:
     turns = [("start", 1, COLD_SECONDS, 0)]
     turns += [("separate", n, first, k) for k in range(args.rounds) for n in args.threads]
     turns += [("separate", n, seconds, 0) for seconds in others for n in args.threads]
-    turns += [("train", 1, 0, 0)] if args.steps else []
     return [
         {"peer": peer.name, "kind": kind, "threads": threads, "seconds": seconds, "round": index}
         for kind, threads, seconds, index in turns
         for peer in args.peers
-        if not (peer.slow and index) and (peer.trains or kind != "train")
+        if not (peer.slow and index)
     ]
-
-
-def task(one: Run, environments: dict[str, dict[str, Any]], songs: Path) -> dict[str, Any]:
-    """Return what `harness.call` needs to carry out a measurement, but for the prepared files.
-
-    Args:
-        one: The measurement.
-        environments: By name.
-        songs: Folder for songs, each written at its first use.
-    """
-    peer = PEERS[NAMES.index(one["peer"])]
-    kind, seconds = one["kind"], one["seconds"]
-    home = peer.trains_in if kind == "train" and peer.trains_in else peer.home
-    for length in (COLD_SECONDS, seconds) if seconds else ():
-        if not (songs / f"{length:g}.wav").exists():
-            write_song(songs / f"{length:g}.wav", length)
-    warm = kind == "separate" and not peer.slow
-    return {
-        "python": environments[home]["python"],
-        "environ": on_cpu(one["threads"]),
-        "kind": kind,
-        "system": peer.system,
-        "threads": one["threads"],
-        "song": str(songs / f"{seconds:g}.wav") if seconds else None,
-        "warm": str(songs / f"{COLD_SECONDS:g}.wav") if warm else None,
-    }
 
 
 def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
@@ -89,9 +62,9 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
         args: Of the command.
         found: The report to be; `environments`, `runs` and `errors` are added.
     """
+    needed = {peer.home for peer in args.peers}
     environments = {
-        name: environment(args.cache, name, args.torch)
-        for name in homes(args.peers, args.steps > 0)
+        name: environment(args.cache, name, args.torch) for name in REQUIREMENTS if name in needed
     }
     told = ("packages", "megabytes", "requirements", "removed")
     found["environments"] = {n: {key: one[key] for key in told} for n, one in environments.items()}
@@ -104,16 +77,26 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
     found |= {"runs": runs, "errors": errors}
     args.out.mkdir(parents=True)
     target, aside = args.out / "peers.json", args.out / "peers.part"
-    with tempfile.TemporaryDirectory(prefix="bench-peers-") as songs:
+    with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
+        songs = {n: Path(folder, f"{n:g}.wav") for n in (COLD_SECONDS, *args.seconds)}
+        for seconds, song in songs.items():
+            write_song(song, seconds)
         measurements = plan(args)
         for index, one in enumerate(measurements, 1):
             described = ", ".join(f"{key} {value}" for key, value in one.items())
             say(f"{index} of {len(measurements)}: {described}")
+            peer = PEERS[NAMES.index(one["peer"])]
+            warm = one["kind"] == "separate" and not peer.slow
             try:
-                given = task(one, environments, Path(songs))
-                steps = 1 if PEERS[NAMES.index(one["peer"])].slow else args.steps
                 measured = call(
-                    "benchmarks.peers.system:measure", **given, files=str(files), steps=steps
+                    "benchmarks.peers.system:measure",
+                    python=environments[peer.home]["python"],
+                    environ=on_cpu(one["threads"]),
+                    system=peer.system,
+                    threads=one["threads"],
+                    files=str(files),
+                    song=str(songs[one["seconds"]]),
+                    warm=str(songs[COLD_SECONDS]) if warm else None,
                 )
                 runs.append(one | measured)
             except RuntimeError as error:
@@ -139,7 +122,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=numbers(float, 1, 3600), default="30,180", help=shown)
     parser.add_argument("--threads", type=numbers(int, 1, cores), default="1,2", help=shown)
     parser.add_argument("--rounds", type=number(int, 1, 20), default=3, help=shown)
-    parser.add_argument("--steps", type=number(int, 0, 20), default=2, help="of training; " + shown)
     parser.add_argument("--torch", default="torch==2.13.0", help=shown)
     parser.add_argument("--cache", type=Path, default=CACHE, help=shown)
     given = list(sys.argv[1:] if argv is None else argv)

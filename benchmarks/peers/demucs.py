@@ -11,8 +11,7 @@ from demucs.apply import apply_model
 from demucs.htdemucs import HTDemucs
 from torch import nn
 
-from benchmarks.peers import pytorch
-from benchmarks.peers.system import RATE, Step, System
+from benchmarks.peers.system import System
 
 SEGMENT, OVERLAP = Fraction(39, 5), 0.25  # seconds, and the share: the command's defaults
 
@@ -21,23 +20,17 @@ class Demucs(System):
     """The published network with random weights."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        pytorch.start(threads)
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
         self.model = _network().eval()
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 7.8 s that overlap by a quarter."""
         with torch.inference_mode():
-            stems = apply_model(self.model, pytorch.as_batch(audio), overlap=OVERLAP)[0]
+            stems = apply_model(
+                self.model, torch.from_numpy(audio.T.copy())[None], overlap=OVERLAP
+            )[0]
         return [stem.T.numpy() for stem in stems]
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """All sources, batch 1 of 7.8 s."""
-        pytorch.start(threads)
-        network = _network().train()
-        optimizer = torch.optim.Adam(network.parameters(), 3e-4)
-        given = torch.rand(1, 2, int(SEGMENT * RATE))
-        return pytorch.step(network, optimizer, nn.functional.l1_loss, given, float(SEGMENT))
 
 
 def _network() -> nn.Module:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ class Peer:
         label: In tables and plots.
         system: Module and class below `benchmarks.peers`.
         home: Of the environment that it runs in, a key of `REQUIREMENTS`.
-        trains: Whether its `training` is measured.
-        trains_in: The environment for that; "" for its home.
         slow: Measured in one round only.
         ours: Of this project.
     """
@@ -34,8 +31,6 @@ class Peer:
     label: str
     system: str
     home: str
-    trains: bool = False
-    trains_in: str = ""
     slow: bool = False
     ours: bool = False
 
@@ -54,30 +49,20 @@ REQUIREMENTS = {
 }
 PEERS = (
     Peer(BASE, "mmdensenet-edge, int8, runner", "ours:EdgeInt8", BASE, ours=True),
-    Peer("edge-float32", "mmdensenet-edge, float32, runner", "ours:EdgeFloat32", BASE,
-         trains=True, trains_in="mmdensenet-keras", ours=True),
+    Peer("edge-float32", "mmdensenet-edge, float32, runner", "ours:EdgeFloat32", BASE, ours=True),
     Peer("spleeter-int8", "Spleeter's U-Net, int8, LiteRT", "spleeter:SpleeterInt8",
          "spleeter-int8"),
-    Peer("spleeter-keras", "Spleeter's U-Net, Keras", "spleeter:SpleeterKeras", "spleeter-keras",
-         trains=True),
-    Peer("openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix", "openunmix",
-         trains=True),
+    Peer("spleeter-keras", "Spleeter's U-Net, Keras", "spleeter:SpleeterKeras", "spleeter-keras"),
+    Peer("openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix", "openunmix"),
     Peer("mmdensenet-tflite", "MMDenseNet x 4, float32, runner", "ours:MMDenseNetFloat32", BASE,
          slow=True, ours=True),
     Peer("mmdensenet-keras", "MMDenseNet x 4, Keras", "ours:MMDenseNetKeras", "mmdensenet-keras",
-         trains=True, slow=True, ours=True),
+         slow=True, ours=True),
     Peer("mmdensenet-torch", "MMDenseNet x 4, PyTorch", "mmdensenet_torch:TorchMMDenseNet",
-         "mmdensenet-torch", trains=True, slow=True),
-    Peer("demucs", "Demucs (htdemucs), PyTorch", "demucs:Demucs", "demucs", trains=True, slow=True),
+         "mmdensenet-torch", slow=True),
+    Peer("demucs", "Demucs (htdemucs), PyTorch", "demucs:Demucs", "demucs", slow=True),
 )  # fmt: skip
 NAMES = tuple(peer.name for peer in PEERS)
-
-
-def homes(chosen: Sequence[Peer], train: bool) -> list[str]:
-    """Return the environments that the chosen systems need, also to train if `train`."""
-    needed = {peer.home for peer in chosen}
-    needed |= {peer.trains_in for peer in chosen if train and peer.trains}
-    return [name for name in REQUIREMENTS if name in needed]
 
 
 def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
@@ -113,25 +98,14 @@ def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
     projects = [f"{ROOT}{one[1:]}" if one.startswith(".") else one for one in wanted]
     run([str(python), "-m", "pip", "install", "--quiet", *projects])
     packages, _ = packages_of(python)
-    removed = without_cuda(folder, packages)
+    removed = []
+    if packages.get("torch", "").endswith("+cpu"):
+        # The package index has torchaudio for CUDA alone, and it then cannot be imported. Without
+        # the compiled part it can; Open-Unmix resamples and transforms with what is left.
+        for file in sorted(folder.glob("lib/python*/site-packages/torchaudio/lib/*.so")):
+            file.unlink()
+            removed.append(f"torchaudio/lib/{file.name}")
     made = {"python": str(python), "packages": packages, "megabytes": packages_of(python)[1],
             "requirements": wanted, "removed": removed}  # fmt: skip
     mark.write_text(json.dumps(made, indent=1), "utf-8")
     return made
-
-
-def without_cuda(folder: Path, packages: dict[str, str]) -> list[str]:
-    """Remove torchaudio's compiled part if it is built for CUDA and PyTorch is not.
-
-    The package index has torchaudio for CUDA alone, and it then cannot be imported. Without the
-    compiled part it can; Open-Unmix resamples and transforms with what is left.
-
-    Returns:
-        The removed files, as PACKAGE/FILE.
-    """
-    if not packages.get("torch", "").endswith("+cpu"):
-        return []
-    files = sorted(folder.glob("lib/python*/site-packages/torchaudio/lib/*.so"))
-    for file in files:
-        file.unlink()
-    return [f"torchaudio/lib/{file.name}" for file in files]

@@ -18,8 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.peers import pytorch
-from benchmarks.peers.system import SECONDS_PER_FRAME, SOURCES, Step, System
+from benchmarks.peers.system import SOURCES, System
 
 N_FFT, HOP_LENGTH, BINS = 2048, 1024, 1024
 WINDOW_FRAMES = 128  # of 64 to 512 the fastest, in channels_last, as measured
@@ -119,7 +118,8 @@ class TorchMMDenseNet(System):
     """Four networks, in windows without context."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        pytorch.start(threads)
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
         self.networks = [MMDenseNet().eval().to(memory_format=LAST) for _ in SOURCES]
 
     def separate(self, audio: Any) -> list[Any]:
@@ -142,13 +142,3 @@ class TorchMMDenseNet(System):
                 stem = torch.istft(spectrum, N_FFT, HOP_LENGTH, window=window, length=len(audio))
                 stems.append(stem.T.numpy())
         return stems
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """A network of one source, batch 4 of 128 frames."""
-        pytorch.start(threads)
-        network = MMDenseNet().train().to(memory_format=LAST)
-        optimizer = torch.optim.RMSprop(network.parameters(), 1e-3)
-        given = torch.rand(4, 2, 128, BINS).to(memory_format=LAST)
-        seconds = 4 * 128 * SECONDS_PER_FRAME / len(SOURCES)
-        return pytorch.step(network, optimizer, functional.mse_loss, given, seconds)

@@ -5,14 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.system import (
-    RATE,
-    SECONDS_PER_FRAME,
-    SOURCES,
-    Step,
-    System,
-    keras_step,
-)
+from benchmarks.peers.system import RATE, SOURCES, System
 
 WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
 FILE = "mmdensenet-float32.tflite"
@@ -22,12 +15,10 @@ class Runner(System):
     """The runner, from file to files in fixed memory; one or several models."""
 
     MODELS: tuple[str, ...]
-    PARAMETERS: str
 
     def __init__(self, threads: int, folder: Path) -> None:
         from mmdense_edge import Separator
 
-        self.folder = folder
         found = [folder / one if one.endswith(".tflite") else one for one in self.MODELS]
         self.separators = [Separator(one, threads) for one in found]
 
@@ -50,24 +41,19 @@ class Runner(System):
 class EdgeInt8(Runner):
     """The bundled device model in int8, with its trained weights."""
 
-    MODELS, PARAMETERS = ("mmdensenet-edge-int8",), "edge"
+    MODELS = ("mmdensenet-edge-int8",)
 
 
 class EdgeFloat32(Runner):
     """The same in float32."""
 
-    MODELS, PARAMETERS = ("mmdensenet-edge-float32",), "edge"
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """In Keras: one network for all sources, batch 4 of 128 frames."""
-        return _training("mmdensenet-edge", 1)
+    MODELS = ("mmdensenet-edge-float32",)
 
 
 class MMDenseNetFloat32(Runner):
     """Four networks of the published form, loaded from one float32 file."""
 
-    MODELS, PARAMETERS = (FILE,) * len(SOURCES), "mmdensenet"
+    MODELS = (FILE,) * len(SOURCES)
 
 
 class MMDenseNetKeras(System):
@@ -84,26 +70,6 @@ class MMDenseNetKeras(System):
 
         stems = keras_mmdense.separate(self.model, audio, RATE, window_frames=WINDOW_FRAMES)
         return [stems[source] for source in SOURCES]
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """A network of one source, batch 4 of 128 frames."""
-        return _training("mmdensenet", 1 / len(SOURCES))
-
-
-def _trainable(model: Any) -> int:
-    return sum(weight.shape.num_elements() for weight in model.trainable_weights)
-
-
-def _training(preset: str, share: float) -> Step:
-    import keras
-
-    import keras_mmdense
-
-    model = keras_mmdense.build(preset)
-    bins = keras_mmdense.settings_of(model).bins
-    model.compile(keras.optimizers.RMSprop(1e-3), "mse")
-    return keras_step(model, (4, 128, bins, 2), 4 * 128 * SECONDS_PER_FRAME * share)
 
 
 def prepare(folder: str) -> None:

@@ -23,7 +23,7 @@ def value(found: Report, peer: str, kind: str, key: str, **where: float) -> floa
     Args:
         found: The report.
         peer: The system.
-        kind: "separate", "start" or "train".
+        kind: "separate" or "start".
         key: Of the measurement.
         **where: threads, seconds.
     """
@@ -86,10 +86,9 @@ def text(found: Report) -> str:
         speed.append([name, *factors, shown(times, ".1f")])
         peaks = [value(found, peer, "separate", "peak_bytes", seconds=s) for s in lengths]
         start = shown(value(found, peer, "start", "total_cpu_s"), ".2f")
-        trained = shown(value(found, peer, "train", "audio_s_per_cpu_s"), ".1f")
         home = found["environments"].get(found["homes"][peer], {})
         installed = shown(home.get("megabytes"), ".0f")
-        size.append([name, *(shown(b, ".0f", 1e6) for b in peaks), start, installed, trained])
+        size.append([name, *(shown(b, ".0f", 1e6) for b in peaks), start, installed])
     columns = [
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
         for seconds, threads in measured
@@ -97,7 +96,7 @@ def text(found: Report) -> str:
     speed_head = ["real-time factor, four stems", *columns, "times the CPU of the first"]
     size_head = [
         "four stems", *(f"peak memory at {seconds:g} s, MB" for seconds in lengths),
-        "start, CPU s", "installed, MB", "training, audio s per CPU s",
+        "start, CPU s", "installed, MB"
     ]  # fmt: skip
     machine = found["machine"]
     rounds = 1 + max((run["round"] for run in found["runs"]), default=0)

@@ -21,13 +21,7 @@ import numpy.typing as npt
 from mmdense_edge.model.contract import Transform
 from mmdense_edge.signal.stft import istft, stft
 
-from benchmarks.peers.system import (
-    SECONDS_PER_FRAME,
-    SOURCES,
-    Step,
-    System,
-    keras_step,
-)
+from benchmarks.peers.system import SOURCES, System
 
 if TYPE_CHECKING:
     import keras
@@ -38,7 +32,6 @@ TRANSFORM = Transform(n_fft=4096, hop_length=1024)
 EPSILON = 1e-10
 DROPPED = 3
 CALIBRATION_WINDOWS = 2
-WINDOW_SECONDS = FRAMES * SECONDS_PER_FRAME
 FILE = "spleeter-int8.tflite"
 
 FloatArray = npt.NDArray[np.float32]
@@ -140,7 +133,7 @@ class SpleeterInt8(System):
     def __init__(self, threads: int, folder: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self.folder, self.interpreters = folder, []
+        self.interpreters = []
         for _ in SOURCES:
             interpreter = Interpreter(str(folder / FILE), num_threads=threads)
             interpreter.allocate_tensors()
@@ -178,12 +171,3 @@ class SpleeterKeras(System):
             for model in self.models
         ]
         return list(separate(audio, networks))
-
-    @classmethod
-    def training(cls, threads: int) -> Step:
-        """A network of one source, batch 1 of 512 frames."""
-        import keras
-
-        model = build()
-        model.compile(keras.optimizers.Adam(1e-4), "mae")
-        return keras_step(model, (1, FRAMES, BINS, CHANNELS), WINDOW_SECONDS / len(SOURCES))

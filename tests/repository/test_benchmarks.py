@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,6 @@ def found():
     common = {"threads": 1, "seconds": 0, "round": 0}
     runs += [
         {"peer": "edge-int8", "kind": "start", **common, "total_cpu_s": 0.31},
-        {"peer": "openunmix", "kind": "train", **common, "audio_s_per_cpu_s": 25.04},
     ]  # fmt: skip
     return {
         "date": "2026-11-25", "command": "python -m benchmarks.peers --out x",
@@ -46,54 +46,26 @@ def found():
     }  # fmt: skip
 
 
-def plan(*arguments, monkeypatch):
+def test_systems_take_turns_and_slow_ones_run_once(monkeypatch):
     plans = []
     monkeypatch.setattr(peers, "measure", lambda args, found: plans.append(peers.plan(args)))
-    assert peers.main(["--out", "new", *arguments]) == 0
-    return plans[0]
-
-
-def test_systems_take_turns_slow_ones_run_once_and_only_what_trains_is_trained(monkeypatch):
-    wanted = ["--threads", "1", "--rounds", "2", "--peers", "spleeter-int8,demucs"]
-    runs = plan(*wanted, "--seconds", "5,9", monkeypatch=monkeypatch)
-    assert [tuple(run.values()) for run in runs] == [
+    given = "--out new --threads 1 --rounds 2 --peers spleeter-int8,demucs --seconds 5,9"
+    assert peers.main(given.split()) == 0
+    assert [tuple(run.values()) for run in plans[0]] == [
         ("spleeter-int8", "start", 1, 1, 0), ("demucs", "start", 1, 1, 0),
         ("spleeter-int8", "separate", 1, 5, 0), ("demucs", "separate", 1, 5, 0),
         ("spleeter-int8", "separate", 1, 5, 1),
         ("spleeter-int8", "separate", 1, 9, 0), ("demucs", "separate", 1, 9, 0),
-        ("demucs", "train", 1, 0, 0),
     ]  # fmt: skip
 
 
 def test_every_system_has_an_environment_and_a_class_that_exists():
     folder = environments.ROOT / "benchmarks" / "peers"
     for peer in PEERS:
-        assert {peer.home, peer.trains_in or peer.home} <= environments.REQUIREMENTS.keys()
+        assert peer.home in environments.REQUIREMENTS
         module, kind = peer.system.split(":")
         body = ast.parse((folder / f"{module}.py").read_text("utf-8")).body
         assert kind in {node.name for node in body if isinstance(node, ast.ClassDef)}
-    chosen = [peer for peer in PEERS if peer.name in ("edge-float32", "demucs")]
-    assert environments.homes(chosen, train=False) == ["edge-int8", "demucs"]
-    assert environments.homes(chosen, train=True) == ["edge-int8", "mmdensenet-keras", "demucs"]
-
-
-def test_a_measurement_is_given_its_environment_and_songs(tmp_path):
-    homes = {peer.home: {"python": f"{peer.home}/python"} for peer in PEERS}
-    tasks = [
-        peers.task({"peer": name, "kind": kind, "threads": 2, "seconds": seconds}, homes, tmp_path)
-        for name, kind, seconds in (
-            ("edge-float32", "separate", 1.5), ("demucs", "separate", 1.5),
-            ("edge-float32", "start", 1), ("edge-float32", "train", 0), ("demucs", "train", 0),
-        )
-    ]  # fmt: skip
-    assert [task["python"] for task in tasks] == [
-        "edge-int8/python", "demucs/python", "edge-int8/python", "mmdensenet-keras/python",
-        "demucs/python",
-    ]  # fmt: skip
-    assert [task["warm"] is not None for task in tasks] == [True, False, False, False, False]
-    assert tasks[0]["song"] == str(tmp_path / "1.5.wav")
-    assert [task["song"] is None for task in tasks] == [False, False, False, True, True]
-    assert {path.name for path in tmp_path.iterdir()} == {"1.wav", "1.5.wav"}
 
 
 def test_the_tables_and_what_failed(found, tmp_path):
@@ -103,8 +75,8 @@ def test_the_tables_and_what_failed(found, tmp_path):
     lines = report.text(found).splitlines()
     assert "| **the device model** | 0.050 / 0.050 | 0.050 / 0.025 | 1.0 |" in lines
     assert "| Open-Unmix | 0.200 / 0.200 | 0.150 / 0.075 | 4.0 |" in lines
-    assert "| **the device model** | 200 | 200 | 0.31 | - | - |" in lines
-    assert "| Open-Unmix | 200 | 4000 | - | 960 | 25.0 |" in lines
+    assert "| **the device model** | 200 | 200 | 0.31 | - |" in lines
+    assert "| Open-Unmix | 200 | 4000 | - | 960 |" in lines
     assert any("torch 2.13.0+cpu" in line and "without torchaudio" in line for line in lines)
     assert "- demucs, separate, 60 s, 2 thread(s): no memory" in lines
     report.plot(found, tmp_path / "peers.png")
@@ -118,23 +90,33 @@ def test_the_published_tables_are_those_of_the_published_figures():
         assert part in (docs / "peers.md").read_text("utf-8")
 
 
-def test_a_failed_measurement_does_not_end_the_others(tmp_path, monkeypatch, capsys):
-    def call(function, **given):
-        if given.get("system", "").startswith("demucs"):
-            raise RuntimeError("killed")
-        keys = ("cpu_s", "wall_s", "total_cpu_s", "peak_bytes")
-        return dict.fromkeys(keys, 1.0)
+def test_each_is_measured_in_its_environment_and_a_failure_does_not_end_the_others(
+    tmp_path, monkeypatch, capsys
+):
+    tasks = []
 
-    made = {"python": "python", "packages": {}, "megabytes": 1, "requirements": [], "removed": []}
-    monkeypatch.setattr(peers, "environment", lambda *_: made)
+    def call(function, **given):
+        if "song" not in given:
+            return None  # the preparation
+        tasks.append((given["python"], Path(given["song"]).name, given["warm"] is not None))
+        if given["system"].startswith("demucs"):
+            raise RuntimeError("killed")
+        return dict.fromkeys(("cpu_s", "wall_s", "total_cpu_s", "peak_bytes"), 1.0)
+
+    made = {"packages": {}, "megabytes": 1, "requirements": [], "removed": []}
+    monkeypatch.setattr(peers, "environment", lambda _, name, *__: {"python": name, **made})
     monkeypatch.setattr(peers, "call", call)
     given = ["--out", tmp_path / "out", "--cache", tmp_path, "--peers", "openunmix,demucs"]
-    given += ["--seconds", "1", "--threads", "1", "--rounds", "1", "--steps", "0"]
+    given += ["--seconds", "1.5", "--threads", "1", "--rounds", "1"]
     assert peers.main(list(map(str, given))) == 1
     found = json.loads((tmp_path / "out" / "peers.json").read_text("utf-8"))
     assert [one["error"] for one in found["errors"]] == ["killed"] * 2
     assert [run["kind"] for run in found["runs"]] == ["start", "separate"]
     assert "What failed" in capsys.readouterr().out
+    assert tasks == [
+        ("openunmix", "1.wav", False), ("demucs", "1.wav", False),
+        ("openunmix", "1.5.wav", True), ("demucs", "1.5.wav", False),
+    ]  # fmt: skip
 
 
 def test_spleeter_has_its_size_and_nothing_that_a_converter_can_leave_out():
