@@ -6,7 +6,7 @@ Each song has the stems bass, drums, other and vocals; its mixture is their exac
 
 A model trained on one soundfont learns that soundfont. So everything is drawn at random for each
 song: the score (the patterns here, or the grooves of MMA), tempo, key, timing; the instrument of
-each part (soundfonts, single notes and strokes, a synthesiser, whole recordings); the voice
+each part (soundfonts, single notes and strokes, a synthesizer, whole recordings); the voice
 (singers as recorded or with another pitch and formants, syllables put on a tune, espeak-ng); the
 effects of each stem; balance, loudness and limiter, whose gain is the same for all stems.
 
@@ -16,7 +16,7 @@ effects of each stem; balance, loudness and limiter, whose gain is the same for 
     mma         MMA's arrangements             needs the program mma, and mido
     soundfonts  fluidsynth                     needs fluidsynth, soundfonts, and mido
     samples     notes and hits of --material
-    synth       a synthesiser, no material
+    synth       a synthesizer, no material
     takes       recordings of --material: singers and guitars
     units       syllables put on a tune        needs --material with labels, and pyworld
     songs       singing of mixed songs, the band in its key
@@ -32,7 +32,7 @@ models of the vocals alone, to which any accompaniment is the same. On Debian, `
 fretsonfire-songs-muldjord fretsonfire-songs-sectoid supertuxkart-data`, and --material
 /usr/share/games/fretsonfire/data/songs /usr/share/games/supertuxkart/data/music.
 
---material is a folder of catalogue.toml, which gives its licence and its credit, or a folder of
+--material is a folder of catalogue.toml, which gives its license and its credit, or a folder of
 such folders. A folder of your own says the same in a file `material.toml`.
 
 Song number i of a corpus depends on --subset, --seed + i, --seconds, --use, --bands and the
@@ -42,5 +42,5 @@ are disjoint when their seeds lie at least --songs apart. All subsets share the 
 real music.
 
 The command run again goes on where it stopped; with more --songs it adds some. `manifest.json`
-tells what was used, the licences, whom to credit, and which sources are share-alike.
+tells what was used, the licenses, whom to credit, and which sources are share-alike.
 """

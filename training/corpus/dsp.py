@@ -105,9 +105,9 @@ def block_peaks(audio: Audio) -> Audio:
 
 
 def stretch(values: Audio, num_samples: int) -> Audio:
-    """Return block values as a line through their blocks' centres, one value a sample."""
-    centres = np.arange(len(values)) * BLOCK + BLOCK / 2
-    return np.interp(np.arange(num_samples), centres, values).astype(np.float32)
+    """Return block values as a line through their blocks' centers, one value a sample."""
+    centers = np.arange(len(values)) * BLOCK + BLOCK / 2
+    return np.interp(np.arange(num_samples), centers, values).astype(np.float32)
 
 
 def varispeed(audio: Audio, ratio: float) -> Audio:

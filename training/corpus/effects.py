@@ -31,7 +31,7 @@ NOMINAL = 0.1  # RMS at which compressors and drives are set
 BRIGHT_TILT, BRIGHT_END = (-4.0, 6.0), (4000.0, 12000.0)
 
 
-# What is done to a source. tone: largest change of an equaliser in dB; lows: range of the change of
+# What is done to a source. tone: largest change of an equalizer in dB; lows: range of the change of
 # the lows in dB; tilt: range of the change in dB of what lies above a corner; corner: its range in
 # Hz; low, high: ranges in Hz of a high-pass and a low-pass filter; wet: largest level of reverb,
 # as a factor of the dry sound; width: range of the factor of the side signal. The others are shares
@@ -146,7 +146,7 @@ def growl(rng: Rng, audio: Audio, beat: float) -> Audio:
 
 
 def amplifier(rng: Rng, audio: Audio, amount: float) -> Audio:
-    """A guitar amplifier: drive between two equalisers, then the dull loudspeaker."""
+    """A guitar amplifier: drive between two equalizers, then the dull loudspeaker."""
     loudness = level(audio)
     audio = pass_filter(audio, log_uniform(rng, 60, 180), high=True)
     audio = peak(audio, log_uniform(rng, 500, 1500), rng.uniform(0, 9), 0.7)
@@ -245,6 +245,6 @@ def limiter_curve(audio: Audio, ceiling: float) -> Audio:
 
     needed = np.minimum(1, ceiling / np.maximum(block_peaks(audio), 1e-9))
     width = 2 * round(0.008 * SAMPLE_RATE / BLOCK) + 1
-    # one block more than the average takes: the line between two centres crosses a border
+    # one block more than the average takes: the line between two centers crosses a border
     lowest = minimum_filter1d(needed, width + 2, mode="nearest")
     return stretch(uniform_filter1d(lowest, width, mode="nearest"), len(audio))

@@ -1,4 +1,4 @@
-"""The sources of sound: folders and soundfonts, each with its licence and whom to credit."""
+"""The sources of sound: folders and soundfonts, each with its license and whom to credit."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Item:
         use: "notes", "hits", "loops", "takes", "units", "songs" or "bands"; catalogue.toml
             explains them.
         source: "bass", "drums", "other" or "vocals".
-        licence: Licence of the audio.
+        license: License of the audio.
         credit: Whom to name.
-        share_alike: The licence asks for the same licence on what contains the audio.
+        share_alike: The license asks for the same license on what contains the audio.
         sets: Patterns of file names that belong together; of bands, of files and of folders, each
             of which is a recording.
         kit: Patterns of file names by stroke.
@@ -55,7 +55,7 @@ class Item:
     path: Path
     use: str
     source: str
-    licence: str
+    license: str
     credit: str
     share_alike: bool = False
     sets: tuple[str, ...] = ("*",)
@@ -119,7 +119,7 @@ class Soundfont:
 
     name: str
     path: Path
-    licence: str
+    license: str
     credit: str
     share_alike: bool = False
     kit: bool = False
@@ -159,7 +159,7 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
         if not entries:
             raise CorpusError(
                 f"nothing in {folder} is in {CATALOGUE.name}: add a {SELF_DESCRIPTION} with use, "
-                "source, licence and credit to each folder."
+                "source, license and credit to each folder."
             )
         notes += [
             f"{place} is not used: it has no entry" for place in inside if place not in entries
@@ -170,14 +170,14 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
                 items[name] = Item(name=name, path=place, **facts)
             except TypeError as error:
                 raise CorpusError(
-                    f"material {name} needs use, source, licence and credit; received "
+                    f"material {name} needs use, source, license and credit; received "
                     f"{sorted(facts)}: {error}."
                 ) from error
     return [items[name] for name in sorted(items)], notes
 
 
 def find_soundfonts(folders: Sequence[Path] = SOUNDFONTS) -> list[Soundfont]:
-    """Find the soundfonts of the catalogue; others are left alone, for want of a licence."""
+    """Find the soundfonts of the catalogue; others are left alone, for want of a license."""
     known = _read_toml(CATALOGUE)["soundfonts"]
     found = {name: place / name for name in known for place in folders if (place / name).is_file()}
     if "MuseScore_General_Full.sf3" in found:  # the same instruments with longer samples

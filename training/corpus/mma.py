@@ -17,7 +17,7 @@ from training.corpus.score import NAMES as KEYS
 
 STDLIB = Path("/usr/share/mma/lib/stdlib")
 IN_FOUR = re.compile(r"^\s*TimeSig\s+4[ /]+4", re.I | re.M)
-ANY_METRE = re.compile(r"^\s*TimeSig\s+(\S+)[ /]+(\S+)", re.I | re.M)
+ANY_METER = re.compile(r"^\s*TimeSig\s+(\S+)[ /]+(\S+)", re.I | re.M)
 DEFINITION = re.compile(r"^\s*DefGroove\s+(\S+)", re.I | re.M)
 NO_BAND = re.compile(r"metronome|^none$|waltz", re.I)
 PARTIAL = re.compile(r"(intro|end|fill|\dfill)\d*$", re.I)
@@ -41,9 +41,9 @@ def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
     found = {}
     for path in sorted(library.glob("*.mma")):
         text = path.read_text("latin-1")
-        metres = {match.groups() for match in ANY_METRE.finditer(text)}
+        meters = {match.groups() for match in ANY_METER.finditer(text)}
         names = tuple(name for name in DEFINITION.findall(text) if not PARTIAL.search(name))
-        in_four = metres <= {("4", "4")} and IN_FOUR.search(text)
+        in_four = meters <= {("4", "4")} and IN_FOUR.search(text)
         if names and in_four and not NO_BAND.search(path.stem):
             found[path.stem] = names
     if not found:

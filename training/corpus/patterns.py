@@ -106,10 +106,10 @@ def drums(rng: Rng, chart: Chart) -> Part:
 def bass(rng: Rng, chart: Chart) -> Part:
     """Return a bass part: a line for each section on the chords' roots."""
     lines = [pick(rng, LINES), pick(rng, LINES)]
-    centre, hold = int(rng.integers(31, 39)), rng.uniform(0.88, 1.0)
+    center, hold = int(rng.integers(31, 39)), rng.uniform(0.88, 1.0)
     notes = []
     for bar in range(chart.bars):
-        root = max(28, near(chart.chord(bar)[0], centre))
+        root = max(28, near(chart.chord(bar)[0], center))
         third = root + (chart.chord(bar)[1] - chart.chord(bar)[0]) % 12
         pitches = {"r": root, "3": third, "5": root + 7, "o": root + 12}
         for step, length, symbol in _events(lines[chart.second(bar)]):
@@ -121,10 +121,10 @@ def chords(rng: Rng, chart: Chart) -> Part:
     """Return strummed or struck chords."""
     program = pick(rng, GUITARS + KEYS)
     delay = rng.uniform(0.006, 0.025) if program in GUITARS else 0.002
-    rhythm, centre, size = pick(rng, STRUMS), int(rng.integers(52, 68)), pick(rng, [3, 3, 4])
+    rhythm, center, size = pick(rng, STRUMS), int(rng.integers(52, 68)), pick(rng, [3, 3, 4])
     notes = []
     for bar in range(chart.bars):
-        voices = _voicing(chart, bar, centre, size)
+        voices = _voicing(chart, bar, center, size)
         for step, length, _ in _events(rhythm):
             down = step % 4 == 0
             ordered = voices if down else voices[::-1]
@@ -136,10 +136,10 @@ def chords(rng: Rng, chart: Chart) -> Part:
 
 def power_chords(rng: Rng, chart: Chart) -> Part:
     """Return low fifths of a distorted guitar, muted or ringing."""
-    rhythm, hold, centre = pick(rng, STRUMS), pick(rng, [0.4, 0.9, 1.0]), int(rng.integers(42, 52))
+    rhythm, hold, center = pick(rng, STRUMS), pick(rng, [0.4, 0.9, 1.0]), int(rng.integers(42, 52))
     notes = []
     for bar in range(chart.bars):
-        root = near(chart.chord(bar)[0], centre)
+        root = near(chart.chord(bar)[0], center)
         for step, length, _ in _events(rhythm):
             for pitch in (root, root + 7, root + 12):
                 notes.append(_note(chart, bar, step, length * hold, pitch, 100))
@@ -148,22 +148,22 @@ def power_chords(rng: Rng, chart: Chart) -> Part:
 
 def pad(rng: Rng, chart: Chart) -> Part:
     """Return held chords."""
-    centre = int(rng.integers(52, 70))
+    center = int(rng.integers(52, 70))
     notes = [
         _note(chart, bar, 0, STEPS, pitch, 80)
         for bar in range(chart.bars)
-        for pitch in _voicing(chart, bar, centre, pick(rng, [3, 4]))
+        for pitch in _voicing(chart, bar, center, pick(rng, [3, 4]))
     ]
     return Part("other", pick(rng, PADS), tuple(notes))
 
 
 def arpeggio(rng: Rng, chart: Chart) -> Part:
     """Return broken chords in eighths or sixteenths."""
-    step, centre = pick(rng, [1, 2, 2, 2]), int(rng.integers(52, 74))
+    step, center = pick(rng, [1, 2, 2, 2]), int(rng.integers(52, 74))
     order = [int(k) for k in rng.integers(0, 4, 8)]
     notes = []
     for bar in range(chart.bars):
-        voices = _voicing(chart, bar, centre, 3)
+        voices = _voicing(chart, bar, center, 3)
         voices.append(voices[0] + 12)
         for k in range(0, STEPS, step):
             pitch = voices[order[k // step % len(order)]]
@@ -173,12 +173,12 @@ def arpeggio(rng: Rng, chart: Chart) -> Part:
 
 def riff(rng: Rng, chart: Chart) -> Part:
     """Return a line of one or two bars that comes back, moved to each chord."""
-    centre, length = int(rng.integers(50, 78)), pick(rng, [1, 2])
+    center, length = int(rng.integers(50, 78)), pick(rng, [1, 2])
     rhythms = [pick(rng, STRUMS + LINES) for _ in range(length)]
     moves = [[int(k) for k in rng.choice([-3, 0, 0, 2, 3, 5, 7, 10, 12], STEPS)] for _ in rhythms]
     notes = []
     for bar in range(chart.bars):
-        root = near(chart.chord(bar)[0], centre)
+        root = near(chart.chord(bar)[0], center)
         for step, steps, _ in _events(rhythms[bar % length]):
             pitch = root + moves[bar % length][step]
             pitch += 0 if pitch % 12 in chart.scale else -1
@@ -189,12 +189,12 @@ def riff(rng: Rng, chart: Chart) -> Part:
 def stabs(rng: Rng, chart: Chart) -> Part:
     """Return short chords here and there."""
     places = sorted(int(k) for k in rng.choice(STEPS, pick(rng, [1, 2, 3, 4]), replace=False))
-    centre = int(rng.integers(58, 72))
+    center = int(rng.integers(58, 72))
     notes = [
         _note(chart, bar, step, rng.uniform(0.8, 2.5), pitch, 104)
         for bar in range(chart.bars)
         for step in places
-        for pitch in _voicing(chart, bar, centre, 3)
+        for pitch in _voicing(chart, bar, center, 3)
     ]
     return Part("other", pick(rng, STABS), tuple(notes))
 
@@ -279,5 +279,5 @@ def _note(chart: Chart, bar: int, step: float, steps: float, pitch: int, velocit
     return Note(bar * chart.bar + step * length, steps * length, pitch, velocity)
 
 
-def _voicing(chart: Chart, bar: int, centre: int, size: int) -> list[int]:
-    return sorted(near(pitch_class, centre) for pitch_class in chart.chord(bar, size))
+def _voicing(chart: Chart, bar: int, center: int, size: int) -> list[int]:
+    return sorted(near(pitch_class, center) for pitch_class in chart.chord(bar, size))

@@ -131,7 +131,7 @@ def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dic
     sung = [item for item in items if item.use == "units"] if "units" in order.use else []
     units = order.out / UNITS if sung else None
     if units is not None and not units.exists():  # it takes minutes, so it is kept
-        tell(f"analysing the syllables of {', '.join(item.name for item in sung)}, once")
+        tell(f"analyzing the syllables of {', '.join(item.name for item in sung)}, once")
         hidden = order.out / f"{tree.PARTIAL}units.npz"
         save_units([unit for item in sung for unit in labelled_units(item)], hidden)
         hidden.rename(units)

@@ -143,7 +143,7 @@ def _kit(item: Item) -> Kit:
         return {stroke: files for stroke, files in named.items() if files}
 
     def brightness(path: Path) -> float:
-        """Centre of the spectrum in Hz, on a logarithmic scale."""
+        """Center of the spectrum in Hz, on a logarithmic scale."""
         audio = load(path)[: SAMPLE_RATE // 2]
         powers = np.abs(np.fft.rfft(audio.mean(1))) ** 2
         hertz = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)

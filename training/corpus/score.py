@@ -116,7 +116,7 @@ def draw_chart(rng: Rng, seconds: float, tempo: float, tonic: int, minor: int) -
     return Chart(tempo, tonic, minor, tuple(degrees))
 
 
-def humanise(rng: Rng, notes: Iterable[Note], timing: float, dynamics: float) -> tuple[Note, ...]:
+def humanize(rng: Rng, notes: Iterable[Note], timing: float, dynamics: float) -> tuple[Note, ...]:
     """Return notes as people play them.
 
     Args:
@@ -133,11 +133,11 @@ def humanise(rng: Rng, notes: Iterable[Note], timing: float, dynamics: float) ->
     return tuple(played)
 
 
-def near(pitch_class: int, centre: int) -> int:
-    """Return the pitch of a class that lies nearest to a centre.
+def near(pitch_class: int, center: int) -> int:
+    """Return the pitch of a class that lies nearest to a center.
 
     Example:
         >>> near(0, 62)
         60
     """
-    return centre - 6 + (pitch_class - centre + 6) % 12
+    return center - 6 + (pitch_class - center + 6) % 12

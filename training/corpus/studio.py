@@ -13,7 +13,7 @@ from training.corpus import sampler, soundfonts, synth
 from training.corpus.dsp import Audio, Rng, chance, gain, level, log_uniform, pan, pick
 from training.corpus.effects import NOMINAL, amplifier, widen
 from training.corpus.material import CorpusError, Item, Soundfont
-from training.corpus.score import DRUMS, Part, humanise
+from training.corpus.score import DRUMS, Part, humanize
 
 SCORES = ("patterns", "mma")
 INSTRUMENTS = ("soundfonts", "samples", "synth")
@@ -107,7 +107,7 @@ def play(
     for part in parts:
         kind = draw(rng, studio.instruments(part.source))
         timing, dynamics = log_uniform(rng, 0.001, 0.012), rng.uniform(3, 12)
-        played = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+        played = replace(part, notes=humanize(rng, part.notes, timing, dynamics))
         if part.program == DRUMS:
             audio, name = play_drums(rng, studio, kind, played, num_samples, folder)
         else:
@@ -115,7 +115,7 @@ def play(
             make = partial(play_tuned, studio, kind, num_samples, folder)
             audio, name, guitar = make(np.random.default_rng(seed), played)
             if guitar and chance(rng, 0.4):  # the same instrument recorded twice, left and right
-                again = replace(part, notes=humanise(rng, part.notes, timing, dynamics))
+                again = replace(part, notes=humanize(rng, part.notes, timing, dynamics))
                 second, _, _ = make(np.random.default_rng(seed), again)
                 side = rng.uniform(0.6, 1)
                 audio = pan(widen(audio, 0), -side) + pan(widen(second, 0), side)

@@ -1,4 +1,4 @@
-"""A synthesiser: voices and drums that are made of no recording at all."""
+"""A synthesizer: voices and drums that are made of no recording at all."""
 
 from __future__ import annotations
 

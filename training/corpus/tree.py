@@ -95,11 +95,11 @@ def write_manifest(
         sources: All that could have been used.
 
     Returns:
-        The manifest. `share_alike` lists the sources whose licence passes on to what contains them.
+        The manifest. `share_alike` lists the sources whose license passes on to what contains them.
     """
     songs = {path.parent.name: _read(path) for path in sorted(out.glob(f"*/*/{SONG}"))}
     names = {name for song in songs.values() for used in song["used"].values() for name in used}
-    told = ("name", "licence", "credit", "share_alike")
+    told = ("name", "license", "credit", "share_alike")
     credits = [
         {key: getattr(source, key) for key in told}
         for source in sources

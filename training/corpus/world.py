@@ -60,7 +60,7 @@ class Voice:
     unsteady: float = 0.25
 
 
-def analyse(mono: Audio) -> tuple[Audio, Audio, Audio]:
+def analyze(mono: Audio) -> tuple[Audio, Audio, Audio]:
     """Return fundamental in Hz, spectral envelope and aperiodicity, 200 frames a second.
 
     Args:
@@ -95,7 +95,7 @@ def make_units(mono: Audio, spans: Sequence[tuple[float, float, float]]) -> list
     """
     import pyworld
 
-    pitch, envelope, noise = analyse(mono)
+    pitch, envelope, noise = analyze(mono)
     coded = pyworld.code_spectral_envelope(envelope, RATE, COEFFICIENTS).astype(np.float32)
     bands = pyworld.code_aperiodicity(noise, RATE).astype(np.float32)
     units = []
@@ -151,20 +151,20 @@ def sing(
     envelope = warp(envelope, voice.formants)
     envelope[~sheet.active] = SILENT
     noise = pyworld.decode_aperiodicity(np.ascontiguousarray(sheet.noise), RATE, FFT)
-    return synthesise(sheet.hertz, envelope, noise, num_samples)
+    return synthesize(sheet.hertz, envelope, noise, num_samples)
 
 
 def revoice(stereo: Audio, voice: Voice) -> Audio:
     """Give a recording of one voice another pitch and other formants; (num_samples, 2)."""
     mono = soxr.resample(stereo.mean(1), SAMPLE_RATE, RATE)
-    pitch, envelope, noise = analyse(mono)
-    wave = synthesise(
+    pitch, envelope, noise = analyze(mono)
+    wave = synthesize(
         pitch * 2 ** (voice.shift / 12), warp(envelope, voice.formants), noise, len(stereo)
     )
     return np.repeat(wave[:, None], 2, axis=1)
 
 
-def synthesise(hertz: Audio, envelope: Audio, noise: Audio, num_samples: int) -> Audio:
+def synthesize(hertz: Audio, envelope: Audio, noise: Audio, num_samples: int) -> Audio:
     """Return the sound of WORLD's three parameters: (num_samples,) float32 at 44.1 kHz."""
     import pyworld
 

@@ -32,7 +32,7 @@ def loudest_hertz(audio, rate=RATE):
 def describe(folder, use, source, **more):
     """Write a folder's material.toml."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"use": use, "source": source, "licence": "CC0-1.0", "credit": f"by {folder.name}"}
+    facts = {"use": use, "source": source, "license": "CC0-1.0", "credit": f"by {folder.name}"}
     lines = [f"{key} = {json.dumps(value)}" for key, value in {**facts, **more}.items()]
     (folder / "material.toml").write_text("\n".join(lines).replace(": ", " = ") + "\n", "utf-8")
     return folder

@@ -90,7 +90,7 @@ def test_the_manifest_tells_sources_and_credits(corpus):
     credits = {source["name"]: source for source in manifest["sources"]}
     assert {"bassy", "guitars", "kit", "singer"} <= set(credits)
     assert credits["kit"] == {
-        "name": "kit", "licence": "CC0-1.0", "credit": "by kit", "share_alike": True,
+        "name": "kit", "license": "CC0-1.0", "credit": "by kit", "share_alike": True,
     }  # fmt: skip
     assert manifest["share_alike"] == ["kit"]
     for song in manifest["songs"].values():
@@ -114,7 +114,7 @@ def test_a_voice_over_bands_has_two_sources_with_all_tracks_of_the_band(root, tm
     assert names_of(out) == {"bands", "singer"}
 
 
-def test_one_singer_and_the_synthesiser_are_enough_and_what_is_not_used_is_not_credited(
+def test_one_singer_and_the_synthesizer_are_enough_and_what_is_not_used_is_not_credited(
     root, tmp_path
 ):
     out = tmp_path / "out"

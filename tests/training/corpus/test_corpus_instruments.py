@@ -1,4 +1,4 @@
-"""Sampler, synthesiser, takes: the right pitch at the right time, with the right recording."""
+"""Sampler, synthesizer, takes: the right pitch at the right time, with the right recording."""
 
 import tomllib
 from dataclasses import replace
@@ -182,7 +182,7 @@ def test_songs_begin_where_there_is_singing(tmp_path):
         takes.song_vocals(rng, tmp_path, 120, RATE, 0)
 
 
-def test_material_is_found_in_a_folder_of_folders_with_its_licence(tmp_path):
+def test_material_is_found_in_a_folder_of_folders_with_its_license(tmp_path):
     make_notes(tmp_path / "bassy", share_alike=True)
     make_hits(tmp_path / "kit")
     (tmp_path / "photos").mkdir()
@@ -197,7 +197,7 @@ def test_folders_of_the_catalogue_need_no_description(tmp_path):
     catalogue = tomllib.loads(CATALOGUE.read_text("utf-8"))
     for entry in [*catalogue["material"].values(), *catalogue["soundfonts"].values()]:
         assert entry["credit"]
-        assert entry.get("share_alike", False) == ("-SA-" in entry["licence"])
+        assert entry.get("share_alike", False) == ("-SA-" in entry["license"])
     (tmp_path / "everything_is_remixed" / "train").mkdir(parents=True)
     (tmp_path / "everything_is_remixed" / "valid").mkdir()
     (tmp_path / "bass_pasta").mkdir()
@@ -211,9 +211,9 @@ def test_folders_of_the_catalogue_need_no_description(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("use = 'notes'", "needs use, source, licence and credit"),
-        ("use = 'noise'\nsource = 'bass'\nlicence = 'x'\ncredit = 'y'", "received 'noise'"),
-        ("use = 'hits'\nsource = 'lute'\nlicence = 'x'\ncredit = 'y'", "'lute'"),
+        ("use = 'notes'", "needs use, source, license and credit"),
+        ("use = 'noise'\nsource = 'bass'\nlicense = 'x'\ncredit = 'y'", "received 'noise'"),
+        ("use = 'hits'\nsource = 'lute'\nlicense = 'x'\ncredit = 'y'", "'lute'"),
         ("use = ", "cannot be read"),
         ("x = 1" + " " * (1 << 20), "must have at most"),
     ],

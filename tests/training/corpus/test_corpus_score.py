@@ -99,12 +99,12 @@ def test_a_chart_lasts_long_enough_and_has_two_sections():
     assert chart.scale == {7, 9, 10, 0, 2, 3, 5}
 
 
-@pytest.mark.parametrize("centre", [40, 61, 77])
-def test_near_is_the_nearest_octave(centre):
+@pytest.mark.parametrize("center", [40, 61, 77])
+def test_near_is_the_nearest_octave(center):
     for pitch_class in range(12):
-        pitch = near(pitch_class, centre)
+        pitch = near(pitch_class, center)
         assert pitch % 12 == pitch_class
-        assert abs(pitch - centre) <= 6
+        assert abs(pitch - center) <= 6
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -202,7 +202,7 @@ def test_fluidsynth_gets_the_channel_of_the_font(programs, rng, number, kit, cha
     assert audio[place[0]] == pytest.approx([channel / 200, 0.5])
 
 
-def test_only_soundfonts_with_a_known_licence_are_found(tmp_path):
+def test_only_soundfonts_with_a_known_license_are_found(tmp_path):
     for name in ("FluidR3_GM.sf2", "unknown.sf2", "Black_Pearl_4_LV2.sf2"):
         (tmp_path / name).write_bytes(b"x")
     fonts = find_soundfonts([tmp_path, tmp_path / "missing"])
@@ -210,7 +210,7 @@ def test_only_soundfonts_with_a_known_licence_are_found(tmp_path):
         ("Black_Pearl_4_LV2.sf2", True, True),
         ("FluidR3_GM.sf2", False, False),
     ]
-    assert all(font.licence and font.credit for font in fonts)
+    assert all(font.license and font.credit for font in fonts)
     for name in ("MuseScore_General_Full.sf3", "MuseScore_General_Lite.sf3"):
         (tmp_path / name).write_bytes(b"x")
     assert [font.name[:14] for font in find_soundfonts([tmp_path])].count("MuseScore_Gene") == 1

@@ -157,7 +157,7 @@ soundfile.write(sys.stdout.buffer, 0.4 * numpy.sin(2 * numpy.pi * 200 * time), 2
         units.spoken_units(rng, "en-us+f2", 2)
 
 
-def test_a_corpus_sung_with_syllables_analyses_them_once(vocoder, tmp_path, monkeypatch):
+def test_a_corpus_sung_with_syllables_analyzes_them_once(vocoder, tmp_path, monkeypatch):
     monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: True)
     item = sung(tmp_path, "0 5000000 sil\n5000000 15000000 a\n")
     told = []
@@ -165,7 +165,7 @@ def test_a_corpus_sung_with_syllables_analyses_them_once(vocoder, tmp_path, monk
     order["use"] = ("patterns", "synth", "units")
     render.render(render.Order(songs=1, **order), told.append, lambda *args: None)
     manifest = render.render(render.Order(songs=2, **order), told.append, lambda *args: None)
-    assert sum("analysing" in line for line in told) == 1
+    assert sum("analyzing" in line for line in told) == 1
     assert manifest["num_songs"] == 2
     assert [source["name"] for source in manifest["sources"]] == ["sung"]
     for song in manifest["songs"].values():
