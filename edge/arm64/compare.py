@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
+from mmdense_edge.signal.sdr import SDR
 
 MAX_DIFFERENCE = 1e-4
 
@@ -15,53 +16,35 @@ MAX_DIFFERENCE = 1e-4
 STEP = 1 / 256
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How far one array is from its reference.
+class Difference(NamedTuple):
+    """How far one array is from its reference: a line of a table, and whether that is allowed."""
 
-    Args:
-        name: of the array, for people.
-        largest: largest absolute difference.
-        limit: what it may be at most; infinity where the difference is only reported.
-        snr_db: signal-to-noise ratio, infinity if equal.
-    """
-
-    name: str
-    largest: float
-    limit: float
-    snr_db: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the difference is within its limit; NaN is not."""
-        return self.largest <= self.limit
-
-    def __str__(self) -> str:
-        """Return one line of a table."""
-        limit = "reported" if self.limit == np.inf else f"at most {self.limit:.2g}"
-        quality = "equal" if self.snr_db == np.inf else f"{self.snr_db:.1f} dB"
-        verdict = "ok" if self.passed else "TOO FAR"
-        return f"{self.name:32} {self.largest:9.2e}  {limit:15} {quality:>9}  {verdict}"
+    line: str
+    passed: bool
 
 
 def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float) -> Difference:
     """Compare two arrays.
 
     Args:
-        name: for people.
-        found: what is examined.
-        expected: the reference, of the same shape.
-        limit: the largest absolute difference allowed.
+        name: For people.
+        found: What is examined.
+        expected: The reference, of the same shape.
+        limit: The largest absolute difference allowed; infinity if it is only reported.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: The shapes differ.
     """
     if found.shape != expected.shape:
         raise ValueError(f"{name}: shape {found.shape}, the reference has {expected.shape}")
-    error = found.astype(np.float64) - expected
-    noise, signal = float((error**2).sum()), float((expected.astype(np.float64) ** 2).sum())
-    snr = np.inf if noise == 0 else float(10 * np.log10(max(signal, 1e-30) / noise))
-    return Difference(name, float(np.abs(error).max()), limit, snr)
+    largest = float(np.abs(found.astype(np.float64) - expected).max())
+    passed = largest <= limit  # NaN is not
+    sdr = SDR()
+    sdr.add(np.asarray(expected), found)
+    quality = "equal" if largest == 0 else f"{sdr.value() or 0:.1f} dB"
+    allowed = "reported" if limit == np.inf else f"at most {limit:.2g}"
+    verdict = "ok" if passed else "TOO FAR"
+    return Difference(f"{name:32} {largest:9.2e}  {allowed:15} {quality:>9}  {verdict}", passed)
 
 
 def output_step(answer: np.ndarray) -> float:

@@ -119,9 +119,9 @@ def compare_stems(python: Path, folder: Path) -> bool:
         found = work / processor
         command = [str(python), script, str(found), str(song), *map(str, chosen)]
         userland.run(command, processor)
-        for line in compare(found, work / "x86-64", [path.stem for path in chosen]):
+        for line, passed in compare(found, work / "x86-64", [path.stem for path in chosen]):
             print(line)
-            agree = agree and line.passed
+            agree = agree and passed
     return agree
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,11 @@ def drive(rng: Rng, audio: Audio, amount: float) -> Audio:
     """Overdrive: a soft or hard, even or uneven curve, blended with the clean sound."""
     # twice the rate would alias less; at these amounts the filter after it hides the rest
     hot = audio * np.float32(amount / NOMINAL / 4) + np.float32(pick(rng, [0, 0, 0.2]))
-    curves = (np.tanh, lambda x: np.clip(x, -0.8, 0.8), lambda x: x / (1 + np.abs(x)))
+    curves: tuple[Callable[[Audio], Audio], ...] = (
+        np.tanh,
+        lambda x: np.clip(x, -0.8, 0.8),
+        lambda x: x / (1 + np.abs(x)),
+    )
     shaped = pass_filter(pick(rng, curves)(hot), 25, high=True, order=1)
     shaped *= np.float32(level(audio) / max(level(shaped), 1e-9))
     clean = np.float32(pick(rng, [0, 0, rng.uniform(0, 0.8)]))
