@@ -43,13 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
     add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
-
-    def run_model(arguments: argparse.Namespace) -> int:
-        from mmdense_edge.separator import Separator
-
-        return run(arguments, lambda: Separator(arguments.model, arguments.threads))
-
-    separate.set_defaults(run=run_model)
+    separate.set_defaults(run=run)
 
 
 def add_options(separate: argparse.ArgumentParser) -> None:
@@ -119,12 +113,13 @@ def add_options(separate: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
+def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = None) -> int:
     """Separate songs into files and print what was done; see `mmdense separate --help`.
 
     Args:
         arguments: Of `add_options`, with jobs and threads.
-        opened: Returns the separator; called when the options are checked.
+        opened: Returns the separator, once the options are checked; default that of the model
+            that they name.
     """
     from mmdense_edge.audio.mixture_sum import choose
     from mmdense_edge.separate import picture
@@ -132,6 +127,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
     from mmdense_edge.separate.jobs import Options, plan
     from mmdense_edge.separate.pool import MAX_PROCESSES
     from mmdense_edge.separate.reference_scores import find_references
+    from mmdense_edge.separator import Separator
 
     if not 1 <= arguments.jobs <= MAX_PROCESSES:
         raise UsageError(f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}")
@@ -145,7 +141,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator]) -> int:
         os.environ["MPLBACKEND"] = "agg"
         picture.check_available()
     options = Options(**{one.name: getattr(arguments, one.name) for one in fields(Options)})
-    separator = opened()
+    separator = opened() if opened else Separator(arguments.model, arguments.threads)
     listed = arguments.sources
     names = None if listed is None else [name.strip() for name in listed.split(",")]
     parts = choose(
