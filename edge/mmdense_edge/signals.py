@@ -1,4 +1,4 @@
-"""Signals that end a program: taken, unless whoever started it had them ignored."""
+"""Signals that end a program: handled, unless they were ignored when it was started."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 def wanted(*names: str) -> list[signal.Signals]:
-    """Returns the signals that this process does not ignore.
+    """Return the signals that this process does not ignore.
 
     `nohup` has SIGHUP ignored, and a shell without job control has SIGINT ignored in what it
     starts in the background. A program that takes such a signal nevertheless would end with the
     terminal, or at a Ctrl-C that was meant for another one.
 
     Args:
-        names: of the signals, by default those of `ENDS`; one that the system does not have (on
+        names: Of the signals, by default those of `ENDS`; one that the system does not have (on
             Windows SIGHUP) is left out.
     """
     known = [getattr(signal, name) for name in names or ENDS if hasattr(signal, name)]
@@ -31,11 +31,11 @@ def wanted(*names: str) -> list[signal.Signals]:
 
 @contextmanager
 def taken(handler: Handler | signal.Handlers, *names: str) -> Iterator[None]:
-    """Handles signals while the block runs, except those that this process ignores.
+    """Handle signals while the block runs, except those that this process ignores.
 
     Args:
-        handler: called with the signal's number and the frame; or what `signal.signal` takes.
-        names: as for `wanted`. Outside the main thread, where Python has no handlers, none is
+        handler: Called with the signal's number and the frame; or what `signal.signal` takes.
+        names: As for `wanted`. Outside the main thread, where Python has no handlers, none is
             taken.
     """
     before = {}
@@ -49,9 +49,9 @@ def taken(handler: Handler | signal.Handlers, *names: str) -> Iterator[None]:
 
 
 def interrupt(*_: object) -> None:
-    """Ends the work as Ctrl-C does.
+    """End the work as Ctrl-C does.
 
     Raises:
-        KeyboardInterrupt: always.
+        KeyboardInterrupt: Always.
     """
     raise KeyboardInterrupt

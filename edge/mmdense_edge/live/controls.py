@@ -65,7 +65,7 @@ def help_line(mixer: Mixer) -> str:
 
 
 class Controls:
-    """Reads keys, keeps the line on the terminal, warns when the machine falls behind.
+    """Read keys, keep the line on the terminal, warn when the machine falls behind.
 
     Args:
         engine: The run.

@@ -26,7 +26,7 @@ IDLE_SECONDS = 0.1
 
 
 class LiveEngine:
-    """Takes the mixture block by block on one thread and separates it on another.
+    """Take the mixture block by block on one thread and separate it on another.
 
     The audio side calls `capture` (or `end`, after the last block) and `player.play`, the worker
     `work` or `run`. A paced engine plays `plan.latency` samples behind the input, whatever the
@@ -102,7 +102,7 @@ class LiveEngine:
         self._wake.set()
 
     def run(self) -> None:
-        """Works until the signal has ended, or `stop`: the body of the worker's thread."""
+        """Work until the signal has ended, or `stop`: the body of the worker's thread."""
         while not self._stopped and not self._flushed:
             self._wake.clear()
             if not self.work():

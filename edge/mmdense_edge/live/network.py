@@ -88,7 +88,7 @@ class SlidingNetwork:
         self.admitted = True  # whether the last window went through the network
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        """Estimates the sources' magnitudes, as `Network` does, in a shorter window.
+        """Estimate the sources' magnitudes, as `Network` does, in a shorter window.
 
         Args:
             magnitude: Shape (step_frames + 2 * lookahead_frames, bins, channels), float32.

@@ -18,7 +18,7 @@ _FORMATS = {".wav": "FLOAT", ".flac": "PCM_24"}
 
 
 class NullSink:
-    """Takes the output block by block and throws it away; the base of the other outputs.
+    """Take the output block by block and throw it away; the base of the other outputs.
 
     `clipped` counts samples that were beyond full scale and set to it.
     """
@@ -33,7 +33,7 @@ class NullSink:
 
 
 class StreamSink(NullSink):
-    """Writes raw samples to a stream, such as the standard output.
+    """Write raw samples to a stream, such as the standard output.
 
     Args:
         fileno: The file descriptor.
@@ -70,7 +70,7 @@ class StreamSink(NullSink):
 
 
 class FileSink(NullSink):
-    """Writes a file beside its final place, and moves it there when it is complete.
+    """Write a file in a temporary folder, and move it to its place when it is complete.
 
     Args:
         path: .wav (32-bit float: nothing is clipped) or .flac (24 bits: samples beyond full scale

@@ -15,7 +15,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Ring:
-    """Holds the last `capacity` rows of a signal; row n of the signal is asked for as n.
+    """Hold the last `capacity` rows of a signal; row n of the signal is asked for as n.
 
     Rows that were never written are zeros.
 
@@ -58,7 +58,7 @@ class Ring:
 
 
 class Player:
-    """Plays the mix of the stems, a latency behind the input.
+    """Play the mix of the stems, a latency behind the input.
 
     Rule "pass": if stems do not come in time, the mixture itself is played from the same place,
     with cross-fades of `plan.fade` samples; stems that come too late are never heard. So the

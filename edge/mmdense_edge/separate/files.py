@@ -104,7 +104,7 @@ def separate_file(
             try:
                 picture.draw({"mixture": song, **paths}, files.num_samples, drawn, known)
                 moves[drawn] = job.picture
-            except Exception as error:  # whatever it is, the stems are done and stay
+            except Exception as error:  # whatever went wrong, the stems are complete and stay
                 failure = f"{type(error).__name__}: {error}"
         staging.publish(moves, aside, options.overwrite)
     return SongReport(
