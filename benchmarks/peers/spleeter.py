@@ -127,35 +127,34 @@ def convert(network: keras.Model) -> bytes:
     return content
 
 
+def in_tflite(model: Path, threads: int) -> Network:
+    """Return a `.tflite` with one input and one output, for one window, as `separate` takes it."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(model), num_threads=threads)
+    interpreter.allocate_tensors()
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def network(windows: FloatArray) -> FloatArray:
+        estimates = np.empty_like(windows)
+        for window, estimate in zip(windows, estimates, strict=True):
+            interpreter.set_tensor(given["index"], window[None])
+            interpreter.invoke()
+            estimate[:] = interpreter.get_tensor(made["index"])[0]
+        return estimates
+
+    return network
+
+
 class SpleeterInt8(System):
     """All four from one file."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
-        self.interpreters = []
-        for _ in SOURCES:
-            interpreter = Interpreter(str(folder / FILE), num_threads=threads)
-            interpreter.allocate_tensors()
-            self.interpreters.append(interpreter)
+        self.networks = [in_tflite(folder / FILE, threads) for _ in SOURCES]
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 512 frames."""
-
-        def network(interpreter: Any) -> Network:
-            (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-            def run(windows: FloatArray) -> FloatArray:
-                estimates = np.empty_like(windows)
-                for window, estimate in zip(windows, estimates, strict=True):
-                    interpreter.set_tensor(given["index"], window[None])
-                    interpreter.invoke()
-                    estimate[:] = interpreter.get_tensor(made["index"])[0]
-                return estimates
-
-            return run
-
-        return list(separate(audio, list(map(network, self.interpreters))))
+        return list(separate(audio, self.networks))
 
 
 class SpleeterKeras(System):

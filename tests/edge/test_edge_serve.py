@@ -273,8 +273,8 @@ def test_https_with_a_certificate(site, certificate):
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--port", "65536"], 2, "--port must be from 0 to 65535, got 65536"),
-        (["--port", "-1"], 2, "--port must be from 0 to 65535, got -1"),
+        (["--port", "65536"], 2, "--port must be from 0 to 65535; received 65536"),
+        (["--port", "-1"], 2, "--port must be from 0 to 65535; received -1"),
         (["--key", "key.pem"], 2, "--key needs --certificate"),
         (["--certificate", "missing.pem"], 2, "cannot use the certificate in missing.pem"),
         (["--host", "192.0.2.7", "--port", "0"], 1, "give an address of this machine"),

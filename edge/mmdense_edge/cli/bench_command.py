@@ -20,7 +20,7 @@ MAX_ROUNDS = 1000
 
 _DESCRIPTION = """
 Measures models on this machine, each in a process of its own: real-time factor, processor time,
-time of a window, latency of a live run, memory and load time. Let nothing else run meanwhile.
+time of a window, latency of a live run, memory and load time. Leave the machine alone meanwhile.
 """
 
 
@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not 0 < arguments.seconds <= MAX_SECONDS:
         raise UsageError(
-            f"--seconds must be more than 0, up to {MAX_SECONDS}, got {arguments.seconds:g}"
+            f"--seconds must be more than 0, up to {MAX_SECONDS}; received {arguments.seconds:g}"
         )
     if not 1 <= arguments.rounds <= MAX_ROUNDS:
-        raise UsageError(f"--rounds must be from 1 to {MAX_ROUNDS}, got {arguments.rounds}")
+        raise UsageError(f"--rounds must be from 1 to {MAX_ROUNDS}; received {arguments.rounds}")
     if arguments.compare and arguments.models:
         raise UsageError("--compare names its models itself: leave out the others")
     if arguments.lookahead is not None and arguments.song is None:
@@ -135,7 +135,9 @@ def _tell(arguments: argparse.Namespace, text: str) -> None:
 def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and low <= int(part) <= high for part in parts):
-        raise UsageError(f"{option} must be numbers from {low} to {high}, as in 1,2, got {text!r}")
+        raise UsageError(
+            f"{option} must be numbers from {low} to {high}, as in 1,2; received {text!r}"
+        )
     return [int(part) for part in parts]
 
 

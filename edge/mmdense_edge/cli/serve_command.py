@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mmdense_edge.serve.server import Server, tls_context
 
     if not 0 <= arguments.port <= 65535:
-        raise UsageError(f"--port must be from 0 to 65535, got {arguments.port}")
+        raise UsageError(f"--port must be from 0 to 65535; received {arguments.port}")
     if arguments.key and not arguments.certificate:
         raise UsageError("--key needs --certificate")
     key = Path(arguments.key) if arguments.key else None
