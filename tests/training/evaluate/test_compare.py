@@ -47,6 +47,7 @@ def compared(out, *arguments):
         return list(csv.DictReader(file)), (out / "comparison.md").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("pictures")
 def test_rows_of_several_reports_are_paired(reports, tmp_path, capsys):
     out = tmp_path / "page"
     rows, page = compared(out, reports / "first", reports / "second")

@@ -1,6 +1,5 @@
 """Stopped and gone on with, an evaluation gives the report of an uninterrupted one."""
 
-import io
 import json
 import os
 import signal
@@ -20,10 +19,7 @@ from trees import make_folder
 from training.evaluate import scoring
 from training.evaluate.__main__ import main
 
-ROOT = Path(__file__).parents[2]
-
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -186,13 +182,3 @@ def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, name, t
     assert main(command(tmp_path, "mixture", limit=1)) == 2
     assert str(path) in capsys.readouterr().err
     assert path.read_text() == text
-
-
-def test_a_terminal_shows_how_many_are_done(tree, tmp_path, monkeypatch):
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", terminal)
-    assert main(command(tmp_path, "mixture", limit=1)) == 0
-    shown = terminal.getvalue().split("\r")
-    assert any(line.startswith("  0%|") and " 0/1 [" in line for line in shown)
-    assert [line.strip() for line in shown[-2:]] == ["", ""]

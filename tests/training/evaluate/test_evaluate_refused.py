@@ -13,8 +13,6 @@ from training.evaluate import EvaluationError
 from training.evaluate.__main__ import main
 from training.evaluate.rows import check_estimates, open_rows
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 
 @pytest.fixture
 def tree(tmp_path):

@@ -68,6 +68,7 @@ def summary(report, metric="usdr"):
     return json.loads((report / "summary.json").read_text("utf-8"))["metrics"][metric]["rows"]
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
     assert main(command(tmp_path, "mixture", "irm", metric="usdr,sisdr")) == 0
     report = tmp_path / "report"
