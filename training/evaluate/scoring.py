@@ -41,7 +41,6 @@ from training.evaluate.metrics import METRICS
 from training.evaluate.metrics.source_score import SourceScore
 from training.evaluate.rows import Row, find_estimates
 from training.evaluate.songs import Song, label, open_song, stored
-from training.evaluate.tables import read_scores, write_report
 from training.train.run_folder import commit, write_text
 
 RECORD = "run.json"
@@ -91,6 +90,9 @@ def evaluate(
         EvaluationError: The folder holds something else, or a process died.
         OSError: A file cannot be written.
     """
+    # not at the top: the processes that score need no pandas
+    from training.evaluate.tables import read_scores, write_report
+
     contents = {
         "rows": [row.name for row in rows],
         "metrics": list(metrics),
