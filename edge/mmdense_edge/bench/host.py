@@ -10,22 +10,18 @@ from pathlib import Path
 from mmdense_edge.model import interpreter
 
 
-def describe(package: str | None = None) -> dict[str, str | int | float | None]:
-    """Return what the machine and its software are.
-
-    Args:
-        package: the interpreter's, as `Separator.runtime`; None leaves it out.
+def describe() -> dict[str, str | int | float | None]:
+    """Return what the machine is.
 
     Returns:
-        cpu, cores (that this process may use), os, python, and interpreter with its version; load
-        is the average of the last minute, None where the system has none.
+        cpu, cores (that this process may use), os and python; load is the average of the last
+        minute, None if the system has none.
     """
     return {
         "cpu": cpu_name(),
         "cores": interpreter.free_cores(),
         "os": platform.platform(),
         "python": platform.python_version(),
-        "interpreter": None if package is None else interpreter.describe(package),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     }
 
