@@ -1,4 +1,4 @@
-"""The errors that a user can meet: one line each with the rule, what was found, the way out."""
+"""The errors that a user can meet: one line each with the rule, what was received, the way out."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import os
 
 
 class MMDenseError(Exception):
-    """Base of this package's errors; its text is one line."""
+    """Base of this package's errors; its text is one line, whatever name or library it quotes."""
 
     def __init__(self, message: str) -> None:
-        """Joins the lines of `message`, because it may quote a name or a library's text.
-
-        Args:
-            message: what was wrong and what to do about it.
-        """
         super().__init__(printable(message))
 
 
@@ -46,11 +41,11 @@ class UsageError(MMDenseError, ValueError):
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """Returns `text`, or its start if it is long: a damaged file may be quoted, but not whole.
+    """Return `text`, or its start if it is long: a damaged file may be quoted, but not whole.
 
     Args:
-        text: any text.
-        most: characters, 4 or more.
+        text: A file's or a library's words.
+        most: Characters, 4 or more.
 
     Example:
         >>> shortened("a long text", most=6)
@@ -60,12 +55,12 @@ def shortened(text: str, most: int = 80) -> str:
 
 
 def printable(text: str | os.PathLike[str]) -> str:
-    r"""Returns `text` as one line that is safe to print on any terminal or in a log.
+    r"""Return `text` as one line that is safe to print on any terminal or in a log.
 
     Names of files may hold line breaks, control characters and bytes that are no text at all.
 
     Args:
-        text: any text, for example a message that quotes a name, or a path.
+        text: A message that quotes a name, for example, or a path.
 
     Returns:
         The text with every unprintable character as its backslash escape.

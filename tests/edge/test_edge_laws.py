@@ -107,22 +107,22 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
     rate=RATES,
     channels=CHANNELS,
     sizes=st.lists(st.integers(0, 9000), max_size=8),
-    residual=st.booleans(),
+    options=st.fixed_dictionaries({"residual": st.booleans(), "wiener": st.integers(0, 2)}),
     seed=st.integers(0, 999),
 )
 def test_a_stream_in_any_blocks_is_the_whole_track(
-    separators, model, num_samples, rate, channels, sizes, residual, seed
+    separators, model, num_samples, rate, channels, sizes, options, seed
 ):
     samples = generated(seed, num_samples, channels, 0.2).astype(np.float32)
     blocks = np.split(samples, np.minimum(np.cumsum(sizes, dtype=int), num_samples))
     separator = separators[model]
-    parts = list(separator.stream(blocks, rate, channels, residual=residual))
-    whole = separator.separate(samples, rate, residual=residual)
+    parts = list(separator.stream(blocks, rate, channels, **options))
+    whole = separator.separate(samples, rate, **options)
     for name, stem in whole.items():
         joined = np.concatenate([part[name] for part in parts])
         assert joined.shape == stem.shape == (num_samples, channels)
         np.testing.assert_allclose(joined, stem, atol=1e-4, rtol=0)
-    if residual:
+    if options["residual"]:
         total = sum(stem.astype(np.float64) for stem in whole.values())
         np.testing.assert_allclose(total, samples, atol=2**-23, rtol=0)
 

@@ -224,6 +224,7 @@ def test_it_changes_no_input_and_keeps_few_frames():
         assert 50 * pushed - done < WINDOW
     np.testing.assert_array_equal(mixture, kept[0])
     np.testing.assert_array_equal(estimates, kept[1])
+    assert list(WienerFilter(1).finish()) == []
 
 
 @pytest.mark.parametrize("iterations", [0, -1, 11])
@@ -235,16 +236,14 @@ def test_iterations_are_checked(iterations):
 # In the runner's chain.
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(44100, 1), (48000, 2)])
-def test_the_stems_of_a_song_add_up(separators, rate, channels):
+@pytest.mark.parametrize(("rate", "tolerance"), [(44100, 2e-6), (22050, 1e-4)])
+def test_the_stems_of_a_song_add_up(separators, rate, tolerance):
     time = np.arange(2 * rate + 11)[:, None] / rate
-    tones = [0.2 * np.sin(6.28 * time * hertz) for hertz in ([220, 330], [1000, 1001])]
-    audio = (sum(tones) * np.sin(np.pi * time / 2))[:, :channels].astype(np.float32)
+    tones = 0.2 * np.sin(6.28 * time * [220, 330]) + 0.2 * np.sin(6.28 * time * [1000, 1001])
+    audio = (tones * np.sin(np.pi * time / 2)).astype(np.float32)
     plain_stems = separators["magnitudes"].separate(audio, rate)
     stems = separators["magnitudes"].separate(audio, rate, wiener=1)
-    assert list(stems) == list(plain_stems)
-    error = np.abs(sum(stems.values()) - audio).max()
-    assert error < (2e-6 if rate == 44100 else 1e-4)
+    assert np.abs(sum(stems.values()) - audio).max() < tolerance
     assert np.abs(sum(plain_stems.values()) - audio).max() > 0.1
 
 
@@ -257,13 +256,6 @@ def test_all_sources_enter_whichever_are_wanted(separators, noise):
     np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-6)
 
 
-def test_a_model_of_one_source_gives_one_stem(separators, noise):
-    audio = noise(30000)
-    stems = separators["identity"].separate(audio, 44100, wiener=1)
-    assert list(stems) == ["everything"]
-    np.testing.assert_allclose(stems["everything"], audio, atol=1e-6)
-
-
 def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, noise):
     audio = noise(40000)
     sides = [
@@ -271,28 +263,6 @@ def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, 
     ]
     both = separators["mono"].separate(audio, 16000, wiener=2)["speech"]
     assert np.abs(both - np.stack(sides, axis=1)).max() > 0.01
-
-
-@settings(max_examples=5, deadline=None)
-@given(cuts=st.lists(st.integers(0, 60000), max_size=4))
-def test_a_stream_equals_the_whole_song_to_the_bit(separators, cuts):
-    rng = np.random.default_rng(3)
-    audio = rng.uniform(-0.5, 0.5, (60000, 2)).astype(np.float32)
-    blocks = np.split(audio, sorted(cuts))
-    options = {"residual": True, "wiener": 1}
-    parts = list(separators["mono"].stream(blocks, 16000, 2, **options))
-    for name, whole in separators["mono"].separate(audio, 16000, **options).items():
-        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole)
-
-
-def test_silence_and_quiet_channels_through_the_runner(separators, noise):
-    for separator in separators.values():
-        for stem in separator.separate(np.zeros((9000, 2), np.float32), 44100, wiener=2).values():
-            np.testing.assert_array_equal(stem, 0)
-    one = noise(20000, 1)
-    for audio in (one * np.float32([1, 0]), one * np.float32([1e-6, 1e-6])):
-        stems = separators["shares"].separate(audio, 44100, wiener=3)
-        assert np.abs(sum(stems.values()) - audio).max() < 3e-6 * np.abs(audio).max()
 
 
 def test_the_command_filters(separators, model_path, song, noise, tmp_path, mmdense):

@@ -44,7 +44,7 @@ def streams(file: Any, whole: bool = True) -> list[Stream]:
         found = _ogg(file, start, size)
     elif start or mpeg.frame(mark):
         # Where the frames cannot be followed, the decoder's own estimate of the length is none.
-        return mpeg.streams(file, start, size) or [Stream(num_samples=1)]
+        return [*mpeg.streams(file, start, size)] or [Stream(num_samples=1)]
     # A file that is one stream, with nothing before it or in between, stays as it is.
     if len(found) == 1 and start == 0 and len(found[0].parts) == 1 and found[0].parts[0][0] == 0:
         found[0].parts = []

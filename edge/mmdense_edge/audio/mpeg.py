@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from mmdense_edge.audio.parts import Stream, behind_tags, find, read
 
@@ -54,19 +54,16 @@ def frame(head: bytes) -> Frame | None:
 
 
 @dataclass
-class _Found:
+class _Found(Stream):
     """A stream on the way."""
 
-    head: bytes  # of its first frame
-    first: Frame
-    stream: Stream
+    head: bytes = b""  # of its first frame
     info: bytes = b""  # the frame that says how many follow
     place: int = 0  # where it says so
     frames: int = 0
-    lost: str = ""
 
 
-def streams(file: Any, start: int, size: int) -> list[Stream]:
+def streams(file: Any, start: int, size: int) -> list[_Found]:
     """Return the streams of an MPEG audio file; none if it has no frames that can be followed.
 
     Args:
@@ -76,61 +73,60 @@ def streams(file: Any, start: int, size: int) -> list[Stream]:
     """
     found: list[_Found] = []
     at = _next_frame(file, start, min(size, start + _START), size)
-    gap = True
+    gap, form = True, None
     while at < size:
         head = read(file, at, _HEAD)
         here = frame(head[:4])
-        same = here is not None and bool(found) and here.form == found[-1].first.form
+        same = here is not None and here.form == form
         if here is None or not ((same and not gap) or _confirmed(file, at, here, size)):
             tag = _tag(file, at, head)
             after = at + tag if tag else _next_frame(file, at + 1, size, size)
             if not tag and after < size:
-                found[-1].lost = f"damaged: {after - at} bytes at byte {at} are no MPEG audio"
+                lost = f"damaged: {after - at} bytes at byte {at} are no MPEG audio"
+                found[-1].faults = [lost]
             at, gap = after, True
             continue
         if at + here.length > size:
             break
-        gap = False
+        gap, form = False, here.form
         # Behind the frame's own checksum, if it has one.
         marked = [place for place in (here.place, here.place + 2) if head[place:][:4] in _COUNTS]
         counts = bool(marked) and here.form[1] == _LAYER_3
         if counts or not same:
-            found.append(_Found(head, here, Stream()))
+            found.append(_Found(head=head))
         if counts:
             found[-1].info, found[-1].place = read(file, at, here.length), marked[0]
         else:
             found[-1].frames += 1
-            found[-1].stream.add(at, at + here.length)
+            found[-1].add(at, at + here.length)
         at += here.length
-    return [_finished(each, len(found) == 1) for each in found if each.frames]
+    for stream in found:
+        _finish(stream, len(found) == 1)
+    return [stream for stream in found if stream.frames]
 
 
-def _finished(found: _Found, alone: bool) -> Stream:
-    """Return a stream whose first frame says how many follow, if the decoder needs it."""
-    stream, first, info, at = found.stream, found.first, found.info, found.place
-    parts = stream.parts
+def _finish(stream: _Found, alone: bool) -> None:
+    """Make the first frame of a stream say how many follow, if the decoder needs it."""
+    first = cast(Frame, frame(stream.head[:4]))
+    info, at, parts = stream.info, stream.place, stream.parts
     if alone and len(parts) == 1:
         stream.parts = []
     if info and info[at + 7] & 1:
-        count = int.from_bytes(info[at + 8 : at + 12], "big")
-        if count < found.frames:
-            right = struct.pack(">I", found.frames)
+        stream.faults = []  # what is missing shows in the count
+        if int.from_bytes(info[at + 8 : at + 12], "big") < stream.frames:
+            right = struct.pack(">I", stream.frames)
             stream.parts = [info[: at + 8] + right + info[at + 12 :], *parts]
         elif stream.parts:
             stream.parts = [info, *parts]
-        return stream
+        return
     # Without a count the decoder divides the bytes by those of the first frame, and stops there.
     held = sum(part[1] - part[0] for part in parts if not isinstance(part, bytes))
-    if first.form[1] == _LAYER_3 and (info or held / first.nominal < found.frames - 1):
+    if first.form[1] == _LAYER_3 and (info or held / first.nominal < stream.frames - 1):
         bit_rate = 0x90 if first.form[0] == _VERSION_1 else 0x80  # 128 or 64 kbit/s, no padding
-        head = bytes([0xFF, found.head[1] | 1, (found.head[2] & 0x0C) | bit_rate, found.head[3]])
-        made = head + bytes(first.place - 4) + b"Xing" + struct.pack(">II", 1, found.frames)
-        made_frame = frame(head)
-        length = made_frame.length if made_frame else 0
-        stream.parts = [made.ljust(length, b"\0"), *parts]
-    stream.num_samples = max(1, (found.frames - 2) * first.samples)
-    stream.faults = [found.lost] if found.lost else []
-    return stream
+        head = bytes([0xFF, stream.head[1] | 1, (stream.head[2] & 0x0C) | bit_rate, stream.head[3]])
+        made = head + bytes(first.place - 4) + b"Xing" + struct.pack(">II", 1, stream.frames)
+        stream.parts = [made.ljust(cast(Frame, frame(head)).length, b"\0"), *parts]
+    stream.num_samples = max(1, (stream.frames - 2) * first.samples)
 
 
 def _confirmed(file: Any, at: int, here: Frame, size: int) -> bool:

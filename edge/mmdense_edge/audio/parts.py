@@ -53,7 +53,6 @@ class Joined(io.RawIOBase):
     """
 
     def __init__(self, file: Any, parts: Sequence[Part]) -> None:
-        """Start at the first byte."""
         self._file, self._parts = file, parts
         sizes = (len(part) if isinstance(part, bytes) else part[1] - part[0] for part in parts)
         self._ends = list(accumulate(sizes)) or [0]

@@ -126,7 +126,6 @@ class StemFiles:
         exact: bool = False,
         gain: float = 1.0,
     ) -> None:
-        """Create the files."""
         self._form, self._rest, self._exact, self._gain = form, rest, exact, gain
         self._paths, self._info = paths, info
         self._squares = dict.fromkeys(paths, 0.0)
@@ -152,7 +151,6 @@ class StemFiles:
                         setattr(self._files[name], tag, text.decode())
 
     def __enter__(self) -> StemFiles:
-        """Return itself."""
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -1,4 +1,4 @@
-"""Runs a model's network in whichever TFLite interpreter is installed."""
+"""Run a model's network in whichever TFLite interpreter is installed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,6 @@ class Pipeline:
         residual: bool,
         wiener: int = 0,
     ) -> None:
-        """Start at the first sample of a signal."""
         contract = network.contract
         self._rates = (sample_rate, contract.sample_rate)
         self._received = 0
@@ -51,8 +50,10 @@ class Pipeline:
         self._analysis = Analysis(contract.transform, channels)
         self._windows = Windows(network, channels, contract.sources if wiener else sources)
         self._wiener = WienerFilter(wiener) if wiener else None
-        self._synthesis = {name: Synthesis(contract.transform, channels) for name in sources}
-        self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
+        self._sources = tuple(sources)
+        # All stems in one: source by source their channels.
+        self._synthesis = Synthesis(contract.transform, channels * len(self._sources))
+        self._back = Resampler(*self._rates[::-1], channels * len(self._sources))
         self._mixture = np.zeros((0, channels), np.float32) if residual else None
 
     def push(self, block: Audio) -> Iterator[Stems]:
@@ -71,11 +72,8 @@ class Pipeline:
         yield from map(self._stems, self._filtered(windows))
         if self._wiener is not None:
             yield from map(self._stems, self._wiener.finish())
-        stems = {}
-        for name, back in self._back.items():
-            ready = back.push(self._synthesis[name].finish(inside))
-            stems[name] = np.concatenate([ready, back.finish(self._received)])
-        yield self._completed(stems)
+        ready = self._back.push(self._synthesis.finish(inside))
+        yield self._split(np.concatenate([ready, self._back.finish(self._received)]))
 
     def _filtered(self, windows: Iterable[Window]) -> Iterator[dict[str, Spectrum]]:
         for mixture, estimates in windows:
@@ -85,19 +83,15 @@ class Pipeline:
                 yield from self._wiener.push(mixture, estimates)
 
     def _stems(self, spectra: dict[str, Spectrum]) -> Stems:
-        return self._completed(
-            {
-                name: self._back[name].push(synthesis.push(spectra[name]))
-                for name, synthesis in self._synthesis.items()
-            }
-        )
+        joined = np.concatenate([spectra[name] for name in self._sources], axis=2)
+        return self._split(self._back.push(self._synthesis.push(joined)))
 
-    def _completed(self, stems: Stems) -> Stems:
-        """Add the residual, if it is wanted."""
-        if self._mixture is None:
-            return stems
-        length = len(next(iter(stems.values())))
-        total = sum(stem.astype(np.float64) for stem in stems.values())
-        stems[RESIDUAL] = (self._mixture[:length] - total).astype(np.float32)
-        self._mixture = self._mixture[length:]
+    def _split(self, joined: Audio) -> Stems:
+        """Take the stems apart and add the residual, if it is wanted."""
+        parts = np.split(joined, len(self._sources), axis=1)
+        stems = dict(zip(self._sources, parts, strict=True))
+        if self._mixture is not None:
+            total = sum(stem.astype(np.float64) for stem in parts)
+            stems[RESIDUAL] = (self._mixture[: len(joined)] - total).astype(np.float32)
+            self._mixture = self._mixture[len(joined) :]
         return stems

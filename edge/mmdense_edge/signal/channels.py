@@ -65,7 +65,6 @@ class Groups:
         residual: bool,
         wiener: int = 0,
     ) -> None:
-        """Start at the first sample of a signal."""
         self._pipelines = {
             group: Pipeline(network, sample_rate, len(group), sources, residual, wiener)
             for group in groups(channels)

@@ -39,7 +39,6 @@ class Resampler:
     """
 
     def __init__(self, in_rate: int, out_rate: int, channels: int) -> None:
-        """Start at the first sample of a signal."""
         self._channels = channels
         self._returned = 0
         self._stream: soxr.ResampleStream | None = None

@@ -23,7 +23,6 @@ class SDR:
     """
 
     def __init__(self) -> None:
-        """Start with no samples."""
         self._signal = 0.0
         self._error = 0.0
 

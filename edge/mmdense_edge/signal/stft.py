@@ -68,7 +68,6 @@ class Analysis:
     """
 
     def __init__(self, transform: Transform, channels: int) -> None:
-        """Start at the first sample of a signal."""
         self._transform = transform
         # From pad + 1 samples on, the buffer starts with the reflected ones.
         self._buffer = np.zeros((0, channels), np.float32)
@@ -140,7 +139,6 @@ class Synthesis:
     """
 
     def __init__(self, transform: Transform, channels: int) -> None:
-        """Start at the first frame of a signal."""
         self._transform = transform
         self._sums = np.zeros((channels + 1, 0), np.float32)  # the channels, and the squared window
         self._position = 0  # of the sums' start, in the padded signal

@@ -68,7 +68,6 @@ class WienerFilter:
     """
 
     def __init__(self, iterations: int) -> None:
-        """Start at the first frame of a signal."""
         if not 1 <= iterations <= MAX_ITERATIONS:
             raise ValueError(
                 f"iterations must be 1 to {MAX_ITERATIONS}; received {iterations}. Try 1."

@@ -32,7 +32,6 @@ class Windows:
     """
 
     def __init__(self, network: Network, channels: int, sources: Sequence[str]) -> None:
-        """Start at the first frame of a signal."""
         self._network = network
         self._contract = network.contract
         self._channels = channels

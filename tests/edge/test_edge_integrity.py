@@ -128,6 +128,15 @@ def test_a_part_that_is_cut_short_is_named(write, kind):
     np.testing.assert_array_equal(audio[:90000], plain(first))
 
 
+@pytest.mark.parametrize("kind", ["flac", "ogg", "wav"])
+def test_a_quick_look_at_the_ends_finds_what_the_walk_finds(write, kind):
+    first, second = encoded(kind, 90000), encoded(kind, 40000, 1)
+    half = first[: len(first) // 2]
+    for data in (first, ID3 + first, half, first + second, half + second):
+        with write("a", data).open("rb") as file:
+            assert integrity.streams(file, whole=False) == integrity.streams(file)
+
+
 def counted(data: bytes, change: int) -> bytes:
     """Returns an MP3 file whose first frame says another number of frames."""
     at = data.index(b"Xing") + 8
