@@ -28,11 +28,7 @@ _EXPORTS = {
     "export": "tflite.export",
     "separate": "separation",
     "settings_of": "model_settings",
-    "summarize": "summary",
-}
-_NEED_KERAS = {
-    *("adapt", "annotate", "build", "build_from_settings", "export", "separate"),
-    "summarize",
+    "summarize": "inspection",
 }
 _SUBMODULES = ("data", "plot")
 __all__ = [
@@ -59,25 +55,24 @@ __all__ = [
 if TYPE_CHECKING:
     from keras_mmdense import data, plot
     from keras_mmdense.errors import AudioError, ExportError, PlotError, SettingsError
+    from keras_mmdense.inspection import summarize
     from keras_mmdense.model import build, build_from_settings
     from keras_mmdense.model_settings import annotate, settings_of
     from keras_mmdense.normalization import adapt
     from keras_mmdense.separation import separate
     from keras_mmdense.settings import Band, Settings, Transform
-    from keras_mmdense.summary import summarize
     from keras_mmdense.tflite.export import export
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NEED_KERAS:
-        try:
-            import keras  # noqa: F401  (starts the backend, too)
-        except ModuleNotFoundError as error:
-            raise ImportError(what_to_install(error)) from error
-    if name in _EXPORTS:
-        value = getattr(importlib.import_module(f"keras_mmdense.{_EXPORTS[name]}"), name)
-    elif name in _SUBMODULES:
+    if name in _SUBMODULES:
         value = importlib.import_module(f"keras_mmdense.{name}")
+    elif name in _EXPORTS:
+        try:
+            module = importlib.import_module(f"keras_mmdense.{_EXPORTS[name]}")
+        except ModuleNotFoundError as error:  # Keras or its backend
+            raise ImportError(what_to_install(error)) from error
+        value = getattr(module, name)
     else:
         raise AttributeError(f"module 'keras_mmdense' has no attribute {name!r}")
     globals()[name] = value

@@ -1,8 +1,11 @@
 """How a model keeps its Settings, so that one `.keras` file holds everything.
 
-Keras stores no free text with a functional model, and a model made of standard layers must open
-without this package. A standard layer can carry text, though: the configuration of an initializer
-that is never called, because the layer has no bias. The layer multiplies by a constant 1.
+Keras stores no free text with a functional model. A layer or model class of our own would hold the
+settings in its `get_config`, as a Keras user expects, but then a file opens only where this package
+is installed; an attribute of the model, or one more file in the `.keras` archive, is lost by
+`clone_model`, `from_config` and the next `save`. What survives all of them, in plain Keras, is the
+configuration of a standard layer. So a layer that multiplies by a constant 1 carries the settings
+as JSON: in an initializer that is never called, because the layer has no bias.
 """
 
 from __future__ import annotations
@@ -91,20 +94,30 @@ def annotate(
         >>> keras_mmdense.annotate(keras_mmdense.build("mdensenet"), license="CC0-1.0").license
         'CC0-1.0'
     """
-    old = settings_of(model)
-    new = replace(
-        old,
-        training_data=old.training_data if training_data is None else training_data,
-        license=old.license if license is None else license,
-    )
+    notes: dict[str, Any] = {"training_data": training_data, "license": license}
+    given = {name: text for name, text in notes.items() if text is not None}
+    new = replace(settings_of(model), **given)
     model.get_layer(LAYER_NAME).bias_initializer.value = new.to_json()
     return new
 
 
 def _settings_of_file(path: Path) -> Settings:
+    text: str | bytes
     try:
-        read = _config_of_h5 if path.suffix in (".h5", ".hdf5") else _config_of_archive
-        for layer in read(path)["config"]["layers"]:
+        if path.suffix in (".h5", ".hdf5"):
+            import h5py  # comes with Keras
+
+            with h5py.File(path, "r") as file:
+                text = file.attrs["model_config"]
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open("config.json") as member:
+                text = member.read(MAX_CONFIG_BYTES + 1)
+        if len(text) > MAX_CONFIG_BYTES:
+            raise SettingsError(
+                f"the configuration in a model file must have at most {MAX_CONFIG_BYTES} bytes; "
+                f"received more in {path}. It is no file of keras_mmdense."
+            )
+        for layer in json.loads(text)["config"]["layers"]:
             if layer["config"]["name"] == LAYER_NAME:
                 return Settings.from_json(layer["config"]["bias_initializer"]["config"]["value"])
     except SettingsError:
@@ -122,29 +135,3 @@ def _settings_of_file(path: Path) -> Settings:
         f"a model of keras_mmdense.build() has a layer {LAYER_NAME!r}; received {path} without it. "
         "Build one with keras_mmdense."
     )
-
-
-def _config_of_archive(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo("config.json")
-        _check_size(info.file_size, path)
-        config: dict[str, Any] = json.loads(archive.read(info))
-    return config
-
-
-def _config_of_h5(path: Path) -> dict[str, Any]:
-    import h5py  # comes with Keras
-
-    with h5py.File(path, "r") as file:
-        text = file.attrs["model_config"]
-    _check_size(len(text), path)
-    config: dict[str, Any] = json.loads(text)
-    return config
-
-
-def _check_size(size: int, path: Path) -> None:
-    if size > MAX_CONFIG_BYTES:
-        raise SettingsError(
-            f"the configuration in a model file must have at most {MAX_CONFIG_BYTES} bytes; "
-            f"received {size} in {path}. It is no file of keras_mmdense."
-        )

@@ -68,7 +68,11 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
         )
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    _assign(model, mean, np.maximum(std, max(STD_FLOOR * std.max(), 1e-6)))
+    std = np.maximum(std, max(STD_FLOOR * std.max(), 1e-6))
+    for layer in _normalizations(model):
+        layer.adapt_mean.assign(mean.astype(np.float32))
+        layer.adapt_variance.assign((std**2).astype(np.float32))
+    _refresh(model)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
@@ -100,13 +104,6 @@ def ready(model: keras.Model) -> Settings:
     ):
         _refresh(model)
     return settings
-
-
-def _assign(model: keras.Model, mean: Any, std: Any) -> None:
-    for layer in _normalizations(model):
-        layer.adapt_mean.assign(mean.astype(np.float32))
-        layer.adapt_variance.assign((std**2).astype(np.float32))
-    _refresh(model)
 
 
 def _refresh(model: keras.Model) -> None:

@@ -134,16 +134,18 @@ def resolve_settings(
             f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
             "Or pass bands=(Band(...), ...), or weights."
         )
+    defaults: dict[str, Any] = {"sources": "vocals", "bins": 1024}
     if stored is None:
-        defaults = {"sources": "vocals", "bins": 1024} | _OPTIONS.get(str(preset), {})
+        defaults |= _OPTIONS.get(str(preset), {})
     else:
         defaults = {name: getattr(stored, name) for name in fields & known}
         defaults |= {"n_fft": stored.transform.n_fft, "hop_length": stored.transform.hop_length}
     options = defaults | options
     bins, sources = options["bins"], options.pop("sources")
     require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
-    n_fft, hop_length = options.pop("n_fft", 2 * bins), options.pop("hop_length", None)
+    n_fft = options.pop("n_fft", 2 * bins)
     require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
+    transform = Transform(n_fft, options.pop("hop_length", n_fft // 2))
     if bands is not None:
         preset, bands = "custom", sequence("bands", bands, Band)
     else:
@@ -154,24 +156,23 @@ def resolve_settings(
         preset=preset,
         sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
         bands=_override(bands, overrides),
-        transform=Transform(n_fft, n_fft // 2 if hop_length is None else hop_length),
+        transform=transform,
         **options,
     )
-    if stored is not None:
-        free = {"sources": stored.sources, "frames": stored.frames}
-        require(
-            dataclasses.replace(settings, **free) == stored,
-            "weights bring their settings: of the arguments only sources and frames may differ",
-            given,
-            "Leave the others out, or build without weights.",
-        )
+    require(
+        stored is None
+        or dataclasses.replace(settings, sources=stored.sources, frames=stored.frames) == stored,
+        "weights bring their settings: of the arguments only sources and frames may differ",
+        given,
+        "Leave the others out, or build without weights.",
+    )
     return settings
 
 
 def _override(bands: tuple[Band, ...], overrides: Mapping[str, PerBand | None]) -> tuple[Band, ...]:
     """Return the bands with growth rates, layers and kernels of their own."""
     names = {band.name for band in bands}
-    changes: dict[str, dict[str, tuple[Any, ...]]] = {name: {} for name in names}
+    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
     for label, override in overrides.items():
         by_band = override if isinstance(override, Mapping) else dict.fromkeys(names, override)
         if set(by_band) - names:
@@ -180,12 +181,13 @@ def _override(bands: tuple[Band, ...], overrides: Mapping[str, PerBand | None]) 
                 f"{sorted(set(by_band) - names)}. Use the bands' names."
             )
         for name, value in by_band.items():
-            listed = isinstance(value, Sequence)
-            if label == "kernel_size" and listed and all(isinstance(n, int) for n in value):
-                changes[name][label] = (tuple(value),)  # one kernel, two numbers, is for all blocks
+            if isinstance(value, Sequence):
+                # one kernel, two numbers, is for all blocks
+                one = label == "kernel_size" and all(isinstance(number, int) for number in value)
+                changes[name][label] = (tuple(value),) if one else tuple(value)
             elif value is not None:
                 blocks = next(len(band.growth_rate) for band in bands if band.name == name)
-                changes[name][label] = tuple(value) if listed else (value,) * blocks
+                changes[name][label] = (value,) * blocks
     return tuple(dataclasses.replace(band, **changes[band.name]) for band in bands)
 
 
@@ -209,4 +211,5 @@ def _with_scales(band: Band, scales: int) -> Band:
         bottom = lowest if scales >= band.scales else down[scales]
         return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
 
-    return dataclasses.replace(band, **{name: cut(getattr(band, name)) for name in _PER_BLOCK})
+    cuts: dict[str, Any] = {name: cut(getattr(band, name)) for name in _PER_BLOCK}
+    return dataclasses.replace(band, **cuts)

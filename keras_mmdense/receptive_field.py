@@ -44,21 +44,16 @@ def context_frames(settings: Settings) -> int:
     return -(-max(receptive_field(settings)) // step) * step
 
 
-def _reach(s: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
-    reach = [_needed(s, bands, frame) for frame in range(s.frame_multiple)]
-    return max(-low for low, _ in reach), max(high for _, high in reach)
-
-
-def _needed(s: Settings, used: tuple[Band, ...], frame: int) -> Interval:
-    """Return the interval of input frames, relative to the frame, that it depends on."""
-    start = _grow((frame, frame), s.final_kernel_size[0], 1)
-    start = _grow(start, 3, s.final_num_layers)
-    bands = [_band(band, start) for band in used]
-    return min(b[0] for b in bands) - frame, max(b[1] for b in bands) - frame
-
-
-def _band(band: Band, interval: Interval) -> Interval:
-    return _grow(_scale(band, 0, interval), band.first_kernel_size[0], 1)
+def _reach(settings: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
+    """Return the farthest frames before and after one that its value depends on."""
+    reach = []
+    for frame in range(settings.frame_multiple):
+        final = _grow((frame, frame), settings.final_kernel_size[0], 1)
+        final = _grow(final, 3, settings.final_num_layers)
+        for band in bands:
+            low, high = _grow(_scale(band, 0, final), band.first_kernel_size[0], 1)
+            reach.append((frame - low, high - frame))
+    return max(before for before, _ in reach), max(after for _, after in reach)
 
 
 def _scale(band: Band, scale: int, interval: Interval) -> Interval:

@@ -78,7 +78,7 @@ def int_tuple(label: str, value: object, length: int | None = None) -> tuple[Any
     """Return a tuple of whole numbers of 1 to 4096, (frames, bins) if its length is 2."""
     valid = isinstance(value, list | tuple) and all(is_int(v) and 1 <= v <= 4096 for v in value)
     require(valid, f"{label} must be whole numbers of 1 to 4096", value, "Pass a tuple of int.")
-    numbers = tuple(value)  # type: ignore[arg-type]
+    numbers: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]
     require(length in (None, len(numbers)), f"{label} is (frames, bins)", value, "Pass two.")
     return numbers
 

@@ -5,7 +5,7 @@ import pytest
 from keras import layers
 
 import keras_mmdense
-from keras_mmdense.operations import multiply_adds_per_second
+from keras_mmdense.inspection import multiply_adds_per_second
 from keras_mmdense.receptive_field import context_frames, receptive_field
 
 SIZES = {"mmdensenet-edge": (537_704, 1.03e9, 54), "mmdensenet-micro": (144_864, 0.414e9, 32)}

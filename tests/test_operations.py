@@ -8,8 +8,14 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from keras_mmdense.graph import maker, parameters, readers, trace
-from keras_mmdense.operations import multiply_adds, multiply_adds_per_second
+from keras_mmdense.inspection import (
+    maker,
+    multiply_adds,
+    multiply_adds_per_second,
+    parameters,
+    readers,
+    trace,
+)
 from training.paper.baseline_networks import build_network
 
 

@@ -12,8 +12,8 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import Band, PlotError, Settings, plot
-from keras_mmdense.graph import trace
-from keras_mmdense.plot.maps import band_blocks, final_block, part_width
+from keras_mmdense.inspection import trace
+from keras_mmdense.plot.architecture import band_blocks, final_block, part_width
 from keras_mmdense.presets import resolve_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
 from keras_mmdense.tflite.parity import Figures
@@ -46,9 +46,9 @@ def test_numbers_of_maps_are_those_of_the_network(output):
         for block in band_blocks(band, s):
             layer = f"{band.name}_dense{block.number}_layer"
             assert calls[f"{layer}1_conv"].input_shapes[0][-1] == block.read
-            assert calls[f"{layer}1_conv"].output_shape[-1] == block.growth
-            assert f"{layer}{block.layers}_conv" in calls
-            assert f"{layer}{block.layers + 1}_conv" not in calls
+            assert calls[f"{layer}1_conv"].output_shape[-1] == block.growth_rate
+            assert f"{layer}{block.num_layers}_conv" in calls
+            assert f"{layer}{block.num_layers + 1}_conv" not in calls
             assert calls[f"{layer}1_conv"].output_shape[1] == 16 >> block.scale
     assert calls["bands"].output_shape[-1] == part_width(s)
     assert calls["joined"].output_shape[-1] == final_block(s).read
@@ -62,7 +62,7 @@ def test_the_architecture_shows_every_band_block_and_source():
         assert band.name in shown
         for block in band_blocks(band, UNEQUAL):
             assert f"{block.read} > {block.made}" in shown
-            assert f"{block.layers} x {block.growth}" in shown
+            assert f"{block.num_layers} x {block.growth_rate}" in shown
     assert sum(text.startswith("dense ") for text in shown) == 3 + 1 + 5
     assert any("bass\nvocals" in text for text in shown)
     assert r"x \$y\$ z" in shown

@@ -7,9 +7,13 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from keras_mmdense.graph import trace
-from keras_mmdense.operations import multiply_adds_per_second
-from keras_mmdense.summary import block_of, live_bytes, summarize
+from keras_mmdense.inspection import (
+    block_of,
+    live_bytes,
+    multiply_adds_per_second,
+    summarize,
+    trace,
+)
 
 OPTIONS = [
     {},

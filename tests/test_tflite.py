@@ -14,7 +14,7 @@ from small import SMALL, disturb
 import keras_mmdense
 import keras_mmdense.tflite.contract_writer as contract_module
 from keras_mmdense import ExportError
-from keras_mmdense.operations import multiply_adds
+from keras_mmdense.inspection import multiply_adds
 
 # no select (Flex) and no custom operators
 BUILT_IN = {

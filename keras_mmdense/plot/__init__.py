@@ -1,16 +1,15 @@
 """Pictures for papers and reports, as matplotlib figures and as PNG and SVG files.
 
 Every function returns a `matplotlib.figure.Figure` and, where it is given a path, writes it. No
-picture touches pyplot's state. Colours are told apart with any kind of colour vision, and the same
+picture touches pyplot's state. Colors are told apart with any kind of color vision, and the same
 values give the same bytes. Importing this package imports no matplotlib.
 
 In a notebook, `%matplotlib inline` shows the figures.
 """
 
 from keras_mmdense.plot.architecture import architecture
-from keras_mmdense.plot.precisions import parity
-from keras_mmdense.plot.scores import boxes
-from keras_mmdense.plot.spectrograms import spectrograms
+from keras_mmdense.plot.audio import spectrograms
+from keras_mmdense.plot.scores import boxes, parity
 from keras_mmdense.plot.style import COLORS, save
 from keras_mmdense.plot.training import training_curves
 

@@ -1,9 +1,12 @@
-"""Box plots over tracks."""
+"""Scores over tracks as box plots; the figures of exported files as bars."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +16,12 @@ from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, pla
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LARGEST_DB = 60.0  # values beyond tell of silence, and would squeeze all others together
+    from keras_mmdense.tflite.parity import Figures
+
+LARGEST_DB = 60.0  # values beyond come from silence, and would squeeze all others together
 BOX_WIDTH = 0.6
+MAX_REPORT_BYTES = 16 << 20
+HATCHES = ("", "///", "...", "\\\\\\", "xxx", "++")
 
 Panels = Mapping[str, Mapping[str, Sequence[float]]]
 
@@ -56,44 +63,114 @@ def boxes(
     figure = new_figure(1.6 + 2.6 * len(panels), 1.5 + 0.5 * len(rows))
     every = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (source, panel) in zip(every, panels.items(), strict=True):
-        _draw_panel(axes, rows, panel)
+        for place, row in enumerate(rows):
+            values = panel.get(row, ())
+            if not len(values):
+                continue
+            drawn = axes.boxplot(
+                [values], positions=[place], widths=BOX_WIDTH, orientation="horizontal",
+                showfliers=False, patch_artist=True, manage_ticks=False,
+                medianprops={"color": "black", "linewidth": 1.6},
+            )  # fmt: skip
+            drawn["boxes"][0].set(facecolor=COLORS[place % len(COLORS)], alpha=0.6)
+            # Spread evenly in order of value, so that no dot hides another.
+            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+            order = np.random.default_rng(0).permutation(len(values))
+            axes.scatter(values, place + spread[order], s=9, color="black", alpha=0.5, lw=0)
+        axes.grid(axis="x", alpha=0.3)
         axes.set_title(plain(source), fontsize=10)
         if zero:
             axes.axvline(0, color="black", linewidth=0.8)
     every[0].set_yticks(range(len(rows)), [plain(row) for row in rows])
     every[0].invert_yaxis()
-    beyond = _limit(every[0], panels)
-    note = f"; {beyond} values lie beyond the axis" if beyond else ""
+    shown = np.array([v for panel in panels.values() for row in panel.values() for v in row])
+    inside, note = shown[np.abs(shown) <= LARGEST_DB], ""
+    if 0 < len(inside) < len(shown):
+        margin = 0.05 * max(1.0, float(np.ptp(inside)))
+        every[0].set_xlim(inside.min() - margin, inside.max() + margin)
+        note = f"; {len(shown) - len(inside)} values lie beyond the axis"
     figure.supxlabel(f"{axis} (box: quartiles and median, dots: tracks{note})", fontsize=9)
     figure.suptitle(plain(title), fontsize=11)
     return save(figure, path, overwrite=overwrite)
 
 
-def _draw_panel(axes: Any, rows: Sequence[str], panel: Mapping[str, Sequence[float]]) -> None:
-    for place, row in enumerate(rows):
-        values = panel.get(row, ())
-        if not len(values):
-            continue
-        colour = COLORS[place % len(COLORS)]
-        drawn = axes.boxplot(
-            [values], positions=[place], widths=BOX_WIDTH, orientation="horizontal",
-            showfliers=False, patch_artist=True, manage_ticks=False,
-            medianprops={"color": "black", "linewidth": 1.6},
-        )  # fmt: skip
-        drawn["boxes"][0].set(facecolor=colour, alpha=0.6)
-        # Spread evenly in order of value, so that no dot hides another.
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-        order = np.random.default_rng(0).permutation(len(values))
-        axes.scatter(values, place + spread[order], s=9, color="black", alpha=0.5, linewidths=0)
-    axes.grid(axis="x", alpha=0.3)
+@in_style
+def parity(
+    figures: Sequence[Figures] | PathLike,
+    path: PathLike | None = None,
+    *,
+    title: str = "",
+    overwrite: bool = False,
+) -> Figure:
+    """Draw SNR against Keras, SDR lost, size and speed of each precision of an export.
+
+    Args:
+        figures: The `<name>.parity.json` that `keras_mmdense.export(report=True)` writes, or the
+            `keras_mmdense.tflite.parity.Figures` themselves.
+        path: Where to write it; see `save`.
+        title: Above the figure.
+        overwrite: Replace existing files.
+
+    Returns:
+        The figure; without stems it has no panel of the SDR.
+
+    Raises:
+        PlotError: The file is no parity report, or there is nothing to draw.
+
+    Example:
+        >>> from keras_mmdense.tflite.parity import Figures
+        >>> probe = {"cpu_rtf": 0.03}
+        >>> int8 = Figures("int8", 0.1, {"vocals": 25.0}, {}, {}, 700_000, 540_000, probe)
+        >>> [axes.get_title() for axes in parity([int8]).axes]
+        ['SNR against Keras, dB', 'size, kB', 'CPU s per s of audio']
+    """
+    found = _read_parity(figures) if isinstance(figures, str | os.PathLike) else figures
+    if not found:
+        raise PlotError("parity needs the figures of one precision or more; received none.")
+    lost = {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in found] for s in found[0].sdr_db}
+    panels: dict[str, Mapping[str, Sequence[float]]] = {
+        "SNR against Keras, dB": {s: [f.snr_db[s] for f in found] for s in found[0].snr_db},
+        "SDR lost, dB": lost,
+        "size, kB": {"": [f.size_bytes / 1e3 for f in found]},
+        "CPU s per s of audio": {"": [f.probe["cpu_rtf"] for f in found]},
+    }
+    panels = {name: series for name, series in panels.items() if series}
+    figure = new_figure(3.4 * len(panels), 3.4)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    places = np.arange(len(found))
+    for axes, (name, series) in zip(grid, panels.items(), strict=True):
+        width = 0.8 / len(series)
+        for i, (source, values) in enumerate(series.items()):
+            axes.bar(
+                places + (i - (len(series) - 1) / 2) * width, values, width, label=plain(source),
+                color=COLORS[i % len(COLORS)], hatch=HATCHES[i % len(HATCHES)],
+                edgecolor="white", linewidth=0.4,
+            )  # fmt: skip
+        axes.set_xticks(places, [plain(f.precision) for f in found], rotation=40, ha="right")
+        if len(series) > 1:
+            axes.legend(fontsize=7, frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(name, fontsize=10)
+    figure.suptitle(plain(title), fontsize=11)
+    return save(figure, path, overwrite=overwrite)
 
 
-def _limit(axes: Any, panels: Panels) -> int:
-    """Keep the axis within sensible values; return how many lie beyond."""
-    values = np.array([v for panel in panels.values() for row in panel.values() for v in row])
-    inside = values[np.abs(values) <= LARGEST_DB]
-    if len(inside) in (0, len(values)):
-        return 0
-    margin = 0.05 * max(1.0, float(np.ptp(inside)))
-    axes.set_xlim(inside.min() - margin, inside.max() + margin)
-    return len(values) - len(inside)
+def _read_parity(path: PathLike) -> Sequence[Figures]:
+    from keras_mmdense.tflite.parity import Figures
+
+    file = Path(path)
+    try:
+        if file.stat().st_size > MAX_REPORT_BYTES:
+            raise ValueError(f"more than {MAX_REPORT_BYTES} bytes")
+        rows = json.loads(file.read_text("utf-8"))
+        made = [Figures(**{k: v for k, v in row.items() if k != "summary"}) for row in rows]
+        for f in made:
+            numbers = [*f.snr_db.values(), f.size_bytes, f.probe["cpu_rtf"]]
+            numbers += [f.sdr_db[s] - f.float_sdr_db[s] for s in made[0].sdr_db]
+            if f.snr_db.keys() != made[0].snr_db.keys() or np.ndim(np.array(numbers, float)) != 1:
+                raise ValueError("its precisions have different sources")
+        return made
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PlotError(
+            f"a parity report is the .parity.json of an export; received {file} ({error})."
+        ) from error

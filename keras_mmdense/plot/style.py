@@ -1,4 +1,4 @@
-"""What all pictures share: colours, empty figures, and how they are written."""
+"""What all pictures share: colors, empty figures, and how they are written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from mmdense_edge.errors import printable
 
@@ -17,7 +17,7 @@ from keras_mmdense.errors import PlotError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of colour vision. Their
+# Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of color vision. Their
 # black is a dark grey here, on which black lines are seen.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 SUFFIXES = (".png", ".svg")
@@ -68,15 +68,6 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
-
-
-def log_ticks(axis: Any, low: float, high: float) -> None:
-    """Label a logarithmic axis with plain numbers: powers of ten, and 2 and 5 in a short range."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 30 else (1.0, 2.0, 5.0)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def plain(text: str) -> str:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_mmdense.errors import PlotError
-from keras_mmdense.plot.style import COLORS, PathLike, in_style, log_ticks, new_figure, plain, save
+from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CSV_BYTES = 64 << 20
-Columns = Mapping[str, Sequence[float]]
 
 
 @in_style
@@ -50,6 +49,8 @@ def training_curves(
         >>> len(figure.axes)
         1
     """
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
     columns = read_history(history)
     missing = [name for name in metrics if not columns.get(name)]
     if missing or not metrics:
@@ -59,37 +60,33 @@ def training_curves(
         )
     figure = new_figure(1.2 + 4.2 * len(metrics), 3.4)
     for axes, name in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
-        _panel(axes, columns, name)
+        epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
+        every: list[float] = []
+        for color, (column, label, style) in zip(
+            COLORS, ((name, "training", ".-"), (f"val_{name}", "validation", "x--")), strict=False
+        ):
+            if column in columns:
+                axes.plot(epochs, columns[column], style, markersize=4, color=color, label=label)
+                every += columns[column]
+        best = np.asarray(columns.get(f"val_{name}", ()), float)
+        if np.isfinite(best).any():
+            place = int(np.nanargmin(np.where(np.isfinite(best), best, np.nan)))
+            axes.plot(epochs[place], best[place], "o", markersize=9, mfc="none", color="black",
+                      label=f"lowest, epoch {epochs[place]:g}")  # fmt: skip
+        finite = np.array(every)[np.isfinite(every)]
+        axes.set(xlabel="epoch", ylabel=plain(name))
+        if len(finite) and finite.min() > 0:
+            axes.set_yscale("log")
+            # plain numbers: powers of ten, and 2 and 5 in a short range
+            subs = (1.0,) if finite.max() / finite.min() > 30 else (1.0, 2.0, 5.0)
+            axes.yaxis.set_major_locator(LogLocator(subs=subs))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=8)
     figure.suptitle(plain(title), fontsize=11)
     return save(figure, path, overwrite=overwrite)
-
-
-def _panel(axes: Any, columns: Columns, name: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
-    shown = [(name, "training", "-", "."), (f"val_{name}", "validation", "--", "x")]
-    values = [columns[column] for column, *_ in shown if column in columns]
-    for colour, (column, label, line, marker) in zip(COLORS, shown, strict=False):
-        if column in columns:
-            axes.plot(
-                epochs, columns[column], line, marker=marker, markersize=4, color=colour,
-                label=label,
-            )  # fmt: skip
-    best = np.asarray(columns.get(f"val_{name}", ()), float)
-    if np.isfinite(best).any():
-        place = int(np.nanargmin(np.where(np.isfinite(best), best, np.nan)))
-        axes.plot(epochs[place], best[place], "o", markersize=9, mfc="none", color="black",
-                  label=f"lowest, epoch {epochs[place]:g}")  # fmt: skip
-    every = np.concatenate([np.asarray(v, float) for v in values])
-    every = every[np.isfinite(every)]
-    axes.set(xlabel="epoch", ylabel=plain(name))
-    if len(every) and every.min() > 0:
-        axes.set_yscale("log")
-        log_ticks(axes.yaxis, every.min(), every.max())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
 
 
 def read_history(history: Any) -> dict[str, list[float]]:
@@ -99,7 +96,20 @@ def read_history(history: Any) -> dict[str, list[float]]:
         PlotError: The file cannot be read as CSV with numbers, or it is no history.
     """
     if isinstance(history, str | os.PathLike):
-        return _read_csv(Path(history))
+        path = Path(history)
+        try:
+            if path.stat().st_size > MAX_CSV_BYTES:
+                raise ValueError(f"more than {MAX_CSV_BYTES} bytes")
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, strict=True)
+                rows = list(reader)
+            names = reader.fieldnames or ()
+            return {name: [float(row[name] or "nan") for row in rows] for name in names}
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise PlotError(
+                f"a history must be a CSV file of numbers with one line an epoch; received {path} "
+                f"({error})."
+            ) from error
     columns = getattr(history, "history", history)
     if not isinstance(columns, Mapping):
         raise PlotError(
@@ -107,19 +117,3 @@ def read_history(history: Any) -> dict[str, list[float]]:
             f"{type(history).__name__}."
         )
     return {str(name): [float(v) for v in values] for name, values in columns.items()}
-
-
-def _read_csv(path: Path) -> dict[str, list[float]]:
-    try:
-        if path.stat().st_size > MAX_CSV_BYTES:
-            raise ValueError(f"more than {MAX_CSV_BYTES} bytes")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            rows = list(reader)
-        names = reader.fieldnames or ()
-        return {name: [float(row[name] or "nan") for row in rows] for name in names}
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise PlotError(
-            f"a history must be a CSV file of numbers with one line an epoch; received {path} "
-            f"({error})."
-        ) from error

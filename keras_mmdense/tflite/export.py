@@ -96,7 +96,7 @@ def export(
         >>> keras_mmdense.export(model, target, window_frames=8)["float32"]["sources"]
         ['vocals']
     """
-    from keras_mmdense.operations import multiply_adds_per_second
+    from keras_mmdense.inspection import multiply_adds_per_second
 
     settings, chosen = ready(model), choose(precision)
     limits = {p.name: thresholds_of(p, thresholds) for p in chosen}

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmdense_edge.model import bundled
 
 from keras_mmdense.errors import SettingsError
+from keras_mmdense.presets import PRESETS
 
 FOLDER = Path(__file__).parent
 SUFFIXES = (".keras", ".h5")
@@ -39,6 +40,7 @@ def find_weights(name: str | os.PathLike[str] | None) -> Path:
     if not text.endswith(SUFFIXES):
         raise SettingsError(
             f"trained weights are bundled ones ({', '.join(bundled.MODELS)}) or a "
-            f"{' or '.join(SUFFIXES)} file; received {text!r}. Check the name."
+            f"{' or '.join(SUFFIXES)} file; received {text!r}. The presets "
+            f"{', '.join(name for name in PRESETS if name not in bundled.MODELS)} have no weights."
         )
     return Path(text)

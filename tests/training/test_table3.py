@@ -6,7 +6,7 @@ import pytest
 from trees import make_folder
 
 import keras_mmdense
-from keras_mmdense.graph import parameters
+from keras_mmdense.inspection import parameters
 from training.paper import table3
 from training.paper.baseline_networks import build_network
 

@@ -25,7 +25,7 @@ from keras import layers
 
 import keras_mmdense
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.graph import maker, readers, trace
+from keras_mmdense.inspection import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
 from training import command

@@ -22,9 +22,8 @@ from mmdense_edge.bench import host
 import keras_mmdense
 from keras_mmdense.data import Track, training_set
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.graph import parameters
+from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.model_settings import settings_of
-from keras_mmdense.operations import multiply_adds_per_second
 from training import command
 from training.paper import table
 from training.paper.baseline_networks import build_network

@@ -21,7 +21,7 @@ from mmdense_edge import signals
 from mmdense_edge.bench.host import memory_bytes
 from mmdense_edge.cli.main import set_heap_thresholds
 
-from keras_mmdense.graph import trace
+from keras_mmdense.inspection import trace
 from training.train.recipe import Recipe, RecipeError
 
 TF_CONFIG = (

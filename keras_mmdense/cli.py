@@ -1,0 +1,330 @@
+"""The command of the library: `keras-mmdense`, or `python -m keras_mmdense`.
+
+Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 129 terminal closed; 130 interrupted;
+143 terminated. Reading the arguments needs neither Keras nor NumPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmdense_edge.cli import separate_command
+from mmdense_edge.cli.main import add_completion, carry_out, prepare
+
+from keras_mmdense import __version__
+from keras_mmdense.errors import ExportError, PlotError, SettingsError, what_to_install
+from keras_mmdense.tflite.precisions import PRECISIONS
+
+if TYPE_CHECKING:
+    import keras
+    from mmdense_edge.separator import Separator
+
+    from keras_mmdense.settings import Settings
+
+EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
+MODEL = "a .keras file, or the name of a model that comes with the package (see mmdense models)"
+PRESET = f"a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), {MODEL}"
+PACKAGES = (
+    "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
+    "ai-edge-litert", "ai-edge-quantizer", "tflite-runtime", "av", "matplotlib", "tensorflow-io",
+)  # fmt: skip
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "KERAS_BACKEND", "OMP_NUM_THREADS",
+    "TF_ENABLE_ONEDNN_OPTS",
+)  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code.
+
+    Args:
+        argv: The arguments; default those of the process.
+    """
+    prepare(argv is None)
+    arguments = parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is needed, is silent
+    os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
+
+    def work() -> int:
+        try:
+            return int(arguments.run(arguments) or 0)
+        except ModuleNotFoundError as error:
+            raise SettingsError(what_to_install(error)) from error
+
+    lost = ": what was in work was not written"
+    errors = (ExportError, PlotError, SettingsError, ImportError, ValueError)
+    return carry_out("keras-mmdense", work, lost, errors, own_process=argv is None)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="keras-mmdense", description="Music source separation in Keras.", epilog=EPILOG
+    )
+    top.add_argument("--version", action="version", version=f"keras-mmdense {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser(
+        "summary", help="weights, multiply-adds, memory, receptive field", epilog=EPILOG
+    )
+    one.set_defaults(run=summary)
+    add = one.add_argument
+    add("model", metavar="PRESET|MODEL", help=PRESET)
+    add("--layers", action="store_true", help="a row for each layer instead of each block")
+    add("--window-frames", type=int, metavar="N", help="frames that a window keeps (default: 128)")
+    add("--json", action="store_true", help="print JSON instead of a table")
+
+    one = commands.add_parser(
+        "plot", help="draw the network: bands, scales, receptive field", epilog=EPILOG
+    )
+    one.set_defaults(run=plot)
+    add = one.add_argument
+    add("model", metavar="PRESET|MODEL", help=PRESET)
+    add("-o", "--out", required=True, metavar="FILE",
+        help="a .png or .svg file; without either ending both are written")  # fmt: skip
+    add("--title", help="title above the drawing (default: the preset's name)")
+    add("--overwrite", action="store_true", help="replace existing files")
+
+    one = commands.add_parser(
+        "separate", help="separate songs with a Keras model", epilog=EPILOG,
+        description=f"{separate_command.DESCRIPTION} On a device, and for many songs, export the "
+        "model and take the command mmdense, which is faster.",
+    )  # fmt: skip
+    one.add_argument("model", metavar="MODEL", help=MODEL)
+    separate_command.add_options(one)
+    one.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "
+        "window keeps; does not change the result (default: 256)")  # fmt: skip
+    one.set_defaults(jobs=1, run=separate)
+
+    one = commands.add_parser("export", help="write a trained model as .tflite", epilog=EPILOG)
+    one.set_defaults(run=export)
+    add = one.add_argument
+    add("model", metavar="MODEL", help=MODEL)
+    add("-o", "--out", required=True, metavar="FILE", help="the .tflite file; with several "
+        "precisions its name holds {precision}")  # fmt: skip
+    add("--precision", default="float32", metavar="A,B",
+        help=f"one or several of {', '.join(PRECISIONS)} (default: float32)")  # fmt: skip
+    add("--music", metavar="DIR", help="data set or folder of songs to calibrate and compare on")
+    add("--window-frames", type=int, default=128, metavar="N", help="frames that a window keeps "
+        "(default: 128)")  # fmt: skip
+    add("--name", help="name of the model in its contract (default: the file's)")
+    add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
+        help="a figure to reach, for example int8:snr_db=15; may be repeated")  # fmt: skip
+    add("--score", action="append", default=[], metavar="SOURCE=NUMBER",
+        help="SDR in dB that the file states, as vocals=5.04; may be repeated")  # fmt: skip
+    add("--report", action="store_true", help="also write the parity report beside the files")
+    add("--overwrite", action="store_true", help="replace existing files")
+
+    one = commands.add_parser("env", help="versions and devices, for a bug report", epilog=EPILOG)
+    one.set_defaults(run=env)
+    add = one.add_argument
+    add("--devices", action="store_true",
+        help="also load the backend and list the devices that it sees; takes seconds")  # fmt: skip
+    add("--json", action="store_true", help="print JSON instead of lines")
+    add_completion(top, commands)
+    return top
+
+
+def summary(arguments: argparse.Namespace) -> None:
+    """Print what a network is made of and what it costs."""
+    from dataclasses import asdict
+
+    model = open_model(arguments.model, trained=False)
+    from keras_mmdense.inspection import summarize
+
+    found = summarize(model, window_frames=arguments.window_frames, by_layer=arguments.layers)
+    shown = asdict(found) | {"settings": found.settings.to_dict()}
+    print(json.dumps(shown, indent=1) if arguments.json else found)
+
+
+def plot(arguments: argparse.Namespace) -> None:
+    """Draw a network from its settings alone: neither Keras nor a backend is loaded."""
+    from keras_mmdense.plot import architecture
+    from keras_mmdense.plot.style import check_targets
+
+    targets = check_targets(arguments.out, arguments.overwrite)
+    settings = read_settings(arguments.model, trained=False)
+    architecture(settings, arguments.out, title=arguments.title, overwrite=arguments.overwrite)
+    print(" ".join(map(str, targets)))
+
+
+def separate(arguments: argparse.Namespace) -> int:
+    """Separate songs into files with a Keras model, as the runner does."""
+
+    def opened() -> Separator:
+        from mmdense_edge.separator import Separator
+
+        from keras_mmdense.weights import find_weights
+
+        model = open_model(arguments.model)
+        from keras_mmdense.separation import KerasNetwork
+
+        name = find_weights(arguments.model).stem
+        return Separator(KerasNetwork([model], arguments.window_frames, name))
+
+    return separate_command.run(arguments, opened)
+
+
+def export(arguments: argparse.Namespace) -> None:
+    """Write a model as `.tflite` and print what the files reach."""
+
+    def assignment(option: str, text: str, rule: str, example: str) -> tuple[str, float]:
+        key, _, number = text.partition("=")
+        try:
+            return key, float(number)
+        except ValueError as error:
+            raise ExportError(
+                f"{option} is {rule}; received {text!r}. Pass for example {example}."
+            ) from error
+
+    thresholds: dict[str, dict[str, float]] = {}
+    for text in arguments.threshold:
+        key, value = assignment("--threshold", text, "PRECISION:FIGURE=NUMBER", "int8:snr_db=15")
+        precision, _, figure = key.partition(":")
+        thresholds.setdefault(precision, {})[figure] = value
+    scores = dict(
+        assignment("--score", text, "SOURCE=NUMBER", "vocals=5.04") for text in arguments.score
+    )
+    model = open_model(arguments.model)
+    from keras_mmdense.tflite import export as tflite
+
+    contracts = tflite.export(
+        model,
+        arguments.out,
+        precision=[name.strip() for name in arguments.precision.split(",")],
+        music=arguments.music,
+        window_frames=arguments.window_frames,
+        name=arguments.name,
+        scores=scores,
+        thresholds=thresholds,
+        report=arguments.report,
+        overwrite=arguments.overwrite,
+        progress=lambda text: print(text, file=sys.stderr),
+    )
+    for name, contract in contracts.items():
+        parity = contract["parity"]
+        loss = f", SDR lost {parity['sdr_loss_db']:.3f} dB" if "sdr_loss_db" in parity else ""
+        print(f"{arguments.out.replace('{precision}', name)}: SNR {parity['snr_db']:.1f} dB{loss}")
+
+
+def env(arguments: argparse.Namespace) -> None:
+    """Print what is installed and what it runs on."""
+    found = environment()
+    if arguments.devices:
+        start_backend()
+        import keras
+
+        known = keras.backend.backend() in ("tensorflow", "jax")
+        found["devices"] = keras.distribution.list_devices() if known else ["unknown"]
+    if arguments.json:
+        print(json.dumps(found, indent=1))
+        return
+    for name, value in found.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for key, text in value.items():
+                print(f"  {key:18} {'not installed' if text is None else text}")
+        else:
+            print(f"{name:20} {(', '.join(value) or 'none') if isinstance(value, list) else value}")
+
+
+def environment() -> dict[str, Any]:
+    """Return versions and machine; imports neither Keras nor a backend, and names no paths."""
+    import platform
+    import shutil
+    import subprocess
+    from importlib import metadata
+    from pathlib import Path
+
+    from mmdense_edge.bench.host import cpu_name, memory_bytes
+    from mmdense_edge.model.interpreter import free_cores
+
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:  # as Keras does: the variable, then its file, then TensorFlow
+        chosen = json.loads((home / "keras.json").read_text("utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        chosen = None
+    try:
+        import soundfile
+
+        libsndfile = str(soundfile.__libsndfile_version__)
+    except (ImportError, OSError) as error:
+        libsndfile = f"cannot be loaded ({error})"
+    gpus: list[str] = []
+    if program := shutil.which("nvidia-smi"):  # it is there if the driver is
+        query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+            gpus = done.stdout.strip().splitlines()
+        except (OSError, subprocess.TimeoutExpired) as error:
+            gpus = [f"nvidia-smi failed ({error})"]
+    memory = memory_bytes()
+    return {
+        "keras_mmdense": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": cpu_name(),
+        "cores": free_cores(),
+        "memory_gb": None if memory is None else round(memory / 1e9, 1),
+        "backend": os.environ.get("KERAS_BACKEND") or chosen or "tensorflow",
+        "gpus": gpus,
+        "packages": {
+            name: next((found.version for found in metadata.distributions(name=name)), None)
+            for name in PACKAGES
+        },
+        "libsndfile": libsndfile,
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def read_settings(name: str, *, trained: bool) -> Settings:
+    """Return the settings of a model of the command line; nothing is built.
+
+    Args:
+        name: A `.keras` or `.h5` file, or a bundled model by the library's name or its file's.
+        trained: Whether the weights matter; if not, it may be a preset without any.
+
+    Raises:
+        SettingsError: None of these, or a file that is no model.
+    """
+    from keras_mmdense.model_settings import settings_of
+    from keras_mmdense.presets import PRESETS, resolve_settings
+    from keras_mmdense.weights import find_weights
+
+    untrained = name in PRESETS and not trained
+    return resolve_settings(name) if untrained else settings_of(find_weights(name))
+
+
+def open_model(name: str, *, trained: bool = True) -> keras.Model:
+    """Return a model of the command line, as `read_settings`."""
+    settings = read_settings(name, trained=trained)  # errors come before the backend is started
+    start_backend()
+    from keras_mmdense.model import build, build_from_settings
+    from keras_mmdense.presets import PRESETS
+
+    untrained = name in PRESETS and not trained
+    return build_from_settings(settings) if untrained else build(weights=name)
+
+
+def start_backend() -> None:
+    """Load Keras and its backend, without what TensorFlow's start prints at any log level.
+
+    Raises:
+        ModuleNotFoundError: The backend is not installed.
+    """
+    sys.stderr.flush()
+    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import keras
+
+        keras.ops.zeros(1)
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)
