@@ -38,10 +38,3 @@ def test_no_frame_further_away_matters_and_the_last_one_does(options):
     # rounding can hide the outermost frames of a large field, not many of them
     assert reach_before >= before - 1
     assert reach_after >= after - 1
-
-
-def test_of_the_paper_s_networks():
-    for preset in ("mdensenet", "mmdensenet"):
-        settings = keras_mmdense.settings_of(keras_mmdense.build(preset))
-        assert receptive_field(settings) == (98, 98)
-        assert context_frames(settings) == 104

@@ -73,6 +73,10 @@ def test_summary_of_a_preset_and_of_a_file(file, capsys):
 def test_plot_writes_and_does_not_replace(file, tmp_path, capsys):
     assert run(capsys, "plot", file, "-o", tmp_path / "a")[0] == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.svg"]
+    for name in ("mmdensenet-edge-int8", "mmdensenet-edge"):  # a file's name and the library's
+        assert run(capsys, "plot", name, "-o", tmp_path / f"{name}.svg")[0] == 0
+    drawings = {path.read_bytes() for path in tmp_path.glob("mmdensenet-*.svg")}
+    assert len(drawings) == 1
     code, _, errors = run(capsys, "plot", "mmdensenet", "-o", tmp_path / "a.png")
     assert code == 1
     assert len(errors) == 1

@@ -1,4 +1,4 @@
-"""Multiply-adds: hand-counted numbers, and the products that a linear layer really makes."""
+"""Weights, multiply-adds, memory: hand-counted figures, and the products a layer really makes."""
 
 import keras
 import numpy as np
@@ -9,11 +9,14 @@ from small import SMALL
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.inspection import (
+    block_of,
+    live_bytes,
     maker,
     multiply_adds,
     multiply_adds_per_second,
     parameters,
     readers,
+    summarize,
     trace,
 )
 from training.paper.baseline_networks import build_network
@@ -32,10 +35,6 @@ def count(*stack, shape=(8, 16, 2)):
     [
         (layers.Conv2D(32, (3, 4), padding="same"), 8 * 16 * 32 * 12 * 2),
         (layers.Conv2D(6, 3, padding="same", strides=2), 4 * 8 * 6 * 9 * 2),
-        (layers.Conv2D(6, 3, padding="same", groups=2), 8 * 16 * 6 * 9 * 1),
-        (layers.Conv2DTranspose(5, 2, strides=2), 16 * 32 * 5 * 2),
-        (layers.DepthwiseConv2D(3, padding="same"), 8 * 16 * 2 * 9),
-        (layers.Dense(7), 8 * 16 * 2 * 7),
         (layers.BatchNormalization(), 0),
         (layers.AveragePooling2D(2), 0),
     ],
@@ -80,23 +79,23 @@ def test_as_many_as_pairs_of_input_and_output_that_a_linear_layer_joins(layer):
     assert count(layer, shape=shape) == np.count_nonzero(layer(single))
 
 
-def dense_block(pixels, maps, growth, num_layers):
+def dense_block(pixels, maps, growth_rate, num_layers):
     """Multiply-adds and maps of a dense block of 3x3 kernels whose last layer's maps go on."""
-    read = sum(maps + index * growth for index in range(num_layers))
-    return pixels * 9 * growth * read, growth
+    read = sum(maps + index * growth_rate for index in range(num_layers))
+    return pixels * 9 * growth_rate * read, growth_rate
 
 
-def mdensenet(growth, num_layers, bins, first_width):
+def mdensenet(growth_rate, num_layers, bins, first_width):
     """Multiply-adds and maps of a network on 128 frames, counted from Table 1."""
     pixels = 128 * bins
     total, maps = pixels * 3 * first_width * 2 * 32, 32
     skips = []
-    for index, (k, count_) in enumerate(zip(growth, num_layers, strict=True)):
+    for index, (k, depth) in enumerate(zip(growth_rate, num_layers, strict=True)):
         if index > 3:
             total += 4 * pixels * maps * maps  # four weights for each pixel that is read
             pixels *= 4
             maps += skips.pop()
-        work, maps = dense_block(pixels, maps, k, count_)
+        work, maps = dense_block(pixels, maps, k, depth)
         total += work
         if index < 3:
             skips.append(maps)
@@ -113,25 +112,15 @@ def test_the_paper_s_network_as_counted_from_its_table():
     final, maps = dense_block(128 * 1024, 16 + 6, 4, 2)
     by_hand = sum(total for total, _ in parts) + final + 128 * 1024 * maps * 2 * 2
     settings_layer = 128 * 1024 * 2  # multiplies by 1
-    assert multiply_adds(keras_mmdense.build()) == by_hand + settings_layer
+    model = keras_mmdense.build()
+    assert multiply_adds(model) == by_hand + settings_layer
+    assert round(multiply_adds_per_second(model) / 1e9, 1) == 2.8
 
 
-@pytest.mark.parametrize(
-    ("options", "billions", "weights"),
-    [({}, 2.8, 277_622), ({"bottleneck": True}, 4.6, 503_330)],
-    ids=["default", "bottleneck"],
-)
-def test_known_figures_of_the_paper_s_readings(options, billions, weights):
-    model = keras_mmdense.build(**options)
-    assert round(multiply_adds_per_second(model) / 1e9, 1) == billions
-    assert parameters(model) == weights
-
-
-@pytest.mark.parametrize("fixed", [None, 32])
-def test_a_second_of_audio_costs_the_same_in_examples_of_any_length(fixed):
+def test_a_second_of_audio_costs_the_same_in_examples_of_any_length():
     free = keras_mmdense.build(**SMALL)
     rate = multiply_adds_per_second(free, 16)
-    assert rate == multiply_adds_per_second(keras_mmdense.build(**SMALL, frames=fixed), 64)
+    assert rate == multiply_adds_per_second(keras_mmdense.build(**SMALL, frames=32), 64)
     assert rate == multiply_adds(free, 16) / 16 * 44100 / 64
 
 
@@ -142,12 +131,10 @@ def test_a_blstm_s_weights_work_once_a_frame():
     assert multiply_adds(model, 5) == 5 * (parameters(model) - biases + 16)  # 16: settings layer
 
 
-def test_a_layer_that_is_not_known_is_refused_and_not_counted_as_nothing():
-    with pytest.raises(SettingsError, match=r"received SeparableConv2D 'separable'"):
-        count(layers.SeparableConv2D(3, 2, name="separable"))
-
-
-def test_the_graph_tells_who_reads_whom_with_shapes(small_model):
+def test_the_graph_tells_who_reads_whom_and_reading_it_changes_nothing(small_model, rng):
+    before = small_model.get_weights()
+    x = rng.rayleigh(size=(1, 8, 64, 2)).astype("float32")
+    expected = small_model.predict(x, verbose=0)
     calls = trace(small_model, 16)
     assert list(calls)[1] == "settings"
     assert calls["low_skip5"].inputs == ("low_up5_conv", "low_dense3_layer2_conv")
@@ -158,25 +145,86 @@ def test_the_graph_tells_who_reads_whom_with_shapes(small_model):
         "low_dense5_layer1_conv",
         "low_dense5_layer2_concat",
     }
-
-
-def test_reading_the_graph_changes_nothing(small_model):
-    before = small_model.get_weights()
-    names = [layer.name for layer in small_model.layers]
-    x = np.random.default_rng(0).rayleigh(size=(1, 8, 64, 2)).astype("float32")
-    expected = small_model.predict(x, verbose=0)
-    trace(small_model)
-    assert [layer.name for layer in small_model.layers] == names
     for old, weight in zip(before, small_model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, weight)
     for source, y in small_model.predict(x, verbose=0).items():
         np.testing.assert_array_equal(y, expected[source])
 
 
-def test_what_is_no_model_of_spectrograms_is_refused():
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sources": ("bass", "vocals"), "head": "mask", "compression": "log", "fold": 2},
+        {
+            "sources": ("bass", "vocals"),
+            "shared": True,
+            "norm": "after",
+            "growth_rate": {"high": 5},
+        },
+    ],
+)
+def test_rows_add_up_to_the_model_and_every_layer_belongs_to_a_block(options):
+    model = keras_mmdense.build(**SMALL | options)
+    settings = keras_mmdense.settings_of(model)
+    weights = sum(int(np.prod(w.shape)) for w in model.trainable_weights)
+    whole, each = (summarize(model, by_layer=by_layer) for by_layer in (False, True))
+    for found in (whole, each):
+        assert sum(row.parameters for row in found.rows) == found.parameters == weights
+        assert sum(row.multiply_adds for row in found.rows) == pytest.approx(found.multiply_adds)
+        assert found.multiply_adds == pytest.approx(multiply_adds_per_second(model))
+    names = [row.name for row in each.rows]
+    assert names == list(trace(model, 16))
+    assert set(names) == {layer.name for layer in model.operations[1:]}
+    own = {name for name in names if block_of(name, settings) == name}
+    assert {name.split("_")[-1] for name in own} == {"joined"}  # the block's only layer
+    blocks = [row.name for row in whole.rows]
+    assert blocks[0] == "input"
+    assert blocks[-1].endswith("head")
+    first = "bass_low" if len(settings.sources) > 1 and not settings.shared else "low"
+    assert blocks[1:9] == [f"{first}_first", *(f"{first}_dense{n}" for n in range(1, 8))]
+
+
+def test_memory_of_a_chain_counted_by_hand():
+    x = start = keras.Input((4, 6, 2))  # 48 values
+    x = a = layers.Conv2D(5, 1)(x)  # 120
+    x = layers.ReLU()(x)  # 120
+    x = layers.Conv2D(1, 1)(x)  # 24
+    x = layers.Concatenate()([x, a])  # 144, and with it 24 and 120
+    model = keras.Model(start, layers.Conv2D(1, 1)(x))
+    assert live_bytes(trace(model)) == 4 * (144 + 24 + 120)
+
+
+def test_windows_change_the_memory_but_not_the_work_of_a_second():
+    model = keras_mmdense.build(**SMALL)
+    short, long = (summarize(model, window_frames=n) for n in (64, 512))
+    frames = [f.window_frames + 2 * f.context for f in (short, long)]
+    assert 1 < long.memory_bytes / short.memory_bytes <= frames[1] / frames[0]
+    assert short.multiply_adds == pytest.approx(long.multiply_adds)
+    fixed = summarize(keras_mmdense.build(frames=256, **SMALL))
+    assert fixed.window_frames == 256 - 2 * fixed.context
+    assert fixed.rows[0].output[0] == 256
+
+
+def test_the_text_holds_the_figures():
+    text = str(summarize(keras_mmdense.build("mmdensenet-edge")))
+    for words in ("trainable weights  537,704: 2.15 MB", "1.03 G per s of audio",
+                  "54 frames before and 54 after"):  # fmt: skip
+        assert words in text
+    lines = text.splitlines()
+    assert len({len(line) for line in lines[: lines.index("")]}) == 1
+
+
+def test_what_cannot_be_counted_is_refused_and_not_counted_as_nothing(small_model):
+    with pytest.raises(SettingsError, match=r"received SeparableConv2D 'separable'"):
+        count(layers.SeparableConv2D(3, 2, name="separable"))
     with pytest.raises(SettingsError, match="functional model with one input"):
         trace(keras.Sequential([layers.Dense(3)]))
-    shared = layers.Dense(2, name="twice")
-    start = keras.Input((4, 4, 2))
+    shared, start = layers.Dense(2, name="twice"), keras.Input((4, 4, 2))
     with pytest.raises(SettingsError, match="'twice'"):
         trace(keras.Model(start, shared(shared(start))))
+    for frames in (0, 12, -8):
+        with pytest.raises(SettingsError, match=r"multiple of 2\*\*scales = 8; received"):
+            summarize(small_model, window_frames=frames)
+    with pytest.raises(SettingsError, match="settings"):
+        summarize(keras.Sequential([layers.Dense(2)]))

@@ -12,7 +12,7 @@ from mmdense_edge.model import bundled
 import keras_mmdense
 from keras_mmdense.weights import FOLDER
 
-EXAMPLE = Path(__file__).parents[1] / "edge" / "example"
+EXAMPLE = Path(__file__).parents[2] / "edge" / "example"
 
 # The keys of settings in files of version 1, whatever the names in Python are.
 STORED = {

@@ -62,7 +62,7 @@ def distance(found, expected):
 
 @pytest.mark.parametrize("spectra", [random_spectra, music_spectra])
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("iterations", [1, 2, 3])
+@pytest.mark.parametrize("iterations", [1, 3])
 def test_it_agrees_with_norbert(norbert, spectra, channels, iterations):
     mixture, magnitudes = spectra(channels, 3)
     expected = reference(norbert, mixture, magnitudes, iterations)
