@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         help="a figure to reach, for example int8:snr_db=15; may be repeated")  # fmt: skip
     add("--score", action="append", default=[], metavar="SOURCE=NUMBER",
         help="SDR in dB that the file states, as vocals=5.04; may be repeated")  # fmt: skip
-    add("--report", action="store_true", help="also write the parity report beside the files")
+    add("--report", action="store_true", help="also write the parity report next to the files")
     add("--overwrite", action="store_true", help="replace existing files")
 
     one = commands.add_parser("env", help="versions and devices, for a bug report", epilog=EPILOG)

@@ -216,7 +216,7 @@ class Row:
 
     Args:
         name: The layer's name, or what the names of the block's layers begin with.
-        output: Shape of what it gives on: frames of a window, positions, maps.
+        output: Shape of its output: frames of a window, positions, maps.
         parameters: Trainable weights.
         multiply_adds: Of a second of audio, without the context of windows.
     """
@@ -237,7 +237,7 @@ class Summary:
         parameters: Trainable weights.
         multiply_adds: Of a second of audio, without the context of windows.
         window_frames: Frames that a window keeps.
-        context: Frames that a window has besides on each side.
+        context: Frames of context on each side of a window.
         field: Frames before and after an output frame that can change it.
         memory_bytes: Largest sum of all values that are alive at a time while a window of float32
             goes through layer after layer, and of the weights. What runs it needs more: its own

@@ -155,7 +155,7 @@ def _take_trunk(
         not new or stored.shared or len(stored.sources) == 1,
         f"weights with a network for each of {stored.sources} have no trunk for other sources",
         settings.sources,
-        "Name some of theirs, or train one anew.",
+        "Name some of theirs, or train a new model.",
     )
     theirs = {layer.name: layer for layer in trained.layers}
     origin = {name: name for name in theirs}  # by the layer of the new model

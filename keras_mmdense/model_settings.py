@@ -83,7 +83,7 @@ def annotate(
 
     Args:
         model: A model made by `keras_mmdense.build`; changed in place.
-        training_data: Data sets and their credits, in words. None leaves it as it is.
+        training_data: Data sets and their credits. None leaves it as it is.
         license: License of the weights. None leaves it as it is.
 
     Returns:

@@ -193,7 +193,7 @@ class Settings:
         sample_rate: Rate of the audio in Hz, 1000 to 384000.
         transform: The short-time Fourier transform: `n_fft`, even, 16 to 65536 samples, and
             `hop_length`, 1 to n_fft // 2 samples.
-        training_data: What the weights were trained on, in words.
+        training_data: What the weights were trained on.
         license: License of the weights.
 
     Raises:

@@ -32,7 +32,7 @@ class Block:
         growth_rate: Maps that a layer makes.
         num_layers: Number of its layers.
         read: Maps that it reads; after an up-sampling those of the skip connection, too.
-        made: Maps that it gives on.
+        made: Maps that it returns.
     """
 
     number: int
@@ -95,7 +95,7 @@ def architecture(
     """Draw a network: a lane per band, a row per scale, and what its receptive field is.
 
     A box of a dense block holds its number, layers x maps per layer, and the maps that it reads
-    and gives on. Solid arrows down are 2x2 poolings, those up transposed convolutions; dashed ones
+    and returns. Solid arrows down are 2x2 poolings, those up transposed convolutions; dashed ones
     are skip connections.
 
     Args:

@@ -12,7 +12,6 @@ import pytest
 import soundfile as sf
 from mmdense_edge.cli.main import main as mmdense
 from mmdense_edge.cli.main import parser as mmdense_parser
-from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense.cli import main, parser
@@ -70,28 +69,29 @@ def test_summary_of_a_preset_and_of_a_file(file, capsys):
     assert "low_dense4_layer2_conv" in [row["name"] for row in found["rows"]]
 
 
-def test_plot_writes_and_does_not_replace(file, tmp_path, capsys):
+def test_plot_takes_a_file_and_either_name_of_a_bundled_model(file, tmp_path, capsys):
     assert run(capsys, "plot", file, "-o", tmp_path / "a")[0] == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "a.svg"]
     for name in ("mmdensenet-edge-int8", "mmdensenet-edge"):  # a file's name and the library's
         assert run(capsys, "plot", name, "-o", tmp_path / f"{name}.svg")[0] == 0
     drawings = {path.read_bytes() for path in tmp_path.glob("mmdensenet-*.svg")}
     assert len(drawings) == 1
-    code, _, errors = run(capsys, "plot", "mmdensenet", "-o", tmp_path / "a.png")
-    assert code == 1
-    assert len(errors) == 1
-    assert "exists already" in errors[0]
 
 
 def test_separate_gives_what_the_library_gives_sample_for_sample(
     file, small_model, tmp_path, capsys
 ):
     songs = [write_song(tmp_path / "one.wav"), write_song(tmp_path / "two.flac", 0.2, 1, 48000)]
+    bad = tmp_path / os.fsdecode(b"bad\xff.wav")
+    bad.write_bytes(songs[0].read_bytes()[:999])
     arguments = ["-o", tmp_path / "new/out", "--residual", "--bit-depth", "32f"]
-    code, out, errors = run(capsys, "separate", file, *songs, *arguments)
-    assert (code, errors) == (0, [])
-    assert "real-time factor" in out
+    code, out, errors = run(capsys, "separate", file, bad, *songs, *arguments)
+    assert (code, len(errors)) == (1, 2)  # a damaged song fails alone and leaves nothing
+    assert errors[0].startswith("keras-mmdense: ")
+    assert "bad\\udcff.wav: cut short: its header promises" in errors[0]
+    assert errors[1].endswith("1 of 3 songs failed")
     assert out.splitlines()[-1].startswith("model small, keras 3.")
+    assert {p.name for p in (tmp_path / "new/out").iterdir()} == {"one", "two"}
     for song in songs:
         audio, rate = sf.read(song, dtype="float32", always_2d=True)
         expected = keras_mmdense.separate(small_model, audio, rate, residual=True)
@@ -101,32 +101,6 @@ def test_separate_gives_what_the_library_gives_sample_for_sample(
             found, found_rate = sf.read(folder / f"{name}.wav", dtype="float32", always_2d=True)
             assert found_rate == rate
             np.testing.assert_allclose(found, stem, atol=1e-6)
-    assert [p.name for p in (tmp_path / "new/out").glob(".*")] == []
-
-
-def test_a_damaged_song_fails_alone_and_leaves_nothing(file, tmp_path, capsys):
-    good, bad = write_song(tmp_path / "good.wav"), tmp_path / os.fsdecode(b"bad\xff.wav")
-    data = good.read_bytes()
-    bad.write_bytes(data[: len(data) // 2])
-    code, _, errors = run(capsys, "separate", file, bad, good, "-o", tmp_path / "out")
-    assert code == 1
-    assert [line.startswith("keras-mmdense: ") for line in errors] == [True, True]
-    assert "bad\\udcff.wav: cut short: its header promises" in errors[0]
-    assert errors[1].endswith("1 of 2 songs failed")
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["good"]
-
-
-def test_an_interrupted_separation_leaves_nothing(file, tmp_path, capsys, monkeypatch):
-    song = write_song(tmp_path / "song.wav")
-
-    def stop(self, seconds):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tqdm, "update", stop)
-    code, out, errors = run(capsys, "separate", file, song, "-o", tmp_path / "deep/out")
-    assert (code, out) == (130, "")
-    assert errors == ["keras-mmdense: interrupted: what was in work was not written"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["song.wav"]
 
 
 def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys):
@@ -142,41 +116,30 @@ def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys)
     assert names == {"small-song.vocals.flac", "small-song.no_vocals.flac"}
 
 
-def refusals(tmp_path, file):
-    song = write_song(tmp_path / "song.wav")
-    (tmp_path / "x").mkdir()
-    write_song(tmp_path / "x/song.flac")
+def test_every_refusal_is_one_line_and_leaves_nothing(file, tmp_path, capsys):
+    song, out = write_song(tmp_path / "song.wav"), tmp_path / "out"
     (tmp_path / "taken/song").mkdir(parents=True)
     (tmp_path / "taken/song/bass.wav").touch()
+    (tmp_path / "a.svg").touch()
     (tmp_path / "broken.keras").write_bytes(Path(file).read_bytes()[:5000])
-    out = tmp_path / "out"
-    return {
-        "bass.wav exists": ["separate", file, song, "-o", tmp_path / "taken", "--quiet"],
-        "trained weights": ["separate", "mdensenet", song, "-o", out],
-        "ZIP archive": ["separate", tmp_path / "broken.keras", song, "-o", out],
-        "trained weights are": ["summary", "nothing"],
-        "multiple of": ["summary", file, "--window-frames", 3],
-        "model file must exist": ["plot", "no.keras", "-o", out],
-        "folder must exist": ["plot", "mdensenet", "-o", tmp_path / "no/a.png"],
-        "received 'no'": ["export", "no", "-o", tmp_path / "a.tflite"],
-    }
-
-
-def test_every_refusal_is_one_line_and_leaves_nothing(file, tmp_path, capsys):
-    cases = refusals(tmp_path, file)
+    separate = ["separate", file, song, "-o", out]
     before = sorted(tmp_path.rglob("*"))
-    for words, arguments in cases.items():
-        code, _, errors = run(capsys, *arguments)
-        assert (code, len(errors)) == (1, 1), (words, errors)
-        assert words in errors[0]
-    twins = [tmp_path / "song.wav", tmp_path / "x/song.flac"]
-    for words, arguments in {
-        "would both write to": [*twins, "-o", tmp_path / "out"],
-        "wiener must be 0 to 10": [twins[0], "-o", tmp_path / "out", "--wiener", 99],
-        "window_frames must be 1": [twins[0], "-o", tmp_path / "out", "--window-frames", 0],
-    }.items():
-        code, _, errors = run(capsys, "separate", file, *arguments)
-        assert (code, len(errors)) == (1 + ("window" not in words), 1), (words, errors)
+    for code, words, arguments in [
+        (1, "bass.wav exists", ["separate", file, song, "-o", tmp_path / "taken", "--quiet"]),
+        (1, "mdensenet have no weights", ["separate", "mdensenet", song, "-o", out]),
+        (1, "ZIP archive", ["separate", tmp_path / "broken.keras", song, "-o", out]),
+        (1, "window_frames must be 1", [*separate, "--window-frames", 0]),
+        (2, "wiener must be 0 to 10", [*separate, "--wiener", 99]),
+        (1, "trained weights are", ["summary", "nothing"]),
+        (1, "multiple of", ["summary", file, "--window-frames", 3]),
+        (1, "model file must exist", ["plot", "no.keras", "-o", out]),
+        (1, "folder must exist", ["plot", "mdensenet", "-o", tmp_path / "no/a.png"]),
+        (1, "exists already", ["plot", "mdensenet", "-o", tmp_path / "a.svg"]),
+        (1, "received 'no'", ["export", "no", "-o", tmp_path / "a.tflite"]),
+        (1, "--score is SOURCE=NUMBER", ["export", file, "-o", out, "--score", "vocals"]),
+    ]:
+        found, _, errors = run(capsys, *arguments)
+        assert (found, len(errors)) == (code, 1), (words, errors)
         assert errors[0].startswith("keras-mmdense: ")
         assert words in errors[0]
     assert sorted(tmp_path.rglob("*")) == before

@@ -17,15 +17,6 @@ def norbert():
     return norbert
 
 
-def random_spectra(channels, sources):
-    """Noise of very different levels; estimates that have nothing to do with each other."""
-    rng = np.random.default_rng(4)
-    shape = (60, 20, channels)
-    levels = np.exp(rng.standard_normal((60, 20, 1)))
-    mixture = levels * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))
-    return mixture, np.abs(mixture) * rng.gamma(1, 0.5, (sources, *shape))
-
-
 def music_spectra(channels, sources):
     """Decaying tones, each source with notes and a place of its own; estimates with errors."""
     rng = np.random.default_rng(5)
@@ -60,11 +51,10 @@ def distance(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("spectra", [random_spectra, music_spectra])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("iterations", [1, 3])
-def test_it_agrees_with_norbert(norbert, spectra, channels, iterations):
-    mixture, magnitudes = spectra(channels, 3)
+def test_it_agrees_with_norbert(norbert, channels, iterations):
+    mixture, magnitudes = music_spectra(channels, 3)
     expected = reference(norbert, mixture, magnitudes, iterations)
     estimates = with_phase(magnitudes, mixture)
     assert distance(filter_spectra(mixture, estimates, iterations), expected) < 2e-5
