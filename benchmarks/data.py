@@ -28,9 +28,9 @@ from typing import Any
 
 import numpy as np
 import soundfile as sf
-from keras_mmdense.band import Band
 
 from benchmarks.harness import call, finish, machine_line, number, on_cpu, say, table
+from keras_mmdense import Band
 from keras_mmdense.data import DatasetError, open_dataset, training_set
 from keras_mmdense.settings import Settings
 from training.prepare import prepare
