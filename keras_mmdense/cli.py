@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmdense_edge.cli import separate_command
@@ -69,41 +69,37 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"keras-mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    one = commands.add_parser(
-        "summary", help="weights, multiply-adds, memory, receptive field", epilog=EPILOG
-    )
-    one.set_defaults(run=summary)
-    add = one.add_argument
+    def command(run: Callable[..., int | None], text: str, description: str | None = None) -> Any:
+        one = commands.add_parser(run.__name__, help=text, description=description, epilog=EPILOG)
+        one.set_defaults(run=run)
+        return one
+
+    add = command(summary, "weights, multiply-adds, memory, receptive field").add_argument
     add("model", metavar="PRESET|MODEL", help=PRESET)
     add("--layers", action="store_true", help="a row for each layer instead of each block")
     add("--window-frames", type=int, metavar="N", help="frames that a window keeps (default: 128)")
     add("--json", action="store_true", help="print JSON instead of a table")
 
-    one = commands.add_parser(
-        "plot", help="draw the network: bands, scales, receptive field", epilog=EPILOG
-    )
-    one.set_defaults(run=plot)
-    add = one.add_argument
+    add = command(plot, "draw the network: bands, scales, receptive field").add_argument
     add("model", metavar="PRESET|MODEL", help=PRESET)
     add("-o", "--out", required=True, metavar="FILE",
         help="a .png or .svg file; without either ending both are written")  # fmt: skip
     add("--title", help="title above the drawing (default: the preset's name)")
     add("--overwrite", action="store_true", help="replace existing files")
 
-    one = commands.add_parser(
-        "separate", help="separate songs with a Keras model", epilog=EPILOG,
-        description=f"{separate_command.DESCRIPTION} On a device, and for many songs, export the "
-        "model and take the command mmdense, which is faster.",
-    )  # fmt: skip
-    one.add_argument("model", metavar="MODEL", help=MODEL)
-    separate_command.add_options(one)
-    one.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "
+    songs = command(
+        separate,
+        "separate songs with a Keras model",
+        f"{separate_command.DESCRIPTION} On a device, and for many songs, export the model and "
+        "use the command mmdense, which is faster.",
+    )
+    songs.set_defaults(jobs=1)
+    songs.add_argument("model", metavar="MODEL", help=MODEL)
+    separate_command.add_options(songs)
+    songs.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "
         "window keeps; does not change the result (default: 256)")  # fmt: skip
-    one.set_defaults(jobs=1, run=separate)
 
-    one = commands.add_parser("export", help="write a trained model as .tflite", epilog=EPILOG)
-    one.set_defaults(run=export)
-    add = one.add_argument
+    add = command(export, "write a trained model as .tflite").add_argument
     add("model", metavar="MODEL", help=MODEL)
     add("-o", "--out", required=True, metavar="FILE", help="the .tflite file; with several "
         "precisions its name holds {precision}")  # fmt: skip
@@ -120,9 +116,7 @@ def parser() -> argparse.ArgumentParser:
     add("--report", action="store_true", help="also write the parity report next to the files")
     add("--overwrite", action="store_true", help="replace existing files")
 
-    one = commands.add_parser("env", help="versions and devices, for a bug report", epilog=EPILOG)
-    one.set_defaults(run=env)
-    add = one.add_argument
+    add = command(env, "versions and devices, for a bug report").add_argument
     add("--devices", action="store_true",
         help="also load the backend and list the devices that it sees; takes seconds")  # fmt: skip
     add("--json", action="store_true", help="print JSON instead of lines")
