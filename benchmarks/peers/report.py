@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -126,7 +127,6 @@ def text(found: Report) -> str:
 
 def plot(found: Report, target: Path) -> None:
     """Draw speed, memory and installed size as bars, logarithmic, into a picture file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     names = list(found["labels"])[::-1]
@@ -135,26 +135,20 @@ def plot(found: Report, target: Path) -> None:
     homes, environments = found["homes"], found["environments"]
     peaks = [value(found, peer, "separate", "peak_bytes", seconds=last) for peer in names]
     panels = [
-        (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", ".3f",
+        (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", "%.3f",
          [figures(found, peer, "cpu_s")(seconds, threads) for peer in names]),
-        (f"peak memory, MB\n({last:g} s)", ".0f", [peak and peak / 1e6 for peak in peaks]),
-        ("installed, MB", ".0f",
+        (f"peak memory, MB\n({last:g} s)", "%.0f", [peak and peak / 1e6 for peak in peaks]),
+        ("installed, MB", "%.0f",
          [environments.get(homes[peer], {}).get("megabytes") for peer in names]),
     ]  # fmt: skip
     figure = Figure(figsize=(11, 0.42 * len(names) + 1.2), layout="constrained")
-    FigureCanvasAgg(figure)
     labels = [found["labels"][name] for name in names]
     colors = [OURS_COLOR if name in found["ours"] else PEERS_COLOR for name in names]
     all_axes = figure.subplots(1, len(panels), sharey=True)
     for axes, (title, form, sizes) in zip(all_axes, panels, strict=True):
-        known = [size for size in sizes if size]
-        least = min(known, default=1) / 2
-        axes.barh(labels, [size or least for size in sizes], color=colors)
-        axes.set_xscale("log")
-        axes.set_xlim(least, max(known, default=10) * 4)
-        for row, size in enumerate(sizes):
-            axes.text((size or least) * 1.1, row, shown(size, form), va="center", fontsize=8)
+        known = [size or math.nan for size in sizes]
+        axes.bar_label(axes.barh(labels, known, color=colors), fmt=form, padding=3, fontsize=8)
+        axes.set(xscale="log", title=title)
+        axes.margins(x=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-        axes.set_title(title, fontsize=10)
     figure.savefig(target, dpi=150)
