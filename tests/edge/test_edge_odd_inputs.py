@@ -21,58 +21,41 @@ def tone(num_samples: int = 3000, channels: int = 2, level: float = 0.5) -> np.n
     return generator.uniform(-level, level, (num_samples, channels))
 
 
-def song(name: str | bytes = "song.wav", audio: np.ndarray | None = None, **form) -> Callable:
-    """A whole song."""
-    rate = form.pop("rate", 44100)
+def song(
+    name: str | bytes = "song.wav",
+    audio: np.ndarray | None = None,
+    *,
+    edit: Callable[[bytes], bytes] = bytes,
+    rate: int = 44100,
+    **form: str,
+) -> Callable[[Path], Path]:
+    """A song, perhaps with its bytes changed."""
 
     def make(folder: Path) -> Path:
         path = folder / os.fsdecode(name)
-        sf.write(folder / "plain", tone() if audio is None else audio, rate, **form)
-        (folder / "plain").rename(path)
-        return path
-
-    form.setdefault("format", "WAV")
-    return make
-
-
-def changed(edit: Callable[[bytes], bytes], name: str = "song.wav", **form) -> Callable:
-    """A song of which the bytes are changed."""
-
-    def make(folder: Path) -> Path:
-        path = song(name, **form)(folder)
-        path.write_bytes(edit(path.read_bytes()))
+        samples = tone() if audio is None else audio
+        sf.write(folder / "plain", samples, rate, **{"format": "WAV", **form})
+        path.write_bytes(edit((folder / "plain").read_bytes()))
+        (folder / "plain").unlink()
         return path
 
     return make
 
 
-def raw(name: str, data: bytes) -> Callable:
+def raw(name: str, data: bytes) -> Callable[[Path], Path]:
     """A file of given bytes."""
-
-    def make(folder: Path) -> Path:
-        (folder / name).write_bytes(data)
-        return folder / name
-
-    return make
+    return song(name, edit=lambda _: data)
 
 
-def patched(offset: int, form: str, value: int) -> Callable:
+def patched(offset: int, form: str, value: int) -> Callable[[Path], Path]:
     """A WAV file with a number in its header changed."""
-
-    def edit(data: bytes) -> bytes:
-        return data[:offset] + struct.pack(form, value) + data[offset + struct.calcsize(form) :]
-
-    return changed(edit)
+    end = offset + struct.calcsize(form)
+    return song(edit=lambda data: data[:offset] + struct.pack(form, value) + data[end:])
 
 
-def special(make: Callable[[Path], object], name: str) -> Callable:
+def special(make: Callable[[Path], object], name: str) -> Callable[[Path], Path]:
     """What is no regular file."""
-
-    def build(folder: Path) -> Path:
-        make(folder)
-        return folder / name
-
-    return build
+    return lambda folder: (make(folder), folder / name)[1]
 
 
 def nan_at(value: float) -> np.ndarray:
@@ -130,8 +113,8 @@ RIGHT = {
     "backslash": song("a\\b.wav"),
     "long name": song(LONG + ".wav"),
     "hidden": song(".song.wav"),
-    "unknown chunk": changed(odd_chunk),
-    "junk behind": changed(lambda data: data + b"junk" * 9),
+    "unknown chunk": song(edit=odd_chunk),
+    "junk behind": song(edit=lambda data: data + b"junk" * 9),
     "piped header": patched(4, "<I", 0xFFFFFFFF),
     "link": special(lambda f: os.symlink(song("a.wav")(f), f / "link.wav"), "link.wav"),
 }
@@ -144,21 +127,24 @@ REFUSED = {
     "zeros": (raw("a.mp3", bytes(9999)), "cannot be read as audio"),
     "noise": (raw("a.wav", np.random.default_rng(0).bytes(9999)), "cannot be read as audio"),
     "wav mark only": (raw("a.wav", b"RIFF"), "cannot be read as audio"),
-    "half a header": (changed(lambda data: data[:20]), "cannot be read as audio"),
-    "header without data": (changed(lambda data: data[:36]), "cannot be read as audio"),
-    "header alone": (changed(lambda data: data[:44]), "cut short|at least 1 sample"),
-    "wav cut short": (changed(lambda data: data[:-5]), "cut short: its header promises"),
-    "flac cut short": (changed(lambda data: data[:-500], format="FLAC"), "damaged after"),
+    "half a header": (song(edit=lambda data: data[:20]), "cannot be read as audio"),
+    "header without data": (song(edit=lambda data: data[:36]), "cannot be read as audio"),
+    "header alone": (song(edit=lambda data: data[:44]), "cut short|at least 1 sample"),
+    "wav cut short": (song(edit=lambda data: data[:-5]), "cut short: its header promises"),
+    "flac cut short": (song(edit=lambda data: data[:-500], format="FLAC"), "damaged after"),
     "flac scrambled": (
-        changed(lambda data: data[:6000] + bytes(900) + data[6900:], format="FLAC"),
+        song(edit=lambda data: data[:6000] + bytes(900) + data[6900:], format="FLAC"),
         "damaged after",
     ),
-    "ogg cut short": (changed(lambda data: data[:-300], format="OGG"), "cut short|cannot be read"),
+    "ogg cut short": (
+        song(edit=lambda data: data[:-300], format="OGG"),
+        "cut short|cannot be read",
+    ),
     "mp3 cut short": (
-        changed(lambda data: data[: len(data) // 2], format="MP3", audio=tone(60000)),
+        song(edit=lambda data: data[: len(data) // 2], format="MP3", audio=tone(60000)),
         "ends after",
     ),
-    "aiff cut short": (changed(lambda data: data[:-5], format="AIFF"), "cut short"),
+    "aiff cut short": (song(edit=lambda data: data[:-5], format="AIFF"), "cut short"),
     "0 samples": (song(audio=tone(0)), "at least 1 sample; received 0"),
     "not a number": (
         song(audio=nan_at(np.nan), subtype="FLOAT"),
