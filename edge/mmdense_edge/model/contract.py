@@ -204,33 +204,9 @@ def parse(text: bytes) -> Contract:
     taken = {"format", "version", *entries}
     extra = {key: value for key, value in values.items() if key not in taken}
     contract = Contract(license=entries.pop("licence"), **entries, extra=extra)
-
-    frames, context, multiple = contract.frames, contract.context_frames, contract.frame_multiple
-    bins, num_bins = contract.bins, contract.transform.num_bins
-    for holds, rule in (
-        (
-            set(contract.outputs) == set(contract.sources),
-            "'outputs' must name each source once; received sources "
-            f"{shortened(repr(contract.sources))}, outputs {shortened(repr([*contract.outputs]))}",
-        ),
-        (
-            bins <= num_bins,
-            f"'bins' may be {num_bins} at most for n_fft {contract.transform.n_fft}; "
-            f"received {bins}",
-        ),
-        (
-            not frames % multiple and not context % multiple and contract.step_frames > 0,
-            "'frames' must exceed 2 * 'context_frames', both multiples of 'frame_multiple'; "
-            f"received {frames}, {context}, {multiple}",
-        ),
-        (
-            frames * bins * contract.channels <= MAX_WINDOW_VALUES,
-            f"window may have {MAX_WINDOW_VALUES} values at most; received {frames} frames x "
-            f"{bins} bins x {contract.channels} channels",
-        ),
-    ):
-        if not holds:
-            raise ModelError(f"the contract's {rule}")
+    for keeps, words in _TOGETHER:
+        if not keeps(contract):
+            raise ModelError(f"the contract's {shortened(words.format(c=contract), 400)}")
     return contract
 
 
@@ -334,3 +310,31 @@ _RULES: dict[str, Rule] = {
     "macs_per_second": ("a finite number above 0", lambda value: _is_number(value) and value > 0),
 }
 _OPTIONAL = ("scores", "macs_per_second")
+
+# Rules that tie entries to one another; `c` is the contract.
+_TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
+    (
+        lambda c: set(c.outputs) == set(c.sources),
+        "'outputs' must name each source once; received sources {c.sources} and outputs "
+        "{c.outputs}",
+    ),
+    (
+        lambda c: c.bins <= c.transform.num_bins,
+        "'bins' may be {c.transform.num_bins} at most for n_fft {c.transform.n_fft}; received "
+        "{c.bins}",
+    ),
+    (
+        lambda c: (
+            c.step_frames > 0
+            and not c.frames % c.frame_multiple
+            and not c.context_frames % c.frame_multiple
+        ),
+        "'frames' must exceed 2 * 'context_frames', both multiples of 'frame_multiple'; received "
+        "{c.frames}, {c.context_frames}, {c.frame_multiple}",
+    ),
+    (
+        lambda c: c.frames * c.bins * c.channels <= MAX_WINDOW_VALUES,
+        f"window may have {MAX_WINDOW_VALUES} values at most; received "
+        "{c.frames} frames x {c.bins} bins x {c.channels} channels",
+    ),
+)

@@ -29,7 +29,7 @@ class Options:
             scale and counts them; "scale" makes all stems of the song quieter by one gain, so
             that none is clipped.
         sum_to_mixture: Correct the stems so that they add up to the mixture; see
-            `mixture_sum.Shares`.
+            `mixture_sum.corrected`.
         wiener: Iterations of the multichannel Wiener filter, 0 (none) to 10.
         filename: The template of the results' names; see `check_template`.
         picture: Also draw spectrograms.
