@@ -25,7 +25,6 @@ from training.corpus.material import (
     CorpusError,
     Item,
     find_material,
-    fingerprint,
     load,
     load_part,
 )
@@ -182,17 +181,6 @@ def test_songs_begin_where_there_is_singing(tmp_path):
         takes.song_vocals(rng, tmp_path, 120, RATE, 0)
 
 
-def test_material_is_found_in_a_folder_of_folders_with_its_license(tmp_path):
-    make_notes(tmp_path / "bassy", share_alike=True)
-    make_hits(tmp_path / "kit")
-    (tmp_path / "photos").mkdir()
-    items, notes = find_material([tmp_path])
-    assert [(item.name, item.use, item.share_alike) for item in items] == [
-        ("bassy", "notes", True), ("kit", "hits", False),
-    ]  # fmt: skip
-    assert len(notes) == 1
-
-
 def test_folders_of_the_catalogue_need_no_description(tmp_path):
     catalogue = tomllib.loads(CATALOGUE.read_text("utf-8"))
     for entry in [*catalogue["material"].values(), *catalogue["soundfonts"].values()]:
@@ -236,11 +224,3 @@ def test_recordings_are_stereo_at_one_rate(tmp_path):
     (tmp_path / "b.wav").write_bytes(b"RIFF")
     with pytest.raises(CorpusError, match="not a readable audio file"):
         load_part(tmp_path / "b.wav", 0, None)
-
-
-def test_the_fingerprint_follows_names_and_sizes(tmp_path):
-    item = one(make_hits(tmp_path / "kit"))
-    before = fingerprint([item], [])
-    assert before == fingerprint([item], [])
-    (item.path / "hit_0.wav").rename(item.path / "hit_9.wav")
-    assert fingerprint([item], []) != before

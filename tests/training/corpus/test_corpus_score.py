@@ -9,7 +9,7 @@ from corpus_material import program
 from training.corpus import mma, patterns, soundfonts
 from training.corpus.material import CorpusError, Soundfont, find_soundfonts
 from training.corpus.patterns import harmony, write_melody
-from training.corpus.score import DRUMS, Chart, Note, Part, draw_chart, near
+from training.corpus.score import DRUMS, Chart, Note, Part, draw_chart
 
 CHART = Chart(120, 2, 0, (0, 4, 5, 3) * 6)
 FAKE_MMA = """
@@ -97,14 +97,6 @@ def test_a_chart_lasts_long_enough_and_has_two_sections():
     assert [chart.second(bar) for bar in (0, 7, 8, 15, 16)] == [False, False, True, True, False]
     assert chart.key == "Gm"
     assert chart.scale == {7, 9, 10, 0, 2, 3, 5}
-
-
-@pytest.mark.parametrize("center", [40, 61, 77])
-def test_near_is_the_nearest_octave(center):
-    for pitch_class in range(12):
-        pitch = near(pitch_class, center)
-        assert pitch % 12 == pitch_class
-        assert abs(pitch - center) <= 6
 
 
 @pytest.mark.parametrize("seed", range(6))
