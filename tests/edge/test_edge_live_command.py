@@ -194,6 +194,7 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
     [
         ("none.wav", 1, "none.wav: no such file"),
         ("empty.wav", 1, "audio must have at least 1 sample"),
+        ("many.wav", 1, "many.wav: audio must have 1 or 2 channels; received 3"),
         ("song.wav --mix party", 2, "--mix must be one of all, karaoke"),
         ("song.wav --block 10", 2, "--block must be from 64 to 16384 samples; received 10"),
         ("song.wav --seconds 0", 2, "--seconds must be more than 0 and finite; received 0"),
@@ -224,6 +225,7 @@ def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, argu
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     song()
     song("empty.wav", np.zeros((0, 2)))
+    song("many.wav", np.zeros((9, 3)))
     (tmp_path / "folder.wav").mkdir()
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*[gy].wav")}
     output = [] if "--output" in arguments else ["--output", "null"]

@@ -45,13 +45,20 @@ def silenced(separator, audio, cost, **options):
 
 @pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
 @pytest.mark.parametrize(
-    ("rate", "channels", "block", "length"),
-    [(44100, 2, 1024, 50000), (16000, 1, 160, 20001), (48000, 2, 500, 40000), (44100, 1, 333, 7)],
+    ("rate", "channels", "block", "length", "steps"),
+    [
+        (44100, 2, 1024, 50000, 1),
+        (44100, 1, 1000, 30000, 2),
+        (16000, 1, 160, 20001, 1),
+        (48000, 2, 500, 40000, 2),
+        (44100, 1, 333, 7, 1),
+    ],
 )
-def test_live_equals_separate(separators, noise, model, rate, channels, block, length):
+def test_live_equals_separate(separators, noise, model, rate, channels, block, length, steps):
     separator, audio = separators[model], noise(length, channels)
     gains = {source: 0.3 * n for n, source in enumerate((*separator.sources, "residual"))}
-    plan = plan_for(separator, rate, channels, block)
+    step = steps * separator.contract.frame_multiple
+    plan = plan_for(separator, rate, channels, block, step_frames=step)
     simulation = Simulation(separator.network, plan, gains, audio)
     played = simulation.run()
     stems = separator.separate(audio, rate, residual=True)

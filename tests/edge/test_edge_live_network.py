@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError
-from mmdense_edge.live.network import SlidingNetwork, check_steps, longest_step
+from mmdense_edge.live.network import SlidingNetwork, check_steps
 from mmdense_edge.live.plan import (
     algorithmic_latency,
     make_plan,
@@ -24,24 +24,6 @@ def separate(network, audio, rate=44100):
              for part in pipeline.push(audio[first : first + 1000])]  # fmt: skip
     parts += pipeline.finish()
     return {source: np.concatenate([part[source] for part in parts]) for source in sources}
-
-
-@pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("steps", [1, 99])
-def test_full_lookahead_equals_file_processing(separators, noise, model, channels, steps):
-    separator = separators[model]
-    contract = separator.contract
-    most = longest_step(contract, contract.context_frames)
-    step = min(most, steps * contract.frame_multiple)
-    groups = max(1, channels // contract.channels)
-    audio = noise(30000, channels)
-    sliding = SlidingNetwork(separator.network, step, contract.context_frames, groups)
-    stems = separate(sliding, audio, contract.sample_rate)
-    whole = separator.separate(audio, contract.sample_rate)
-    for source, stem in whole.items():
-        assert stems[source].shape == stem.shape
-        assert np.abs(stems[source] - stem).max() < 1e-4
 
 
 def test_a_shorter_lookahead_is_another_result_of_the_same_length(separators, noise):
