@@ -17,24 +17,24 @@ mmdense_edge.cli.main.prepare(own_process=False)
 os.environ["MPLBACKEND"] = "agg"
 
 
-def command(name: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Make the main function of a command report errors in one line.
 
     Args:
         name: What the line begins with.
 
     Returns:
-        A decorator. The function then returns its own exit code or 1: data or a file failed,
-        2: wrong usage or input, 130: Ctrl-C.
+        A decorator. The function then returns its own exit code, 0 if that is None, or 1: data or
+        a file failed, 2: wrong usage or input, 130: Ctrl-C.
     """
     from keras_mmdense.data import DatasetError, TrackError
     from keras_mmdense.errors import SettingsError
 
-    def decorate(main: Callable[..., int]) -> Callable[..., int]:
+    def decorate(main: Callable[..., int | None]) -> Callable[..., int]:
         @wraps(main)
         def run(argv: Sequence[str] | None = None) -> int:
             try:
-                return main(argv)
+                return main(argv) or 0
             except KeyboardInterrupt:
                 print("stopped", file=sys.stderr)
                 return 130

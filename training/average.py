@@ -22,8 +22,8 @@ from training.train.run_folder import save_model
 
 
 @command("average")
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL.keras")
     parser.add_argument("--shares", nargs="+", type=float, metavar="X", help="default: equal")
@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
     models = [keras_mmdense.build(weights=path) for path in args.models]
     save_model(average(models, args.shares), args.out)
-    return 0
 
 
 def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None) -> keras.Model:

@@ -48,8 +48,8 @@ class Speed(NamedTuple):
 
 
 @command("profile_data")
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.profile_data",
         description=__doc__,
@@ -81,7 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds=args.seconds,
     )
     print(report(speeds))
-    return 0
 
 
 def profile(

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import trees
 
-from keras_mmdense.data import DatasetError, open_dataset
+from keras_mmdense.data import open_dataset
 from keras_mmdense.data import tfio_decoder as tfio
 from training import prepare
 
@@ -125,40 +125,30 @@ def test_finished_tracks_are_left_alone(tmp_path, capsys):
     assert "30 files" in announced
     assert done.endswith("6 tracks prepared, 0 left out")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
-    leftover = tmp_path / "out" / ".partial-1" / "bass.wav"
-    leftover.parent.mkdir()
-    leftover.write_bytes(b"of a run that was killed")
+    trees.write(tmp_path / "out" / ".partial-1" / "bass.wav", np.zeros((9, 2)))  # of a killed run
     assert run(root, tmp_path / "out") == 0
-    out = capsys.readouterr().out
-    assert "0 tracks, 0.0 min, 6 finished before" in out
-    assert "6 tracks prepared, 0 left out" in out
-    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")}
-    assert {p: t for p, t in after.items() if p in before and p != tmp_path / "out"} == {
-        p: t for p, t in before.items() if p != tmp_path / "out"
-    }
-    assert set(after) == set(before)
+    assert "0 tracks, 0.0 min, 6 finished before" in capsys.readouterr().out
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
 
 
-@pytest.mark.parametrize(
-    "damage", ["shorter", "other file", "missing", "24 bits", "no audio", "a file"]
-)
+def bass(place):
+    return sf.read(place / "bass.wav")[0]
+
+
+IN_PLACE = {
+    "shorter": lambda place: trees.write(place / "bass.wav", bass(place)[:-1]),
+    "24 bits": lambda place: trees.write(place / "bass.wav", bass(place), subtype="PCM_24"),
+    "other file": lambda place: (place / "lyrics.txt").write_text("la"),
+    "missing": lambda place: (place / "bass.wav").unlink(),
+    "no audio": lambda place: (place / "bass.wav").write_text("la"),
+    "a file": lambda place: place.rename(place.parents[1] / "gone") and place.write_text("mine"),
+}
+
+
+@pytest.mark.parametrize("damage", IN_PLACE)
 def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, damage):
     trees.make_folder(tmp_path / "set", 2, 0.2)
-    place = trees.make_folder(tmp_path / "out", 1, 0.2) / "Song 0"
-    audio = sf.read(place / "bass.wav")[0]
-    if damage == "shorter":
-        sf.write(place / "bass.wav", audio[:-1], 44100)
-    elif damage == "24 bits":
-        sf.write(place / "bass.wav", audio, 44100, subtype="PCM_24")
-    elif damage == "other file":
-        (place / "lyrics.txt").write_text("la")
-    elif damage == "missing":
-        (place / "bass.wav").unlink()
-    elif damage == "no audio":
-        (place / "bass.wav").write_text("la")
-    else:
-        place.rename(tmp_path / "elsewhere")
-        place.write_text("mine")
+    IN_PLACE[damage](trees.make_folder(tmp_path / "out", 1, 0.2) / "Song 0")
     before = files(tmp_path / "out")
     assert run(tmp_path / "set", tmp_path / "out") == 1
     assert "is no prepared copy of it: move it away" in capsys.readouterr().err
@@ -167,26 +157,23 @@ def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, da
     assert len(after) == len(before) + 5
 
 
-def test_size_is_announced_and_exact(tmp_path, capsys):
+def test_size_is_announced_and_exact_and_needs_room(tmp_path, capsys, monkeypatch):
     root = trees.make_folder(tmp_path / "set", 2, 0.3)
     trees.write(root / "Song 0" / "bass.wav", np.zeros((13243, 1), np.int16))
     # its samples fill whole blocks of the disk, its header takes one more
     for source in (*trees.SOURCES, "mixture"):
         trees.write(root / "Song 1" / f"{source}.wav", np.zeros((4096, 2), np.int16))
-    assert run(root, tmp_path / "deep" / "out") == 0
-    sizes = [-(-len(data) // 4096) * 4096 for data in files(tmp_path / "deep" / "out").values()]
-    assert f"10 files, {sum(sizes) / 1e6:.1f} MB" in capsys.readouterr().out
-
-
-def test_too_little_room_is_reported_before_the_first_byte(tmp_path, capsys, monkeypatch):
-    root = trees.make_folder(tmp_path / "set", 2, 0.3)
     need = sum(prepare.track_bytes(track) for track in open_dataset(root))
-    for free, code in ((need - 1, 2), (need, 0)):
-        usage = SimpleNamespace(free=free)
-        monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path, usage=usage: usage)
-        assert run(root, tmp_path / "out") == code
-        assert ("not enough room" in capsys.readouterr().err) == (code == 2)
-        assert (tmp_path / "out").exists() == (code == 0)
+    usage = SimpleNamespace(free=need - 1)
+    monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: usage)
+    out = tmp_path / "deep" / "out"
+    assert run(root, out) == 2
+    assert "not enough room" in capsys.readouterr().err
+    assert not out.parent.exists()
+    usage.free = need
+    assert run(root, out) == 0
+    assert need == sum(-(-len(data) // 4096) * 4096 for data in files(out).values())
+    assert f"10 files, {need / 1e6:.1f} MB" in capsys.readouterr().out
 
 
 def test_a_write_that_fails_ends_in_one_line_without_half_a_track(tmp_path, capsys):
@@ -255,41 +242,32 @@ def test_a_track_too_long_for_wav_is_refused(tmp_path, monkeypatch, capsys):
     assert "4 GiB" in capsys.readouterr().err
 
 
-def broken_tfio(operation):
-    return SimpleNamespace(audio=SimpleNamespace(decode_wav=operation))
+def tfio_module(decode):
+    return SimpleNamespace(audio=SimpleNamespace(decode_wav=decode))
 
 
 def fails(data, dtype):
     raise NotImplementedError("undefined symbol\nand more lines")
 
 
-def fails_otherwise(data, dtype):
-    raise RuntimeError("library not loaded")
-
-
-def wrong(data, dtype):
-    return SimpleNamespace(numpy=lambda: np.zeros((3, 1), np.int16))
+WRONG = SimpleNamespace(numpy=lambda: np.zeros((3, 1), np.int16))
 
 
 @pytest.mark.parametrize(
     ("module", "words"),
     [
         (None, "do not work here"),
-        (broken_tfio(fails), "undefined symbol"),
-        (broken_tfio(fails_otherwise), "library not loaded"),
-        (broken_tfio(wrong), "decodes wrongly"),
+        (tfio_module(fails), "undefined symbol"),
+        (tfio_module(lambda data, dtype: WRONG), "decodes wrongly"),
     ],
 )
-def test_without_a_working_tensorflow_io_the_way_out_is_told(
+def test_without_a_working_tensorflow_io_the_way_out_is_shown(
     tmp_path, monkeypatch, capsys, module, words
 ):
     monkeypatch.setitem(sys.modules, "tensorflow_io", module)
-    with pytest.raises(DatasetError, match=words):
-        tfio.check_tfio()
     root = trees.make_folder(tmp_path / "set", 1, 0.1)
     assert run(root, tmp_path / "out", "--decoder", "tfio") == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
+    (message,) = capsys.readouterr().err.splitlines()
     for part in (words, "TensorFlow 2.17", 'pip install ".[tfio]"', "use soundfile"):
         assert part in message
     assert not (tmp_path / "out").exists()
@@ -297,7 +275,7 @@ def test_without_a_working_tensorflow_io_the_way_out_is_told(
 
 def test_a_working_tensorflow_io_passes_and_stem_files_are_refused(tmp_path, monkeypatch, capsys):
     right = SimpleNamespace(numpy=lambda: tfio.PROBE)
-    module = broken_tfio(lambda data, dtype: right)
+    module = tfio_module(lambda data, dtype: right)
     monkeypatch.setitem(sys.modules, "tensorflow_io", module)
     tfio.check_tfio()
     trees.make_musdb18(tmp_path / "set", 1, 0, 0.2)

@@ -30,15 +30,25 @@ def tree(tmp_path):
     return make_folder(tmp_path / "tracks", 3, 0.5)
 
 
-def test_every_network_is_measured(capsys):
-    options = ["--steps", "2", "--frames", "16", "--batch-size", "2", "--epoch-seconds", "3600"]
+def test_every_network_is_measured(capsys, monkeypatch):
+    monkeypatch.setattr(table3, "step_seconds", lambda model, data, steps: 2.0)
+    options = [
+        "--steps",
+        "2",
+        "--frames",
+        "16",
+        "--batch-size",
+        "2",
+        "--epoch-seconds",
+        "3600",
+    ]  # 2 seconds for 512 samples
     assert table3.main(options) == 0
     captured = capsys.readouterr()
     assert captured.err.splitlines() == ["measuring MDenseNet", "measuring BLEND"]
     for name, make in NETWORKS.items():
         line = next(t for t in captured.out.splitlines() if t.startswith(f"| {name} "))
         assert line.split("|")[2].strip() == f"{parameters(make()):,}"
-        assert float(line.split("|")[6]) >= 0
+        assert line.split("|")[7].strip() == f"{2 / (2 * 16 * 16 / 44100):.1f}"
     assert "extrapolated from that to 3,600 s of audio, not measured" in captured.out
     assert "median of 2 steps" in captured.out
     assert "9.2 M [D] | 100.0%" in captured.out

@@ -15,7 +15,8 @@ from keras import layers
 
 import keras_mmdense
 from keras_mmdense.errors import SettingsError
-from keras_mmdense.model_settings import settings_layer
+from keras_mmdense.model_settings import settings_layer, settings_of
+from keras_mmdense.normalization import copy_weights
 from keras_mmdense.presets import sequence
 from keras_mmdense.settings import Band, Settings, Transform, is_int, require
 
@@ -47,21 +48,25 @@ def build_model(arguments: Mapping[str, Any]) -> keras.Model:
         ) from error
 
 
-def rebuild(model: keras.Model) -> keras.Model:
-    """Build a model of the same architecture with fresh weights.
+def float32_copy(model: keras.Model) -> keras.Model:
+    """Return a recipe's model with the same weights, in float32 whatever it has, not compiled.
 
     Args:
-        model: Of `build_model`; one of these networks must be in float32 itself.
+        model: Of `build_model`; further outputs are left out.
 
     Example:
-        >>> rebuild(build_network("fnn", bins=8, hidden=3)).get_layer("fnn_layer2").units
+        >>> copy = float32_copy(build_network("fnn", bins=8, hidden=3))
+        >>> copy.get_layer("fnn_layer2").units
         3
     """
-    settings = keras_mmdense.settings_of(model)
+    settings = settings_of(model)
     if settings.preset in NETWORKS:
         outputs = {source: model.output[source] for source in settings.sources}
-        return keras.models.clone_model(keras.Model(model.input, outputs, name=model.name))
-    return keras_mmdense.build_from_settings(settings)
+        copy = keras.models.clone_model(keras.Model(model.input, outputs, name=model.name))
+    else:
+        copy = keras_mmdense.build_from_settings(settings)
+    copy_weights(model, copy)
+    return copy
 
 
 def build_network(

@@ -9,7 +9,6 @@ cannot be written; 2: wrong usage or input; 130: stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import shutil
 import sys
@@ -29,7 +28,7 @@ from keras_mmdense.inspection import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
 from training import command
-from training.paper import table
+from training.evaluate.tables import table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -109,12 +108,6 @@ def blocks(model: keras.Model) -> list[Block]:
     return sorted(found, key=lambda block: (order.index(block.network), block.number))
 
 
-def mean_ratio(found: Sequence[Block]) -> float:
-    """Return the geometric mean of the blocks' ratios."""
-    with np.errstate(divide="ignore"):
-        return float(np.exp(np.mean(np.log([block.ratio for block in found]))))
-
-
 def report(found: Sequence[Block], name: str, norm: str) -> str:
     """Return the blocks as Markdown.
 
@@ -125,11 +118,13 @@ def report(found: Sequence[Block], name: str, norm: str) -> str:
     """
     rows = [
         [
-            block.network, block.number, len(block.up), len(block.skip),
+            block.network, f"{block.number}", f"{len(block.up)}", f"{len(block.skip)}",
             f"{block.up.mean():.3f}", f"{block.skip.mean():.3f}", f"{block.ratio:.2f}",
         ]
         for block in found
     ]  # fmt: skip
+    with np.errstate(divide="ignore"):
+        mean = np.exp(np.mean(np.log([block.ratio for block in found])))
     head = ["network", "dense block", "maps up-sampled", "maps skipped", "mean norm, up-sampled",
             "mean norm, skipped", "ratio"]  # fmt: skip
     scale = {
@@ -139,28 +134,9 @@ def report(found: Sequence[Block], name: str, norm: str) -> str:
     }[norm]
     return (
         f"# Figure 5: {name}\n\n{table(head, rows)}\n\n"
-        f"Mean ratio (geometric) of {len(found)} blocks: {mean_ratio(found):.2f}. Near 1: what was "
+        f"Mean ratio (geometric) of {len(found)} blocks: {mean:.2f}. Near 1: what was "
         "up-sampled and what came over the skip connection are read alike, so every scale "
         f"contributes; fresh random weights give 1, too. {scale}\n"
-    )
-
-
-def as_json(found: Sequence[Block], name: str) -> str:
-    """Return the blocks as JSON; a ratio is null if nothing reads the skipped maps."""
-    ratios = [*(block.ratio for block in found), mean_ratio(found)]
-    *of_blocks, mean = (ratio if np.isfinite(ratio) else None for ratio in ratios)
-    content = [
-        {
-            "network": block.network,
-            "dense_block": block.number,
-            "up_sampled": block.up.tolist(),
-            "skipped": block.skip.tolist(),
-            "ratio": ratio,
-        }
-        for block, ratio in zip(found, of_blocks, strict=True)
-    ]
-    return json.dumps(
-        {"model": name, "mean_ratio": mean, "blocks": content}, indent=1, allow_nan=False
     )
 
 
@@ -203,8 +179,8 @@ def draw(found: Sequence[Block], name: str, path: Path | None = None) -> Figure:
 
 
 @command("figure5")
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.paper.figure5",
         description=__doc__,
@@ -212,7 +188,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("model", metavar="MODEL.keras", type=Path, help="a trained model")
     parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg, .json and .md"
+        "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg and .md"
     )
     args = parser.parse_args(argv)
     if args.out and args.out.exists():
@@ -227,13 +203,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.out.mkdir()
         try:
             (args.out / "figure5.md").write_text(text, "utf-8")
-            (args.out / "figure5.json").write_text(as_json(found, args.model.name), "utf-8")
             draw(found, args.model.name, args.out / "figure5")
         except BaseException:
             shutil.rmtree(args.out)
             raise
     print(text, end="")
-    return 0
 
 
 if __name__ == "__main__":

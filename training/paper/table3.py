@@ -25,7 +25,7 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.model_settings import settings_of
 from training import command
-from training.paper import table
+from training.evaluate.tables import table
 from training.paper.baseline_networks import build_network
 from training.train.split import open_tracks
 
@@ -74,8 +74,8 @@ an epoch on a CPU, as here, takes them more. How many epochs each one needs is n
 
 
 @command("table3")
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.paper.table3",
         description=__doc__,
@@ -106,7 +106,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{args.epoch_seconds}. The defaults fit."
         )
     print(report(tracks, args), end="")
-    return 0
 
 
 def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
@@ -124,7 +123,7 @@ def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
         rows.append([
             name, f"{weights:,}", PUBLISHED.get(name, "-")[0], f"{weights / blend:.1%}",
             f"{work / 1e9:.2f}", f"{seconds:.2f}",
-            f"{epoch_hours(seconds, audio, args.epoch_seconds):.1f}",
+            f"{seconds * args.epoch_seconds / audio / 3600:.1f}",
         ])  # fmt: skip
         keras.backend.clear_session()
     head = ["network", "weights", "published", "share of BLEND", "GMAC per s of audio",
@@ -171,21 +170,6 @@ def batches(model: keras.Model, tracks: Sequence[Track], args: argparse.Namespac
     size = (args.batch_size, args.frames, s.bins, s.channels)
     mixture = np.random.default_rng(0).rayleigh(size=size).astype(np.float32)
     return itertools.repeat((mixture, {source: mixture / 2 for source in s.sources}))
-
-
-def epoch_hours(step: float, audio: float, epoch: float) -> float:
-    """Extrapolate to an epoch.
-
-    Args:
-        step: Seconds of a training step.
-        audio: Seconds of audio of a training step.
-        epoch: Seconds of audio of an epoch.
-
-    Example:
-        >>> epoch_hours(2.0, 10.0, 36000)
-        2.0
-    """
-    return step * epoch / audio / 3600
 
 
 if __name__ == "__main__":

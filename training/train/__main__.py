@@ -31,7 +31,6 @@ from training.train.run_folder import (
     Row,
     check_folder,
     damage,
-    has_epochs,
     record,
     write_text,
 )
@@ -160,7 +159,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
             ) from error
         finally:
             if devices.is_chief:
-                if has_epochs(run):
+                if trainer.history:
                     files = run / HISTORY, run / "loss.png"
                     attempt(training_curves, *files, title=run.name, overwrite=True)
                 print(f"results in {run}")

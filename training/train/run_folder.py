@@ -82,15 +82,10 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
             f"{way_out(run)}"
         )
     fault = damage(run / LAST)
-    if fault and (fault != MISSING or has_epochs(run)):
+    if fault and (fault != MISSING or (run / HISTORY).exists() or (run / BEST).exists()):
         raise RecipeError(
             f"--resume continues from {LAST}; received {run}, in which it {fault}. {way_out(run)}"
         )
-
-
-def has_epochs(run: Path) -> bool:
-    """Tell whether a run has finished any epoch."""
-    return (run / HISTORY).exists() or (run / BEST).exists()
 
 
 def way_out(run: Path) -> str:

@@ -54,9 +54,21 @@ def open_tracks(
         fixed += [track for track in tracks if track.subset == "valid"]
         tracks = [track for track in tracks if track.subset in ("", "train")]
     else:
-        named = _named(valid_names, tracks)
-        tracks = [t for t in tracks if t.subset != "test" and t not in named]
-        fixed += named
+        try:
+            lines = Path(valid_names).read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(
+                f"--valid-tracks must be a text file; received {valid_names} ({error})."
+            ) from error
+        names = {composed(line.strip()) for line in lines} - {""}
+        missing = sorted(names - {composed(track.name) for track in tracks})
+        if missing or not names:
+            raise RecipeError(
+                "--valid-tracks must name tracks of the data, one a line; received "
+                f"{missing or valid_names}. python -m keras_mmdense.data lists them."
+            )
+        fixed += [track for track in tracks if composed(track.name) in names]
+        tracks = [t for t in tracks if t.subset != "test" and composed(t.name) not in names]
     if not fixed:
         fixed = tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:]
         tracks = [track for track in tracks if track not in fixed]
@@ -71,24 +83,6 @@ def open_tracks(
             file=sys.stderr,
         )
     return tracks, fixed
-
-
-def _named(path: str, tracks: Sequence[Track]) -> list[Track]:
-    """Return the tracks whose names stand in a text file, one a line."""
-    try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            f"--valid-tracks must be a text file; received {path} ({error})."
-        ) from error
-    names = {composed(line.strip()) for line in lines} - {""}
-    missing = sorted(names - {composed(track.name) for track in tracks})
-    if missing or not names:
-        raise RecipeError(
-            f"--valid-tracks must name tracks of the data, one a line; received {missing or path}. "
-            "python -m keras_mmdense.data lists them."
-        )
-    return [track for track in tracks if composed(track.name) in names]
 
 
 def fingerprint(tracks: Sequence[Track]) -> str:

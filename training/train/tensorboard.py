@@ -13,8 +13,8 @@ from mmdense_edge.signal.stft import stft
 
 from keras_mmdense import separate, settings_of
 from keras_mmdense.data import Track
+from training.paper.baseline_networks import float32_copy
 from training.train.run_folder import Row
-from training.train.trainer import float32_copy
 
 SECONDS = 6.0
 FLOOR_DB = -80.0

@@ -20,7 +20,7 @@ from keras_mmdense import settings_of
 from keras_mmdense.data import Track, training_set, validation_set
 from keras_mmdense.data.tf_pipeline import measure_waiting
 from keras_mmdense.normalization import adapt, copy_weights
-from training.paper.baseline_networks import build_model, rebuild
+from training.paper.baseline_networks import build_model, float32_copy
 from training.train.devices import Devices, check_memory
 from training.train.kernel_gradient import speed_up
 from training.train.losses import LOSSES
@@ -83,13 +83,6 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
         for layer in frozen:
             layer.trainable = False
     return model
-
-
-def float32_copy(model: keras.Model) -> keras.Model:
-    """Return a recipe's model with the same weights, in float32 whatever it has, not compiled."""
-    copy = rebuild(model)
-    copy_weights(model, copy)
-    return copy
 
 
 class Trainer:
