@@ -106,8 +106,10 @@ def test_the_best_model_is_the_average_s_and_float32(tracks, tmp_path):
     pairs = list(zip(best.weights, made.model.weights, strict=True))
     assert [a.path for a, _ in pairs] == [b.path for _, b in pairs]
     assert not any(np.array_equal(a, b) for a, b in pairs if a.trainable)
-    assert made.history[0]["audio_seconds_per_second"] > 0
-    assert 0 <= made.history[0]["waiting_share"] <= 1
+    row = made.history[0]
+    audio = 4 * 2 * 8 * 64 / 44100  # steps, examples, frames, samples of a hop
+    assert row["audio_seconds_per_second"] * row["seconds"] == pytest.approx(audio, rel=0.1)
+    assert 0 <= row["waiting_share"] <= 1
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tracks, tmp_path):

@@ -281,7 +281,7 @@ class Trainer:
             **{f"val_{name}": value for name, value in checked.items()},
             "learning_rate": learning_rate,
             "seconds": round(seconds, 2),
-            "audio_seconds_per_second": round(audio / seconds, 2),
+            "audio_seconds_per_second": round(audio / seconds, 4),
             "waiting_share": round(min(1.0, float(waited.numpy()) / seconds), 4),
         }
         self.history.append(row)
