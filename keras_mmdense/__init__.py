@@ -30,7 +30,6 @@ _EXPORTS = {
     "settings_of": "model_settings",
     "summarize": "inspection",
 }
-_SUBMODULES = ("data", "plot")
 __all__ = [
     "AudioError",
     "Band",
@@ -65,17 +64,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        value = importlib.import_module(f"keras_mmdense.{name}")
-    elif name in _EXPORTS:
-        try:
-            module = importlib.import_module(f"keras_mmdense.{_EXPORTS[name]}")
-        except ModuleNotFoundError as error:  # Keras or its backend
-            raise ImportError(what_to_install(error)) from error
-        value = getattr(module, name)
-    else:
+    if name not in __all__:
         raise AttributeError(f"module 'keras_mmdense' has no attribute {name!r}")
-    globals()[name] = value
+    try:
+        module = importlib.import_module(f"keras_mmdense.{_EXPORTS.get(name, name)}")
+    except ModuleNotFoundError as error:  # Keras or its backend
+        raise ImportError(what_to_install(error)) from error
+    value = globals()[name] = getattr(module, name) if name in _EXPORTS else module
     return value
 
 

@@ -12,7 +12,7 @@ from keras_mmdense.tflite.parity import Figures, write_report
 from training.evaluate.__main__ import main as evaluate
 from training.evaluate.compare import main as compare
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
