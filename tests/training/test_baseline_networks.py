@@ -9,7 +9,7 @@ from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense import SettingsError
-from keras_mmdense.graph import parameters
+from keras_mmdense.inspection import parameters
 from training.paper.baseline_networks import NETWORKS, build_model, build_network, float32_copy
 
 TINY = {"bins": 16, "cells": 6, "hidden": 8, "reduced": 8, "context": 2}
