@@ -40,19 +40,6 @@ def results(tmp_path):
     return tmp_path / "found", tmp_path / "expected"
 
 
-def change_stem(folder: Path, by: float) -> None:
-    path = folder / "float" / "song" / "vocals.wav"
-    audio, rate = sf.read(path)
-    audio[50, 1] += by
-    sf.write(path, audio, rate, subtype="FLOAT")
-
-
-def change_answer(folder: Path, steps: float) -> None:
-    answer = np.load(folder / "small.npz")["vocals"]
-    answer[1, 2] += steps / 256
-    np.savez(folder / "small.npz", vocals=answer)
-
-
 def test_equal_results_agree(arm64, results):
     found = list(arm64.compare.compare(*results, ["float", "small"]))
     assert [line[:32].strip() for line, _ in found] == [
@@ -63,7 +50,10 @@ def test_equal_results_agree(arm64, results):
 
 @pytest.mark.parametrize(("by", "passed"), [(9e-5, True), (2e-4, False), (np.nan, False)])
 def test_stems_of_float_models_agree_to_1e_4(arm64, results, by, passed):
-    change_stem(results[0], by)
+    path = results[0] / "float" / "song" / "vocals.wav"
+    audio, rate = sf.read(path)
+    audio[50, 1] += by
+    sf.write(path, audio, rate, subtype="FLOAT")
     ((line, agrees),) = arm64.compare.compare(*results, ["float"])
     assert agrees is passed
     assert ("TOO FAR" in line) is not passed
@@ -71,9 +61,11 @@ def test_stems_of_float_models_agree_to_1e_4(arm64, results, by, passed):
 
 @pytest.mark.parametrize(("steps", "passed"), [(1, True), (-1, True), (2, False), (np.nan, False)])
 def test_answers_of_quantized_models_agree_to_one_step(arm64, results, steps, passed):
-    change_answer(results[0], steps)
-    answer, stem = arm64.compare.compare(*results, ["small"])
-    assert (answer.passed, stem.passed) == (passed, True)
+    answer = np.load(results[0] / "small.npz")["vocals"]
+    answer[1, 2] += steps / 256
+    np.savez(results[0] / "small.npz", vocals=answer)
+    answered, stem = arm64.compare.compare(*results, ["small"])
+    assert (answered.passed, stem.passed) == (passed, True)
 
 
 def test_the_scale_of_an_output_is_read_off_its_values(arm64):
@@ -103,58 +95,46 @@ def test_the_probe_gives_the_masks_without_rounding(arm64, model_path):
         assert len(np.unique(answer)) > 50
 
 
-def run_main(arm64, monkeypatch, folder: Path) -> int:
-    monkeypatch.setattr(sys, "argv", ["run.py", "--folder", str(folder)])
-    return arm64.run.main()
-
-
-def on(machine: str) -> SimpleNamespace:
-    return SimpleNamespace(
+@pytest.mark.parametrize(
+    ("machine", "apt", "user", "reason"),
+    [
+        ("aarch64", None, 0, "made for x86-64 Linux, this is Linux-aarch64"),
+        ("x86_64", None, 0, "qemu-user-static debootstrap not installed; on Debian and Ubuntu: "),
+        ("x86_64", "/usr/bin/apt-get", 1000, "qemu-user-static debootstrap not installed"),
+        ("x86_64", "/usr/bin/apt-get", 0,
+         "apt-get cannot install qemu-user-static debootstrap: E: no net"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_emulated_is_skipped_with_a_reason(
+    arm64, monkeypatch, tmp_path, capsys, machine, apt, user, reason
+):
+    here = SimpleNamespace(
         system=lambda: "Linux", machine=lambda: machine, platform=lambda: f"Linux-{machine}"
     )
-
-
-def test_other_machines_skip_with_a_reason(arm64, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(arm64.run, "platform", on("aarch64"))
-    assert run_main(arm64, monkeypatch, tmp_path / "x") == 0
-    assert capsys.readouterr().out == (
-        "test-arm64 skipped: made for x86-64 Linux, this is Linux-aarch64\n"
-    )
+    failed = subprocess.CompletedProcess([], 100, "", "W: old\nE: no net\n")
+    monkeypatch.setattr(arm64.run, "platform", here)
+    monkeypatch.setattr(arm64.userland, "tool", lambda name: apt if name == "apt-get" else None)
+    monkeypatch.setattr(arm64.userland.os, "geteuid", lambda: user)
+    monkeypatch.setattr(arm64.userland.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(sys, "argv", ["run.py", "--folder", str(tmp_path / "x")])
+    assert arm64.run.main() == 0
+    assert capsys.readouterr().out.startswith(f"test-arm64 skipped: {reason}")
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(
-    ("apt", "user", "reason"),
-    [
-        (None, 0, "qemu-user-static debootstrap not installed; on Debian and Ubuntu: apt-get"),
-        ("/usr/bin/apt-get", 1000, "qemu-user-static debootstrap not installed"),
-        ("/usr/bin/apt-get", 0, "apt-get cannot install qemu-user-static debootstrap: E: no net"),
-    ],
-)
-def test_missing_tools_skip_with_a_reason(arm64, monkeypatch, tmp_path, capsys, apt, user, reason):
-    monkeypatch.setattr(arm64.run, "platform", on("x86_64"))
-    monkeypatch.setattr(arm64.userland, "tool", lambda name: apt if name == "apt-get" else None)
-    monkeypatch.setattr(arm64.userland.os, "geteuid", lambda: user)
-    failed = subprocess.CompletedProcess([], 100, "", "W: old\nE: no net\n")
-    monkeypatch.setattr(arm64.userland.subprocess, "run", lambda *_, **__: failed)
-    assert run_main(arm64, monkeypatch, tmp_path / "x") == 0
-    assert capsys.readouterr().out.startswith(f"test-arm64 skipped: {reason}")
-
-
-def test_a_failed_download_leaves_no_userland(arm64, monkeypatch, tmp_path):
+def test_a_failed_download_leaves_no_userland_and_one_that_is_there_is_kept(
+    arm64, monkeypatch, tmp_path
+):
     fake = tmp_path / "debootstrap"
     fake.write_text("#!/bin/sh\necho 'E: cannot resolve deb.debian.org'\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setattr(arm64.userland, "tool", lambda _: str(fake))
+    root = tmp_path / "root"
     with pytest.raises(arm64.userland.Skipped, match=r"bookworm .*: E: cannot resolve"):
-        arm64.userland.build(tmp_path / "root", "bookworm")
-    assert not (tmp_path / "root").exists()
-
-
-def test_a_userland_that_is_there_is_kept(arm64, monkeypatch, tmp_path):
-    (tmp_path / "root").mkdir()
-    monkeypatch.setattr(arm64.userland, "tool", lambda _: pytest.fail("asked for a tool"))
-    arm64.userland.build(tmp_path / "root", "bookworm")
+        arm64.userland.build(root, "bookworm")
+    assert not root.exists()
+    root.mkdir()
+    arm64.userland.build(root, "bookworm")
 
 
 def test_only_the_newer_processor_has_the_dot_product(arm64, tmp_path):

@@ -50,7 +50,7 @@ def write_song(
         shutil.rmtree(hidden, ignore_errors=True)
 
 
-def start(out: Path, settings: Mapping[str, Any]) -> None:
+def start(out: Path, settings: dict[str, Any]) -> None:
     """Make the folder of a corpus, or check that it holds one with the same settings.
 
     Raises:
@@ -59,14 +59,15 @@ def start(out: Path, settings: Mapping[str, Any]) -> None:
     manifest = out / MANIFEST
     if manifest.is_file():
         stored = _read(manifest).get("settings")
-        wrong = [
-            k for k in settings if not isinstance(stored, dict) or stored.get(k) != settings[k]
-        ]
+        if not isinstance(stored, dict):
+            raise CorpusError(f"{manifest} must have settings; received {stored!r}.")
+        # a setting that is not there is off
+        have, want = ({k: of.get(k, False) for k in stored | settings} for of in (stored, settings))
+        wrong = [key for key in have if have[key] != want[key]]
         if wrong:
-            have = {key: (stored or {}).get(key) for key in wrong}
             raise CorpusError(
-                f"{out} holds a corpus with other settings ({have} there, "
-                f"{ {key: settings[key] for key in wrong} } asked for): choose another --out."
+                f"{out} holds a corpus with other settings ({ {key: have[key] for key in wrong} } "
+                f"there, { {key: want[key] for key in wrong} } asked for): choose another --out."
             )
     elif out.exists() and any(out.iterdir()):
         raise CorpusError(f"{out} holds something that is no corpus: choose another --out.")
