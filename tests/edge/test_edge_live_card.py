@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import sys
 import types
+from functools import partialmethod
 
 import numpy as np
 import pytest
@@ -25,11 +26,10 @@ class PortAudioError(Exception):
 class FakeStream:
     """What the card was opened with; `fire` is one callback."""
 
-    def __init__(self, sides: str, latency: object, **form: object) -> None:
-        self.sides, self.form, self.latency = sides, form, latency
-        self.started = self.closed = False
-        self.active = True
-        self.position = 0
+    active, started, closed, position = True, False, False, 0
+
+    def __init__(self, sides: str, latency: object, form: dict[str, object]) -> None:
+        self.sides, self.latency, self.form = sides, latency, form
         self.played: list[np.ndarray] = []
 
     def start(self) -> None:
@@ -58,52 +58,39 @@ class FakeSoundDevice(types.ModuleType):
 
     PortAudioError = PortAudioError
 
-    def __init__(self, rates: tuple[int, ...] = (44100, 48000)) -> None:
+    def __init__(self) -> None:
         super().__init__("sounddevice")
-        self.rates = rates
         self.streams: list[FakeStream] = []
         self.cards = [("USB card", 2, 2), ("microphone", 1, 0)]
 
     def query_devices(self, device=None, kind=None):
         if kind is None:
             return Listing(self.cards)
-        if isinstance(device, str):
-            matches = [n for n, card in enumerate(self.cards) if device in card[0]]
-            if not matches:
-                raise ValueError(f"No {kind} device matching {device!r}")
-            device = matches[0]
-        if device is None:
-            device = 0
-        if device >= len(self.cards):
+        matches = [n for n, card in enumerate(self.cards) if device in (None, n) or (
+            isinstance(device, str) and device in card[0])]  # fmt: skip
+        if not matches and isinstance(device, str):
+            raise ValueError(f"No {kind} device matching {device!r}")
+        if not matches:
             raise PortAudioError(f"Error querying device {device}")
-        name, inputs, outputs = self.cards[device]
-        return {"name": name, "index": device, "default_samplerate": 48000.0,
+        name, inputs, outputs = self.cards[matches[0]]
+        return {"name": name, "index": matches[0], "default_samplerate": 48000.0,
                 "max_input_channels": inputs, "max_output_channels": outputs}  # fmt: skip
 
-    def check_input_settings(self, device, channels, dtype, samplerate):
-        self._check(self.cards[device][1], channels, samplerate)
-
-    def check_output_settings(self, device, channels, dtype, samplerate):
-        self._check(self.cards[device][2], channels, samplerate)
-
-    def _check(self, most, channels, rate):
-        if channels > most:
+    def _check(self, side, device, channels, dtype, samplerate):
+        if channels > self.cards[device][side]:
             raise PortAudioError("Invalid number of channels [PaErrorCode -9998]")
-        if rate not in self.rates:
+        if samplerate not in (44100, 48000):
             raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
 
-    def _open(self, sides, latency, form):
-        self.streams.append(FakeStream(sides, latency, **form))
+    def _open(self, sides, latency, **form):
+        self.streams.append(FakeStream(sides, latency, form))
         return self.streams[-1]
 
-    def Stream(self, **form):
-        return self._open("input output", (0.01, 0.02), form)
-
-    def InputStream(self, **form):
-        return self._open("input", 0.01, form)
-
-    def OutputStream(self, **form):
-        return self._open("output", 0.02, form)
+    check_input_settings = partialmethod(_check, 1)
+    check_output_settings = partialmethod(_check, 2)
+    Stream = partialmethod(_open, "input output", (0.01, 0.02))
+    InputStream = partialmethod(_open, "input", 0.01)
+    OutputStream = partialmethod(_open, "output", 0.02)
 
 
 class Listing(list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+import timeit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import cast
@@ -180,12 +181,9 @@ def time_window(network: Network, now: Callable[[], float] = time.perf_counter) 
     contract = network.contract
     shape = (contract.frames, contract.bins, contract.channels)
     magnitude = np.random.default_rng(0).random(shape, np.float32)
-    times = []
-    for _ in range(3):
-        start = now()
-        network(magnitude)
-        times.append(now() - start)
-    return statistics.median(times)
+    return statistics.median(
+        timeit.repeat(lambda: network(magnitude), timer=now, repeat=3, number=1)
+    )
 
 
 def measured_latency(
