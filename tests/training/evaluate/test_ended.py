@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from training import evaluate
+from training.evaluate import __main__ as evaluate
 
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
