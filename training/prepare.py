@@ -2,13 +2,13 @@
 
 `python -m training.prepare DATA --out DIR` decodes Ogg, FLAC, 24-bit and float WAV and MUSDB18's
 .stem.mp4 into DIR/[SUBSET/]TRACK/SOURCE.wav, a tree of kind "folder" with the same names, subsets
-and sources. A track appears in DIR when it is complete; the command run again goes on where it
-stopped. Memory stays small: signals pass through in blocks (the tfio decoder holds one whole file).
+and sources. A track appears in DIR when it is complete; run the command again to continue.
+Memory stays small: signals pass through in blocks (the tfio decoder holds one whole file).
 
 Samples that are not stored in 16 bits are rounded, without dither: a source changes by at most
 half a step of 1/32768, so the sum of n sources lies within n/2 steps of what it was. A mixture is
-written only where the tree has one, and from its own file: in MUSDB18 (AAC) it is only nearly the
-sum of the sources, before as after. Training mixes the sources itself and does not read it.
+written only if the tree has one, and from its own file: in MUSDB18 (AAC) it is only nearly the
+sum of the sources, before and after. Training mixes the sources itself and does not read it.
 A sample beyond full scale does not fit: its track is refused, or limited and counted with --clip.
 
 Exit code 0: all tracks are prepared; 1: some are not, each is named, or the disk failed; 2: wrong

@@ -123,6 +123,17 @@ def test_tensorflow_traces_a_step_once(options, tree, tmp_path, monkeypatch):
     assert traced == [1]
 
 
+def test_the_data_are_those_of_the_recipe(tree, tmp_path):
+    tracks = open_dataset(tree)
+    shape = {"frames": 8, "batch_size": 2, "target": "in_phase"}
+    options = {"examples": 6, "seed": 5, "mixing": Mixing(gain=(0.5, 0.6))}
+    trainer = Trainer(Recipe("r", model=MODEL, **shape, **options), tracks, tracks, tmp_path)
+    expected = training_set(tracks, trainer.model, epoch=1, first_step=1, **shape, **options)
+    for found, batch in zip(trainer.make_data(1, 1), expected, strict=True):
+        np.testing.assert_array_equal(found[0], batch[0])
+        np.testing.assert_array_equal(found[1]["bass"], batch[1]["bass"])
+
+
 def test_every_recipe_in_the_repository_is_whole(monkeypatch):
     import keras_mmdense.model as module
 

@@ -25,7 +25,7 @@ LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear un
 
 
 def build_model(arguments: Mapping[str, Any]) -> keras.Model:
-    """Build the model of a recipe: one of these networks where it has the key "network".
+    """Build the model of a recipe: one of these networks if it has the key "network".
 
     Args:
         arguments: Of `keras_mmdense.build` or, with "network", of `build_network`.

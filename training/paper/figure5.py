@@ -43,7 +43,7 @@ class Block:
     """The first convolution of a dense block of the up-sampling path.
 
     Args:
-        network: Band and, where there are several networks, source.
+        network: Band and, if there are several networks, source.
         number: Number of the dense block, from 1; the paper's figure has 5, 6 and 7.
         up: Norm of the weights that read each up-sampled map, (maps,).
         skip: The same for the maps of the skip connection.

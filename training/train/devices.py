@@ -143,7 +143,7 @@ def open_devices(name: str) -> Devices:
     """
     backend = keras.config.backend()
     if backend != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")  # TensorFlow makes the data alone
+        tf.config.set_visible_devices([], "GPU")  # TensorFlow only makes the data
     if name == "none":
         return Devices()
     if name == "mirrored" and backend == "jax":
@@ -182,7 +182,7 @@ def open_devices(name: str) -> Devices:
 def _place_in_cluster() -> tuple[int, int]:
     """Return the number of this worker, from 0, and of all workers; a chief is the first.
 
-    TensorFlow would train alone with a TF_CONFIG without a task, and wait for ever for some others.
+    Without a task in TF_CONFIG TensorFlow would train alone, and with some others wait for ever.
     """
     try:
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()

@@ -58,7 +58,7 @@ def spectral_sdr(target: Any, estimate: Any) -> Any:
 def excerpt_sdr(target: Any, estimate: Any) -> Any:
     """Minus the signal-to-distortion ratio of each whole excerpt, in dB: loud and quiet ones alike.
 
-    Below EXCERPT_FLOOR an error counts no more, so that silent sources do not rule.
+    Errors below EXCERPT_FLOOR do not count: silent sources would dominate.
     """
     from keras import ops
 

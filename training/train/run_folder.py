@@ -1,7 +1,7 @@
 """The folder of a run: record, history and checkpoints, each replaced in one step.
 
-A file is written beside its place, brought to the disk, then renamed: whenever the process or the
-machine stops, the old file or the new one is there, whole.
+A file is written under another name, synchronized with the disk, then renamed: whenever the process
+or the machine stops, the old file or the new one is there, whole.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def _replaced(path: Path, name: str) -> Iterator[Path]:
-    """Give a path beside a file to write to; then put what was written in the file's place."""
+    """Yield a path in the same folder; then put what was written there in the file's place."""
     temporary = path.with_name(name)
     try:
         yield temporary
