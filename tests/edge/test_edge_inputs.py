@@ -183,18 +183,25 @@ def test_a_song_that_names_no_folder_is_refused(name):
         plan([Song(Path(name), track="..")], Path("out"), PARTS)
 
 
-def test_results_never_replace_what_is_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("songs", "out", "references"),
+    [
+        (["vocals/vocals.wav"], ".", {}),
+        (["song.wav"], "out", {"vocals": Path("out/song/vocals.wav")}),
+        (["linked.wav"], "out", {}),  # the same file as out/linked/bass.wav
+    ],
+)
+def test_results_never_replace_what_is_read(tmp_path, monkeypatch, songs, out, references):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="is read and would be replaced"):
-        plan([Song(tmp_path / "vocals" / "vocals.wav")], Path(), PARTS)
-    references = {"vocals": tmp_path / "out" / "song" / "vocals.wav"}
-    with pytest.raises(UsageError, match="is read and would be replaced"):
-        plan([Song(Path("song.wav"))], Path("out"), PARTS, references=references)
+    Path("out/linked").mkdir(parents=True)
+    Path("linked.wav").write_bytes(b"x")
+    os.link("linked.wav", "out/linked/bass.wav")
+    with pytest.raises(UsageError, match=r"(vocals|bass).wav is read and would be replaced"):
+        plan(
+            [Song(Path(song).resolve()) for song in songs], Path(out), PARTS, references=references
+        )
+
+
+def test_references_belong_to_one_song():
     with pytest.raises(UsageError, match="references belong to one song; received 2 songs"):
-        plan([Song(Path("a.wav")), Song(Path("b.wav"))], Path("out"), PARTS, references=references)
-    # The same file under another name.
-    (tmp_path / "out" / "song").mkdir(parents=True)
-    (tmp_path / "song.wav").write_bytes(b"x")
-    os.link(tmp_path / "song.wav", tmp_path / "out" / "song" / "bass.wav")
-    with pytest.raises(UsageError, match=r"bass.wav is read and would be replaced"):
-        plan([Song(Path("song.wav"))], Path("out"), PARTS)
+        plan([Song(Path("a"))] * 2, Path("out"), PARTS, references={"vocals": Path("v.wav")})
