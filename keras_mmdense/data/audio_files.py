@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import soundfile as sf
@@ -22,47 +23,19 @@ DType = Literal["float32", "int16"]
 Audio = NDArray[Any]
 
 
-class Stream(Protocol):
-    """A stored signal of known length: a source of a track, or its mixture."""
-
-    @property
-    def path(self) -> Path:
-        """The file that holds the signal."""
-
-    @property
-    def num_samples(self) -> int:
-        """Length in samples per channel."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate in Hz."""
-
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-
-    @property
-    def pcm16(self) -> bool:
-        """True where int16 holds the signal without loss."""
-
-    def read(self, start: int, num_samples: int, dtype: DType) -> Audio:
-        """Return exactly `num_samples` samples from `start`, shape (num_samples, channels)."""
-
-
 @dataclass(frozen=True)
-class AudioFile:
-    """A WAV, FLAC, Ogg or other audio file that soundfile reads.
+class Stream(ABC):
+    """A stored signal of known length: a source of a track, or its mixture.
 
-    Made by `open_audio_file`, which checks it. The file is open only while it is read, so that
-    any number of tracks can be held, pickled and read from several threads.
+    The file is open only while it is read, so that any number of tracks can be held, pickled and
+    read from several threads.
 
     Args:
-        path: the file.
-        num_samples: int, length in samples per channel.
-        sample_rate: int, Hz.
-        channels: int.
-        pcm16: bool, True where the file stores 16-bit integers.
-        parts: what is read of the file, from `mmdense_edge.audio.integrity`; empty if all of it is.
+        path: The file that holds the signal.
+        num_samples: Length in samples per channel.
+        sample_rate: In Hz.
+        channels: Number of channels.
+        pcm16: Whether int16 holds the signal without loss.
     """
 
     path: Path
@@ -70,52 +43,54 @@ class AudioFile:
     sample_rate: int
     channels: int
     pcm16: bool
-    parts: tuple[Part, ...] = field(default=(), repr=False)
+
+    @abstractmethod
+    def _decode(self, start: int, num_samples: int) -> Audio:
+        """Return the samples as they are stored: int16 if `pcm16`, else float32."""
 
     def read(self, start: int, num_samples: int, dtype: DType = "float32") -> Audio:
-        """Read an excerpt by seeking.
+        """Read an excerpt.
 
         Args:
-            start: int, first sample.
-            num_samples: int, samples per channel.
-            dtype: "float32" (full scale is 1.0) or "int16" (only of 16-bit files).
+            start: First sample.
+            num_samples: Samples per channel.
+            dtype: "float32" (full scale is 1.0) or "int16" (only of 16-bit signals).
 
         Returns:
             Array of shape (num_samples, channels).
 
         Raises:
-            TrackError: the samples are not all there, are not finite, or are not 16-bit.
+            TrackError: The samples are not all there, are not finite, or are not 16-bit.
         """
         if dtype == "int16" and not self.pcm16:
             raise TrackError(self.path, "is not a 16-bit file: read it as float32")
+        audio = self._decode(start, num_samples)
+        check_excerpt(self, audio, start, num_samples)
+        if self.pcm16 and dtype == "float32":  # libsndfile's own conversion takes several reads
+            return np.multiply(audio, np.float32(1 / 32768), dtype=np.float32)
+        return audio
+
+
+@dataclass(frozen=True)
+class AudioFile(Stream):
+    """A WAV, FLAC, Ogg or other audio file that soundfile reads; made by `open_audio_file`.
+
+    Args:
+        parts: What is read of the file, from `mmdense_edge.audio.integrity`; empty if all of it is.
+    """
+
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+
+    def _decode(self, start: int, num_samples: int) -> Audio:
         stored = "int16" if self.pcm16 else "float32"
         try:
             with _opened(self.path, self.parts) as file:
                 file.seek(start)
-                audio = file.read(num_samples, dtype=stored, always_2d=True)
+                audio: Audio = file.read(num_samples, dtype=stored, always_2d=True)
+                return audio
         except (OSError, sf.SoundFileError) as error:
-            raise TrackError(
-                self.path, f"samples {start} to {start + num_samples} cannot be read: {error}"
-            ) from error
-        check_excerpt(self, audio, start, num_samples)
-        # libsndfile's own conversion to float costs several times the read.
-        return to_float(audio) if self.pcm16 and dtype == "float32" else audio
-
-
-def to_float(audio: Audio) -> Audio:
-    """Convert int16 samples to float32 with full scale 1.0.
-
-    Args:
-        audio: int16 array of any shape.
-
-    Returns:
-        float32 array of the same shape, audio / 32768.
-
-    Example:
-        >>> to_float(np.array([[-32768, 16384]], np.int16)).tolist()
-        [[-1.0, 0.5]]
-    """
-    return np.multiply(audio, np.float32(1 / 32768), dtype=np.float32)
+            wanted = f"samples {start} to {start + num_samples}"
+            raise TrackError(self.path, f"{wanted} cannot be read: {error}") from error
 
 
 def check_excerpt(stream: Stream, audio: Audio, start: int, num_samples: int) -> None:
@@ -134,14 +109,11 @@ def check_excerpt(stream: Stream, audio: Audio, start: int, num_samples: int) ->
 def open_audio_file(path: Path) -> AudioFile:
     """Check an audio file by its header and its last sample, and return its facts.
 
-    Args:
-        path: the file.
-
     Returns:
         An `AudioFile` that holds at least one sample.
 
     Raises:
-        TrackError: missing, a folder, unreadable, empty, cut short, or several files joined into
+        TrackError: Missing, a folder, unreadable, empty, cut short, or several files joined into
             one. A wrong length in the header, if all of the sound is there, is no fault.
 
     Example:
@@ -157,41 +129,32 @@ def open_audio_file(path: Path) -> AudioFile:
     if not path.exists():
         raise TrackError(path, "is missing")
     try:
-        with path.open("rb") as bytes_of_file:
-            stream, *more = integrity.streams(bytes_of_file, whole=False)
+        with path.open("rb") as content:
+            stream, *more = integrity.streams(content, whole=False)
         parts = tuple(stream.parts)
         with _opened(path, parts) as file:
-            facts = AudioFile(
-                path, file.frames, file.samplerate, file.channels, file.subtype == "PCM_16", parts
-            )
+            facts = (file.frames, file.samplerate, file.channels, file.subtype == "PCM_16")
     except (OSError, sf.SoundFileError) as error:
-        raise TrackError(path, f"is not a readable audio file: {_cause(error)}") from error
-    if facts.num_samples < 1:
+        cause = getattr(error, "error_string", error)  # the full text repeats the path
+        raise TrackError(path, f"is not a readable audio file: {cause}") from error
+    found = AudioFile(path, *facts, parts)
+    if found.num_samples < 1:
         raise TrackError(path, "holds no samples")
     if more:
         raise TrackError(path, f"is {1 + len(more)} files joined into one: decode it to one WAV")
     if stream.faults:
         raise TrackError(path, stream.faults[0])
-    facts.read(facts.num_samples - 1, 1)
-    return facts
+    found.read(found.num_samples - 1, 1)
+    return found
 
 
 @contextmanager
 def _opened(path: Path, parts: Sequence[Part]) -> Iterator[sf.SoundFile]:
     """Open an audio file, or the parts of it that are one."""
     if not parts:
-        with sf.SoundFile(_soundfile_name(path)) as sound:
+        # soundfile encodes str strictly, which fails on names that are no valid UTF-8
+        with sf.SoundFile(str(path) if os.name == "nt" else os.fsencode(path)) as sound:
             yield sound
         return
     with path.open("rb") as file, sf.SoundFile(io.BufferedReader(Joined(file, parts))) as sound:
         yield sound
-
-
-def _soundfile_name(path: Path) -> str | bytes:
-    # soundfile encodes str strictly, which fails on names that are no valid UTF-8.
-    return str(path) if os.name == "nt" else os.fsencode(path)
-
-
-def _cause(error: Exception) -> str:
-    # The full text of a LibsndfileError repeats the path.
-    return str(getattr(error, "error_string", error))

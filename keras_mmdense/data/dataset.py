@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import overload
 
+import numpy as np
 from mmdense_edge.errors import printable
 
-from keras_mmdense.data.problems import DatasetError, Fault
-from keras_mmdense.data.readers import (
-    SOURCES,
-    Candidate,
-    Reader,
-    dsd100,
-    folder,
-    musdb18,
-    musdb18hq,
-)
-from keras_mmdense.data.sums import find_sums, mixtures_apart
-from keras_mmdense.data.tracks import MIXTURE, SUBSETS, Track, open_track, scan_track
+from keras_mmdense.data.problems import DatasetError, Fault, TrackError
+from keras_mmdense.data.readers import MIXTURE, SOURCES, SUBSETS, dsd100, folder, musdb18, musdb18hq
+from keras_mmdense.data.sums import leave_out_sums, note_mixtures
+from keras_mmdense.data.tracks import Track, check_track
 
-READERS: Mapping[str, Reader] = {
+READERS: Mapping[str, ModuleType] = {
     "dsd100": dsd100,
     "musdb18": musdb18,
     "musdb18hq": musdb18hq,
     "folder": folder,
 }
 KINDS = ("auto", *READERS)
+ORDER = (*SUBSETS, "")
+SHOWN = 8  # entries of a folder that a message lists
+# Long enough that few decoders start over for each block, short enough for any memory.
+SCAN_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -41,13 +37,13 @@ class Dataset(Sequence[Track]):
     Made by `open_dataset`. Never empty. The order is train, valid, test, then by name.
 
     Args:
-        root: the tree.
+        root: The tree.
         kind: "dsd100", "musdb18", "musdb18hq" or "folder".
-        sources: tuple of str, the sources that every track has.
-        sample_rate: int, Hz, of every track.
-        tracks: the usable tracks.
-        faults: why tracks were left out; a track can have several.
-        notes: what is worth knowing of tracks that are used.
+        sources: The sources that every track has.
+        sample_rate: In Hz, of every track.
+        tracks: The usable tracks.
+        faults: Why tracks were left out; a track can have several.
+        notes: What is worth knowing of tracks that are used.
     """
 
     root: Path
@@ -79,7 +75,7 @@ class Dataset(Sequence[Track]):
 
     @property
     def pcm16(self) -> bool:
-        """True where every track can be read as int16 without loss."""
+        """True if every track can be read as int16 without loss."""
         return all(track.pcm16 for track in self.tracks)
 
     @property
@@ -90,7 +86,7 @@ class Dataset(Sequence[Track]):
     def report(self) -> str:
         """Return what was found, as text: a summary, then one line per fault and per note."""
         subsets = [track.subset for track in self.tracks]
-        counts = ", ".join(f"{s or 'no subset'} {subsets.count(s)}" for s in ordered(set(subsets)))
+        counts = ", ".join(f"{s or 'no subset'} {subsets.count(s)}" for s in ORDER if s in subsets)
         lines = [
             f"{printable(self.root)} ({self.kind}): {len(self)} tracks ({counts}), "
             f"{self.duration / 60:.1f} min at {self.sample_rate} Hz, "
@@ -108,24 +104,35 @@ class Dataset(Sequence[Track]):
         or infinite samples. A source that is silent throughout is noted.
 
         Args:
-            progress: called after each track with the samples read and the samples in all.
+            progress: Called after each track with the samples read and the samples in all.
 
         Returns:
             The data set without the tracks that fail, with the faults and notes found.
 
         Raises:
-            DatasetError: no track is left; its `faults` tell why.
+            DatasetError: No track is left; its `faults` tell why.
         """
         total, done = sum(track.num_samples for track in self.tracks), 0
-        good, faults, notes = [], list(self.faults), list(self.notes)
+        faults, notes, failed = list(self.faults), list(self.notes), set()
         for track in self.tracks:
-            track_faults, track_notes = scan_track(track)
-            good += [] if track_faults else [track]
-            faults += track_faults
-            notes += track_notes
+            label = f"{track.subset}/{track.name}" if track.subset else track.name
+            for name, stream in track.streams.items():
+                dtype = "int16" if stream.pcm16 else "float32"
+                block, silent = SCAN_SECONDS * stream.sample_rate, True
+                try:
+                    for start in range(0, stream.num_samples, block):
+                        count = min(block, stream.num_samples - start)
+                        silent = not stream.read(start, count, dtype).any() and silent
+                except TrackError as error:
+                    faults.append(Fault(error.path, error.reason, label))
+                    failed.add(track)
+                    continue
+                if silent:
+                    notes.append(Fault(stream.path, f"{name} is silent throughout", label))
             done += track.num_samples
             if progress:
                 progress(done, total)
+        good = [track for track in self.tracks if track not in failed]
         _require_tracks(self.root, self.kind, good, faults)
         return replace(self, tracks=tuple(good), faults=tuple(faults), notes=tuple(notes))
 
@@ -149,21 +156,21 @@ def open_dataset(
     is not the sum of its sources.
 
     Args:
-        root: the tree.
+        root: The tree.
         kind: "auto" (default: by the tree's form), "dsd100", "musdb18", "musdb18hq", "folder".
         subset: "train", "valid", "test", several of them, or None (default) for all.
-        sources: names of the sources to offer, in this order, or one name; None (default): all
+        sources: Names of the sources to offer, in this order, or one name; None (default): all
             of the tree, in alphabetical order. The mixture holds all of them in any case.
-        sample_rate: int, Hz, default 44100. Nothing is resampled.
-        needed: the sources of a model. In a folder of songs they count however few songs have
-            them, and where one is the sum of others, these are left out instead.
+        sample_rate: In Hz. Nothing is resampled.
+        needed: The sources of a model. In a folder of songs they count however few songs have
+            them, and if one is the sum of others, these are left out instead.
 
     Returns:
         A `Dataset` with at least one track.
 
     Raises:
-        DatasetError: no or an unclear form of tree, unknown subset or sources, no usable track,
-            PyAV missing where needed.
+        DatasetError: No or an unclear form of tree, unknown subset or sources, no usable track,
+            PyAV missing for MUSDB18.
 
     Example:
         >>> import tempfile, numpy, soundfile
@@ -178,92 +185,62 @@ def open_dataset(
         (('piano', 'voice'), (50, 2), 0.5)
     """
     root = Path(root).absolute()
-    subsets = _subsets(subset)
-    sources = (sources,) if isinstance(sources, str) else sources
-    asked = None if sources is None else tuple(sources)
-    rate = _sample_rate(sample_rate)
-    try:
-        kind = _kind(root, kind)
-        candidates = READERS[kind].find(root, (*(asked or ()), *needed))
-    except OSError as error:
-        raise DatasetError(f"{printable(root)} cannot be read: {error}") from error
-    names = _sources(root, candidates, asked)
-    chosen = _choose(root, kind, candidates, subsets)
-    outcomes = [open_track(READERS[kind], candidate, names, rate) for candidate in chosen]
-    tracks = [outcome.track for outcome in outcomes if outcome.track]
-    faults = [fault for outcome in outcomes for fault in outcome.faults]
-    notes = [note for outcome in outcomes for note in outcome.notes]
-    _require_tracks(root, kind, tracks, faults)
-    if kind == "folder":
-        names, tracks, sum_notes = _without_sums(tracks, names, asked, needed)
-        notes += sum_notes
-    if kind != "musdb18":  # whose streams are lossy, and slow to read
-        notes += [
-            Fault(
-                track.streams[MIXTURE].path,
-                "is not the sum of its sources, which training mixes: the difference is at "
-                f"{10 * math.log10(share):.0f} dB",
-                track.name,
-            )
-            for track, share in mixtures_apart(tracks).items()
-        ]
-    return Dataset(root, kind, names, rate, tuple(tracks), tuple(faults), tuple(notes))
-
-
-def _without_sums(
-    tracks: list[Track],
-    names: tuple[str, ...],
-    asked: tuple[str, ...] | None,
-    needed: Sequence[str],
-) -> tuple[tuple[str, ...], list[Track], list[Fault]]:
-    """Leave out sources that are in others, so that the mixture holds everything once.
-
-    Returns:
-        The sources to offer, the tracks, and notes.
-
-    Raises:
-        DatasetError: Both a sum and its parts are asked for.
-    """
-    wanted, notes = {*(asked or ()), *needed}, []
-    for total, parts in find_sums(tracks, {*SOURCES, *wanted}).items():
-        is_sum = f"{total} is {'the sum' if len(parts) > 1 else 'a copy'} of {', '.join(parts)}"
-        if total in (asked or ()) and set(parts) & set(asked or ()):
-            raise DatasetError(
-                f"sources must not hold each other, but {is_sum}: ask for one or the other"
-            )
-        keep = total in wanted and not set(parts) & wanted
-        left_out = set(parts) if keep else {total}
-        notes.append(
-            Fault(
-                tracks[0].streams[total].path,
-                f"{is_sum}; not used as a source: {', '.join(sorted(left_out))}",
-                tracks[0].name,
-            )
-        )
-        names = tuple(name for name in names if name not in left_out)
-        tracks = [
-            replace(
-                track,
-                sources=names,
-                streams={n: s for n, s in track.streams.items() if n not in left_out},
-            )
-            for track in tracks
-        ]
-    return names, tracks, notes
-
-
-def ordered(subsets: Iterable[str]) -> list[str]:
-    """Return subset names in the order train, valid, test, ""."""
-    return sorted(subsets, key=(*SUBSETS, "").index)
-
-
-def _kind(root: Path, kind: str) -> str:
+    subsets = (subset,) if isinstance(subset, str) else subset if subset is None else tuple(subset)
+    if subsets is not None and (not subsets or not set(subsets) <= {*SUBSETS}):
+        raise DatasetError(f"subset must be of {', '.join(SUBSETS)} or None, not {subset!r}")
+    if not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
+        raise DatasetError(f"sample_rate must be a whole number of Hz, not {sample_rate!r}")
     if kind not in KINDS:
         raise DatasetError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     if not root.is_dir():
         raise DatasetError(f"{printable(root)} is not a folder: give the root of a data set")
-    if kind != "auto":
-        return kind
+    asked = (sources,) if isinstance(sources, str) else tuple(sources or ())
+    try:
+        kind = _kind(root) if kind == "auto" else kind
+        candidates = READERS[kind].find(root, (*asked, *needed))
+        if not candidates:
+            raise DatasetError(
+                f"{printable(root)} has no tracks of kind {kind}: {_seen(root)}; the form: "
+                f"{_forms([kind])}"
+            )
+    except OSError as error:
+        raise DatasetError(f"{printable(root)} cannot be read: {error}") from error
+    known = tuple(sorted({n for c in candidates for n in c.files} - {MIXTURE})) or SOURCES
+    names = known if sources is None else asked
+    if not names or len(set(names)) != len(names) or not set(names) <= set(known):
+        raise DatasetError(
+            f"sources must be different names out of {', '.join(known)}, not {names!r} "
+            f"({printable(root)})"
+        )
+    chosen = [c for c in candidates if subsets is None or c.subset in subsets]
+    if not chosen:
+        present = {c.subset for c in candidates}
+        raise DatasetError(
+            f"{printable(root)} has no tracks of subset {' or '.join(subsets or ())}; it has "
+            f"subsets: {', '.join(s or 'none' for s in ORDER if s in present)}"
+        )
+    tracks: list[Track] = []
+    faults: list[Fault] = []
+    notes: list[Fault] = []
+    for candidate in sorted(chosen, key=lambda c: (ORDER.index(c.subset), c.name)):
+        streams, unreadable = READERS[kind].open_streams(candidate)
+        track, wrong, noted = check_track(candidate, streams, names, int(sample_rate))
+        own = [*candidate.faults, *unreadable, *wrong]
+        tracks += [track] if track and not own else []
+        faults += own
+        notes += [*candidate.notes, *([] if own else noted)]
+    _require_tracks(root, kind, tracks, faults)
+    if kind == "folder":
+        tracks, noted = leave_out_sums(tracks, asked, needed)
+        notes += noted
+    if kind != "musdb18":  # whose streams are lossy, and slow to read
+        notes += note_mixtures(tracks)
+    sources, rate = tracks[0].sources, int(sample_rate)
+    return Dataset(root, kind, sources, rate, tuple(tracks), tuple(faults), tuple(notes))
+
+
+def _kind(root: Path) -> str:
+    """Return the kind of a tree by its form."""
     found = [name for name, reader in READERS.items() if reader.recognizes(root)]
     if "folder" in found and ("musdb18hq" in found or "dsd100" in found):
         found.remove("folder")  # MUSDB18-HQ is a special case of it
@@ -279,67 +256,14 @@ def _kind(root: Path, kind: str) -> str:
     return found[0]
 
 
-def _seen(root: Path, limit: int = 8) -> str:
+def _seen(root: Path) -> str:
     names = sorted(os.listdir(root))
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return f"it holds {', '.join(map(printable, names[:limit])) or 'nothing'}{more}"
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"it holds {', '.join(map(printable, names[:SHOWN])) or 'nothing'}{more}"
 
 
 def _forms(kinds: Iterable[str]) -> str:
     return "; ".join(f"{kind}: {READERS[kind].FORM}" for kind in kinds)
-
-
-def _subsets(subset: str | Sequence[str] | None) -> tuple[str, ...]:
-    if subset is None:
-        return ()
-    subsets = (subset,) if isinstance(subset, str) else tuple(subset)
-    if not subsets or any(name not in SUBSETS for name in subsets):
-        raise DatasetError(f"subset must be of {', '.join(SUBSETS)} or None, not {subset!r}")
-    return subsets
-
-
-def _sample_rate(sample_rate: int) -> int:
-    try:
-        rate = operator.index(sample_rate)
-    except TypeError:
-        rate = 0
-    if rate < 1:
-        raise DatasetError(f"sample_rate must be a whole number of Hz, not {sample_rate!r}")
-    return rate
-
-
-def _sources(
-    root: Path, candidates: Sequence[Candidate], asked: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    found = {name for candidate in candidates for name in candidate.files}
-    known = tuple(sorted(found - {MIXTURE})) or SOURCES
-    if asked is None:
-        return known
-    if not asked or len(set(asked)) != len(asked) or not set(asked) <= set(known):
-        raise DatasetError(
-            f"sources must be different names out of {', '.join(known)}, not {asked!r} "
-            f"({printable(root)})"
-        )
-    return asked
-
-
-def _choose(
-    root: Path, kind: str, candidates: Sequence[Candidate], subsets: tuple[str, ...]
-) -> list[Candidate]:
-    if not candidates:
-        raise DatasetError(
-            f"{printable(root)} has no tracks of kind {kind}: {_seen(root)}; the form: "
-            f"{_forms([kind])}"
-        )
-    chosen = [c for c in candidates if not subsets or c.subset in subsets]
-    if not chosen:
-        present = ", ".join(s or "none" for s in ordered({c.subset for c in candidates}))
-        raise DatasetError(
-            f"{printable(root)} has no tracks of subset {' or '.join(subsets)}; it has subsets: "
-            f"{present}"
-        )
-    order = (*SUBSETS, "")
-    return sorted(chosen, key=lambda c: (order.index(c.subset), c.name))
 
 
 def _require_tracks(

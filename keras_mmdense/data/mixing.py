@@ -1,4 +1,7 @@
-"""Which excerpts an example is made of: drawn by number, so that any example can be made again."""
+"""Which excerpts an example is made of, and what is done to them.
+
+All is drawn by the example's number, so that any example can be made again.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from keras_mmdense.data.audio_files import Audio
 from keras_mmdense.data.problems import DatasetError, TrackError
@@ -17,7 +21,6 @@ ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
 ATTEMPTS = 8
 LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
-
 # Transforms have a multiple of this length: with a large prime in it they take twice as long.
 FFT_MULTIPLE = 4096
 Place = tuple[Track, int]
@@ -56,21 +59,12 @@ class Mixing:
     speed: float = 0.0
     width: float = 0.0
 
-    @property
-    def has_effects(self) -> bool:
-        """Whether samples are changed in other ways than by gain and swap."""
-        return bool(self.equalizer or self.speed or self.width)
-
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("real_share", "silent_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise DatasetError(f"{name} must be 0 to 1; received {getattr(self, name)!r}.")
-        for name, largest in (("equalizer", 24), ("speed", 0.3), ("width", 1)):
-            if not 0 <= getattr(self, name) <= largest:
-                raise DatasetError(
-                    f"{name} must be 0 to {largest}; received {getattr(self, name)!r}."
-                )
+        largest = {"real_share": 1, "silent_share": 1, "equalizer": 24, "speed": 0.3, "width": 1}
+        for name, most in largest.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise DatasetError(f"{name} must be 0 to {most}; received {getattr(self, name)!r}.")
         if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
 
@@ -118,34 +112,72 @@ class ExcerptReader:
     ) -> None:
         check_tracks(tracks)
         self.sources = tracks[0].sources
-        self._tracks = list(tracks)
-        self._num_samples = num_samples
-        self._sample_rate = tracks[0].sample_rate
-        self._channels = channels
-        self._seed = seed
-        self._mixing = mixing or Mixing()
-        # faster playing needs more of the track
-        self._num_read = int(np.ceil(num_samples * (1 + self._mixing.speed))) + bool(
-            self._mixing.speed
-        )
-        self._told: set[object] = set()
+        self._tracks, self._num_samples, self._channels = list(tracks), num_samples, channels
+        self._seed, self._mixing = seed, mixing or Mixing()
+        speed = self._mixing.speed  # faster playing needs more of the track
+        self._num_read = int(np.ceil(num_samples * (1 + speed))) + bool(speed)
+        self._reported: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
         self._weights = lengths / lengths.sum()
 
     def __call__(self, index: int) -> Audio:
         """Return example number `index`: (sources, num_samples, channels), float32."""
-        example, stems = self._make(index)
+        example, stems = self.draw(index)
         stems = self._with_effects(stems, example, index)
         stems[example.swaps] = stems[example.swaps, :, ::-1]
         return stems * example.gains[:, None, None]
 
+    def draw(self, index: int) -> tuple[Example, Audio]:
+        """Return what example number `index` is made of, and its excerpts as they are stored."""
+        rng = np.random.default_rng((self._seed, int(index)))
+        attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
+        one_place = rng.random() < self._mixing.real_share
+        groups = [self.sources] if one_place else [(source,) for source in self.sources]
+        drawn = [self._sounding(rng, group, attempts) for group in groups]
+        stems = np.concatenate([excerpts for _, excerpts in drawn])
+        places = [place for place, excerpts in drawn for _ in excerpts]
+        gains = rng.uniform(*self._mixing.gain, len(stems)).astype(np.float32)
+        swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
+        return Example(tuple(places), gains, swaps), stems
+
+    def _sounding(
+        self, rng: np.random.Generator, sources: Sequence[str], attempts: int
+    ) -> tuple[Place, Audio]:
+        """Draw a place of these sources; draw again if one is silent there or cannot be read."""
+        unreadable = 0
+        while True:
+            track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
+            start = int(rng.integers(max(1, track.num_samples - self._num_read + 1)))
+            try:
+                stems = np.stack([self.read(track, source, start) for source in sources])
+            except TrackError as error:
+                unreadable += 1
+                if unreadable == ATTEMPTS:
+                    raise
+                if error.path not in self._reported:
+                    self._reported.add(error.path)
+                    _LOGGER.warning("%s; another place is drawn", error)
+                continue
+            attempts, unreadable = attempts - 1, 0
+            if not attempts or (np.abs(stems).max((1, 2)) > SILENCE).all():
+                return (track, start), stems
+
+    def read(self, track: Track, source: str, start: int) -> Audio:
+        """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
+        count = min(self._num_read, track.num_samples - start)
+        audio = track.read(source, start, count, channels=track.channels)
+        if audio.shape[1] > self._channels:
+            audio = audio.mean(axis=1, keepdims=True)
+        audio = np.broadcast_to(audio, (count, self._channels))
+        return np.pad(audio, ((0, self._num_read - count), (0, 0)))
+
     def _with_effects(self, stems: Audio, example: Example, index: int) -> Audio:
-        """Apply equaliser, speed and width.
+        """Apply speed, equalizer and width.
 
         They are drawn apart, so that what an example is made of does not depend on them.
         """
         m = self._mixing
-        if not m.has_effects:
+        if not (m.equalizer or m.speed or m.width):
             return stems
         rng = np.random.default_rng((self._seed, int(index), 1))
         one_place = len(set(example.places)) == 1
@@ -157,74 +189,9 @@ class ExcerptReader:
             if m.speed:
                 stem = respeed(stem, float(factor), self._num_samples)
             if m.equalizer:
-                stem = equalize(stem, curve, self._sample_rate)
+                stem = equalize(stem, curve, self._tracks[0].sample_rate)
             made.append(widen(stem, width) if m.width else stem)
         return np.stack(made)
-
-    def example(self, index: int) -> Example:
-        """Return what example number `index` is made of. Reads it, to know what is silent."""
-        return self._make(index)[0]
-
-    def _make(self, index: int) -> tuple[Example, Audio]:
-        rng = np.random.default_rng((self._seed, int(index)))
-        as_drawn = rng.random() < self._mixing.silent_share
-        one_place = rng.random() < self._mixing.real_share
-        attempts = 1 if as_drawn else ATTEMPTS
-        places, stems = (self._from_one_song if one_place else self._mixed)(rng, attempts)
-        low, high = self._mixing.gain
-        gains = rng.uniform(low, high, len(stems)).astype(np.float32)
-        swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
-        return Example(tuple(places), gains, swaps), stems
-
-    def _from_one_song(
-        self, rng: np.random.Generator, attempts: int
-    ) -> tuple[Sequence[Place], Audio]:
-        for _ in range(attempts):
-            place, stems = self._readable(rng, self.sources)
-            if (np.abs(stems).max((1, 2)) > SILENCE).all():
-                break
-        return [place] * len(stems), stems
-
-    def _mixed(self, rng: np.random.Generator, attempts: int) -> tuple[Sequence[Place], Audio]:
-        drawn = [self._one_source(rng, source, attempts) for source in self.sources]
-        return [place for place, _ in drawn], np.stack([stem for _, stem in drawn])
-
-    def _one_source(
-        self, rng: np.random.Generator, source: str, attempts: int
-    ) -> tuple[Place, Audio]:
-        for _ in range(attempts):
-            place, (stem,) = self._readable(rng, (source,))
-            if np.abs(stem).max() > SILENCE:
-                break
-        return place, stem
-
-    def _readable(self, rng: np.random.Generator, sources: Sequence[str]) -> tuple[Place, Audio]:
-        """Draw a place and read it; draw again where it cannot be read, at most 8 times."""
-        for attempt in range(1, ATTEMPTS + 1):
-            track, start = self._draw(rng)
-            try:
-                stems = np.stack([self.read(track, source, start) for source in sources])
-                break
-            except TrackError as error:
-                if attempt == ATTEMPTS:
-                    raise
-                if error.path not in self._told:
-                    self._told.add(error.path)
-                    _LOGGER.warning("%s; another place is drawn", error)
-        return (track, start), stems
-
-    def _draw(self, rng: np.random.Generator) -> Place:
-        track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
-        return track, int(rng.integers(max(1, track.num_samples - self._num_read + 1)))
-
-    def read(self, track: Track, source: str, start: int) -> Audio:
-        """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
-        count = min(self._num_read, track.num_samples - start)
-        audio = track.read(source, start, count, channels=track.channels)
-        if audio.shape[1] > self._channels:
-            audio = audio.mean(axis=1, keepdims=True)
-        audio = np.broadcast_to(audio, (count, self._channels))
-        return np.pad(audio, ((0, self._num_read - count), (0, 0)))
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:
@@ -263,9 +230,8 @@ def equalize(stem: Audio, decibels: npt.ArrayLike, sample_rate: int) -> Audio:
     """
     decibels = np.asarray(decibels, np.float64)
     # Few samples are not padded: zeros would be most of what is filtered.
-    n_fft = len(stem)
-    if n_fft > FFT_MULTIPLE:
-        n_fft = -(-n_fft // FFT_MULTIPLE) * FFT_MULTIPLE
+    multiple = FFT_MULTIPLE if len(stem) > FFT_MULTIPLE else 1
+    n_fft = -(-len(stem) // multiple) * multiple
     frequencies = np.fft.rfftfreq(n_fft, 1 / sample_rate)
     points = np.geomspace(LOWEST_HZ, HIGHEST_HZ, len(decibels))
     curve = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(points), decibels)
@@ -287,12 +253,8 @@ def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
     Returns:
         (num_samples, channels), float32.
     """
-    import soxr
-
     played: Audio = soxr.resample(stem[: int(np.ceil(num_samples * factor)) + 1], factor, 1.0, "MQ")
-    missing = num_samples - len(played)
-    padded: Audio = np.pad(played, ((0, max(0, missing)), (0, 0)))
-    return padded[:num_samples]
+    return np.pad(played, ((0, max(0, num_samples - len(played))), (0, 0)))[:num_samples]
 
 
 def widen(stem: Audio, factor: float) -> Audio:

@@ -13,8 +13,8 @@ class TrackError(ValueError):
     """A track, or an excerpt of it, cannot be used; names the file and the reason.
 
     Args:
-        path: the file or folder.
-        reason: str, what is wrong with it.
+        path: The file or folder.
+        reason: What is wrong with it.
 
     Example:
         >>> str(TrackError(Path("bass.wav"), "holds no samples"))
@@ -22,13 +22,10 @@ class TrackError(ValueError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        """Keep the path and the reason."""
         super().__init__(path, reason)
-        self.path = path
-        self.reason = reason
+        self.path, self.reason = path, reason
 
     def __str__(self) -> str:
-        """Return the path and the reason on one line."""
         return f"{printable(self.path)}: {printable(self.reason)}"
 
 
@@ -37,9 +34,9 @@ class Fault:
     """One thing found wrong, or worth knowing, in a data set.
 
     Args:
-        path: the file or folder it is about.
-        reason: str, what was found and what was expected.
-        track: str, the track it belongs to, with its subset ("train/Artist - Title").
+        path: The file or folder it is about.
+        reason: What was found and what was expected.
+        track: The track it belongs to, with its subset ("train/Artist - Title").
 
     Example:
         >>> Fault(Path("a/bass.wav"), "holds no samples", "train/a").reason
@@ -51,9 +48,8 @@ class Fault:
     track: str = ""
 
     def describe(self, root: Path) -> str:
-        """Return "path: reason" on one line, the path relative to `root` where it lies inside."""
-        inside = self.path.is_relative_to(root)
-        path = self.path.relative_to(root) if inside else self.path
+        """Return "path: reason" on one line, the path relative to `root` if it lies inside."""
+        path = self.path.relative_to(root) if self.path.is_relative_to(root) else self.path
         return f"{printable(path)}: {printable(self.reason)}"
 
 
@@ -61,8 +57,8 @@ class DatasetError(ValueError):
     """A data set cannot be opened at all.
 
     Args:
-        message: str, one line: what was expected, what was found, the way out.
-        faults: the faults found on the way; empty when it did not come to reading tracks.
+        message: One line: what was expected, what was found, the way out.
+        faults: The faults found on the way; empty if no track was read.
 
     Example:
         >>> str(DatasetError("no track can be used"))
@@ -70,11 +66,8 @@ class DatasetError(ValueError):
     """
 
     def __init__(self, message: str, faults: Iterable[Fault] = ()) -> None:
-        """Keep the message and the faults."""
-        self.message = message
         self.faults = tuple(faults)
         super().__init__(message, self.faults)
 
     def __str__(self) -> str:
-        """Return the message alone."""
-        return self.message
+        return str(self.args[0])

@@ -7,13 +7,16 @@ would make it twice the music.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from keras_mmdense.data.audio_files import Audio
-from keras_mmdense.data.problems import TrackError
-from keras_mmdense.data.tracks import MIXTURE, Track
+from keras_mmdense.data.problems import DatasetError, Fault, TrackError
+from keras_mmdense.data.readers import MIXTURE, SOURCES
+from keras_mmdense.data.tracks import Track
 
 MAX_TRACKS = 8  # that are looked at, evenly spaced over the tree
 EXCERPTS = 4  # of each, evenly spaced, too
@@ -22,17 +25,50 @@ ALIKE = 1e-3  # largest share of the energy by which a sum may differ, up to a g
 MAX_OTHERS = 10  # with more others than this only sums of few and of nearly all are tried
 
 
-def find_sums(tracks: Sequence[Track], known: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Return the sources that are the sum of others, or a copy of one, each with its parts.
-
-    Gains do not matter. What is a sum itself is nobody's part. Nothing is told of a tree whose
-    sources are all copies of one signal.
+def leave_out_sums(
+    tracks: list[Track], asked: Sequence[str], needed: Sequence[str]
+) -> tuple[list[Track], list[Fault]]:
+    """Leave out sources that are in others, so that the mixture holds everything once.
 
     Args:
-        tracks: Tracks of one tree; evenly spaced ones are looked at.
-        known: Of two copies the one with a name among these stays.
+        tracks: The tracks of a tree.
+        asked: The sources that the caller wants; empty for all.
+        needed: The sources of a model: what is the sum of others stays if it is one of these.
+
+    Returns:
+        The tracks without the sources left out, and notes.
+
+    Raises:
+        DatasetError: Both a sum and its parts are asked for.
     """
-    names = [name for name in tracks[0].streams if name != MIXTURE] if tracks else []
+    wanted, notes = {*asked, *needed}, []
+    for total, parts in _find_sums(tracks, {*SOURCES, *wanted}).items():
+        is_sum = f"{total} is {'the sum' if len(parts) > 1 else 'a copy'} of {', '.join(parts)}"
+        if total in asked and set(parts) & set(asked):
+            raise DatasetError(
+                f"sources must not hold each other, but {is_sum}: ask for one or the other"
+            )
+        left_out = set(parts) if total in wanted and not set(parts) & wanted else {total}
+        reason = f"{is_sum}; not used as a source: {', '.join(sorted(left_out))}"
+        notes.append(Fault(tracks[0].streams[total].path, reason, tracks[0].name))
+        tracks = [
+            replace(
+                track,
+                sources=tuple(name for name in track.sources if name not in left_out),
+                streams={n: s for n, s in track.streams.items() if n not in left_out},
+            )
+            for track in tracks
+        ]
+    return tracks, notes
+
+
+def _find_sums(tracks: Sequence[Track], known: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Return the sources that are the sum of others, or a copy of one, each with its parts.
+
+    Gains do not matter. What is a sum itself is nobody's part. Nothing is reported of a tree whose
+    sources are all copies of one signal. Of two copies the one with a name in `known` stays.
+    """
+    names = [name for name in tracks[0].streams if name != MIXTURE]
     products = [_products(track, names) for track in _some(tracks)]
     heard = [k for k in range(len(names)) if any(product[k, k] > 0 for product in products)]
 
@@ -46,43 +82,34 @@ def find_sums(tracks: Sequence[Track], known: Collection[str]) -> dict[str, tupl
     for index in sorted(heard, key=lambda k: (names[k] in known, names[k])):
         others = [k for k in heard if k != index and k not in sums]
         few = range(1, len(others) + 1) if len(others) <= MAX_OTHERS else (1, 2)
-        for size in dict.fromkeys((*few, len(others) - 1, len(others))):
-            found = [parts for parts in itertools.combinations(others, size) if alike(index, parts)]
-            if found and size:
-                sums[index] = found[0]
-                break
+        sizes = [size for size in (*few, len(others) - 1, len(others)) if size > 0]
+        choices = (c for size in sizes for c in itertools.combinations(others, size))
+        if parts := next((choice for choice in choices if alike(index, choice)), None):
+            sums[index] = parts
     return {names[k]: tuple(names[part] for part in parts) for k, parts in sums.items()}
 
 
-def mixtures_apart(tracks: Sequence[Track]) -> dict[Track, float]:
-    """Return the tracks whose stored mixture is not the sum of their sources, and how far it is.
-
-    Args:
-        tracks: Tracks of one tree; evenly spaced ones are looked at.
-
-    Returns:
-        Energy of the difference as a share of the mixture's, with the gain that fits best.
-    """
-    apart = {}
-    for track in _some(tracks):
+def note_mixtures(tracks: Sequence[Track]) -> list[Fault]:
+    """Return a note for each stored mixture, of some tracks, that is not the sum of its sources."""
+    notes = []
+    for track in _some([track for track in tracks if track.has_mixture]):
         names = list(track.streams)
-        if MIXTURE not in names:
-            continue
         product, index = _products(track, names), names.index(MIXTURE)
-        parts = [k for k in range(len(names)) if k != index]
-        difference = _difference(product, index, parts)
-        if product[index, index] > 0 and difference > ALIKE:
-            apart[track] = difference
-    return apart
+        share = _difference(product, index, [k for k in range(len(names)) if k != index])
+        if product[index, index] > 0 and share > ALIKE:
+            reason = (
+                "is not the sum of its sources, which training mixes: the difference is at "
+                f"{10 * math.log10(share):.0f} dB"
+            )
+            notes.append(Fault(track.streams[MIXTURE].path, reason, track.name))
+    return notes
 
 
 def _difference(product: Audio, index: int, parts: Sequence[int]) -> float:
     """Return the energy of a signal less a gain times the parts' sum, as a share of its own."""
     own, both = product[index, index], product[index, list(parts)].sum()
     total = product[np.ix_(parts, parts)].sum()
-    if own <= 0 or total <= 0 or both <= 0:
-        return 1.0
-    return float(1 - both**2 / (own * total))
+    return float(1 - both**2 / (own * total)) if min(own, total, both) > 0 else 1.0
 
 
 def _products(track: Track, names: Sequence[str]) -> Audio:
@@ -91,17 +118,13 @@ def _products(track: Track, names: Sequence[str]) -> Audio:
     length = min(track.num_samples, round(SECONDS * track.sample_rate))
     for start in np.linspace(0, track.num_samples - length, EXCERPTS).astype(int):
         try:
-            signals = np.stack([_read(track, name, int(start), length) for name in names])
+            stored = [track.streams[name].read(int(start), length) for name in names]
         except TrackError:
-            continue  # what cannot be read is told when it is needed
+            continue  # what cannot be read is reported when it is needed
+        shape = (length, track.channels)
+        signals = np.stack([np.broadcast_to(s.astype(float), shape).ravel() for s in stored])
         product += signals @ signals.T
     return product
-
-
-def _read(track: Track, name: str, start: int, length: int) -> Audio:
-    stream = track.streams[name]
-    audio = stream.read(start, length, "float32").astype(np.float64)
-    return np.broadcast_to(audio, (length, track.channels)).ravel()
 
 
 def _some(tracks: Sequence[Track]) -> list[Track]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmdense_edge.signal.stft import hann
 
+from keras_mmdense.data.audio_files import Audio
 from keras_mmdense.data.mixing import ACCOMPANIMENT, ExcerptReader, Mixing, check_tracks
 from keras_mmdense.data.problems import DatasetError
-from keras_mmdense.data.tracks import Audio, Track
+from keras_mmdense.data.tracks import Track
 from keras_mmdense.normalization import ready
 from keras_mmdense.settings import Settings, Transform
 
@@ -78,25 +78,27 @@ def training_set(
     """
     import tensorflow as tf
 
-    s = _checked_settings(model, tracks, frames, batch_size, target)
-    part = _Part(batch_size, *shard)
-    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
-    reader = ExcerptReader(tracks, num_samples, s.channels, seed, mixing)
+    settings = _checked_settings(model, tracks, frames, batch_size, shard, target)
+    num_samples = (frames - 1) * settings.transform.hop_length + settings.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, settings.channels, seed, mixing)
     if examples is None:
         examples = int(sum(track.num_samples for track in tracks) / num_samples)
     steps = max(1, -(-examples // batch_size))
     left_out = min(first_step, steps) * batch_size
     epochs = itertools.count() if epoch is None else itertools.repeat(epoch)
+    index, count = shard
 
     def indices() -> Iterator[int]:
         start = next(epochs) * steps * batch_size
-        yield from part.of(start + left_out, start + steps * batch_size)
+        yield from range(start + left_out + index, start + steps * batch_size, count)
 
-    # An iterator of Python keeps count of the epochs: tf.data would begin anew with each.
+    # An iterator of Python keeps count of the epochs: tf.data would start over with each.
     numbers = tf.data.Dataset.from_generator(
         indices, output_signature=tf.TensorSpec((), tf.int64)
-    ).apply(tf.data.experimental.assert_cardinality((steps * batch_size - left_out) // part.count))
-    return _spectrograms(numbers, reader, reader.sources, s, part.size, num_samples, target)
+    ).apply(tf.data.experimental.assert_cardinality((steps * batch_size - left_out) // count))
+    return _spectrograms(
+        numbers, reader, reader.sources, settings, batch_size // count, num_samples, target
+    )
 
 
 def validation_set(
@@ -128,53 +130,31 @@ def validation_set(
     """
     import tensorflow as tf
 
-    s = _checked_settings(model, tracks, frames, batch_size, target)
-    part = _Part(batch_size, *shard)
-    num_samples = (frames - 1) * s.transform.hop_length + s.transform.n_fft
-    reader = ExcerptReader(tracks, num_samples, s.channels)
+    settings = _checked_settings(model, tracks, frames, batch_size, shard, target)
+    num_samples = (frames - 1) * settings.transform.hop_length + settings.transform.n_fft
+    reader = ExcerptReader(tracks, num_samples, settings.channels)
     places = [
         (track, int(start))
         for track in tracks
         for start in np.linspace(0, max(0, track.num_samples - num_samples), excerpts_per_track)
     ]
 
-    def read(index: int) -> Audio:
-        track, start = places[int(index)]
+    def read(number: int) -> Audio:
+        track, start = places[int(number)]
         return np.stack([reader.read(track, source, start) for source in reader.sources])
 
-    own = part.of(0, len(places))
-    numbers = tf.data.Dataset.range(own.start, own.stop, own.step)
-    return _spectrograms(numbers, read, reader.sources, s, part.size, num_samples, target)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One worker's part of each batch: every count-th example, from index."""
-
-    batch_size: int
-    index: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.count or self.batch_size % self.count:
-            raise DatasetError(
-                "shard must be (index, count), 0 <= index < count, and count must divide "
-                f"batch_size; received {(self.index, self.count)} and {self.batch_size}."
-            )
-
-    @property
-    def size(self) -> int:
-        return self.batch_size // self.count
-
-    def of(self, start: int, stop: int) -> range:
-        return range(start + self.index, stop, self.count)
+    index, count = shard
+    numbers = tf.data.Dataset.range(index, len(places), count)
+    return _spectrograms(
+        numbers, read, reader.sources, settings, batch_size // count, num_samples, target
+    )
 
 
 def _spectrograms(
     numbers: tf.data.Dataset,
     read: Callable[[int], Audio],
     names: Sequence[str],
-    s: Settings,
+    settings: Settings,
     batch_size: int,
     num_samples: int,
     target: str,
@@ -182,41 +162,29 @@ def _spectrograms(
     """Read, batch, then transform whole batches: one call of the FFT for all."""
     import tensorflow as tf
 
+    # each source of the model as the sum of sources of the tracks
+    backing = [i for i, name in enumerate(names) if name != "vocals"]
+    parts = [[names.index(s)] if s in names else backing for s in settings.sources]
+
     def load(index: Any) -> Any:
         stems = tf.numpy_function(read, [index], tf.float32, stateful=False)
-        return tf.ensure_shape(stems, (len(names), num_samples, s.channels))
+        return tf.ensure_shape(stems, (len(names), num_samples, settings.channels))
 
     def transform(stems: Any) -> Any:
-        return magnitudes_of(stems, names, s, target)
+        sums = [tf.reduce_sum(stems, axis=1)]  # stems (batch, sources, num_samples, channels)
+        sums += [tf.reduce_sum(tf.gather(stems, part, axis=1), axis=1) for part in parts]
+        # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+        spectra = spectrum_tf(tf.stack(sums), settings.transform, settings.bins)
+        mixture, targets = tf.abs(spectra[0]), tf.abs(spectra[1:])
+        if target == "in_phase":
+            along = tf.math.real(spectra[1:] * tf.math.conj(spectra[0]))
+            targets = tf.math.divide_no_nan(along, mixture)
+        return mixture, {name: targets[i] for i, name in enumerate(settings.sources)}
 
     # deterministic: the same batches in the same order, whatever thread reads first
     data = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     data = data.batch(batch_size).map(transform, num_parallel_calls=1)
     return data.prefetch(2)
-
-
-def magnitudes_of(stems: Any, names: Sequence[str], s: Settings, target: str) -> Any:
-    """Return (mixture, {source: target}) of waveforms, with TensorFlow's operations.
-
-    Args:
-        stems: (batch, sources, num_samples, channels), float32.
-        names: The sources, in that order.
-        s: The model's settings.
-        target: As `training_set`.
-    """
-    import tensorflow as tf
-
-    stack = [tf.reduce_sum(stems, axis=1)]
-    stack += [_target(stems, names, source) for source in s.sources]
-    # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
-    spectra = spectrum_tf(tf.stack(stack), s.transform, s.bins)
-    mixture = tf.abs(spectra[0])
-    if target == "in_phase":
-        along = tf.math.real(spectra[1:] * tf.math.conj(spectra[0]))
-        targets = tf.math.divide_no_nan(along, mixture)
-    else:
-        targets = tf.abs(spectra[1:])
-    return mixture, {name: targets[i] for i, name in enumerate(s.sources)}
 
 
 def spectrum_tf(samples: tf.Tensor, transform: Transform, bins: int) -> tf.Tensor:
@@ -240,23 +208,15 @@ def spectrum_tf(samples: tf.Tensor, transform: Transform, bins: int) -> tf.Tenso
     return tf.transpose(spectrum, [*range(rank - 2), rank - 1, rank, rank - 2])
 
 
-def _target(stems: Any, names: Sequence[str], source: str) -> Any:
-    """Return the waveform of a source, or of all but the vocals for "accompaniment"."""
-    import tensorflow as tf
-
-    if source in names:
-        return stems[:, names.index(source)]
-    keep = [i for i, name in enumerate(names) if name != "vocals"]
-    return tf.reduce_sum(tf.gather(stems, keep, axis=1), axis=1)
-
-
 def _checked_settings(
     model: keras.Model | Settings,
     tracks: Sequence[Track],
     frames: int,
     batch_size: int,
+    shard: tuple[int, int],
     target: str,
 ) -> Settings:
+    """Return the model's settings, if data of the tracks can be made for it."""
     if target not in TARGETS:
         raise DatasetError(
             f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
@@ -279,6 +239,12 @@ def _checked_settings(
         raise DatasetError(
             f"frames must be {s.frames or f'a multiple of 2**scales = {s.frame_multiple}'} and "
             f"batch_size 1 or more; received {frames} and {batch_size}. Try 128 and 8."
+        )
+    index, count = shard
+    if not 0 <= index < count or batch_size % count:
+        raise DatasetError(
+            "shard must be (index, count), 0 <= index < count, and count must divide "
+            f"batch_size; received {shard} and {batch_size}."
         )
     return s
 

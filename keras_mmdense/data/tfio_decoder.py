@@ -15,8 +15,7 @@ import io
 import re
 import wave
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from importlib.metadata import distributions
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ def check_tfio() -> None:
 
     Example:
         >>> from contextlib import suppress
-        >>> with suppress(DatasetError):  # where it is missing
+        >>> with suppress(DatasetError):  # if it is missing
         ...     check_tfio()
     """
     file = io.BytesIO()
@@ -74,20 +73,28 @@ def tfio_blocks(stream: Stream) -> Iterator[Audio]:
     """Yield a file's samples as one block, decoded by tensorflow-io.
 
     Args:
-        stream: a WAV (16, 24 bits or float), FLAC (16 or 24 bits), Ogg Vorbis or MP3 file.
+        stream: A WAV (16, 24 bits or float), FLAC (16 or 24 bits), Ogg Vorbis or MP3 file.
 
     Yields:
-        Array of shape (num_samples, channels): int16 where the file is of 16 bits, else float32
+        Array of shape (num_samples, channels): int16 if the file is of 16 bits, else float32
         with full scale 1.0.
 
     Raises:
-        TrackError: another form of file, or samples that are missing, unreadable or not finite.
+        TrackError: Another form of file, or samples that are missing, unreadable or not finite.
     """
-    operation, dtype = _operation(stream.path)
+    try:
+        facts = sf.info(str(stream.path))
+    except (OSError, sf.SoundFileError) as error:
+        raise TrackError(stream.path, f"cannot be opened: {error}") from error
+    # WAVEX is WAV with a longer header
+    form = ("WAV" if facts.format == "WAVEX" else facts.format, facts.subtype)
+    if form not in FORMATS:
+        known = ", ".join(" ".join(form) for form in FORMATS)
+        raise TrackError(stream.path, f"is {' '.join(form)}: tensorflow-io decodes {known} only")
     import tensorflow as tf
 
     try:
-        audio = _call(operation, dtype, stream.path.read_bytes())
+        audio = _call(*FORMATS[form], stream.path.read_bytes())
     except (OSError, tf.errors.OpError) as error:
         # without the names of graph nodes around it
         reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error)).strip()
@@ -96,19 +103,6 @@ def tfio_blocks(stream: Stream) -> Iterator[Audio]:
         audio = np.multiply(audio, np.float32(2.0**-31), dtype=np.float32)
     check_excerpt(stream, audio, 0, stream.num_samples)
     yield audio
-
-
-def _operation(path: Path) -> tuple[str, str]:
-    try:
-        facts = sf.info(str(path))
-    except (OSError, sf.SoundFileError) as error:
-        raise TrackError(path, f"cannot be opened: {error}") from error
-    container = "WAV" if facts.format == "WAVEX" else facts.format  # the same, a longer header
-    form = (container, facts.subtype)
-    if form not in FORMATS:
-        known = ", ".join(" ".join(form) for form in FORMATS)
-        raise TrackError(path, f"is {' '.join(form)}: tensorflow-io decodes {known} only")
-    return FORMATS[form]
 
 
 def _call(operation: str, dtype: str, data: bytes) -> Audio:
@@ -120,10 +114,6 @@ def _call(operation: str, dtype: str, data: bytes) -> Audio:
 
 
 def _versions() -> str:
-    found = []
-    for name in ("tensorflow", "tensorflow-io"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"no {name}")
-    return ", ".join(found)
+    names = ("tensorflow", "tensorflow-io")
+    found = {name: [d.version for d in distributions(name=name)] for name in names}
+    return ", ".join(f"{name} {v[0]}" if v else f"no {name}" for name, v in found.items())

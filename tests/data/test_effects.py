@@ -78,7 +78,7 @@ def test_examples_are_made_of_the_same_places_with_and_without_effects(tracks):
     plain = ExcerptReader(tracks, 20000, mixing=Mixing(**PLAIN))
     effects = ExcerptReader(tracks, 20000, mixing=Mixing(equalizer=6, width=0.5, **PLAIN))
     for index in range(5):
-        assert plain.example(index).places == effects.example(index).places
+        assert plain.draw(index)[0].places == effects.draw(index)[0].places
         assert not np.allclose(plain(index), effects(index))
         np.testing.assert_array_equal(effects(index), effects(index))
 
@@ -88,7 +88,7 @@ def test_sources_of_one_place_change_their_speed_together(tracks):
     apart = ExcerptReader(tracks, RATE, mixing=Mixing(real_share=0.0, speed=0.2, **PLAIN))
 
     def factors(reader, index):
-        example, stems = reader.example(index), reader(index)
+        example, stems = reader.draw(index)[0], reader(index)
         songs = [int(track.name[-1]) for track, _ in example.places]
         tones = [300 + 200 * (2 * song + number) for number, song in enumerate(songs)]
         return [pitch(stem) / tone for stem, tone in zip(stems, tones, strict=True)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import training.corpus
-from keras_mmdense.data.tracks import SUBSETS
+from keras_mmdense.data import SUBSETS
 from training.corpus.material import CorpusError
 from training.corpus.render import FORMATS, Order, render
 from training.corpus.studio import ABILITIES

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data.tracks import SUBSETS
+from keras_mmdense.data import SUBSETS
 from training.corpus import tree
 from training.corpus.material import (
     CorpusError,

@@ -1,13 +1,18 @@
-"""Readers of the forms that data sets come in: what they share, and what they find in a tree."""
+"""Readers of the forms that data sets come in: what they share, and what they find in a tree.
+
+A reader is a module with `FORM`, the form of the tree in one line for messages;
+`recognizes(root)`, whether a tree looks like it; `find(root, sources)`, everything in the tree that
+should be a track, opening no audio file; and `open_streams(candidate)`, the good files of one of
+them by source, and a fault for each bad one.
+"""
 
 from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from mmdense_edge.errors import printable
 
@@ -31,12 +36,12 @@ class Candidate:
     """A place in a tree that should be a track.
 
     Args:
-        name: str, the track's name.
+        name: The track's name.
         subset: "train", "valid", "test" or "".
-        path: the track's folder or file.
-        files: the file of each source, and of "mixture"; they need not exist.
-        faults: what the reader already found wrong.
-        notes: what the reader found worth knowing.
+        path: The track's folder or file.
+        files: The file of each source, and of "mixture"; they need not exist.
+        faults: What the reader already found wrong.
+        notes: What the reader found worth knowing.
     """
 
     name: str
@@ -52,28 +57,8 @@ class Candidate:
         return f"{self.subset}/{self.name}" if self.subset else self.name
 
 
-class Reader(Protocol):
-    """What a module that reads one form of tree provides."""
-
-    @property
-    def FORM(self) -> str:
-        """The form of the tree in one line, for messages."""
-
-    def recognizes(self, root: Path) -> bool:
-        """Tell whether `root` looks like this form."""
-
-    def find(self, root: Path, sources: Sequence[str] | None) -> list[Candidate]:
-        """Return everything in `root` that should be a track, opening no audio file."""
-
-    def open_streams(self, candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
-        """Open a candidate's files: the good ones by name, and a fault for each bad one."""
-
-
 def open_files(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
     """Open a candidate whose signals are audio files of their own.
-
-    Args:
-        candidate: what the reader found.
 
     Returns:
         The good files by source name, and a fault for each bad one.
@@ -89,13 +74,10 @@ def open_files(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, by name, without hidden entries; [] where there is none.
-
-    Args:
-        folder: path; need not exist.
+    """Return what lies in a folder, by name, without hidden entries; [] if there is no folder.
 
     Raises:
-        OSError: the folder is there and cannot be listed.
+        OSError: The folder is there and cannot be listed.
     """
     if not folder.is_dir():
         return []
@@ -103,7 +85,7 @@ def entries(folder: Path) -> list[Path]:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name, without hidden ones; [] where there is none."""
+    """Return the folders in a folder, by name, without hidden ones; [] if there is no folder."""
     return [path for path in entries(folder) if path.is_dir()]
 
 
@@ -122,8 +104,8 @@ def folded(name: str) -> str:
     return composed(composed(name).casefold())
 
 
-def split_folders(root: Path) -> list[tuple[str, Path]]:
-    """Return the folders of subsets in a tree, each after its subset: train, valid, test.
+def split_folders(root: Path) -> dict[str, Path]:
+    """Return the folders of subsets in a tree, in the order train, valid, test.
 
     Raises:
         DatasetError: Two folders are the same subset.
@@ -131,7 +113,7 @@ def split_folders(root: Path) -> list[tuple[str, Path]]:
     found: dict[str, Path] = {}
     for path in subfolders(root):
         subset = SPLITS.get(folded(path.name))
-        if subset and subset in found:
+        if subset in found:
             raise DatasetError(
                 f"{printable(root)} must have one folder a subset; both "
                 f"{printable(found[subset].name)} and {printable(path.name)} are {subset!r}: put "
@@ -139,17 +121,17 @@ def split_folders(root: Path) -> list[tuple[str, Path]]:
             )
         if subset:
             found[subset] = path
-    return [(subset, found[subset]) for subset in SUBSETS if subset in found]
+    return {subset: found[subset] for subset in SUBSETS if subset in found}
 
 
 def strays(root: Path, holds_songs: Callable[[Path], bool]) -> list[Candidate]:
     """Return the folders beside those of subsets that hold songs: nobody can tell their subset.
 
     Args:
-        root: the tree.
-        holds_songs: tells whether a folder is a song or holds songs.
+        root: The tree.
+        holds_songs: Tells whether a folder is a song or holds songs.
     """
-    splits = [path for _, path in split_folders(root)]
+    splits = split_folders(root).values()
     reason = (
         "lies beside the folders train, valid (or val, validation, dev) and test: move its songs "
         "into one of them"

@@ -16,14 +16,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_mmdense.data.readers import SOURCES, Candidate, open_files, subfolders
-from keras_mmdense.data.tracks import MIXTURE
+from keras_mmdense.data.readers import MIXTURE, SOURCES, Candidate, open_files, subfolders
 
 FORM = (
     "Mixtures/{Dev,Test}/TRACK/mixture.wav with "
     "Sources/{Dev,Test}/TRACK/{bass,drums,other,vocals}.wav"
 )
-TOPS = ("Mixtures", "Sources")
+TOPS, SPLITS = ("Mixtures", "Sources"), ("Dev", "Test")
 VALID_DIVISOR = 7
 
 open_streams = open_files
@@ -31,16 +30,22 @@ open_streams = open_files
 
 def recognizes(root: Path) -> bool:
     """Tell whether `root` has Mixtures and Sources, with Dev or Test in one of them."""
-    splits = [root / top / split for top in TOPS for split in ("Dev", "Test")]
-    return all((root / top).is_dir() for top in TOPS) and any(path.is_dir() for path in splits)
+    return all((root / top).is_dir() for top in TOPS) and any(
+        (root / top / split).is_dir() for top in TOPS for split in SPLITS
+    )
 
 
-def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+def find(root: Path, sources: Sequence[str]) -> list[Candidate]:
     """Return the tracks named in Mixtures or in Sources; a track must be in both."""
-    del sources  # always the same four
     return [
-        _candidate(root, split, name)
-        for split in ("Dev", "Test")
+        Candidate(
+            name,
+            subset_of(split, name),
+            root / "Sources" / split / name,
+            {source: root / "Sources" / split / name / f"{source}.wav" for source in SOURCES}
+            | {MIXTURE: root / "Mixtures" / split / name / "mixture.wav"},
+        )
+        for split in SPLITS
         for name in sorted({p.name for top in TOPS for p in subfolders(root / top / split)})
     ]
 
@@ -50,10 +55,7 @@ def subset_of(split: str, name: str) -> str:
 
     Args:
         split: "Dev" or "Test".
-        name: str, the track folder's name; its leading number decides. Without one: "train".
-
-    Returns:
-        "train", "valid" or "test".
+        name: The track folder's name; its leading number decides. Without one: "train".
 
     Example:
         >>> [subset_of("Dev", name) for name in ("055 - A - B", "056 - C - D")]
@@ -63,10 +65,3 @@ def subset_of(split: str, name: str) -> str:
         return "test"
     number = re.match(r"[0-9]+", name)
     return "valid" if number and int(number[0]) % VALID_DIVISOR == 0 else "train"
-
-
-def _candidate(root: Path, split: str, name: str) -> Candidate:
-    folder = root / "Sources" / split / name
-    files = {source: folder / f"{source}.wav" for source in SOURCES}
-    files[MIXTURE] = root / "Mixtures" / split / name / "mixture.wav"
-    return Candidate(name, subset_of(split, name), folder, files)

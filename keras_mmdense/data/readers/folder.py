@@ -17,6 +17,7 @@ from pathlib import Path
 
 from keras_mmdense.data.problems import Fault
 from keras_mmdense.data.readers import (
+    MIXTURE,
     SOURCES,
     Candidate,
     entries,
@@ -26,7 +27,6 @@ from keras_mmdense.data.readers import (
     strays,
     subfolders,
 )
-from keras_mmdense.data.tracks import MIXTURE
 
 SUFFIXES = (".wav", ".flac", ".ogg")
 OTHER_AUDIO = (
@@ -44,18 +44,18 @@ open_streams = open_files
 
 def recognizes(root: Path) -> bool:
     """Tell whether any track folder holds an audio file that is read."""
-    return any(_readable(_audio_files(folder)) for _, folder in _track_folders(root))
+    return any(_readable(files) for _, _, files in _track_folders(root))
 
 
-def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+def find(root: Path, sources: Sequence[str]) -> list[Candidate]:
     """Return every track folder, with the sources that all of them should have.
 
     Args:
-        root: the tree.
-        sources: names that count as sources however few tracks have them; or None.
+        root: The tree.
+        sources: Names that count as sources however few tracks have them.
     """
-    tracks = [(subset, folder, _audio_files(folder)) for subset, folder in _track_folders(root)]
-    known = known_names([files for _, _, files in tracks], sources or ())
+    tracks = _track_folders(root)
+    known = known_names([files for _, _, files in tracks], sources)
     return [_candidate(*track, known) for track in tracks] + strays(root, has_audio)
 
 
@@ -63,8 +63,8 @@ def known_names(tracks: Sequence[Sequence[Path]], asked: Sequence[str]) -> dict[
     """Return the names, "mixture" among them, that every track of the set should have.
 
     Args:
-        tracks: the audio files of each track folder.
-        asked: names that count when any track has them.
+        tracks: The audio files of each track folder.
+        asked: Names that count when any track has them.
 
     Returns:
         Those that at least half of the folders with audio have, in alphabetical order: by the
@@ -109,53 +109,56 @@ def _plain(path: Path) -> str:
 def _candidate(
     subset: str, folder: Path, found: Sequence[Path], known: Mapping[str, str]
 ) -> Candidate:
+    """Return what a track folder holds of the known names, and what speaks against it."""
     label = f"{subset}/{folder.name}" if subset else folder.name
-    faults, notes = [], []
+    files: dict[str, Path] = {}
+    faults = []
+    notes = [
+        Fault(path, "is not used: fewer than half of the tracks have such a file", label)
+        for path in found
+        if key_of(path) not in known
+    ]
     if not os.access(folder, os.R_OK | os.X_OK):
         faults.append(Fault(folder, "cannot be listed: permission denied", label))
     elif not found:
         faults.append(Fault(folder, f"holds no audio file ({', '.join(SUFFIXES)})", label))
-    files: dict[str, Path] = {}
     for key, name in known.items() if found else ():
         every = [path for path in found if key_of(path) == key]
         paths = _readable(every)
         if key == MIXTURE:
-            paths = sorted(paths, key=lambda path: MIXTURES.index(_plain(path)))
-            every = [*paths, *(path for path in every if path not in paths)]
-        if len(paths) == 1 or (paths and key == MIXTURE):
+            paths = sorted(paths, key=lambda path: MIXTURES.index(_plain(path)))[:1]
+        if len(paths) == 1:
             files[name] = paths[0]
             text = f"is not used: {paths[0].name} is"
             notes += [Fault(path, text, label) for path in every if path != paths[0]]
-        elif paths:
-            names = " and ".join(path.name for path in paths)
-            faults.append(Fault(folder, f"has {name} more than once: {names}", label))
+            continue
+        if paths:
+            text = f"has {name} more than once: {' and '.join(path.name for path in paths)}"
         elif every and key != MIXTURE:
             text = (
                 f"has {name} as {every[0].name}, which is not read: convert it to WAV, FLAC or "
-                "Ogg, or move it away where it is no source"
+                "Ogg, or move it away if it is no source"
             )
-            faults.append(Fault(folder, text, label))
         else:
-            looked = ", ".join(name + suffix for suffix in SUFFIXES)
-            faults.append(Fault(folder, f"has no {name} ({looked})", label))
-    for path in (path for path in found if key_of(path) not in known):
-        text = "is not used: fewer than half of the tracks have such a file"
-        notes.append(Fault(path, text, label))
+            text = f"has no {name} ({', '.join(name + suffix for suffix in SUFFIXES)})"
+        faults.append(Fault(folder, text, label))
     return Candidate(folder.name, subset, folder, files, tuple(faults), tuple(notes))
 
 
-def _track_folders(root: Path) -> list[tuple[str, Path]]:
-    splits = split_folders(root)
-    if splits:
-        return [(subset, folder) for subset, top in splits for folder in subfolders(top)]
-    return [("", folder) for folder in subfolders(root)]
+def _track_folders(root: Path) -> list[tuple[str, Path, list[Path]]]:
+    """Return the subset, folder and audio files of each track."""
+    return [
+        (subset, folder, _audio_files(folder))
+        for subset, top in (split_folders(root) or {"": root}).items()
+        for folder in subfolders(top)
+    ]
 
 
 def has_audio(folder: Path) -> bool:
     """Tell whether a folder, or one in it, holds audio files."""
-    if not os.access(folder, os.R_OK | os.X_OK):
-        return False
-    return bool(_audio_files(folder)) or any(_audio_files(inner) for inner in subfolders(folder))
+    return os.access(folder, os.R_OK | os.X_OK) and any(
+        _audio_files(place) for place in (folder, *subfolders(folder))
+    )
 
 
 def _readable(files: Iterable[Path]) -> list[Path]:

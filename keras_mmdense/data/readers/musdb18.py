@@ -23,11 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from keras_mmdense.data.audio_files import Audio, DType, Stream, check_excerpt, to_float
+from keras_mmdense.data.audio_files import Audio, Stream
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
-from keras_mmdense.data.readers import SOURCES, Candidate, entries, split_folders, strays
+from keras_mmdense.data.readers import (
+    MIXTURE,
+    SOURCES,
+    Candidate,
+    entries,
+    split_folders,
+    strays,
+)
 from keras_mmdense.data.readers.musdb18hq import subset_of
-from keras_mmdense.data.tracks import MIXTURE
 
 FORM = "{train,test}/TRACK.stem.mp4"
 SUFFIX = ".stem.mp4"
@@ -41,54 +47,41 @@ PREROLL = 4096
 
 
 @dataclass(frozen=True)
-class StemStream:
+class StemStream(Stream):
     """One stream of a .stem.mp4 file.
 
-    The file is open only while it is read: streams can be pickled and read from several threads.
-
     Args:
-        path: the file.
-        index: int, the stream's number in the file.
-        num_samples: int, samples per channel.
-        sample_rate: int, Hz.
-        channels: int.
+        index: The stream's number in the file.
     """
 
-    path: Path
     index: int
-    num_samples: int
-    sample_rate: int
-    channels: int
-    pcm16: bool = True
 
-    def read(self, start: int, num_samples: int, dtype: DType = "float32") -> Audio:
-        """Decode an excerpt.
-
-        Args:
-            start: int, first sample.
-            num_samples: int, samples per channel.
-            dtype: "float32" (full scale is 1.0) or "int16".
-
-        Returns:
-            Array of shape (num_samples, channels).
-
-        Raises:
-            TrackError: the samples are not all there or cannot be decoded.
-            DatasetError: PyAV is not installed.
-        """
-        audio = _decode(self, start, start + num_samples)
-        check_excerpt(self, audio, start, num_samples)
-        return to_float(audio) if dtype == "float32" else audio
+    def _decode(self, start: int, num_samples: int) -> Audio:
+        """Return int16 samples, fewer if the file has a gap or ends early."""
+        stop, first = start + num_samples, start - start % BLOCK
+        with _open(self.path, f"samples {start} to {stop} cannot be decoded") as container:
+            track = container.streams[self.index]
+            origin = track.start_time or 0  # the time stamp of sample 0
+            pieces = [np.empty((0, track.channels), np.int16)]
+            for block in range(first, stop, BLOCK):
+                begin, end = block, min(block + BLOCK, stop)
+                container.seek(origin + begin - PREROLL, stream=track)
+                for position, samples in _frames(container, track):
+                    position -= origin
+                    if begin >= end:
+                        break
+                    pieces.append(to_int16(samples[max(0, begin - position) : end - position]))
+                    begin = max(begin, position + len(samples))
+        return np.concatenate(pieces)[start - first :]
 
 
 def recognizes(root: Path) -> bool:
     """Tell whether there is a .stem.mp4 file in train, valid or test."""
-    return any(candidate.files for candidate in find(root, None))
+    return any(candidate.files for candidate in find(root, ()))
 
 
-def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+def find(root: Path, sources: Sequence[str]) -> list[Candidate]:
     """Return every .stem.mp4 file in train, valid and test as a track."""
-    del sources  # always the same four
     return [
         Candidate(
             path.name.removesuffix(SUFFIX),
@@ -96,7 +89,7 @@ def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
             path,
             dict.fromkeys((*SOURCES, MIXTURE), path),
         )
-        for split, top in split_folders(root)
+        for split, top in split_folders(root).items()
         for path in entries(top)
         if path.name.endswith(SUFFIX)
     ] + strays(root, lambda folder: any(folder.glob(f"*{SUFFIX}")))
@@ -108,27 +101,29 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
     Raises:
         DatasetError: PyAV is not installed.
     """
+    path = candidate.path
+    streams: dict[str, Stream] = {}
     if not candidate.files:
-        return {}, []
+        return streams, []
     try:
-        return dict(_probe(candidate.path)), []
+        if not path.is_file():
+            raise TrackError(path, "is not a file")
+        with _open(path, "is not a readable stem file") as container:
+            for name, index in STEM_INDEX.items():
+                track = container.streams[index]
+                length, origin = track.duration or 0, track.start_time or 0
+                container.seek(origin + length, stream=track)
+                # Not the last packet's own duration: FFmpeg 7 sets it from the header, 8 does not.
+                stamps = [packet.pts for packet in container.demux(track) if packet.size]
+                end = max(stamps) + track.codec_context.frame_size - origin if stamps else 0
+                length = min(length, end)
+                streams[name] = StemStream(path, length, track.rate, track.channels, True, index)
+        empty = [name for name, stream in streams.items() if stream.num_samples < 1]
+        if empty:
+            raise TrackError(path, f"holds no samples of {', '.join(empty)}")
     except TrackError as error:
         return {}, [Fault(error.path, error.reason, candidate.label)]
-
-
-def _probe(path: Path) -> dict[str, StemStream]:
-    if not path.is_file():
-        raise TrackError(path, "is not a file")
-    with _open(path, "is not a readable stem file") as container:
-        streams = {
-            name: StemStream(path, k, _length(container, track), track.rate, track.channels)
-            for name, k in STEM_INDEX.items()
-            for track in [container.streams[k]]
-        }
-    empty = [name for name, stream in streams.items() if stream.num_samples < 1]
-    if empty:
-        raise TrackError(path, f"holds no samples of {', '.join(empty)}")
-    return streams
+    return streams, []
 
 
 @contextmanager
@@ -176,37 +171,6 @@ def _check_form(path: Path, container: Any) -> None:
             )
 
 
-def _length(container: Any, track: Any) -> int:
-    """Samples that a stream presents: the header's number, as far as there are packets for it."""
-    length, origin = track.duration or 0, _origin(track)
-    container.seek(origin + length, stream=track)
-    # Not the last packet's own duration: FFmpeg 7 sets it from the header, FFmpeg 8 does not.
-    last = max((packet.pts for packet in container.demux(track) if packet.size), default=None)
-    return 0 if last is None else min(length, last + track.codec_context.frame_size - origin)
-
-
-def _decode(stream: StemStream, start: int, stop: int) -> Audio:
-    """Return int16 samples `start` to `stop`, fewer where the file has a gap or an end."""
-    first = start - start % BLOCK
-    with _open(stream.path, f"samples {start} to {stop} cannot be decoded") as container:
-        track = container.streams[stream.index]
-        pieces = [np.empty((0, track.channels), np.int16)]
-        for begin in range(first, stop, BLOCK):
-            pieces += _decode_block(container, track, begin, min(begin + BLOCK, stop))
-        return np.concatenate(pieces)[start - first :]
-
-
-def _decode_block(container: Any, track: Any, begin: int, end: int) -> Iterator[Audio]:
-    origin = _origin(track)
-    container.seek(origin + begin - PREROLL, stream=track)
-    for position, samples in _frames(container, track):
-        position -= origin
-        if begin >= end:
-            return
-        yield to_int16(samples[max(0, begin - position) : end - position])
-        begin = max(begin, position + len(samples))
-
-
 def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:
     """Yield what a new decoder makes of the packets from here: time stamp and float samples."""
     import av
@@ -224,7 +188,7 @@ def to_int16(samples: Audio) -> Audio:
     """Round float samples to int16 as ffmpeg does: to even, clipped at full scale.
 
     Args:
-        samples: float array of any shape, full scale is 1.0.
+        samples: Float array of any shape, full scale is 1.0.
 
     Returns:
         int16 array of the same shape.
@@ -241,13 +205,8 @@ def to_int16(samples: Audio) -> Audio:
     return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
 
 
-def _origin(track: Any) -> int:
-    """Time stamp of a stream's sample 0."""
-    return track.start_time or 0
-
-
 def _missing_bytes(path: Path) -> int:
-    """Bytes that an MP4 file's top-level boxes promise beyond its end; 0 for other files."""
+    """Return the bytes that an MP4 file's boxes promise beyond its end; 0 for other files."""
     size, position = path.stat().st_size, 0
     with path.open("rb") as file:
         while position + 8 <= size:

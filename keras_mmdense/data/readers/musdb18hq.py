@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_mmdense.data.readers import (
+    MIXTURE,
     SOURCES,
     Candidate,
     open_files,
@@ -19,7 +20,6 @@ from keras_mmdense.data.readers import (
     subfolders,
 )
 from keras_mmdense.data.readers.folder import has_audio
-from keras_mmdense.data.tracks import MIXTURE
 
 FORM = "{train,test}/TRACK/{mixture,bass,drums,other,vocals}.wav"
 VALIDATION_TRACKS = frozenset(
@@ -46,16 +46,14 @@ open_streams = open_files
 
 def recognizes(root: Path) -> bool:
     """Tell whether a track in train or test has the five files, and there is no valid folder."""
-    splits = dict(split_folders(root))
-    return "valid" not in splits and any(
+    return "valid" not in split_folders(root) and any(
         candidate.files and all(path.exists() for path in candidate.files.values())
-        for candidate in find(root, None)
+        for candidate in find(root, ())
     )
 
 
-def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
+def find(root: Path, sources: Sequence[str]) -> list[Candidate]:
     """Return every folder in train, valid and test as a track."""
-    del sources  # always the same four
     return [
         Candidate(
             folder.name,
@@ -63,7 +61,7 @@ def find(root: Path, sources: Sequence[str] | None) -> list[Candidate]:
             folder,
             {name: folder / f"{name}.wav" for name in (*SOURCES, MIXTURE)},
         )
-        for split, top in split_folders(root)
+        for split, top in split_folders(root).items()
         for folder in subfolders(top)
     ] + strays(root, has_audio)
 
@@ -73,10 +71,7 @@ def subset_of(split: str, name: str) -> str:
 
     Args:
         split: "train", "valid" or "test", the folder it lies in.
-        name: str, the track's name.
-
-    Returns:
-        "train", "valid" or "test".
+        name: The track's name.
 
     Example:
         >>> subset_of("train", "Leaf - Summerghost")
