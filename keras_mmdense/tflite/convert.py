@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mmdense.tflite.precisions import PRECISIONS, Precision
+from keras_mmdense.tflite.precisions import PRECISIONS
 
 SIGNATURE = "serving_default"
 
@@ -25,59 +25,46 @@ SIGNATURE = "serving_default"
 def main(folder: str) -> None:
     """Convert to all precisions and run each file on the check windows."""
     import keras
+    from ai_edge_litert.interpreter import Interpreter
 
+    from keras_mmdense.model import build_from_settings
     from keras_mmdense.model_settings import settings_of
+    from keras_mmdense.normalization import copy_weights
+    from keras_mmdense.tflite.rewrite import rewrite
 
     place = Path(folder)
     job = json.loads((place / "job.json").read_text("utf-8"))
     loaded = keras.saving.load_model(place / "model.keras", compile=False)
     settings = replace(settings_of(loaded), frames=int(job["frames"]))
-    network = _network_to_export(loaded, settings)
-    check = np.load(place / "check.npy")
+    network = build_from_settings(settings)  # with a fixed number of frames
+    copy_weights(loaded, network)
+    if settings.head == "mask":  # the file gives the masks
+        prefix = settings.shared or len(settings.sources) > 1
+        names = {s: f"{s}_mask" if prefix else "mask" for s in settings.sources}
+        masks = {s: network.get_layer(name).output for s, name in names.items()}
+        network = keras.Model(network.input, masks)
+    windows = np.load(place / "check.npy")[:, None]
     print("STEP Keras", flush=True)
-    expected = [network(window[None], training=False) for window in check]
-    _save(place / "keras.npz", expected)
+    _save(place / "keras.npz", [network(window, training=False) for window in windows])
     for name in job["precisions"]:
         print(f"STEP {name}", flush=True)
-        content = _convert(network, settings, PRECISIONS[name], place)
+        precision = PRECISIONS[name]
+        rewritten = rewrite(
+            network,
+            depthwise_norms=precision.depthwise_norms,
+            depth_to_space=precision.depth_to_space,
+        )
+        content = _float_model(rewritten, settings, half=name == "float16")
+        if name not in ("float32", "float16"):
+            music = np.load(place / "calibration.npy") if precision.music else None
+            content = _quantize(content, name, music)
         (place / f"{name}.tflite").write_bytes(content)
-        _save(place / f"{name}.npz", _run(content, check))
-
-
-def _network_to_export(loaded: Any, settings: Any) -> Any:
-    """Return the network with a fixed number of frames and, with a mask head, masks as output."""
-    import keras
-
-    from keras_mmdense.model import build_from_settings
-    from keras_mmdense.normalization import copy_weights
-
-    fixed = build_from_settings(settings)
-    copy_weights(loaded, fixed)
-    if settings.head == "magnitude":
-        return fixed
-    prefix = settings.shared or len(settings.sources) > 1
-    masks = {s: fixed.get_layer(f"{s}_mask" if prefix else "mask") for s in settings.sources}
-    return keras.Model(fixed.input, {s: layer.output for s, layer in masks.items()})
-
-
-def _convert(network: Any, settings: Any, precision: Precision, place: Path) -> bytes:
-    """Return the flatbuffer of one precision."""
-    from keras_mmdense.tflite.rewrite import rewrite
-
-    rewritten = rewrite(
-        network,
-        depthwise_norms=precision.depthwise_norms,
-        depth_to_space=precision.depth_to_space,
-    )
-    content = _float_model(rewritten, settings, half=precision.name == "float16")
-    if precision.name in ("float32", "float16"):
-        return content
-    windows = np.load(place / "calibration.npy") if precision.music else None
-    return _quantize(content, precision.name, windows)
+        runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
+        _save(place / f"{name}.npz", [runner(mixture=window) for window in windows])
 
 
 def _float_model(network: Any, settings: Any, half: bool) -> bytes:
-    """All shapes static, one signature with our names, built-in operators only."""
+    """Return a flatbuffer of static shapes, one signature with our names, built-in operators."""
     import keras
     import tensorflow as tf
 
@@ -101,7 +88,7 @@ def _float_model(network: Any, settings: Any, half: bool) -> bytes:
 
 
 def _quantize(content: bytes, name: str, windows: Any) -> bytes:
-    """Quantize a float model; its inputs, outputs and normalisation stay float."""
+    """Quantize a float model; its inputs, outputs and normalization stay float."""
     from ai_edge_quantizer import quantizer, recipe
 
     recipes = {
@@ -111,7 +98,7 @@ def _quantize(content: bytes, name: str, windows: Any) -> bytes:
         "int16x8": recipe.static_wi8_ai16,
     }
     # A magnitude's heavy tail would take all of 8 bits: the graph is quantized behind the
-    # compression (ADD, LOG) and the normalisation (SUB, MUL). Depthwise layers with float values
+    # compression (ADD, LOG) and the normalization (SUB, MUL). Depthwise layers with float values
     # and 8-bit weights are slow.
     left = ["DEPTHWISE_CONV_2D"] if windows is None else ["INPUT", "OUTPUT", "ADD", "SUB", "MUL"]
     work = quantizer.Quantizer(content)
@@ -142,20 +129,9 @@ def _ranges(work: Any, windows: Any) -> dict[str, Any]:
     return ranges
 
 
-def _run(content: bytes, check: Any) -> list[dict[str, Any]]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
-    return [runner(mixture=window[None]) for window in check]
-
-
 def _save(path: Path, outputs: list[dict[str, Any]]) -> None:
     """Store the outputs of all windows by source, (windows, frames, bins, channels)."""
-    arrays: dict[str, Any] = {
-        name: np.concatenate([np.asarray(output[name]) for output in outputs])
-        for name in outputs[0]
-    }
-    np.savez(path, **arrays)
+    np.savez(path, **{n: np.concatenate([np.asarray(o[n]) for o in outputs]) for n in outputs[0]})
 
 
 if __name__ == "__main__":

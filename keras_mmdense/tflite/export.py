@@ -7,7 +7,6 @@ they get their names.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +27,7 @@ from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
 from keras_mmdense.tflite.contract_writer import make_contract, with_contract, write_whole
 from keras_mmdense.tflite.parity import Figures, compare, write_report
-from keras_mmdense.tflite.precisions import Precision, choose, failures, thresholds_of
+from keras_mmdense.tflite.precisions import Precision, choose
 
 if TYPE_CHECKING:
     import keras
@@ -98,36 +96,31 @@ def export(
     """
     from keras_mmdense.inspection import multiply_adds_per_second
 
-    settings, chosen = ready(model), choose(precision)
-    limits = {p.name: thresholds_of(p, thresholds) for p in chosen}
-    targets = _targets(path, chosen, overwrite)
+    settings, chosen = ready(model), choose(precision, thresholds)
+    label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
+    targets = _check_targets(path, label, chosen, report, overwrite)
     if window_frames < 1 or window_frames % settings.frame_multiple:
         raise ExportError(
             f"window_frames must be a multiple of 2**scales = {settings.frame_multiple}; received "
             f"{window_frames}. Try 128."
         )
-    if unknown := {
-        source: value
-        for source, value in (scores or {}).items()
-        if source not in settings.sources or not math.isfinite(value)
-    }:
+    scores = scores or {}
+    wrong = {s: v for s, v in scores.items() if s not in settings.sources or not math.isfinite(v)}
+    if wrong:
         raise ExportError(
             f"scores must be finite numbers by source, of {', '.join(settings.sources)}; received "
-            f"{unknown}. Leave them out."
+            f"{wrong}. Leave them out."
         )
-    frames = window_frames + 2 * context_frames(settings)
-    label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
-    reports = _report_files(Path(path).parent, label, overwrite) if report else []
-    say = progress or (lambda text: None)
     needing = [p.name for p in chosen if p.music]
     if music is None and needing:
         raise ExportError(
             f"{', '.join(needing)} needs music to calibrate on; received none. Pass music=, a data "
             "set or a folder of songs."
         )
-    measured: dict[str, Any] = {}
-    if scores:
-        measured["scores"] = {source: round(value, 2) for source, value in scores.items()}
+    frames = window_frames + 2 * context_frames(settings)
+    say = progress or (lambda text: None)
+    rounded = {source: round(value, 2) for source, value in scores.items()}
+    measured: dict[str, Any] = {"scores": rounded} if rounded else {}
     try:
         work = multiply_adds_per_second(model) * frames / window_frames
         measured["macs_per_second"] = round(work)
@@ -135,35 +128,54 @@ def export(
         say(f"without a speed class: {error}")
     say("reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
-    with tempfile.TemporaryDirectory() as folder:
-        job = _Job(Path(folder), settings, frames, material)
-        job.convert(model, chosen, say)
-        figures = [job.figures(p) for p in chosen]
-        _check(figures, limits)
-        contents = {p.name: job.flatbuffer(p) for p in chosen}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model.save(folder / "model.keras")
+        np.save(folder / "check.npy", np.abs(material.check))
+        np.save(folder / "calibration.npy", material.calibration)
+        job = {"frames": frames, "precisions": [p.name for p in chosen]}
+        (folder / "job.json").write_text(json.dumps(job), "utf-8")
+        lines = _run("keras_mmdense.tflite.convert", str(folder), folder)
+        steps = (line[5:].strip() for line in lines if line.startswith("STEP "))
+        for number, step in enumerate(steps, 1):
+            say(f"{number}/{1 + len(chosen)} {step}")
+        weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        seconds = window_frames * settings.transform.hop_length / settings.sample_rate
+        figures = [_measure(folder, p, material, settings.head, weights, seconds) for p in chosen]
+        missed = [p.failures(f.summary()) for p, f in zip(chosen, figures, strict=True)]
+        if listed := "; ".join(text for texts in missed for text in texts):
+            raise ExportError(
+                f"the files must agree with Keras: {listed}. Nothing was written; leave "
+                "that precision out, train longer, or set thresholds."
+            )
         if report:
-            write_report(Path(folder), label, figures)
-        made = {target: Path(folder, target.name) for target in reports}
-        drawn = {target: p.read_bytes() for target, p in made.items() if p.exists()}
-    contracts = {
-        f.precision: make_contract(
-            settings, contents[f.precision], frames, label, f.precision, f.summary(), measured
-        )
-        for f in figures
-    }
-    _targets(path, chosen, overwrite)  # the conversion took its time
-    for key, target in targets.items():
-        write_whole(target, with_contract(contents[key], contracts[key]))
-    for target, content in drawn.items():
-        write_whole(target, content)
+            write_report(folder, label, figures)
+        contracts, contents = {}, {}
+        for f in figures:
+            content = (folder / f"{f.precision}.tflite").read_bytes()
+            contracts[f.precision] = make_contract(
+                settings, content, frames, label, f.precision, f.summary(), measured
+            )
+            contents[f.precision] = with_contract(content, contracts[f.precision])
+        for key in targets.keys() - contents.keys():
+            if (folder / key).exists():  # a picture may be missing
+                contents[key] = (folder / key).read_bytes()
+    _check_targets(path, label, chosen, report, overwrite)  # the conversion took its time
+    for key, content in contents.items():
+        write_whole(targets[key], content)
     return contracts
 
 
-def _targets(
-    path: str | os.PathLike[str], chosen: Sequence[Precision], overwrite: bool
+def _check_targets(
+    path: str | os.PathLike[str],
+    label: str,
+    chosen: Sequence[Precision],
+    report: bool,
+    overwrite: bool,
 ) -> dict[str, Path]:
-    """Return the file of each precision; all can be written."""
+    """Return the file of each precision and of the report; all can be written."""
     text = os.fspath(path)
+    folder = Path(path).parent
     if not text.endswith(".tflite"):
         raise ExportError(f"the file's name must end in .tflite; received {text}. Rename it.")
     if len(chosen) > 1 and "{precision}" not in Path(text).name:
@@ -172,129 +184,72 @@ def _targets(
             f"{text}. Pass for example model-{{precision}}.tflite."
         )
     targets = {p.name: Path(text.replace("{precision}", p.name)) for p in chosen}
+    if report:
+        names = [f"{label}.parity.{suffix}" for suffix in ("json", "md", "png", "svg")]
+        targets |= {name: folder / name for name in names}
     for target in targets.values():
-        _check_target(target, overwrite)
+        if not target.parent.is_dir():
+            raise ExportError(f"the folder must exist; received {target.parent}. Create it first.")
+        if not os.access(target.parent, os.W_OK):
+            raise ExportError(
+                f"the folder must be writable; received {target.parent}. Choose another."
+            )
+        if target.exists() and not overwrite:
+            raise ExportError(f"{target} exists already. Pass overwrite=True to replace it.")
     return targets
 
 
-def _report_files(folder: Path, name: str, overwrite: bool) -> list[Path]:
-    files = [folder / f"{name}.parity.{suffix}" for suffix in ("json", "md", "png", "svg")]
-    for target in files:
-        _check_target(target, overwrite)
-    return files
-
-
-def _check_target(target: Path, overwrite: bool) -> None:
-    if not target.parent.is_dir():
-        raise ExportError(f"the folder must exist; received {target.parent}. Create it first.")
-    if not os.access(target.parent, os.W_OK):
-        raise ExportError(f"the folder must be writable; received {target.parent}. Choose another.")
-    if target.exists() and not overwrite:
-        raise ExportError(f"{target} exists already. Pass overwrite=True to replace it.")
-
-
-def _noise(s: Settings, frames: int) -> Music:
+def _noise(settings: Settings, frames: int) -> Music:
     """Return windows of noise that falls off like music."""
     rng = np.random.default_rng(0)
-    shape = (NOISE_WINDOWS, frames, s.bins, s.channels)
-    slope = (300 / (1 + np.arange(s.bins)) ** 0.9)[:, None]
+    shape = (NOISE_WINDOWS, frames, settings.bins, settings.channels)
+    slope = (300 / (1 + np.arange(settings.bins)) ** 0.9)[:, None]
     phase = np.exp(2j * np.pi * rng.random(shape))
     check = (rng.rayleigh(size=shape) * slope * phase).astype(np.complex64)
     return Music(np.abs(check[:0]), check, {})
 
 
-def _check(figures: Sequence[Figures], limits: Mapping[str, Mapping[str, float]]) -> None:
-    missed = [
-        f"{f.precision}: {text}"
-        for f in figures
-        for text in failures(f.summary(), limits[f.precision])
-    ]
-    if missed:
-        raise ExportError(
-            f"the files must agree with Keras: {'; '.join(missed)}. Nothing was written; leave "
-            "that precision out, train longer, or set thresholds."
-        )
+def _measure(
+    folder: Path, precision: Precision, music: Music, head: str, weights: int, seconds: float
+) -> Figures:
+    """Compare a file with Keras, and measure what it costs per second of audio."""
+    file = folder / f"{precision.name}.tflite"
+    with np.load(file.with_suffix(".npz")) as found, np.load(folder / "keras.npz") as expected:
+        numbers = compare(dict(found), dict(expected), music.check, music.sources, head)
+    lines = _run("keras_mmdense.tflite.probe", str(file), folder)
+    probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
+    probe["cpu_rtf"] = probe["cpu_s"] / seconds
+    predicted = weights * precision.weight_bytes
+    return Figures(precision.name, *numbers, file.stat().st_size, predicted, probe)
 
 
-@dataclass
-class _Job:
-    """A folder in which the conversion's process works, and what it left there."""
-
-    folder: Path
-    settings: Settings
-    frames: int
-    music: Music
-
-    def convert(
-        self, model: keras.Model, chosen: Sequence[Precision], say: Callable[[str], None]
-    ) -> None:
-        """Run the conversion in a process of its own."""
-        model.save(self.folder / "model.keras")
-        self.weights = sum(math.prod(w.shape) for w in model.trainable_weights)
-        np.save(self.folder / "check.npy", np.abs(self.music.check))
-        np.save(self.folder / "calibration.npy", self.music.calibration)
-        job = {"frames": self.frames, "precisions": [p.name for p in chosen]}
-        (self.folder / "job.json").write_text(json.dumps(job), "utf-8")
-        steps = len(chosen) + 1
-        lines = self._run("keras_mmdense.tflite.convert", str(self.folder))
-        for number, line in enumerate(line for line in lines if line.startswith("STEP ")):
-            say(f"{number + 1}/{steps} {line[5:].strip()}")
-
-    def figures(self, precision: Precision) -> Figures:
-        """Compare a file with Keras, and measure what it costs."""
-        with (
-            np.load(self.folder / f"{precision.name}.npz") as found,
-            np.load(self.folder / "keras.npz") as expected,
-        ):
-            numbers = compare(
-                dict(found), dict(expected), self.music.check, self.music.sources,
-                self.settings.head,
-            )  # fmt: skip
-        file = self.folder / f"{precision.name}.tflite"
-        lines = self._run("keras_mmdense.tflite.probe", str(file))
-        probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
-        kept = self.frames - 2 * context_frames(self.settings)
-        seconds = kept * self.settings.transform.hop_length / self.settings.sample_rate
-        probe["cpu_rtf"] = probe["cpu_s"] / seconds
-        return Figures(
-            precision.name,
-            *numbers,
-            size_bytes=file.stat().st_size,
-            predicted_bytes=self.weights * precision.weight_bytes,
-            probe=probe,
-        )
-
-    def flatbuffer(self, precision: Precision) -> bytes:
-        """Return the file without its contract."""
-        return (self.folder / f"{precision.name}.tflite").read_bytes()
-
-    def _run(self, module: str, argument: str) -> Iterator[str]:
-        """Yield the lines that a module prints; raise with its last error if it fails."""
-        environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-        parent = str(Path(__file__).resolve().parents[1])
-        if parent in sys.path and "site-packages" not in parent:  # a checkout, not installed
-            environment["PYTHONPATH"] = os.pathsep.join(
-                [*filter(None, [os.environ.get("PYTHONPATH")]), parent]
+def _run(module: str, argument: str, folder: Path) -> Iterator[str]:
+    """Yield the lines that a module prints; raise with its last error if it fails."""
+    environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+    root = str(Path(__file__).resolve().parents[2])
+    if root in sys.path and "site-packages" not in root:  # a checkout, not installed
+        known = os.environ.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([known, root] if known else [root])
+    # in the temporary folder: nothing in the user's folder can be imported by mistake
+    with (
+        (folder / "stderr").open("w+", encoding="utf-8", errors="replace") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", module, argument],
+            env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
+        ) as process,
+    ):  # fmt: skip
+        assert process.stdout is not None
+        try:
+            yield from process.stdout
+            process.wait()
+        finally:
+            process.kill()  # after an interruption; of an ended process it does nothing
+        if process.returncode:
+            errors.seek(0)
+            found = [line.strip() for line in errors if re.search(r"(Error|error):?", line)]
+            raise ExportError(
+                "the conversion must end well; its process ended with "
+                f"{process.returncode}: {(found or ['no message'])[-1]}. It needs "
+                'tensorflow>=2.17 and ai-edge-quantizer: pip install ".[export]" in a checkout '
+                "of keras_mmdense."
             )
-        # in the temporary folder: nothing in the user's folder can be imported by mistake
-        with (
-            (self.folder / "stderr").open("w+", encoding="utf-8", errors="replace") as errors,
-            subprocess.Popen(
-                [sys.executable, "-m", module, argument],
-                env=environment, cwd=self.folder, stdout=subprocess.PIPE, stderr=errors, text=True,
-            ) as process,
-        ):  # fmt: skip
-            assert process.stdout is not None
-            with contextlib.ExitStack() as stack:
-                stack.callback(process.kill)  # after an interruption
-                yield from process.stdout
-                process.wait()
-            if process.returncode:
-                errors.seek(0)
-                found = [line.strip() for line in errors if re.search(r"(Error|error):?", line)]
-                raise ExportError(
-                    "the conversion must end well; its process ended with "
-                    f"{process.returncode}: {(found or ['no message'])[-1]}. It needs "
-                    'tensorflow>=2.17 and ai-edge-quantizer: pip install ".[export]" in a checkout '
-                    "of keras_mmdense."
-                )

@@ -79,7 +79,8 @@ def compare(
         error = np.abs(found[name] - value).max() / scale
         largest = float(np.maximum(largest, error))  # NaN stays
         estimates = [one * magnitude if head == "mask" else one for one in (found[name], value)]
-        snr[name] = _decibels(_power(estimates[1]), _power(estimates[0] - estimates[1]))
+        kept, lost = _power(estimates[1]), _power(estimates[0] - estimates[1])
+        snr[name] = round(float(10 * np.log10((kept + 1e-30) / (lost + 1e-30))), 2)
         if name in sources:
             pair = [_median_sdr(one, mixture, sources[name]) for one in estimates]
             if None not in pair:
@@ -91,12 +92,8 @@ def _power(x: Any) -> float:
     return float(np.square(np.abs(x), dtype=np.float64).sum())
 
 
-def _decibels(signal: float, noise: float) -> float:
-    return round(float(10 * np.log10((signal + 1e-30) / (noise + 1e-30))), 2)
-
-
 def _median_sdr(estimate: Magnitude, mixture: Spectrum, source: Spectrum) -> Any:
-    """SDR of spectra: the estimate has the mixture's phase. None where all windows are silent."""
+    """Return the SDR of spectra, the estimate with the mixture's phase; None if all are silent."""
     values = []
     for window, mix, true in zip(estimate, mixture, source, strict=True):
         magnitude = np.abs(mix)
@@ -111,12 +108,6 @@ def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
     content = [asdict(f) | {"summary": f.summary()} for f in figures]
     text = json.dumps(content, indent=1, default=dict)
     (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
-    (folder / f"{name}.parity.md").write_text(as_markdown(name, figures), "utf-8")
-    attempt(parity, figures, folder / f"{name}.parity")
-
-
-def as_markdown(name: str, figures: Sequence[Figures]) -> str:
-    """Return the report as Markdown."""
     sources = list(figures[0].snr_db)
     head = ["precision", "largest error", *(f"SNR {s}, dB" for s in sources)]
     head += [f"SDR {s} (lost), dB" for s in figures[0].sdr_db]
@@ -127,13 +118,14 @@ def as_markdown(name: str, figures: Sequence[Figures]) -> str:
         row += [f"{v:.2f} ({f.float_sdr_db[s] - v:+.3f})" for s, v in f.sdr_db.items()]
         row += [f"{f.size_bytes / 1e3:.0f} ({f.predicted_bytes / 1e3:.0f})"]
         row += [f"{f.probe['cpu_rtf']:.4f}", f"{f.probe['peak_mb']:.0f}"]
-        row += [str(f.probe["delegates"])]
-        rows.append(row)
+        rows.append([*row, str(f.probe["delegates"])])
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return (
+    report = (
         f"# Parity of {name}\n\n{table}\n\n"
         "SNR: Keras' estimates against the file's differences. SDR: median over windows of real "
         "music, spectra with the mixture's phase; lost: against Keras. CPU s per s: CPU seconds of "
         "one thread per second of audio, network alone. Peak memory: interpreter, NumPy and model "
         "in a process of their own.\n"
     )
+    (folder / f"{name}.parity.md").write_text(report, "utf-8")
+    attempt(parity, figures, folder / f"{name}.parity")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keras_mmdense.errors import ExportError
 
@@ -18,7 +18,7 @@ class Precision:
         music: Whether it needs music to measure the ranges of the inner values.
         depth_to_space: Whether up-sampling is a 1x1 convolution and depth-to-space; else a
             transposed convolution, which the quantizer of whole graphs knows.
-        depthwise_norms: Whether batch normalisation before ReLU becomes a depthwise convolution;
+        depthwise_norms: Whether batch normalization before ReLU becomes a depthwise convolution;
             with float values and 8-bit weights that would leave the fast path.
         thresholds: Least `snr_db` against Keras per source, largest `max_error` as a share of the
             largest value, largest `sdr_loss_db` against float32 on real music.
@@ -30,6 +30,16 @@ class Precision:
     depth_to_space: bool
     depthwise_norms: bool
     thresholds: Mapping[str, float]
+
+    def failures(self, figures: Mapping[str, float]) -> list[str]:
+        """Name the figures that miss their thresholds; NaN always does."""
+        missed = []
+        for name, limit in self.thresholds.items():
+            value, least = figures.get(name, limit), name == "snr_db"
+            if not (value >= limit if least else value <= limit):
+                rule = f"{name} must be at {'least' if least else 'most'} {limit:g}"
+                missed.append(f"{self.name}: {rule}; received {value:.4g}")
+        return missed
 
 
 PRECISIONS = {
@@ -46,48 +56,24 @@ PRECISIONS = {
 FIGURES = ("snr_db", "max_error", "sdr_loss_db")
 
 
-def choose(precision: str | Sequence[str]) -> list[Precision]:
-    """Return the precisions asked for.
+def choose(
+    precision: str | Sequence[str], thresholds: Mapping[str, Mapping[str, float]] | None = None
+) -> list[Precision]:
+    """Return the precisions asked for, with the given thresholds in place of the defaults.
 
     Raises:
-        ExportError: None, an unknown one, or one twice.
+        ExportError: No precision, an unknown one, or one twice; an unknown figure.
     """
-    names = [precision] if isinstance(precision, str) else list(precision)
+    names, given = [precision] if isinstance(precision, str) else list(precision), thresholds or {}
     if not names or len(set(names)) < len(names) or not set(names) <= set(PRECISIONS):
         raise ExportError(
             f"precision must be one or several of {', '.join(PRECISIONS)}; received {names}."
         )
-    return [PRECISIONS[name] for name in names]
-
-
-def thresholds_of(
-    precision: Precision, given: Mapping[str, Mapping[str, float]] | None
-) -> dict[str, float]:
-    """Return the thresholds of a precision, with those given in place of the defaults.
-
-    Raises:
-        ExportError: Unknown precisions or figures.
-    """
-    given = given or {}
-    unknown = set(given) - set(PRECISIONS) | {
-        f for t in given.values() for f in set(t) - {*FIGURES}
-    }
+    unknown = set(given) - set(PRECISIONS) | {f for t in given.values() for f in t} - {*FIGURES}
     if unknown:
         raise ExportError(
             f"thresholds are given as {{precision: {{figure: number}}}} with the figures "
             f"{', '.join(FIGURES)}; received {sorted(unknown)}."
         )
-    return {**precision.thresholds, **given.get(precision.name, {})}
-
-
-def failures(figures: Mapping[str, float], thresholds: Mapping[str, float]) -> list[str]:
-    """Name the figures that miss their thresholds; NaN always does."""
-    missed = []
-    for name, limit in thresholds.items():
-        if name not in figures:
-            continue
-        holds = figures[name] >= limit if name == "snr_db" else figures[name] <= limit
-        if not holds:
-            word = "at least" if name == "snr_db" else "at most"
-            missed.append(f"{name} must be {word} {limit:g}; received {figures[name]:.4g}")
-    return missed
+    chosen = [PRECISIONS[name] for name in names]
+    return [replace(p, thresholds={**p.thresholds, **given.get(p.name, {})}) for p in chosen]

@@ -8,13 +8,9 @@ the process, `operators` before the delegate takes them, `delegates` (partitions
 from __future__ import annotations
 
 import json
-import re
-import resource
 import sys
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 RUNS = 5
 
@@ -23,6 +19,7 @@ def main(path: str) -> None:
     """Load, run and print."""
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
+    from mmdense_edge.bench.host import peak_memory_bytes
 
     start = time.process_time()
     interpreter = Interpreter(path, num_threads=1)
@@ -37,36 +34,11 @@ def main(path: str) -> None:
         start = time.process_time()
         runner(mixture=window)
         times.append(time.process_time() - start)
-    operators = [op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"]
-    delegates = [op for op in interpreter._get_ops_details() if op["op_name"] == "DELEGATE"]
-    found = {
-        "load_s": load,
-        "cpu_s": min(times),
-        "peak_mb": peak_mb(),
-        "operators": dict(Counter(op["op_name"] for op in operators)),
-        "delegates": len(delegates),
-        "outside": sorted(op["op_name"] for op in _outside(operators, delegates)),
-    }
-    print("PROBE", json.dumps(found))
-
-
-def peak_mb() -> float:
-    """Return the most memory that this process held, in MB of 2**20 bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # on Linux getrusage knows of the parent's memory, too
-        match = re.search(r"VmHWM:\s+(\d+) kB", status.read_text("ascii"))
-        if match:
-            return int(match[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-
-def _outside(operators: list[Any], delegates: list[Any]) -> list[Any]:
-    """Return the operators that no delegate has taken.
-
-    The interpreter lists all operators, and beside them its delegates with their inputs and
-    outputs: what lies between these is inside.
-    """
+    # The interpreter lists all operators, and its delegates with their inputs and outputs: what
+    # lies between these is inside.
+    listed = interpreter._get_ops_details()
+    operators = [op for op in listed if op["op_name"] != "DELEGATE"]
+    delegates = [op for op in listed if op["op_name"] == "DELEGATE"]
     producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
     inside: set[int] = set()
     for delegate in delegates:
@@ -77,7 +49,15 @@ def _outside(operators: list[Any], delegates: list[Any]) -> list[Any]:
             if op is not None and op["index"] not in inside:
                 inside.add(op["index"])
                 open_tensors += [t for t in map(int, op["inputs"]) if t not in given]
-    return [op for op in operators if op["index"] not in inside]
+    found = {
+        "load_s": load,
+        "cpu_s": min(times),
+        "peak_mb": (peak_memory_bytes() or 0) / 2**20,
+        "operators": dict(Counter(op["op_name"] for op in operators)),
+        "delegates": len(delegates),
+        "outside": sorted(op["op_name"] for op in operators if op["index"] not in inside),
+    }
+    print("PROBE", json.dumps(found))
 
 
 if __name__ == "__main__":
