@@ -1,0 +1,336 @@
+"""export(): files agree with Keras, carry their contract, are written whole or not at all."""
+
+import contextlib
+import hashlib
+import io
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import soundfile as sf
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from mmdense_edge import Separator
+from mmdense_edge.model.contract import read_contract
+from small import SMALL, disturb
+
+import keras_mmdense
+from keras_mmdense import ExportError
+from keras_mmdense.cli import main
+from keras_mmdense.operations import multiply_adds
+from keras_mmdense.tflite import contract_writer, convert, export, probe
+from keras_mmdense.tflite.calibration import read_music
+from keras_mmdense.tflite.precisions import PRECISIONS
+
+RATE, WINDOW, SOURCES = 2000, 256, ("bass", "vocals")
+TINY = SMALL | {"sample_rate": RATE, "scales": 1, "layers": 1, "sources": SOURCES}
+# no select (Flex) and no custom operators
+BUILT_IN = {
+    "ADD", "CONCATENATION", "CONV_2D", "DELEGATE", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
+    "DEQUANTIZE", "LOGISTIC", "LOG", "MUL", "QUANTIZE", "RELU", "RESHAPE", "STRIDED_SLICE", "SUB",
+    "TRANSPOSE_CONV",
+}  # fmt: skip
+
+
+def write_songs(folder, songs=2, rate=RATE, seconds=24, level=0.2, stems=True):
+    """Songs of colored noise; with stems or as plain files."""
+    for song in range(songs):
+        rng = np.random.default_rng(song)
+        bass, vocals = rng.standard_normal((2, seconds * rate, 2))
+        bass = np.cumsum(bass, axis=0)
+        bass -= np.linspace(bass[0], bass[-1], len(bass))
+        audio = {"bass": bass, "vocals": vocals}
+        audio = {name: level * x / max(np.abs(x).max(), 1e-9) for name, x in audio.items()}
+        path = folder / f"song{song}"
+        path.mkdir(parents=True)
+        for name, samples in audio.items() if stems else ():
+            sf.write(path / f"{name}.wav", samples, rate)
+        if not stems:
+            sf.write(folder / f"song{song}.wav", sum(audio.values()), rate)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = keras_mmdense.build(
+        shared=True, head="mask", norm="after", compression="log", fold=2, **TINY
+    )
+    disturb(made)
+    keras_mmdense.annotate(made, license="CC0-1.0", training_data="noise")
+    return made
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "m.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory):
+    """All precisions, in the processes that users get."""
+    folder = tmp_path_factory.mktemp("precisions")
+    said = []
+    contracts = keras_mmdense.export(
+        model,
+        folder / "small-{precision}.tflite",
+        precision=list(PRECISIONS),
+        music=write_songs(folder / "songs"),
+        window_frames=WINDOW,
+        scores={"bass": 1.234},
+        thresholds={name: {"snr_db": 15, "sdr_loss_db": 0.5} for name in PRECISIONS},
+        report=True,
+        progress=said.append,
+    )
+    return folder, contracts, said
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run conversion and probe here: TensorFlow is loaded already."""
+
+    def run(module, argument, folder):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            {"convert": convert, "probe": probe}[module.rsplit(".")[-1]].main(argument)
+        return iter(out.getvalue().splitlines())
+
+    monkeypatch.setattr(export, "_run", run)
+
+
+def own_loss(target, estimate):
+    return (target - estimate) ** 2
+
+
+def run(*arguments):
+    return main([*map(str, arguments)])
+
+
+def test_every_precision_reaches_its_figures(exported):
+    _, contracts, said = exported
+    assert list(contracts) == list(PRECISIONS)
+    for name, contract in contracts.items():
+        parity = contract["parity"]
+        assert (contract["precision"], contract["name"]) == (name, "small")
+        assert parity["snr_db"] == min(parity["snr_db_bass"], parity["snr_db_vocals"])
+        assert parity["sdr_loss_db"] <= 0.5
+    snr = {name: contract["parity"]["snr_db"] for name, contract in contracts.items()}
+    assert snr["float32"] > 100
+    assert 45 < snr["float16"] < 100
+    assert 15 < snr["int8"] < 60
+    steps = [f"{i + 1}/7 {name}" for i, name in enumerate(("Keras", *PRECISIONS))]
+    assert said == ["reading music", *steps]
+
+
+def test_the_contract_is_in_the_file_and_its_checksum_holds(exported, model):
+    folder, contracts, _ = exported
+    content = (folder / "small-float32.tflite").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        (info,) = archive.infolist()
+        found = json.loads(archive.read(info))
+    assert found == json.loads(json.dumps(contracts["float32"]))
+    assert hashlib.sha256(content[: info.header_offset]).hexdigest() == found["model_sha256"]
+    settings = keras_mmdense.settings_of(model)
+    assert found["sources"] == list(SOURCES) == list(found["outputs"].values())
+    assert found["output"] == "mask"
+    assert found["frames"] == WINDOW + 2 * found["context_frames"]
+    assert (found["licence"], found["training_data"]) == ("CC0-1.0", "noise")
+    assert keras_mmdense.Settings.from_json(json.dumps(found["settings"])) == settings
+    read = read_contract(folder / "small-float32.tflite")
+    assert read.scores == {"bass": 1.23}
+    # each window of new frames is computed with its context
+    expected = multiply_adds(model, found["frames"]) / WINDOW * RATE / settings.transform.hop_length
+    assert read.macs_per_second == found["macs_per_second"] == pytest.approx(expected)
+
+
+def test_the_file_agrees_with_keras_and_the_runner_with_the_library(exported, model, rng):
+    folder, contracts, _ = exported
+    x = rng.random((1, contracts["float32"]["frames"], 64, 2)).astype(np.float32)
+    interpreter = Interpreter(str(folder / "small-float32.tflite"))
+    found = interpreter.get_signature_runner("serving_default")(mixture=x)
+    for source, y in model.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found[source] * x, y, atol=1e-4)
+    audio = (0.1 * rng.standard_normal((4001, 2))).astype(np.float32)
+    for rate, limit in ((RATE, 1e-4), (3000, 1e-3)):  # two resamplers' edges apart
+        stems = Separator(folder / "small-float32.tflite").separate(audio, rate)
+        for source, stem in keras_mmdense.separate(model, audio, rate).items():
+            assert np.abs(stems[source] - stem).max() < limit * max(1, np.abs(stem).max())
+    expected = Separator(folder / "small-float32.tflite").separate(audio, RATE)
+    for name in contracts:
+        stems = Separator(folder / f"small-{name}.tflite").separate(audio, RATE)
+        for source, stem in expected.items():
+            error = np.square(stems[source] - stem).sum() / np.square(stem).sum()
+            assert 10 * np.log10(error + 1e-20) < -12
+
+
+def test_operators_are_built_in_and_one_delegate_takes_all(exported):
+    folder, _, _ = exported
+    for row in json.loads((folder / "small.parity.json").read_text("utf-8")):
+        assert set(row["probe"]["operators"]) <= BUILT_IN
+        if row["precision"] != "int16x8":  # no delegate knows 16-bit values
+            assert row["probe"]["delegates"] == 1
+            # copies around the network are cheap wherever they are
+            assert set(row["probe"]["outside"]) <= {"LOG", "QUANTIZE", "DEQUANTIZE", "RESHAPE"}
+    interpreter = Interpreter(
+        str(folder / "small-int8.tflite"),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    names = [operator["op_name"] for operator in interpreter._get_ops_details()]
+    # compression and normalization stay float in 8 bits
+    assert names[:5] == ["ADD", "LOG", "SUB", "MUL", "QUANTIZE"]
+
+
+def test_the_report_has_a_row_a_precision_and_a_picture(exported):
+    folder, _, _ = exported
+    text = (folder / "small.parity.md").read_text("utf-8")
+    assert all(f"| {name} |" in text for name in PRECISIONS)
+    assert "SDR vocals (lost), dB" in text
+    assert (folder / "small.parity.png").read_bytes()[:4] == b"\x89PNG"
+    assert "<svg" in (folder / "small.parity.svg").read_text("utf-8")
+    rows = json.loads((folder / "small.parity.json").read_text("utf-8"))
+    sizes = {row["precision"]: row["size_bytes"] for row in rows}
+    assert sizes["int8"] < sizes["float32"]
+    assert all(row["probe"]["peak_mb"] > 10 for row in rows)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_the_command_exports_magnitudes_of_a_compiled_model_with_own_layers(tmp_path, capsys, rng):
+    made = keras_mmdense.build(**TINY)
+    disturb(made)
+    outputs = {
+        name: keras.layers.LeakyReLU(name=f"own_{name}")(tensor)
+        for name, tensor in made.output.items()
+    }
+    own = keras.Model(made.input, outputs)
+    own.compile("sgd", own_loss)
+    own.save(tmp_path / "m.keras")
+    path = tmp_path / "m-float32.tflite"
+    code = run("export", tmp_path / "m.keras", "-o", tmp_path / "m-{precision}.tflite",
+               "--window-frames", 16)  # fmt: skip
+    said = capsys.readouterr()
+    assert code == 0
+    assert f"{path}: SNR" in said.out
+    assert "2/2 float32" in said.err
+    assert "without a speed class" in said.err
+    assert "received LeakyReLU" in said.err
+    read = read_contract(path)
+    assert (read.sources, read.output, read.macs_per_second) == (SOURCES, "magnitude", None)
+    x = rng.random((1, read.frames, 64, 2)).astype(np.float32)
+    found = Interpreter(str(path)).get_signature_runner("serving_default")(mixture=x)
+    for source, y in made.predict(x, verbose=0).items():
+        np.testing.assert_allclose(found[source], y, atol=1e-4 * max(1, np.abs(y).max()))
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (["--threshold", "float32:snr_db=500"], "float32: snr_db must be at least 500; received 1"),
+        (["--threshold", "float32"], "PRECISION:FIGURE=NUMBER"),
+        (["--threshold", "int9:snr_db=1"], "int9"),
+        (["--threshold", "int8:psnr=3"], "psnr"),
+        (["--score", "vocals"], "SOURCE=NUMBER"),
+        (["--score", "piano=5"], "scores must be finite numbers by source, of "),
+        (["--score", "vocals=nan"], "received {'vocals': nan}"),
+        (["--precision", "int4"], "one or several of float32"),
+        (["--precision", "int8,int8"], "one or several of"),
+        (["--precision", "int8"], "int8 needs music"),
+        (["--precision", "float32,float16"], "must hold {precision}"),
+        (["--music", "nowhere"], "nowhere"),
+        (["--window-frames", "7"], "2**scales = 2"),
+        (["--window-frames", "0"], "received 0"),
+        (["-o", "{folder}/m.bin"], "end in .tflite"),
+        (["-o", "{folder}/none/m.tflite"], "folder must exist"),
+        (["-o", "{folder}/there.tflite"], "exists already"),
+    ],
+)
+def test_what_is_refused_is_refused_in_one_line_and_leaves_nothing(
+    saved, tmp_path, capsys, extra, words
+):
+    (tmp_path / "there.tflite").write_bytes(b"other")
+    extra = [part.replace("{folder}", str(tmp_path)) for part in extra]
+    code = run("export", saved, "-o", tmp_path / "m.tflite", "--window-frames", 16,
+               "--report", *extra)  # fmt: skip
+    assert code == 1
+    assert words in capsys.readouterr().err.strip().splitlines()[-1]
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"other"]
+
+
+def test_what_is_no_model_is_refused(tmp_path, capsys):
+    (tmp_path / "m.keras").write_bytes(b"no model")
+    assert run("export", tmp_path / "m.keras", "-o", tmp_path / "m.tflite") == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_failing_conversion_ends_in_one_line(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(ExportError, match="ended with 1") as caught:
+        keras_mmdense.export(model, tmp_path / "m.tflite")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_export_leaves_neither_files_nor_processes(model, tmp_path, monkeypatch):
+    started = []
+    popen = export.subprocess.Popen
+
+    def start(*arguments, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    def interrupt(text):
+        if text == "1/2 Keras":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(export.subprocess, "Popen", start)
+    with pytest.raises(KeyboardInterrupt):
+        keras_mmdense.export(model, tmp_path / "m.tflite", window_frames=16, progress=interrupt)
+    assert not list(tmp_path.iterdir())
+    (process,) = started
+    assert process.wait() == -9
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(contract_writer.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        contract_writer.write_whole(tmp_path / "m.tflite", b"TFL3")
+    assert not list(tmp_path.iterdir())
+
+
+def test_music_is_the_same_every_time_and_never_both_to_calibrate_and_compare(model, tmp_path):
+    settings = keras_mmdense.settings_of(model)
+    folder = write_songs(tmp_path / "songs")
+    first, again = (read_music(folder, settings, 512) for _ in range(2))
+    np.testing.assert_array_equal(first.calibration, again.calibration)
+    assert first.calibration.shape[1:] == (512, 64, 2)
+    assert tuple(first.sources) == SOURCES
+    np.testing.assert_allclose(first.check, sum(first.sources.values()), atol=1e-2)
+    for window in np.abs(first.check):
+        assert not any(np.allclose(window, other) for other in first.calibration)
+    plain = read_music(write_songs(tmp_path / "plain", stems=False), settings, 512)
+    assert plain.calibration.shape[0] * 512 * 64 / RATE > 20
+    assert plain.sources == {}
+
+
+@pytest.mark.parametrize(
+    ("songs", "words"),
+    [
+        ({"level": 1e-5}, "20 s of sounding music"),
+        ({"seconds": 8}, "20 s of sounding music"),
+        ({"rate": 44100, "seconds": 2}, "sample rate of 44100 Hz"),
+        ({"rate": 44100, "seconds": 2, "stems": False}, "2000 Hz; received 2 such, rates .44100."),
+        ({"songs": 0}, "data set or a folder of songs"),
+    ],
+)
+def test_music_that_does_not_do_is_refused(model, tmp_path, songs, words):
+    (tmp_path / "songs").mkdir()
+    folder = write_songs(tmp_path / "songs", **songs)
+    with pytest.raises(ExportError, match=words):
+        read_music(folder, keras_mmdense.settings_of(model), 512)
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    with pytest.raises(ExportError, match=r"broken\.wav: is not a readable audio file"):
+        read_music(folder, keras_mmdense.settings_of(model), 512)

@@ -1,0 +1,71 @@
+"""The parts of an export: rewrites are the same function, ranges, figures and thresholds."""
+
+import numpy as np
+import pytest
+from small import SMALL, disturb
+
+import keras_mmdense
+from keras_mmdense.tflite import convert
+from keras_mmdense.tflite.parity import Figures, compare
+from keras_mmdense.tflite.precisions import PRECISIONS, choose
+from keras_mmdense.tflite.rewrite import rewrite
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"head": "mask"},
+        {"norm": "after", "shared": True, "sources": ("a", "b"), "fold": 2, "head": "mask"},
+        {"bottleneck": True, "block_output": "all", "pooling": "max"},
+        {"norm": "after"},
+    ],
+)
+def test_rewritten_networks_are_the_same_function(options, rng):
+    model = keras_mmdense.build(frames=16, scales=2, **(SMALL | {"layers": 1} | options))
+    disturb(model)
+    x = rng.random((2, 16, 64, 2)).astype(np.float32)
+    expected = model(x)
+    for forms in ({}, {"depthwise_norms": False, "depth_to_space": False}):
+        found = rewrite(model, **forms)(x)
+        for name, value in expected.items():
+            scale = np.abs(value).max()
+            np.testing.assert_allclose(found[name] / scale, value / scale, atol=1e-5)
+
+
+def test_ranges_hold_the_loudest_window_wherever_it_comes():
+    class Quantizer:
+        """What calibrate() gives for one window."""
+
+        def calibrate(self, data):
+            window = data["serving_default"][0]["mixture"]
+            return {"x": {"min": window.min(), "max": window.max()}, "constant": {}}
+
+    windows = np.array([[1.0, 2.0], [-3.0, 9.0], [0.0, 1.0]])
+    for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
+        ranges = convert._ranges(Quantizer(), windows[order])
+        assert ranges == {"x": {"min": -3.0, "max": 9.0}, "constant": {}}
+
+
+def test_figures_and_thresholds_by_hand():
+    mixture = np.full((1, 2, 2, 1), 2j, np.complex64)
+    expected, found = np.full((1, 2, 2, 1), 0.5), np.full((1, 2, 2, 1), 0.4)
+    numbers = compare({"a": found}, {"a": expected}, mixture, {"a": 0.5 * mixture}, "mask")
+    error, snr, sdr, own = numbers
+    assert error == pytest.approx(0.1)
+    assert snr["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
+    assert sdr["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
+    assert own["a"] > 100
+    (strict,) = choose("int8", {"int8": {"snr_db": 14}})
+    assert strict.thresholds == {"snr_db": 14, "sdr_loss_db": 0.1}
+    missed = strict.failures(Figures("int8", *numbers, 1, 1, {}).summary())
+    assert missed[0] == "int8: snr_db must be at least 14; received 13.98"
+    assert missed[1].startswith("int8: sdr_loss_db must be at most 0.1; received ")
+    assert strict.failures({"snr_db": 14, "sdr_loss_db": 0.1}) == []
+
+
+@pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
+def test_what_is_no_number_always_misses(precision):
+    mixture = np.ones((1, 2, 2, 1), np.complex64)
+    broken = {"a": np.full((1, 2, 2, 1), np.nan)}
+    numbers = compare(broken, {"a": np.ones((1, 2, 2, 1))}, mixture, {"a": mixture}, "magnitude")
+    assert precision.failures(Figures("x", *numbers, 1, 1, {}).summary())
