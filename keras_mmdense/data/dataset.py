@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 from mmdense_edge.errors import printable
 
+from keras_mmdense.data.audio_files import DType
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import MIXTURE, SOURCES, SUBSETS, dsd100, folder, musdb18, musdb18hq
 from keras_mmdense.data.sums import leave_out_sums, note_mixtures
@@ -117,7 +118,7 @@ class Dataset(Sequence[Track]):
         for track in self.tracks:
             label = f"{track.subset}/{track.name}" if track.subset else track.name
             for name, stream in track.streams.items():
-                dtype = "int16" if stream.pcm16 else "float32"
+                dtype: DType = "int16" if stream.pcm16 else "float32"
                 block, silent = SCAN_SECONDS * stream.sample_rate, True
                 try:
                     for start in range(0, stream.num_samples, block):

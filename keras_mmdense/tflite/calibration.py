@@ -55,8 +55,7 @@ def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
         ExportError: Less than 20 s of sounding music for each use, another rate, unreadable
             files.
     """
-    is_folder = isinstance(music, str | os.PathLike)
-    label = os.fspath(music) if is_folder else f"{len(music)} tracks"
+    label = str(music) if isinstance(music, str | os.PathLike) else f"{len(music)} tracks"
     num_samples = (frames - 1) * settings.transform.hop_length + settings.transform.n_fft
     seconds = num_samples / settings.sample_rate
     least, most = (int(np.ceil(t / seconds)) for t in (MIN_SECONDS, MAX_SECONDS))

@@ -131,7 +131,11 @@ def _ranges(work: Any, windows: Any) -> dict[str, Any]:
 
 def _save(path: Path, outputs: list[dict[str, Any]]) -> None:
     """Store the outputs of all windows by source, (windows, frames, bins, channels)."""
-    np.savez(path, **{n: np.concatenate([np.asarray(o[n]) for o in outputs]) for n in outputs[0]})
+    arrays: dict[str, Any] = {
+        name: np.concatenate([np.asarray(output[name]) for output in outputs])
+        for name in outputs[0]
+    }
+    np.savez(path, **arrays)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from keras_mmdense.tflite.calibration import read_music
 from keras_mmdense.tflite.precisions import PRECISIONS
 
 RATE, WINDOW, SOURCES = 2000, 256, ("bass", "vocals")
-TINY = SMALL | {"sample_rate": RATE, "scales": 1, "layers": 1, "sources": SOURCES}
+TINY = SMALL | {"sample_rate": RATE, "scales": 1, "num_layers": 1, "sources": SOURCES}
 # no select (Flex) and no custom operators
 BUILT_IN = {
     "ADD", "CONCATENATION", "CONV_2D", "DELEGATE", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",

@@ -21,7 +21,7 @@ from keras_mmdense.tflite.rewrite import rewrite
     ],
 )
 def test_rewritten_networks_are_the_same_function(options, rng):
-    model = keras_mmdense.build(frames=16, scales=2, **(SMALL | {"layers": 1} | options))
+    model = keras_mmdense.build(frames=16, scales=2, **(SMALL | {"num_layers": 1} | options))
     disturb(model)
     x = rng.random((2, 16, 64, 2)).astype(np.float32)
     expected = model(x)

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Dataset, Track
-from keras_mmdense.data.readers import composed
-from keras_mmdense.data.tracks import MIXTURE
+from keras_mmdense.data.readers import MIXTURE, composed
 from training.evaluate import EvaluationError
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, blocks
 
