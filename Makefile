@@ -33,7 +33,7 @@ test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with Tensor
 # Old packages warn of newer ones that they use, so warnings are no errors here.
 test-lowest: env-lowest  ## data, weights, training, export and scores at the lowest versions of all dependencies
 	.venv-lowest/bin/python -m pytest -W default -n auto --maxprocesses 4 --dist loadfile \
-		tests/library/test_keras_habits.py tests/library/test_bundled.py tests/data/test_readers.py tests/training/test_train.py
+		tests/library/test_keras_habits.py tests/library/test_bundled.py tests/library/data/test_readers.py tests/training/test_train.py
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	.venv-demo/bin/python edge/arm64/run.py

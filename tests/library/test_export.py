@@ -23,7 +23,7 @@ from keras_mmdense.tflite import contract_writer, convert, export, probe
 from keras_mmdense.tflite.calibration import read_music
 from keras_mmdense.tflite.precisions import PRECISIONS
 
-RATE, WINDOW, SOURCES = 2000, 256, ("bass", "vocals")
+RATE, WINDOW, SOURCES = 2000, 64, ("bass", "vocals")
 TINY = SMALL | {"sample_rate": RATE, "scales": 1, "num_layers": 1, "sources": SOURCES}
 # no select (Flex) and no custom operators
 BUILT_IN = {
@@ -195,31 +195,51 @@ def test_the_report_has_a_row_a_precision_and_a_picture(exported):
 
 
 @pytest.mark.usefixtures("in_process")
-def test_the_command_exports_magnitudes_of_a_compiled_model_with_own_layers(tmp_path, capsys, rng):
+def test_magnitudes_of_a_compiled_model_with_own_layers_are_exported(tmp_path, rng):
     made = keras_mmdense.build(**TINY)
     disturb(made)
     outputs = {
         name: keras.layers.LeakyReLU(name=f"own_{name}")(tensor)
         for name, tensor in made.output.items()
     }
-    own = keras.Model(made.input, outputs)
+    own, said = keras.Model(made.input, outputs), []
     own.compile("sgd", own_loss)
-    own.save(tmp_path / "m.keras")
-    path = tmp_path / "m-float32.tflite"
-    code = run("export", tmp_path / "m.keras", "-o", tmp_path / "m-{precision}.tflite",
-               "--window-frames", 16)  # fmt: skip
-    said = capsys.readouterr()
-    assert code == 0
-    assert f"{path}: SNR" in said.out
-    assert "2/2 float32" in said.err
-    assert "without a speed class" in said.err
-    assert "received LeakyReLU" in said.err
+    path = tmp_path / "m.tflite"
+    keras_mmdense.export(own, path, window_frames=16, progress=said.append)
+    assert said[0].startswith("without a speed class: ")
+    assert "received LeakyReLU" in said[0]
     read = read_contract(path)
     assert (read.sources, read.output, read.macs_per_second) == (SOURCES, "magnitude", None)
     x = rng.random((1, read.frames, 64, 2)).astype(np.float32)
     found = Interpreter(str(path)).get_signature_runner("serving_default")(mixture=x)
     for source, y in made.predict(x, verbose=0).items():
         np.testing.assert_allclose(found[source], y, atol=1e-4 * max(1, np.abs(y).max()))
+
+
+def test_the_command_passes_its_options_and_prints_what_is_reached(saved, monkeypatch, capsys):
+    seen = {}
+
+    def stub(model, path, **options):
+        seen.update(options, path=path)
+        parity = {"snr_db": 50.12, "sdr_loss_db": 0.002}
+        return {"float16": {"parity": parity}, "int8": {"parity": {"snr_db": 20.0}}}
+
+    monkeypatch.setattr(export, "export", stub)
+    code = run("export", saved, "-o", "m-{precision}.tflite", "--precision", "float16, int8",
+               "--threshold", "int8:snr_db=15", "--threshold", "int8:sdr_loss_db=1", "--name", "n",
+               "--score", "bass=1.5", "--music", "songs", "--window-frames", 32, "--report",
+               "--overwrite")  # fmt: skip
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "m-float16.tflite: SNR 50.1 dB, SDR lost 0.002 dB",
+        "m-int8.tflite: SNR 20.0 dB",
+    ]
+    assert seen.pop("progress")
+    assert seen == {
+        "path": "m-{precision}.tflite", "precision": ["float16", "int8"], "music": "songs",
+        "window_frames": 32, "name": "n", "scores": {"bass": 1.5}, "report": True,
+        "overwrite": True, "thresholds": {"int8": {"snr_db": 15, "sdr_loss_db": 1}},
+    }  # fmt: skip
 
 
 @pytest.mark.usefixtures("in_process")
@@ -304,15 +324,15 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
 def test_music_is_the_same_every_time_and_never_both_to_calibrate_and_compare(model, tmp_path):
     settings = keras_mmdense.settings_of(model)
     folder = write_songs(tmp_path / "songs")
-    first, again = (read_music(folder, settings, 512) for _ in range(2))
+    first, again = (read_music(folder, settings, 128) for _ in range(2))
     np.testing.assert_array_equal(first.calibration, again.calibration)
-    assert first.calibration.shape[1:] == (512, 64, 2)
+    assert first.calibration.shape[1:] == (128, 64, 2)
     assert tuple(first.sources) == SOURCES
     np.testing.assert_allclose(first.check, sum(first.sources.values()), atol=1e-2)
     for window in np.abs(first.check):
         assert not any(np.allclose(window, other) for other in first.calibration)
-    plain = read_music(write_songs(tmp_path / "plain", stems=False), settings, 512)
-    assert plain.calibration.shape[0] * 512 * 64 / RATE > 20
+    plain = read_music(write_songs(tmp_path / "plain", stems=False), settings, 128)
+    assert plain.calibration.shape[0] * 128 * 64 / RATE > 20
     assert plain.sources == {}
 
 
@@ -330,7 +350,7 @@ def test_music_that_does_not_do_is_refused(model, tmp_path, songs, words):
     (tmp_path / "songs").mkdir()
     folder = write_songs(tmp_path / "songs", **songs)
     with pytest.raises(ExportError, match=words):
-        read_music(folder, keras_mmdense.settings_of(model), 512)
+        read_music(folder, keras_mmdense.settings_of(model), 128)
     (folder / "broken.wav").write_bytes(b"RIFF")
     with pytest.raises(ExportError, match=r"broken\.wav: is not a readable audio file"):
-        read_music(folder, keras_mmdense.settings_of(model), 512)
+        read_music(folder, keras_mmdense.settings_of(model), 128)

@@ -1,11 +1,8 @@
 """MUSDB18's stem files: order of streams, where samples lie, damage, what is missing."""
 
-from __future__ import annotations
-
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import av
 import numpy as np
@@ -17,8 +14,14 @@ from keras_mmdense.data.readers import musdb18
 from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
 
 
-def test_musdb18_streams_are_in_order(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+@pytest.fixture
+def track(tmp_path):
+    """A track of 1 s, from trees.make_signals(1.0 + 13 / 44100, 0)."""
+    (track,) = open_dataset(trees.make_musdb18(tmp_path, 1, 0))
+    return track
+
+
+def test_streams_are_in_order_and_sample_0_is_the_first_presented(track):
     written = trees.make_signals(1.0 + 13 / 44100, 0)
     for name in (*track.sources, "mixture"):
         audio = track.read(name)
@@ -29,20 +32,15 @@ def test_musdb18_streams_are_in_order(tmp_path: Path) -> None:
         assert min(errors, key=errors.__getitem__) == name
         # ffmpeg's AAC writes noise, which drums are here, as noise of its own.
         assert errors[name] < (0.6 if name == "drums" else 0.1) * np.mean(audio**2)
-
-
-def test_musdb18_sample_0_is_the_first_presented(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
-    written = trees.make_signals(1.0 + 13 / 44100, 0)["vocals"] / 32768
-    audio = track.read("vocals", 1500, 40000)
+    vocals, audio = written["vocals"] / 32768, track.read("vocals", 1500, 40000)
     errors = {
-        lag: np.mean((audio - written[1500 + lag : 41500 + lag]) ** 2)
+        lag: np.mean((audio - vocals[1500 + lag : 41500 + lag]) ** 2)
         for lag in (-1024, *range(-3, 4), 1024)
     }
     assert min(errors, key=errors.__getitem__) == 0
 
 
-def test_musdb18_blocks_join_without_a_seam(tmp_path: Path) -> None:
+def test_blocks_join_without_a_seam(tmp_path):
     track = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=1.7))[0]
     for name in ("bass", "vocals"):
         with av.open(str(track.path)) as container:
@@ -53,7 +51,7 @@ def test_musdb18_blocks_join_without_a_seam(tmp_path: Path) -> None:
         np.testing.assert_allclose(track.read(name), plain, rtol=0, atol=0.51 / 32768)
 
 
-def patch(path: Path, box: bytes, offset: int, number: int) -> None:
+def patch(path, box, offset, number):
     """Write a number into every MP4 box of a type."""
     data = bytearray(path.read_bytes())
     for found in re.finditer(box, bytes(data)):
@@ -62,24 +60,22 @@ def patch(path: Path, box: bytes, offset: int, number: int) -> None:
     path.write_bytes(data)
 
 
-def test_musdb18_edit_list_may_cut_inside_a_packet(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+def test_an_edit_list_may_cut_inside_a_packet(track, tmp_path):
     before = track.read("vocals")
     patch(track.path, b"elst", 16, 1024 + 64)
     again = open_dataset(tmp_path)[0]
     np.testing.assert_array_equal(again.read("vocals", 0, 30000), before[64:30064])
 
 
-def test_musdb18_length_ends_where_the_packets_end(tmp_path: Path) -> None:
-    path = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0].path
-    patch(path, b"mdhd", 20, 50000)
-    patch(path, b"elst", 12, 1100)
+def test_the_length_ends_where_the_packets_end(track, tmp_path):
+    patch(track.path, b"mdhd", 20, 50000)
+    patch(track.path, b"elst", 12, 1100)
     track = open_dataset(tmp_path)[0]
     assert track.num_samples == 44 * 1024  # 45 packets, less the encoder's delay
     assert track.read("vocals", track.num_samples - 1, 1).shape == (1, 2)
 
 
-def test_musdb18_lost_packet_is_told(tmp_path: Path) -> None:
+def test_a_lost_packet_is_reported(tmp_path):
     path = tmp_path / "train" / "a.stem.mp4"
     trees.make_stem(path, list(trees.make_signals(1.0, 0).values()), lost_packet=20)
     track = open_dataset(tmp_path)[0]
@@ -89,10 +85,8 @@ def test_musdb18_lost_packet_is_told(tmp_path: Path) -> None:
             track.read("bass", start, count)
 
 
-def test_musdb18_excerpt_is_not_decoded_from_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=8.0))[0]
+def test_an_excerpt_is_not_decoded_from_the_start(tmp_path, monkeypatch):
+    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=4.0))[0]
     decoded = []
     frames = musdb18._frames
     monkeypatch.setattr(
@@ -106,8 +100,7 @@ def test_musdb18_excerpt_is_not_decoded_from_the_start(
     assert decoded[-1] <= 2048
 
 
-def test_musdb18_reads_from_several_threads(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, 1, 0))[0]
+def test_several_threads_may_read(track):
     jobs = [(name, start) for name in track.sources for start in range(0, 44000, 9000)] * 2
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda job: track.read(*job, 100), jobs))
@@ -115,7 +108,7 @@ def test_musdb18_reads_from_several_threads(tmp_path: Path) -> None:
         np.testing.assert_array_equal(audio, track.read(*job, 100))
 
 
-def test_musdb_validation_list_is_the_published_one() -> None:
+def test_the_validation_list_is_the_published_one():
     assert sorted(VALIDATION_TRACKS) == [
         "ANiMAL - Rockshow",
         "Actions - One Minute Smile",
@@ -134,7 +127,7 @@ def test_musdb_validation_list_is_the_published_one() -> None:
     ]
 
 
-def test_to_int16_rounds_to_even_and_clips() -> None:
+def test_to_int16_rounds_to_even_and_clips():
     steps = np.array([[0.5, 1.5, -0.5, -1.4, 40000, -40000, 32767]], np.float32)
     assert musdb18.to_int16(steps / np.float32(32768)).tolist() == [
         [0, 2, 0, -1, 32767, -32768, 32767]
@@ -144,37 +137,40 @@ def test_to_int16_rounds_to_even_and_clips() -> None:
             musdb18.to_int16(np.array([0.0, bad]))
 
 
-def test_musdb18_faults(tmp_path: Path) -> None:
-    root = trees.make_musdb18(tmp_path, num_train=5, num_test=0)
-    good, data, header, text, few = sorted((root / "train").iterdir())
-    data.write_bytes(data.read_bytes()[:-5000])
-    header.write_bytes(b"")
-    text.write_text("no video\n" * 100)
-    trees.make_stem(few, [np.zeros((4410, 2), np.int16)] * 2)
-    (root / "train" / "Folder - Song.stem.mp4").mkdir()
-    dataset = open_dataset(root)
-    assert [track.path for track in dataset] == [good]
-    reasons = {fault.path: fault.reason for fault in dataset.faults}
-    assert len(reasons) == len(dataset.faults) == 5
-    assert "is cut short" in reasons[data]
-    assert "not a readable stem file" in reasons[header]
-    assert "not a readable stem file" in reasons[text]
-    assert "must begin with five audio streams" in reasons[few]
-    assert reasons[root / "train" / "Folder - Song.stem.mp4"] == "is not a file"
+SILENCE = np.zeros((4410, 2), np.int16)
+# what is done to a stem file, what the fault says
+DAMAGE = {
+    "data": (lambda p: p.write_bytes(p.read_bytes()[:-5000]), "is cut short"),
+    "header": (lambda p: p.write_bytes(b""), "not a readable stem file"),
+    "text": (lambda p: p.write_text("no video\n" * 100), "not a readable stem file"),
+    "few": (lambda p: trees.make_stem(p, [SILENCE] * 2), "must begin with five audio streams"),
+    "folder": (lambda p: (p.unlink(), p.mkdir()), "is not a file"),
+    "codec": (
+        lambda p: trees.make_stem(p, [SILENCE] * 5, codec="alac"),
+        "must hold AAC that counts time in samples (1/44100 s); stream 0 is alac",
+    ),
+    "channels": (
+        lambda p: trees.make_stem(p, [SILENCE] * 4 + [SILENCE[:, :1]]),
+        "of the same number of channels",
+    ),
+}
+
+
+def test_faults(track, tmp_path):
+    for name, (damage, _) in DAMAGE.items():
+        path = track.path.with_name(f"{name}.stem.mp4")
+        path.write_bytes(track.path.read_bytes())
+        damage(path)
+    dataset = open_dataset(tmp_path)
+    assert [found.path for found in dataset] == [track.path]
+    faults = {fault.path.name.partition(".")[0]: fault.reason for fault in dataset.faults}
+    assert len(faults) == len(dataset.faults) == len(DAMAGE)
+    for name, (_, words) in DAMAGE.items():
+        assert words in faults[name]
     assert dataset[0].read("vocals", 44000, 100).shape == (100, 2)
 
 
-def test_musdb18_refuses_other_codecs_and_other_channels(tmp_path: Path) -> None:
-    silence = np.zeros((4410, 2), np.int16)
-    trees.make_musdb18(tmp_path, 1, 0)
-    trees.make_stem(tmp_path / "train" / "a.stem.mp4", [silence] * 5, codec="alac")
-    trees.make_stem(tmp_path / "train" / "b.stem.mp4", [silence] * 4 + [silence[:, :1]])
-    alac, channels = open_dataset(tmp_path).faults
-    assert "must hold AAC that counts time in samples (1/44100 s); stream 0 is alac" in alac.reason
-    assert "of the same number of channels" in channels.reason
-
-
-def test_musdb18_mono_is_read_as_stereo_on_request(tmp_path: Path) -> None:
+def test_mono_is_read_as_stereo_on_request(tmp_path):
     signal = trees.make_signals(0.2, 0)["other"][:, :1]
     trees.make_stem(tmp_path / "train" / "a.stem.mp4", [signal] * 5)
     track = open_dataset(tmp_path)[0]
@@ -183,17 +179,13 @@ def test_musdb18_mono_is_read_as_stereo_on_request(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stereo, np.repeat(track.read("other", 5, 1000), 2, axis=1))
 
 
-def test_musdb18_without_pyav_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = trees.make_musdb18(tmp_path, num_train=1, num_test=0)
+def test_without_pyav_a_line_says_what_to_install(track, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DatasetError, match=r'pip install "\.\[musdb18\]"'):
-        open_dataset(root)
+        open_dataset(tmp_path)
 
 
-def test_musdb18_damage_after_opening_is_told(tmp_path: Path) -> None:
-    track = open_dataset(trees.make_musdb18(tmp_path, num_train=1, num_test=0))[0]
+def test_damage_after_opening_is_reported(track):
     whole = track.path.read_bytes()
     middle = len(whole) // 2
     noise = np.random.default_rng(0).bytes(20000)

@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import soundfile as sf
 from mmdense_edge.signal.stft import analyze, stft
 from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import DatasetError, open_dataset, tf_pipeline, training_set, validation_set
+from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
 from keras_mmdense.data.mixing import ExcerptReader, Mixing
+from keras_mmdense.data.tf_pipeline import measure_waiting, spectrum_tf
+from keras_mmdense.settings import Band, Settings
 
 ALL = ("bass", "drums", "other", "vocals")
+BINS, EXCERPT = 256, 7 * 256 + 512  # samples of 8 frames
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +22,19 @@ def tracks(tmp_path_factory):
 
 
 def settings(sources=ALL, **options):
-    return keras_mmdense.settings_of(
-        keras_mmdense.build(
-            sources=sources, shared=True, bins=256, growth_rate=1, num_layers=1, **options
-        )
-    )
+    transform = keras_mmdense.Transform(2 * BINS, BINS)
+    return Settings(sources, (Band("full"),), bins=BINS, transform=transform, **options)
+
+
+def magnitude(audio):
+    return np.abs(analyze(audio, settings().transform))[:, :BINS]
 
 
 @pytest.mark.parametrize(("n_fft", "hop_length"), [(2048, 1024), (64, 20)])
 def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
     transform = keras_mmdense.Transform(n_fft, hop_length)
     audio = rng.standard_normal((3, 9000, 2)).astype(np.float32)
-    found = tf_pipeline.spectrum_tf(audio, transform, n_fft // 2).numpy()
+    found = spectrum_tf(audio, transform, n_fft // 2).numpy()
     expected = np.stack([analyze(one, transform)[:, : n_fft // 2] for one in audio])
     assert found.shape == (3, 1 + (9000 - n_fft) // hop_length, n_fft // 2, 2)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
@@ -41,17 +46,14 @@ def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
 
 def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     """The mixture is the sum of the sources and each target is its own source, not the mixture."""
-    s = settings()
-    data = training_set(tracks, s, frames=8, batch_size=3, examples=3, seed=4)
+    data = training_set(tracks, settings(), frames=8, batch_size=3, examples=3, seed=4)
     mixture, targets = next(iter(data))
-    reader = ExcerptReader(tracks, 7 * 256 + 512, seed=4)
-    stems = np.stack([reader(i) for i in range(3)])
+    reader = ExcerptReader(tracks, EXCERPT, seed=4)
     for example in range(3):
-        expected = np.abs(analyze(stems[example].sum(0), s.transform))[:, :256]
-        np.testing.assert_allclose(mixture[example], expected, atol=1e-3)
-        for number, source in enumerate(ALL):
-            expected = np.abs(analyze(stems[example, number], s.transform))[:, :256]
-            np.testing.assert_allclose(targets[source][example], expected, atol=1e-3)
+        stems = reader(example)
+        np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0)), atol=1e-3)
+        for source, stem in zip(ALL, stems, strict=True):
+            np.testing.assert_allclose(targets[source][example], magnitude(stem), atol=1e-3)
             assert np.abs(targets[source][example] - mixture[example]).max() > 1
 
 
@@ -71,29 +73,22 @@ def test_every_epoch_is_new_and_the_run_repeats(tracks):
     assert not np.array_equal(first[0], epochs(1, seed=1)[0])
 
 
-def test_length_of_an_epoch(tracks):
-    longest = settings()
-    data = training_set(tracks, longest, frames=8, batch_size=4)
-    excerpt = 7 * 256 + 512
-    examples = sum(track.num_samples for track in tracks) // excerpt
-    assert len(data) == -(-examples // 4)
-    assert len(list(data)) == len(data)
-    assert len(training_set(tracks, longest, frames=8, batch_size=4, examples=5)) == 2
+def test_the_length_of_an_epoch(tracks):
+    data = training_set(tracks, settings(), frames=8, batch_size=4)
+    examples = sum(track.num_samples for track in tracks) // EXCERPT
+    assert len(list(data)) == len(data) == -(-examples // 4)
+    assert len(training_set(tracks, settings(), frames=8, batch_size=4, examples=5)) == 2
 
 
-def test_accompaniment_is_all_but_the_vocals(tracks):
+def test_accompaniment_is_all_but_the_vocals_and_one_source_of_many(tracks):
     mixing = Mixing(gain=(1, 1), swap=False)
-    s = settings(("accompaniment", "vocals"))
-    _, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
-    stems = ExcerptReader(tracks, 7 * 256 + 512, mixing=mixing)(0)
-    expected = np.abs(analyze(stems[:3].sum(0), s.transform))[:, :256]
-    np.testing.assert_allclose(two["accompaniment"][0], expected, atol=1e-3)
-
-
-def test_one_source_of_many(tracks):
-    mixture, targets = next(iter(training_set(tracks, settings("drums"), frames=8)))
-    assert list(targets) == ["drums"]
-    assert mixture.shape == targets["drums"].shape == (8, 8, 256, 2)
+    s = settings(("accompaniment", "drums"))
+    mixture, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
+    stems = ExcerptReader(tracks, EXCERPT, mixing=mixing)(0)
+    assert list(two) == ["accompaniment", "drums"]
+    assert mixture.shape == two["drums"].shape == (1, 8, BINS, 2)
+    np.testing.assert_allclose(two["accompaniment"][0], magnitude(stems[:3].sum(0)), atol=1e-3)
+    np.testing.assert_allclose(two["drums"][0], magnitude(stems[1]), atol=1e-3)
 
 
 def test_validation_is_fixed_and_covers_the_track(tracks):
@@ -102,17 +97,13 @@ def test_validation_is_fixed_and_covers_the_track(tracks):
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
     assert sum(len(x) for x in first) == 3 * len(tracks)
-    excerpt = 7 * 256 + 512
-    last = tracks[0].read("mixture", tracks[0].num_samples - excerpt, excerpt)
-    expected = np.abs(analyze(last, settings().transform))[:, :256]
-    np.testing.assert_allclose(first[0][2], expected, atol=1e-2)
+    last = tracks[0].read("mixture", tracks[0].num_samples - EXCERPT, EXCERPT)
+    np.testing.assert_allclose(first[0][2], magnitude(last), atol=1e-2)
 
 
 def test_silence_gives_finite_batches(tmp_path):
-    import soundfile as sf
-
+    (tmp_path / "song").mkdir()
     for source in ALL:
-        (tmp_path / "song").mkdir(exist_ok=True)
         sf.write(tmp_path / "song" / f"{source}.wav", np.zeros((9000, 2), np.int16), 44100)
     mixture, targets = next(iter(training_set(open_dataset(tmp_path), settings(), frames=8)))
     assert not mixture.numpy().any()
@@ -127,18 +118,19 @@ def test_silence_gives_finite_batches(tmp_path):
         ({"frames": 16}, {"frames": 8}, "frames must be 16"),
         ({"sources": ("piano",)}, {}, "piano"),
         ({"sample_rate": 22050}, {}, "22050"),
+        ({}, {"target": "phase"}, "in_phase; received 'phase'"),
+        ({}, {"shard": (2, 2), "batch_size": 4}, "0 <= index < count"),
+        ({}, {"shard": (0, 3), "batch_size": 4}, "count must divide batch_size"),
+        ({}, {"tracks": []}, "received none"),
     ],
 )
 def test_what_does_not_fit_is_refused(tracks, changes, options, words):
-    with pytest.raises(DatasetError, match=words):
-        training_set(tracks, settings(**changes), **{"frames": 8} | options)
-    with pytest.raises(DatasetError, match="received none"):
-        training_set([], settings())
+    for make in (training_set, validation_set):
+        with pytest.raises(DatasetError, match=words):
+            make(**{"tracks": tracks, "model": settings(**changes), "frames": 8} | options)
 
 
 def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
-    from keras_mmdense.data.tf_pipeline import measure_waiting
-
     plain = training_set(tracks, settings(), frames=8, batch_size=2, examples=4, epoch=0)
     measured, seconds = measure_waiting(plain)
     for (x, _), (again, _) in zip(plain, measured, strict=True):
@@ -147,21 +139,19 @@ def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
     assert len(measured) == len(plain)
 
 
-def test_target_in_phase_with_the_mixture(tracks):
+def test_the_target_in_phase_with_the_mixture(tracks):
     """Its squared error is that of the complex estimate, but for what no mask can reach."""
-    s = settings()
-    options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4}
-    mixture, targets = next(iter(training_set(tracks, s, target="in_phase", **options)))
-    stems = ExcerptReader(tracks, 7 * 256 + 512, seed=4)(0)
-    mixed = analyze(stems.sum(0), s.transform)[:, :256]
+    options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4, "target": "in_phase"}
+    mixture, targets = next(iter(training_set(tracks, settings(), **options)))
+    stems = ExcerptReader(tracks, EXCERPT, seed=4)(0)
+    transform = settings().transform
+    mixed = analyze(stems.sum(0), transform)[:, :BINS]
     estimate = 0.7 * mixture[0].numpy()
-    for number, source in enumerate(ALL):
-        source_spectrum = analyze(stems[number], s.transform)[:, :256]
-        turned = source_spectrum * np.exp(-1j * np.angle(mixed))
+    for source, stem in zip(ALL, stems, strict=True):
+        spectrum = analyze(stem, transform)[:, :BINS]
+        turned = spectrum * np.exp(-1j * np.angle(mixed))
         np.testing.assert_allclose(targets[source][0], turned.real, atol=1e-3)
-        error = np.abs(source_spectrum - 0.7 * mixed) ** 2
+        error = np.abs(spectrum - 0.7 * mixed) ** 2
         along = (estimate - targets[source][0].numpy()) ** 2
         np.testing.assert_allclose(error, along + turned.imag**2, rtol=1e-3, atol=1e-2)
     assert min(target.numpy().min() for target in targets.values()) < 0
-    with pytest.raises(DatasetError, match="in_phase; received 'phase'"):
-        validation_set(tracks, s, frames=8, target="phase")
