@@ -18,7 +18,7 @@ from small import SMALL, disturb
 import keras_mmdense
 from keras_mmdense import ExportError
 from keras_mmdense.cli import main
-from keras_mmdense.operations import multiply_adds
+from keras_mmdense.inspection import multiply_adds
 from keras_mmdense.tflite import contract_writer, convert, export, probe
 from keras_mmdense.tflite.calibration import read_music
 from keras_mmdense.tflite.precisions import PRECISIONS
