@@ -30,9 +30,9 @@ def piped(data: bytes):
         os.close(reading)
 
 
-def wav(audio, rate=22050, subtype="PCM_16") -> bytes:
+def wav(audio, rate=22050, subtype="PCM_16", file_format="WAV") -> bytes:
     stream = io.BytesIO()
-    sf.write(stream, audio, rate, subtype, format="WAV")
+    sf.write(stream, audio, rate, subtype, format=file_format)
     return stream.getvalue()
 
 
@@ -41,9 +41,10 @@ def wav(audio, rate=22050, subtype="PCM_16") -> bytes:
     ("channels", "subtype"),
     [(1, "PCM_U8"), (1, "PCM_16"), (2, "PCM_24"), (2, "PCM_32"), (2, "FLOAT"), (1, "DOUBLE")],
 )
-def test_wav_on_stdin(noise, channels, subtype, length):
+@pytest.mark.parametrize("file_format", ["WAV", "WAVEX"])
+def test_wav_on_stdin(noise, channels, subtype, length, file_format):
     audio = noise(2500, channels)
-    data = wav(audio, subtype=subtype) + b"LIST\4\0\0\0four"
+    data = wav(audio, 22050, subtype, file_format) + b"LIST\4\0\0\0four"
     if length is not None:  # as a recorder writes it that does not know its length
         at = data.index(b"data") + 4
         number = length.to_bytes(4, "little")
@@ -68,20 +69,15 @@ def test_raw_samples_on_stdin(noise, sample_format, kind, scale, error):
         assert np.abs(np.concatenate([*source.blocks]) - audio).max() <= error
 
 
-def encoded(file_format: str) -> bytes:
-    stream = io.BytesIO()
-    sf.write(stream, np.zeros((3000, 2)), 44100, format=file_format)
-    return stream.getvalue()
-
-
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         (b"not audio" * 100, "no WAV header"),
         (b"", "no WAV header"),
-        (encoded("FLAC"), "no WAV header"),
-        (encoded("MP3"), "no WAV header"),
+        (wav(np.zeros((300, 2)), subtype=None, file_format="FLAC"), "no WAV header"),
+        (wav(np.zeros((300, 2)), subtype=None, file_format="MP3"), "no WAV header"),
         (wav(np.zeros((300, 2)))[:30], "no WAV header"),
+        (b"RIFF....WAVEdata....", "it does not say what form its samples have"),
         (wav(np.zeros((300, 2)), subtype="MS_ADPCM"), "PCM or floats; received .* format 2"),
         (wav(np.zeros((10, 3))), "must have 1 or 2 channels; received 3"),
     ],
@@ -89,6 +85,12 @@ def encoded(file_format: str) -> bytes:
 def test_stdin_that_cannot_be_read(data, words):
     with piped(data) as fileno, pytest.raises(AudioError, match=words):
         open_stdin(100, None, 2, "s16le", fileno)
+
+
+def test_stdin_from_a_file_that_is_no_audio(tmp_path):
+    (tmp_path / "text").write_text("not audio")
+    with (tmp_path / "text").open("rb") as file, pytest.raises(AudioError, match="no WAV header"):
+        open_stdin(100, None, 2, "s16le", file.fileno())
 
 
 def test_stdin_on_windows(monkeypatch):
