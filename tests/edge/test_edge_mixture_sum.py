@@ -129,10 +129,13 @@ def test_shares_follow_the_power():
 
 
 def test_shares_change_along_a_straight_line():
-    first = np.concatenate([np.full((FRAME, 1), 1.0), np.zeros((FRAME, 1))])
-    second = first[::-1].copy()
+    """In the second frame from the first's to its own; the third has those of the second."""
+    ones, zeros = np.ones((FRAME, 1)), np.zeros((FRAME, 1))
+    first, second = np.concatenate([ones, zeros, zeros]), np.concatenate([zeros, ones, ones])
     done = shared({"a": first, "b": second}, first + second + 1)
-    expected = np.concatenate([np.ones(FRAME), 1 - np.arange(1, FRAME + 1) / FRAME])
+    expected = np.concatenate(
+        [np.ones(FRAME), 1 - np.arange(1, FRAME + 1) / FRAME, np.zeros(FRAME)]
+    )
     np.testing.assert_allclose((done["a"] - first)[:, 0], expected, atol=1e-12)
 
 

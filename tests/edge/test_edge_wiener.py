@@ -265,6 +265,16 @@ def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, 
     assert np.abs(both - np.stack(sides, axis=1)).max() > 0.01
 
 
+@settings(max_examples=5, deadline=None)
+@given(cuts=st.lists(st.integers(0, 60000), max_size=4))
+def test_a_stream_equals_the_whole_song_to_the_bit(separators, cuts):
+    audio = np.random.default_rng(3).uniform(-0.5, 0.5, (60000, 2)).astype(np.float32)
+    options = {"residual": True, "wiener": 1}
+    parts = list(separators["mono"].stream(np.split(audio, sorted(cuts)), 16000, 2, **options))
+    for name, whole in separators["mono"].separate(audio, 16000, **options).items():
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), whole)
+
+
 def test_the_command_filters(separators, model_path, song, noise, tmp_path, mmdense):
     audio = noise(60000, 1)
     path = song(audio=audio, rate=16000, subtype="FLOAT")

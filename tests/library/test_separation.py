@@ -113,7 +113,7 @@ def test_a_model_of_fixed_frames_takes_any_song():
     [
         (np.zeros((2, 1000)), 44100, "channels"),
         (np.zeros((0, 2)), 44100, "at least 1 sample; received 0"),
-        (np.zeros((10, 2), np.int16), 44100, "got int16"),
+        (np.zeros((10, 2), np.int16), 44100, "received int16"),
         (np.array([1.0, np.inf]), 44100, "sample 1 .* is inf"),
         (np.zeros((10, 2)), 0, "sample rate must be a whole number"),
         (np.zeros((10, 2)), float("nan"), "sample rate must be a whole number"),
