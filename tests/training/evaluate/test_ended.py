@@ -27,7 +27,7 @@ def test_commands_end_in_order_or_go_on(monkeypatch, tmp_path, number, ignored):
 
     def work(*_, **__):
         signal.raise_signal(number)
-        return 0
+        return []
 
     monkeypatch.setattr(evaluate, "_evaluate", work)
     arguments = ["mixture", "--data", "tree", "--out", str(tmp_path / "report")]
