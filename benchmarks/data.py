@@ -16,34 +16,29 @@ cores and reports the share of the time that the step waited for its batch.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
 
-from benchmarks.harness import call, finish, machine_line, number, on_cpu, say, table
-from keras_mmdense import Band
+import keras_mmdense
+from benchmarks import harness
+from benchmarks.harness import call, machine_line, number, on_cpu, say, table
 from keras_mmdense.data import DatasetError, open_dataset, training_set
-from keras_mmdense.settings import Settings
 from training.prepare import prepare
 from training.profile_data import ENDLESS, measure
 
 FRAMES, BATCH_SIZE = 128, 8
-SOURCES = ("bass", "drums", "other", "vocals")
-FORMS = (
-    ("WAV, 24 bits", "wav", "PCM_24"),
-    ("FLAC, 16 bits", "flac", "PCM_16"),
-    ("Ogg Vorbis", "ogg", "VORBIS"),
-)
-PREPARED = "prepared (WAV, 16 bits)"
+FORMS = {
+    "WAV, 24 bits": ("wav", "PCM_24"),
+    "FLAC, 16 bits": ("flac", "PCM_16"),
+    "Ogg Vorbis": ("ogg", "VORBIS"),
+}
 
 
 def make_tree(root: Path, suffix: str, subtype: str, tracks: int = 4, seconds: float = 40) -> Path:
@@ -58,43 +53,24 @@ def make_tree(root: Path, suffix: str, subtype: str, tracks: int = 4, seconds: f
     """
     for index in range(tracks):
         rng = np.random.default_rng(index)
-        folder = root / f"track {index}"
-        folder.mkdir(parents=True)
-        for source in SOURCES:
+        (root / f"track {index}").mkdir(parents=True)
+        for source in ("bass", "drums", "other", "vocals"):
             spectrum = np.fft.rfft(rng.standard_normal((round(seconds * 44100), 2)), axis=0)
             spectrum *= 1 / np.arange(1, len(spectrum) + 1)[:, None]
             audio = np.fft.irfft(spectrum, round(seconds * 44100), axis=0)
             audio = (0.5 / np.abs(audio).max() * audio).astype(np.float32)
-            with sf.SoundFile(folder / f"{source}.{suffix}", "w", 44100, 2, subtype) as file:
+            path = root / f"track {index}" / f"{source}.{suffix}"
+            with sf.SoundFile(path, "w", 44100, 2, subtype) as file:
                 for block in np.array_split(audio, 16):  # its Vorbis fails on one long block
                     file.write(block)
     return root
 
 
-def _trees(data: Path | None, folder: Path) -> dict[str, Path]:
-    """Return the trees to measure: the generated forms or the one given, and it prepared."""
-    if data:
-        trees = {"as they are": data}
-    else:
-        trees = {
-            form: make_tree(folder / suffix, suffix, subtype) for form, suffix, subtype in FORMS
-        }
-    out = folder / "prepared"
-    _, faults = prepare(open_dataset(next(iter(trees.values()))), out)
-    if faults:
-        raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
-    return {**trees, PREPARED: out}
-
-
-def _hold(cores: int) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-
-
 def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     """Return the seconds of audio per second of the plain "loop" and of the "pipeline"."""
-    _hold(cores)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     dataset = open_dataset(root)
-    settings = Settings(dataset.sources, (Band("full"),))
+    settings = keras_mmdense.Settings(dataset.sources, (keras_mmdense.Band("full"),))
     num_samples = (FRAMES - 1) * settings.transform.hop_length + settings.transform.n_fft
     example = num_samples / settings.sample_rate
     shape = {"frames": FRAMES, "batch_size": BATCH_SIZE}
@@ -118,15 +94,15 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
 
 def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     """Train for some batches after one that does not count; return time and waiting."""
-    _hold(cores)
-    import keras_mmdense
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     from keras_mmdense.data.tf_pipeline import measure_waiting
 
     dataset = open_dataset(root)
     model = keras_mmdense.build("mmdensenet", sources=dataset.sources[-1])
     model.compile("rmsprop", "mse")
-    data = training_set(dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=1 << 30)
-    batches, waited = measure_waiting(data)
+    batches, waited = measure_waiting(
+        training_set(dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=ENDLESS)
+    )
     stream = iter(batches)
     model.train_on_batch(*next(stream))
     waited.assign(0.0)
@@ -134,56 +110,12 @@ def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     for _ in range(steps):
         model.train_on_batch(*next(stream))
     wall = time.perf_counter() - begin
-    return {"steps": steps, "wall": wall, "waiting": float(waited.numpy())}
+    return {"step": wall / steps, "share": float(waited.numpy()) / wall}
 
 
-def throughput_table(rows: dict[tuple[str, int], list[dict[str, float]]]) -> str:
-    """Return a table of medians and of the median ratio, by form and cores."""
-
-    def cells(rounds: Sequence[dict[str, float]]) -> Iterator[str]:
-        for key in ("loop", "pipeline"):
-            yield f"{statistics.median(one[key] for one in rounds):,.0f}"
-        yield f"{statistics.median(one['pipeline'] / one['loop'] for one in rounds):.2f}"
-
-    head = ["files", "cores", "plain soundfile loop", "pipeline", "ratio"]
-    return table(head, [[form, str(n), *cells(rounds)] for (form, n), rounds in rows.items()])
-
-
-def _work(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        trees = _trees(args.data, Path(folder))
-        cores = range(1, 1 + min(2, len(os.sched_getaffinity(0))))
-        rows: dict[tuple[str, int], list[dict[str, float]]] = {
-            (form, count): [] for form in trees for count in cores
-        }
-        for index in range(args.rounds):
-            for (form, count), rounds in rows.items():
-                say(f"round {index + 1} of {args.rounds}: {form}, {count} core(s)")
-                rounds.append(call(
-                    "benchmarks.data:throughput", environ=on_cpu(count),
-                    root=str(trees[form]), cores=count, seconds=args.seconds,
-                ))  # fmt: skip
-        print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
-        print(throughput_table(rows))
-        print("\nSeconds of audio (a mixture with its sources) per second.")
-        if args.train_step:
-            cells = []
-            for form, root in trees.items():
-                found: dict[str, Any] = call(
-                    "benchmarks.data:waiting", environ=on_cpu(2),
-                    root=str(root), cores=2, steps=args.train_step,
-                )  # fmt: skip
-                share = f"{found['waiting'] / found['wall']:.2%}"
-                cells.append([form, f"{found['wall'] / found['steps']:.2f}", share])
-            print("\n" + table(["files", "seconds a step", "share of waiting for data"], cells))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.data", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = harness.parser("data", __doc__)
     parser.add_argument("--data", type=Path, help="a data set; default: generated data")
     parser.add_argument("--rounds", type=number(int, 1, 100), default=5, help="default 5")
     parser.add_argument(
@@ -193,8 +125,47 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--train-step", type=number(int, 1, 1000), metavar="N",
         help="also train for N batches and report the waiting",
     )  # fmt: skip
-    args = parser.parse_args(argv)
-    return finish("data", lambda: _work(args))
+    args = parser.parse_args()
+
+    def work() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            trees = {"as they are": args.data} if args.data else {
+                form: make_tree(Path(folder, suffix), suffix, subtype)
+                for form, (suffix, subtype) in FORMS.items()
+            }  # fmt: skip
+            out = Path(folder, "prepared")
+            _, faults = prepare(open_dataset(next(iter(trees.values()))), out)
+            if faults:
+                raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
+            trees["prepared (WAV, 16 bits)"] = out
+            most = min(2, len(os.sched_getaffinity(0)))
+            found = {(form, cores): [] for form in trees for cores in range(1, 1 + most)}
+            for index in range(args.rounds):
+                for (form, cores), rounds in found.items():
+                    say(f"round {index + 1} of {args.rounds}: {form}, {cores} core(s)")
+                    rounds.append(call(
+                        "benchmarks.data:throughput", environ=on_cpu(cores),
+                        root=str(trees[form]), cores=cores, seconds=args.seconds,
+                    ))  # fmt: skip
+            print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
+            rows = []
+            for (form, cores), rounds in found.items():
+                figures = [(r["loop"], r["pipeline"], r["pipeline"] / r["loop"]) for r in rounds]
+                loop, pipeline, ratio = map(statistics.median, zip(*figures, strict=True))
+                rows.append([form, str(cores), f"{loop:,.0f}", f"{pipeline:,.0f}", f"{ratio:.2f}"])
+            print(table(["files", "cores", "plain soundfile loop", "pipeline", "ratio"], rows))
+            print("\nSeconds of audio (a mixture with its sources) per second.")
+            rows = []
+            for form, root in trees.items() if args.train_step else ():
+                figure = call(
+                    "benchmarks.data:waiting", environ=on_cpu(2),
+                    root=str(root), cores=2, steps=args.train_step,
+                )  # fmt: skip
+                rows.append([form, f"{figure['step']:.2f}", f"{figure['share']:.2%}"])
+            if rows:
+                print("\n" + table(["files", "seconds a step", "share of waiting for data"], rows))
+
+    return harness.finish("data", work)
 
 
 if __name__ == "__main__":
