@@ -123,7 +123,22 @@ class ExcerptReader:
     def __call__(self, index: int) -> Audio:
         """Return example number `index`: (sources, num_samples, channels), float32."""
         example, stems = self.draw(index)
-        stems = self._with_effects(stems, example, index)
+        m = self._mixing
+        if m.equalizer or m.speed or m.width:
+            # drawn apart, so that what an example is made of does not depend on the effects
+            rng = np.random.default_rng((self._seed, int(index), 1))
+            one_place = len(set(example.places)) == 1
+            factors = 1 + m.speed * rng.uniform(-1, 1, 1 if one_place else len(stems))
+            made = []
+            for stem, factor in zip(stems, np.broadcast_to(factors, len(stems)), strict=True):
+                curve = m.equalizer * rng.uniform(-1, 1, POINTS)
+                width = 1 + m.width * rng.uniform(-1, 1)
+                if m.speed:
+                    stem = respeed(stem, float(factor), self._num_samples)
+                if m.equalizer:
+                    stem = equalize(stem, curve, self._tracks[0].sample_rate)
+                made.append(widen(stem, width) if m.width else stem)
+            stems = np.stack(made)
         stems[example.swaps] = stems[example.swaps, :, ::-1]
         return stems * example.gains[:, None, None]
 
@@ -170,28 +185,6 @@ class ExcerptReader:
             audio = audio.mean(axis=1, keepdims=True)
         audio = np.broadcast_to(audio, (count, self._channels))
         return np.pad(audio, ((0, self._num_read - count), (0, 0)))
-
-    def _with_effects(self, stems: Audio, example: Example, index: int) -> Audio:
-        """Apply speed, equalizer and width.
-
-        They are drawn apart, so that what an example is made of does not depend on them.
-        """
-        m = self._mixing
-        if not (m.equalizer or m.speed or m.width):
-            return stems
-        rng = np.random.default_rng((self._seed, int(index), 1))
-        one_place = len(set(example.places)) == 1
-        factors = 1 + m.speed * rng.uniform(-1, 1, 1 if one_place else len(stems))
-        made = []
-        for stem, factor in zip(stems, np.broadcast_to(factors, len(stems)), strict=True):
-            curve = m.equalizer * rng.uniform(-1, 1, POINTS)
-            width = 1 + m.width * rng.uniform(-1, 1)
-            if m.speed:
-                stem = respeed(stem, float(factor), self._num_samples)
-            if m.equalizer:
-                stem = equalize(stem, curve, self._tracks[0].sample_rate)
-            made.append(widen(stem, width) if m.width else stem)
-        return np.stack(made)
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:

@@ -1,7 +1,7 @@
 """What the samples tell of a tree: sources that are the sum of others, mixtures that are no sum.
 
-The mixture of training is the sum of the sources: a file "instrumental" beside the instruments
-would make it twice the music.
+The mixture of training is the sum of the sources: a file "instrumental" next to the instruments
+would count them twice.
 """
 
 from __future__ import annotations

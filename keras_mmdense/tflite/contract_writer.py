@@ -66,7 +66,7 @@ def with_contract(content: bytes, contract: dict[str, Any]) -> bytes:
 
 
 def write_whole(target: Path, content: bytes) -> None:
-    """Write beside and rename, so that no half file ever has the final name."""
+    """Write a temporary file and rename it, so that no partial file ever has the final name."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -52,7 +52,7 @@ def export(
     """Write a model as `.tflite` with built-in operators only, in one or several precisions.
 
     A file is a TFLite model followed by a ZIP archive that holds `contract.json`: sources,
-    sample rate, transform, frames, context, precision, parity, licence, multiply-adds, scores and
+    sample rate, transform, frames, context, precision, parity, license, multiply-adds, scores and
     a checksum. Inputs and outputs are float32 and have the signature `serving_default`: `mixture`
     to one output per source. With a mask head the outputs are the masks, to be multiplied with the
     mixture outside.
@@ -73,7 +73,7 @@ def export(
             Measure them first: export, evaluate the file, and export again with its scores.
         thresholds: Figures to reach in place of the defaults, as
             `{"int8": {"snr_db": 15, "sdr_loss_db": 0.2}}`.
-        report: Also write the report beside the files: `<name>.parity.json`, `.md`, `.png`, `.svg`.
+        report: Also write a report next to the files: `<name>.parity.json`, `.md`, `.png`, `.svg`.
         overwrite: Replace existing files.
         progress: Called with a line of text before each step.
 

@@ -119,15 +119,11 @@ def _up_convolution(
     if not depth_to_space:
         same = layers.Conv2DTranspose(len(bias), 2, strides=2, activation=activation, **LAST)
         return _given(layer, [same], [kernel, bias])
+    import tensorflow as tf
+
     height, width, made, _ = kernel.shape
+    space = layers.Lambda(lambda x: tf.nn.depth_to_space(x, 2))
     # depth-to-space counts (row, column, map)
     values = [kernel.transpose(3, 0, 1, 2), np.tile(bias, height * width)]
     conv = layers.Conv2D(height * width * made, 1, activation=activation, **LAST)
-    return _given(layer, [conv, layers.Lambda(_depth_to_space)], values)
-
-
-def _depth_to_space(x: Any) -> Any:
-    """Move (batch, frames, bins, 4 * maps) to (batch, 2 * frames, 2 * bins, maps)."""
-    import tensorflow as tf
-
-    return tf.nn.depth_to_space(x, 2)
+    return _given(layer, [conv, space], values)

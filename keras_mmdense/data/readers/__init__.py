@@ -90,7 +90,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def composed(name: str) -> str:
-    """Return a name in the Unicode form NFC: file systems and archives give the other one, too."""
+    """Return a name in the Unicode form NFC; file systems and archives also use the other one."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -125,7 +125,7 @@ def split_folders(root: Path) -> dict[str, Path]:
 
 
 def strays(root: Path, holds_songs: Callable[[Path], bool]) -> list[Candidate]:
-    """Return the folders beside those of subsets that hold songs: nobody can tell their subset.
+    """Return the folders next to those of subsets that hold songs: they belong to no subset.
 
     Args:
         root: The tree.
@@ -133,7 +133,7 @@ def strays(root: Path, holds_songs: Callable[[Path], bool]) -> list[Candidate]:
     """
     splits = split_folders(root).values()
     reason = (
-        "lies beside the folders train, valid (or val, validation, dev) and test: move its songs "
+        "is none of the folders train, valid (or val, validation, dev) and test: move its songs "
         "into one of them"
     )
     return [

@@ -142,33 +142,30 @@ def _open(path: Path, failure: str) -> Iterator[Any]:
             raise TrackError(path, f"is cut short: {missing} bytes are missing")
         # Tags in another encoding are no reason to refuse the audio.
         with av.open(str(path), metadata_errors="replace") as container:
-            _check_form(path, container)
+            audio = container.streams.audio[: len(STEM_INDEX)]
+            indices = [track.index for track in audio]
+            channels = {track.channels for track in audio}
+            if indices != list(STEM_INDEX.values()) or len(channels) != 1:
+                raise TrackError(
+                    path,
+                    "must begin with five audio streams of the same number of channels (mixture, "
+                    f"drums, bass, other, vocals); audio streams {indices} with "
+                    f"{sorted(channels)} channels",
+                )
+            for track in audio:
+                codec = track.codec_context.name
+                if codec != "aac" or track.time_base != Fraction(1, track.rate):
+                    raise TrackError(
+                        path,
+                        f"must hold AAC that counts time in samples (1/{track.rate} s); stream "
+                        f"{track.index} is {codec} and counts in {track.time_base} s",
+                    )
             yield container
     except TrackError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise TrackError(path, f"{failure}: {reason}") from error
-
-
-def _check_form(path: Path, container: Any) -> None:
-    audio = container.streams.audio[: len(STEM_INDEX)]
-    indices = [track.index for track in audio]
-    channels = {track.channels for track in audio}
-    if indices != list(STEM_INDEX.values()) or len(channels) != 1:
-        raise TrackError(
-            path,
-            "must begin with five audio streams of the same number of channels (mixture, drums, "
-            f"bass, other, vocals); audio streams {indices} with {sorted(channels)} channels",
-        )
-    for track in audio:
-        codec = track.codec_context.name
-        if codec != "aac" or track.time_base != Fraction(1, track.rate):
-            raise TrackError(
-                path,
-                f"must hold AAC that counts time in samples (1/{track.rate} s); stream "
-                f"{track.index} is {codec} and counts in {track.time_base} s",
-            )
 
 
 def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:

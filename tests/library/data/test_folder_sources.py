@@ -25,7 +25,7 @@ def songs(root):
 
 
 def add(root, name, parts, gain=1.0):
-    """Write the sum of some sources beside them, in every song."""
+    """Write the sum of some sources next to them, in every song."""
     for song in songs(root):
         total = sum(sf.read(song / f"{part}.wav")[0] for part in parts)
         sf.write(song / name, gain * total, trees.SAMPLE_RATE)
@@ -222,7 +222,7 @@ def test_subsets_are_known_by_their_usual_names_and_other_folders_are_faults(mak
     (moved / "docs").mkdir()
     (fault,) = open_dataset(moved).faults
     assert fault.path.name == "holdout"
-    assert "lies beside the folders train, valid (or val, validation, dev) and test" in fault.reason
+    assert "is none of the folders train, valid (or val, validation, dev) and test" in fault.reason
     assert {track.subset for track in open_dataset(moved, subset="valid")} == {"valid"}
 
 
