@@ -30,7 +30,7 @@ MAX_NAME = 100  # bytes
 SUFFIXES = (".wav", ".flac", ".ogg")  # of estimates made elsewhere
 SHOWN = 5  # faults that a message lists
 BASELINES = {
-    "mixture": "the mixture in place of every source",
+    "mixture": "the unprocessed mixture (baseline)",
     "irm": "ideal ratio mask, |S| / sum |S|",
     "ibm": "ideal binary mask, 1 where |S| >= |X| / 2",
     "iwf": "ideal single-channel Wiener filter, |S|^2 / sum |S|^2",

@@ -16,7 +16,7 @@ from keras_mmdense import SettingsError
 from keras_mmdense.data import TrackError, open_dataset
 from training.evaluate import EvaluationError
 from training.evaluate.estimators import MASKS, mask_estimates, open_estimator
-from training.evaluate.rows import Row
+from training.evaluate.rows import REST, Row
 from training.evaluate.songs import open_song
 
 TFLITE = Path(__file__).parents[2] / "edge" / "data"
@@ -112,6 +112,15 @@ def test_a_tflite_row_is_what_the_runner_gives(rng, wiener):
     expected = Separator(path).separate(song.mixture, 44100, wiener=wiener)
     assert set(estimates) == {"bass", "vocals"}
     assert all(np.array_equal(estimates[source], expected[source]) for source in estimates)
+
+
+def test_the_rest_of_the_mixture_is_the_accompaniment_in_every_block(rng):
+    song = make_song(rng, 300000, sources=("bass", "vocals"))
+    sources, files = ("vocals", "accompaniment"), (TFLITE / "shares.tflite",)
+    row = Row("shares", "tflite", "", sources, files, accompaniment=REST)
+    estimates = joined(open_estimator(row)(song))
+    assert np.abs(estimates["vocals"]).max() > 0.01
+    assert np.abs(sum(estimates.values()) - song.mixture).max() < 1e-6
 
 
 def test_models_that_cannot_be_used_are_refused(tmp_path):

@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 
-import museval
 import numpy as np
 import pytest
 import soundfile as sf
@@ -213,6 +212,8 @@ def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
 
 
 def test_museval_reads_the_files(tmp_path):
+    import museval  # looks for ffmpeg
+
     make_folder(tmp_path / "tree", num_tracks=1, seconds=1.1, sources=("bass", "vocals"))
     assert main(command(tmp_path, "mixture", metric="museval")) == 0
     folder = tmp_path / "report" / "museval" / "mixture"

@@ -6,7 +6,8 @@ from xml.etree import ElementTree
 import pytest
 
 from keras_mmdense.plot import boxes
-from training.evaluate.tables import bootstrap, number, table, text
+from training.evaluate.rows import Row
+from training.evaluate.tables import bootstrap, number, summarize, table, text
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say(rng):
@@ -22,6 +23,15 @@ def test_intervals_shrink_with_tracks_and_do_not_change_from_call_to_call(rng):
     few, many = bootstrap(values[:20], "median"), bootstrap(values, "median")
     assert many[1] - many[0] < 0.5 * (few[1] - few[0])
     assert bootstrap(values, "median") == many != bootstrap(values, "mean")
+
+
+@pytest.mark.parametrize(("metric", "value"), [("usdr", 4.0), ("museval", 2.0)])
+def test_tracks_are_averaged_as_the_metric_says(metric, value):
+    values = {(metric, "row", "bass", "SDR"): [1.0, 2.0, 9.0]}
+    data = {"tracks": [{}] * 3, "sources": ["bass"]}
+    scores = summarize(values, metric, Row("row", "baseline", "", ("bass",)), data)
+    assert scores["sources"]["bass"]["SDR"]["value"] == scores["mean"]["SDR"] == value
+    assert scores["tracks"] == scores["sources"]["bass"]["SDR"]["tracks"] == 3
 
 
 @pytest.mark.parametrize("values", [[], [1.0]])
