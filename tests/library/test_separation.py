@@ -10,6 +10,8 @@ import keras_mmdense
 from keras_mmdense import AudioError, SettingsError
 from keras_mmdense.separation import KerasNetwork
 
+TINY = SMALL | {"num_layers": 1, "scales": 1}
+
 
 def music(length, channels=2, seed=0):
     rng = np.random.default_rng(seed)
@@ -54,17 +56,17 @@ def test_shape_stays_and_stems_add_up(small_model, length, channels, rate):
     assert (audio == before).all()
 
 
-@pytest.mark.parametrize("level", [1e-44, 1e-38, 1e-20, 1e20])
-def test_any_level_gives_finite_stems(level):
-    model = keras_mmdense.build(**SMALL)
+def test_any_level_gives_finite_stems():
+    model = keras_mmdense.build(**TINY)
     disturb(model)
-    audio = (music(3000).astype(np.float64) * level).astype(np.float32)
-    stem = keras_mmdense.separate(model, audio, 44100)["vocals"]
-    assert np.isfinite(stem).all()
+    for level in (1e-44, 1e-38, 1e-20, 1e20):
+        audio = (music(3000).astype(np.float64) * level).astype(np.float32)
+        stem = keras_mmdense.separate(model, audio, 44100)["vocals"]
+        assert np.isfinite(stem).all(), level
 
 
 def test_a_mask_of_one_gives_the_mixture_back():
-    model = keras_mmdense.build(head="mask", **SMALL)
+    model = keras_mmdense.build(head="mask", **TINY)
     kernel, bias = model.get_layer("final_conv").weights
     kernel.assign(np.zeros(kernel.shape))
     bias.assign([50.0, 50.0])  # sigmoid(50) is 1
@@ -76,9 +78,9 @@ def test_a_mask_of_one_gives_the_mixture_back():
 
 
 def test_one_model_per_source_is_the_same_as_one_of_two(rng):
-    both = keras_mmdense.build(sources=("a", "b"), **SMALL)
+    both = keras_mmdense.build(sources=("a", "b"), **TINY)
     disturb(both)
-    halves = [keras_mmdense.build(sources=s, **SMALL) for s in "ab"]
+    halves = [keras_mmdense.build(sources=s, **TINY) for s in "ab"]
     for half, name in zip(halves, "ab", strict=True):
         for layer in half.layers:
             prefixed = layer.name if layer.name == "normalization" else f"{name}_{layer.name}"
@@ -96,9 +98,9 @@ def test_one_model_per_source_is_the_same_as_one_of_two(rng):
 
 
 def test_a_model_of_fixed_frames_takes_any_song():
-    free = keras_mmdense.build(**SMALL)
+    free = keras_mmdense.build(**TINY)
     disturb(free)
-    fixed = keras_mmdense.build(frames=16, **SMALL)
+    fixed = keras_mmdense.build(frames=16, **TINY)
     fixed.set_weights(free.get_weights())
     audio = music(7777)
     np.testing.assert_allclose(
@@ -140,7 +142,7 @@ def test_models_that_do_not_fit_together_are_refused(small_model):
 
 
 def test_an_answer_of_nan_is_refused():
-    model = keras_mmdense.build(sources=("bass", "vocals"), **SMALL)
+    model = keras_mmdense.build(sources=("bass", "vocals"), shared=True, **TINY)
     for weight in model.trainable_weights:
         weight.assign(np.full(weight.shape, np.nan))
     with pytest.raises(ModelError, match=r"'mmdensenet' must .* NaN or infinity for bass, vocals"):
@@ -180,7 +182,7 @@ def test_a_stream_of_blocks_gives_the_same_in_fixed_memory(small_model):
 
 
 def test_the_upper_bins_take_the_last_bin_s_mask():
-    model = keras_mmdense.build(head="mask", n_fft=256, **SMALL)  # sees half of the bins
+    model = keras_mmdense.build(head="mask", n_fft=256, **TINY)  # sees half of the bins
     kernel, bias = model.get_layer("final_conv").weights
     kernel.assign(np.zeros(kernel.shape))
     bias.assign([0.0, 0.0])  # a mask of one half everywhere
