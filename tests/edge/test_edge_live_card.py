@@ -17,6 +17,7 @@ from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
 
 BLOCK = 512
+STATS = types.SimpleNamespace()
 
 
 class PortAudioError(Exception):
@@ -146,7 +147,7 @@ def test_from_card_to_card(through, module, noise):
     assert (stream.form["samplerate"], stream.form["channels"]) == (44100, 2)
     assert (stream.form["blocksize"], stream.form["dtype"]) == (BLOCK, "float32")
     assert stream.closed
-    assert card.delay_seconds == pytest.approx(0.03)
+    assert engine.stats.device_seconds == pytest.approx(0.03)
     played = np.concatenate(stream.played)
     latency = engine.plan.latency
     assert not played[:latency].any()
@@ -162,7 +163,7 @@ def test_from_a_file_to_the_card(through, module, noise):
     played = np.concatenate(module.streams[0].played)
     assert np.abs(played[engine.plan.latency :][:20001] - audio).max() < 1e-5
     assert (module.streams[0].sides, engine.stats.captured) == ("output", 20001)
-    assert card.faults == 0
+    assert engine.stats.device_faults == 0
 
 
 def test_from_the_card_to_a_file(through, module, noise):
@@ -201,18 +202,18 @@ def test_a_file_that_is_read_too_slowly_is_counted(through, module, noise):
     audio = noise(100 * BLOCK)
     card = open_card(records=None, rate=44100, channels=2)
     engine = through(card, None, blocks=reblock([audio], BLOCK), per_poll=70)
-    assert card.faults == 6
+    assert engine.stats.device_faults == 6
     played = np.concatenate(module.streams[0].played)
     assert engine.stats.captured == len(audio)
     assert len(played) >= len(audio) + 6 * BLOCK
 
 
 def test_faults_that_the_card_reports_are_counted(module, noise):
-    card = open_card()
-    with card.running(lambda recorded: np.zeros((BLOCK, 2))):
+    stats = types.SimpleNamespace(device_faults=0)
+    with open_card().running(lambda recorded: np.zeros((BLOCK, 2)), stats):
         for status in (None, "input overflow", None, "output underflow"):
             module.streams[0].fire(noise(BLOCK * 9), status)
-    assert card.faults == 2
+    assert stats.device_faults == 2
 
 
 def test_the_rate_is_the_models_or_the_cards_own(module):
@@ -242,13 +243,13 @@ def test_a_card_that_breaks_while_it_opens(module, monkeypatch):
         raise PortAudioError("Device unavailable")
 
     monkeypatch.setattr(FakeStream, "start", broken)
-    with pytest.raises(AudioError, match="Device unavailable"), open_card().running(print):
+    with pytest.raises(AudioError, match="Device unavailable"), open_card().running(print, STATS):
         pass
     assert module.streams[0].closed
 
 
 def test_what_goes_wrong_elsewhere_is_not_the_cards_fault(module):
-    with pytest.raises(ValueError, match=r"^mine$"), open_card().running(print):
+    with pytest.raises(ValueError, match=r"^mine$"), open_card().running(print, STATS):
         raise ValueError("mine")
     assert module.streams[0].closed
 

@@ -12,10 +12,12 @@ import types
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, CardStopped, UsageError
+from mmdense_edge.live import input as live_input
+from mmdense_edge.live import output
 from mmdense_edge.live.controls import keys
 from mmdense_edge.live.input import LiveInput, limited, open_stdin, reblock
-from mmdense_edge.live.output import FileSink, StreamSink
+from mmdense_edge.live.output import file_output, raw_output
 
 
 @contextlib.contextmanager
@@ -34,6 +36,15 @@ def wav(audio, rate=22050, subtype="PCM_16", file_format="WAV") -> bytes:
     stream = io.BytesIO()
     sf.write(stream, audio, rate, subtype, format=file_format)
     return stream.getvalue()
+
+
+@contextlib.contextmanager
+def file(path, length=None, rate=44100, overwrite=False):
+    """Gives what writes to a stereo file, and what counts clipped samples."""
+    stats = types.SimpleNamespace(clipped=0)
+    source = LiveInput("input", rate, 2, iter(()), length)
+    with file_output(path, source, stats, overwrite) as write:
+        yield write, stats
 
 
 @pytest.mark.parametrize("length", [None, 0, 0x7FFFF000, 0xFFFFFFFF])
@@ -55,6 +66,18 @@ def test_wav_on_stdin(noise, channels, subtype, length, file_format):
         blocks = [*source.blocks]
     assert [len(block) for block in blocks] == [1000, 1000, 500]
     assert np.abs(np.concatenate(blocks) - audio).max() < (2**-6 if "8" in subtype else 2**-15)
+
+
+def test_long_chunks_before_the_samples_are_skipped_in_blocks(noise, monkeypatch):
+    audio, read, asked = noise(500), os.read, []
+    data = wav(audio)
+    at, chunk = data.index(b"data"), b"LIST" + (30001).to_bytes(4, "little") + bytes(30002)
+    monkeypatch.setattr(live_input, "_BLOCK", 1000)
+    monkeypatch.setattr(os, "read", lambda *given: asked.append(given[1]) or read(*given))
+    with piped(data[:at] + chunk + data[at:]) as fileno:
+        blocks = [*open_stdin(1000, None, 2, "s16le", fileno).blocks]
+    assert np.abs(np.concatenate(blocks) - audio).max() < 2**-15
+    assert max(asked) == 1000
 
 
 @pytest.mark.parametrize(
@@ -128,85 +151,88 @@ def test_an_output_file_appears_when_it_is_complete(tmp_path, noise, name, lengt
     audio = noise(3000) * 1.5
     audio[:2, 0] = 1.25
     path = tmp_path / name
-    sink = FileSink(path, 44100, 2, length, overwrite=False)
-    sink.write(audio[:1000])
-    sink.write(audio[1000:])
-    assert not path.exists()
-    sink.close(keep=True)
+    with file(path, length) as (write, stats):
+        write(audio[:1000])
+        write(audio[1000:])
+        assert not path.exists()
     assert [*tmp_path.iterdir()] == [path]
-    assert (sf.info(path).format, sf.info(path).subtype, sink.clipped) == form
+    assert (sf.info(path).format, sf.info(path).subtype, stats.clipped) == form
     read = sf.read(path)[0]
     expected = audio if form[1] == "FLOAT" else np.clip(audio, -1, 1 - 2**-23)
     assert np.abs(read - expected).max() <= (0 if form[1] == "FLOAT" else 2**-23)
 
 
-@pytest.mark.parametrize(("length", "keep"), [(100, False), (0, True)])
-def test_an_output_file_that_is_not_kept_or_empty_leaves_nothing(tmp_path, noise, length, keep):
-    sink = FileSink(tmp_path / "a.wav", 44100, 2, None, overwrite=False)
-    sink.write(noise(length))
-    sink.close(keep)
-    assert not [*tmp_path.iterdir()]
+@pytest.mark.parametrize(
+    ("length", "error", "frames"),
+    [
+        (0, None, 0), (100, ValueError, 0), (100, AudioError, 0),
+        (100, KeyboardInterrupt, 100), (100, SystemExit, 100), (100, CardStopped, 100),
+    ],
+)  # fmt: skip
+def test_an_output_file_is_kept_after_an_end_from_outside_only(
+    tmp_path, noise, length, error, frames
+):
+    ending = contextlib.nullcontext() if error is None else pytest.raises(error)
+    with ending, file(tmp_path / "a.wav") as (write, _):
+        write(noise(length))
+        if error is not None:
+            raise error("it ends")
+    assert [sf.info(path).frames for path in tmp_path.iterdir()] == [frames] * bool(frames)
 
 
-def test_output_files_that_cannot_be(tmp_path, noise):
+def test_output_files_that_cannot_be(tmp_path, noise, small_disk):
+    path = tmp_path / "b.wav"
     with pytest.raises(AudioError, match=r"b.flac: cannot be written"):
-        FileSink(tmp_path / "b.flac", 700000, 2, None, False)
-    late = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=False)
-    late.write(noise(10))
-    (tmp_path / "b.wav").write_bytes(b"mine")
-    with pytest.raises(AudioError, match=r"b.wav exists\. Choose another --output"):
-        late.close(keep=True)
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [("b.wav", b"mine")]
-    allowed = FileSink(tmp_path / "b.wav", 44100, 2, None, overwrite=True)
-    allowed.write(noise(10))
-    allowed.close(keep=True)
-    assert sf.info(tmp_path / "b.wav").frames == 10
-
-
-def test_a_full_disk_is_one_line(tmp_path, noise, small_disk):
-    sink = FileSink(tmp_path / "a.wav", 44100, 2, None, overwrite=False)
-    with small_disk(1000), pytest.raises(AudioError, match=r"a.wav: .*Is there space left"):
-        sink.write(noise(1 << 16))
-    sink.close(keep=False)
+        file(tmp_path / "b.flac", rate=700000).__enter__()
+    full = pytest.raises(AudioError, match=r"b.wav: .*Is there space left")
+    with full, file(path) as (write, _), small_disk(1000):
+        write(noise(1 << 16))
     assert not [*tmp_path.iterdir()]
+    taken = pytest.raises(AudioError, match=r"b.wav exists\. Choose another --output")
+    with taken, file(path) as (write, _):
+        write(noise(10))
+        path.write_bytes(b"mine")
+    assert [(one.name, one.read_bytes()) for one in tmp_path.iterdir()] == [("b.wav", b"mine")]
+    with file(path, overwrite=True) as (write, _):
+        write(noise(10))
+    assert sf.info(path).frames == 10
 
 
 @pytest.mark.parametrize(
     ("sample_format", "kind", "clipped"), [("s16le", "<i2", 3), ("f32le", "<f4", 0)]
 )
 def test_stdout_takes_raw_samples(noise, sample_format, kind, clipped):
-    audio = noise(1000) * 0.5
+    audio, stats = noise(1000) * 0.5, types.SimpleNamespace(clipped=0)
     audio[:3, 1] = [1.0, -1.5, 2]
     reading, writing = os.pipe()
-    sink = StreamSink(writing, sample_format)
-    sink.write(audio[:400])
-    sink.write(audio[400:])
-    sink.close(keep=True)
+    with raw_output(writing, sample_format, stats) as write:
+        write(audio[:400])
+        write(audio[400:])
     os.close(writing)
     with open(reading, "rb") as stream:
         read = np.frombuffer(stream.read(), kind).reshape(-1, 2)
     scale, most = (1, np.inf) if kind == "<f4" else (32768, 1)
     expected = np.clip(audio, -most, most)
     assert np.abs(read / scale - expected).max() <= (0 if scale == 1 else 2**-15)
-    assert sink.clipped == clipped
+    assert stats.clipped == clipped
 
 
 def test_a_closed_output_pipe_is_one_line(noise):
     reading, writing = os.pipe()
     os.close(reading)
-    sink = StreamSink(writing, "s16le")
-    with pytest.raises(AudioError, match="the output pipe was closed"):
-        sink.write(noise(100))
-    sink.close(keep=False)
+    closed = pytest.raises(AudioError, match="the output pipe was closed")
+    with closed, raw_output(writing, "s16le", types.SimpleNamespace(clipped=0)) as write:
+        write(noise(100))
     os.close(writing)
 
 
-def test_writes_that_take_a_part_only_go_on(noise):
-    taken, sink, audio = [], StreamSink(os.dup(1), "f32le"), noise(20)
-    sink.close(keep=True)
-    write = lambda data: taken.append(bytes(data[:7])) or len(data[:7])  # noqa: E731
-    sink._stream = types.SimpleNamespace(write=write)
-    sink.write(audio)
+def test_writes_that_take_a_part_only_go_on(noise, monkeypatch):
+    taken, audio = [], noise(20)
+    part = lambda data: taken.append(bytes(data[:7])) or len(data[:7])  # noqa: E731
+    stream = contextlib.nullcontext(types.SimpleNamespace(write=part))
+    monkeypatch.setattr(output, "open", lambda *_, **__: stream, raising=False)
+    with raw_output(1, "f32le", None) as write:
+        write(audio)
     assert b"".join(taken) == audio.tobytes()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from mmdense_edge.live.plan import make_plan
 from mmdense_edge.live.stats import percentiles
 from mmdense_edge.model.contract import Contract
+from mmdense_edge.separate.song_report import aligned
 
 LIVE_BLOCK = 1024
 
@@ -78,7 +79,7 @@ def table(rows: Sequence[Row]) -> str:
             f"{row['least_latency_seconds']:.2f}",
             "n/a" if peak is None else f"{peak / 1e6:.0f}", f"{row['load_seconds']:.2f}",
         ))  # fmt: skip
-    return columns(lines)
+    return aligned(lines)
 
 
 def lookahead_table(rows: Sequence[Row]) -> str:
@@ -88,7 +89,7 @@ def lookahead_table(rows: Sequence[Row]) -> str:
         shown = ("n/a" if value is None else f"{value:.1f}" for value in row["snr_db"].values())
         frames = (str(row["lookahead_frames"]), str(row["step_frames"]))
         lines.append((*frames, f"{row['latency_seconds']:.3f}", *shown))
-    return columns(lines)
+    return aligned(lines)
 
 
 def compared(models: Sequence[str], figures: Sequence[Sequence[float]]) -> Row:
@@ -117,23 +118,7 @@ def comparison_text(found: Row) -> str:
         rows.append((name, *(f"{value:.4f}" for value in shown)))
     first, second = found["models"]
     return (
-        f"{columns(rows)}\nratio {second} / {first}: {found['ratio']:.3f} (median of "
+        f"{aligned(rows)}\nratio {second} / {first}: {found['ratio']:.3f} (median of "
         f"{len(found['ratios'])} rounds in turn), {found['ratio_min']:.3f} to "
         f"{found['ratio_max']:.3f}"
     )
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as lines, first column to the left, the others to the right.
-
-    Example:
-        >>> print(columns([("a", "b"), ("long", "1")]))
-        a     b
-        long  1
-    """
-    first, *others = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        right = (cell.rjust(width) for cell, width in zip(cells, others, strict=True))
-        lines.append("  ".join([name.ljust(first), *right]).rstrip())
-    return "\n".join(lines)

@@ -7,19 +7,19 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdense_edge.errors import AudioError, CardStopped, UsageError
+from mmdense_edge.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from mmdense_edge.live.engine import LiveEngine
     from mmdense_edge.live.input import LiveInput
     from mmdense_edge.live.mixer import Mixer
-    from mmdense_edge.live.output import NullSink
+    from mmdense_edge.live.output import Write
     from mmdense_edge.live.sound_card import Card
+    from mmdense_edge.live.stats import LiveStats
     from mmdense_edge.separator import Separator
 
 MIN_BLOCK, MAX_BLOCK = 64, 16384
@@ -128,9 +128,6 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"mmdense: {text}", file=sys.stderr, flush=True)
 
     def show_report() -> None:
-        stats.clipped = sink.clipped
-        if card is not None:
-            stats.device_faults, stats.device_seconds = card.faults, card.delay_seconds
         text = json.dumps(stats.as_json()) if arguments.json else stats.text()
         # stdout may carry samples.
         print(text, file=sys.stderr if arguments.output == STREAM else sys.stdout, flush=True)
@@ -140,7 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
             show_report()
 
     with ExitStack() as stack:
-        sink = stack.enter_context(_sink(arguments, source))
+        write = stack.enter_context(_output(arguments, source, stats))
         say(f"{source.name}: {engine.mixer.describe()}")
         say(engine.plan.describe() if stats.paced else "not paced: no latency")
         if sys.stdin.isatty():
@@ -159,13 +156,13 @@ def run(arguments: argparse.Namespace) -> int:
         stack.callback(controls.clear)
         if card is not None:
             blocks = None if recorded else source.blocks
-            write = None if arguments.output == CARD else sink.write
-            drivers.run_card(engine, card, blocks, write, controls.poll, limit=limit)
+            taken = None if arguments.output == CARD else write
+            drivers.run_card(engine, card, blocks, taken, controls.poll, limit=limit)
         elif stats.paced:
             waits = arguments.input == STREAM
-            drivers.run_paced(engine, source.blocks, sink.write, controls.poll, waits=waits)
+            drivers.run_paced(engine, source.blocks, write, controls.poll, waits=waits)
         else:
-            drivers.run_fast(engine, source.blocks, sink.write, controls.poll)
+            drivers.run_fast(engine, source.blocks, write, controls.poll)
         if not stats.captured and not recorded:
             raise AudioError(f"{source.name}: audio must have at least 1 sample; received 0")
     return 0
@@ -239,30 +236,20 @@ def _engine(
     return LiveEngine(separator.network, plan, mixer, paced)
 
 
-@contextmanager
-def _sink(arguments: argparse.Namespace, source: LiveInput) -> Iterator[NullSink]:
-    """Give the output; what was written stays, unless something failed."""
+def _output(
+    arguments: argparse.Namespace, source: LiveInput, stats: LiveStats
+) -> AbstractContextManager[Write]:
     from mmdense_edge.live.input import STDIN
-    from mmdense_edge.live.output import FileSink, NullSink, StreamSink
+    from mmdense_edge.live.output import file_output, raw_output
 
-    sink = NullSink()
     if arguments.output == STREAM:
-        sink = StreamSink(sys.stdout.fileno(), arguments.sample_format)
-    elif arguments.output not in (CARD, NULL):
-        path = Path(arguments.output)
-        if arguments.input != CARD and path.exists():
-            # The standard input, too, may come from the file.
-            read = os.stat(STDIN if arguments.input == STREAM else arguments.input)
-            if os.path.samestat(path.stat(), read):
-                raise UsageError(f"{path} is read and would be replaced. Choose another --output.")
-        rate, channels, length = source.sample_rate, source.channels, source.num_samples
-        sink = FileSink(path, rate, channels, length, arguments.overwrite)
-    keep = False
-    try:
-        yield sink
-        keep = True
-    except (KeyboardInterrupt, SystemExit, CardStopped):
-        keep = True
-        raise
-    finally:
-        sink.close(keep)
+        return raw_output(sys.stdout.fileno(), arguments.sample_format, stats)
+    if arguments.output in (CARD, NULL):
+        return nullcontext(lambda block: None)
+    path = Path(arguments.output)
+    if arguments.input != CARD and path.exists():
+        # The standard input, too, may come from the file.
+        read = os.stat(STDIN if arguments.input == STREAM else arguments.input)
+        if os.path.samestat(path.stat(), read):
+            raise UsageError(f"{path} is read and would be replaced. Choose another --output.")
+    return file_output(path, source, stats, arguments.overwrite)

@@ -43,7 +43,7 @@ def models(_: argparse.Namespace) -> int:
                 printable(contract.license),
             )
         )
-    print("\n".join(aligned(rows)))
+    print(aligned(rows, left=range(len(_MODELS_HEADER))))
     return 0
 
 

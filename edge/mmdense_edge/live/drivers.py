@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.output import Write
 from mmdense_edge.live.sound_card import Card
 from mmdense_edge.signal.stft import Audio
 
@@ -20,7 +21,6 @@ STDIN_SPEED = 1.01
 POLL_SECONDS = 0.02
 PREFETCHED = 64
 
-Write = Callable[[Audio], None]
 Poll = Callable[[], bool]
 
 
@@ -147,7 +147,7 @@ def run_card(
             block = recorded[: max(0, most - engine.stats.captured)]
         elif not waiting:
             # The file was not read in time: the output waits, as it would for a late card.
-            card.faults += 1
+            engine.stats.device_faults += 1
             return np.zeros((plan.block, plan.channels), np.float32)
         elif waiting[0] is None:
             block = np.zeros((0, plan.channels), np.float32)
@@ -170,9 +170,9 @@ def run_card(
             write(done.popleft())
 
     feed()
-    with card.running(exchange):
+    with card.running(exchange, engine.stats) as check_running:
         while poll() and not engine.player.finished:
             time.sleep(POLL_SECONDS)
             feed()
-            card.check_running()
+            check_running()
     feed()

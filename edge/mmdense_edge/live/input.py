@@ -27,6 +27,8 @@ _SUBTYPES = {
     **{(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32"},
     **{(3, 32): "FLOAT", (3, 64): "DOUBLE"},
 }
+_BLOCK = 1 << 16
+_LONGEST_FIELD = 40  # bytes of the extensible form; ds64 has 28
 SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
 STDIN = 0  # the file descriptor
 
@@ -112,7 +114,7 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
     def take(count: int) -> bytes:
         data = b""
         while len(data) < count:
-            part = os.read(fileno, min(count - len(data), 1 << 16))
+            part = os.read(fileno, count - len(data))
             if not part:
                 raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes). {_RAW}")
             data += part
@@ -125,7 +127,11 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
         name, length = struct.unpack("<4sI", take(8))
         if name == b"data":
             break
-        body = take(length + length % 2)
+        padded = length + length % 2
+        body = take(min(padded, _LONGEST_FIELD))
+        # Never read whole: the length may be anything.
+        for start in range(len(body), padded, _BLOCK):
+            take(min(_BLOCK, padded - start))
         form = body if name == b"fmt " else form
         wide = int.from_bytes(body[8:16], "little") if name == b"ds64" else wide
     if len(form) < 16:

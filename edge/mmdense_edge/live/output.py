@@ -1,146 +1,123 @@
-"""Where a live run's samples go: a file, the standard output, or nowhere."""
+"""Where a live run's samples go: a file or the standard output."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import soundfile as sf
 
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, CardStopped, UsageError
+from mmdense_edge.live.input import LiveInput
+from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.separate import staging
 from mmdense_edge.signal.stft import Audio
 
 _RIFF_LIMIT = (1 << 32) - (1 << 16)
-_FORMATS = {".wav": "FLOAT", ".flac": "PCM_24"}
+_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
+
+Write = Callable[[Audio], None]
 
 
-class NullSink:
-    """Take the output block by block and throw it away; the base of the other outputs.
-
-    `clipped` counts samples that were beyond full scale and set to it.
-    """
-
-    clipped = 0
-
-    def write(self, block: Audio) -> None:
-        """Take the next samples, shape (samples, channels)."""
-
-    def close(self, keep: bool) -> None:
-        """End the output; `keep` False leaves nothing behind."""
-
-
-class StreamSink(NullSink):
-    """Write raw samples to a stream, such as the standard output.
+@contextmanager
+def raw_output(fileno: int, sample_format: str, stats: LiveStats) -> Iterator[Write]:
+    """Give a function that sends the next samples, shape (samples, channels), to a stream.
 
     Args:
-        fileno: The file descriptor.
+        fileno: The file descriptor of the stream, such as the standard output; it stays open.
         sample_format: "s16le" (samples beyond full scale are set to it, and counted) or "f32le".
+        stats: Counts them.
+
+    Raises:
+        AudioError: The output pipe was closed.
     """
+    # Unbuffered: nothing waits here, and nothing is left to be written to a closed pipe.
+    with open(fileno, "wb", buffering=0, closefd=False) as stream:
 
-    def __init__(self, fileno: int, sample_format: str) -> None:
-        """Write nothing yet."""
-        # Unbuffered: nothing waits here, and nothing is left to be written to a closed pipe.
-        self._stream = open(fileno, "wb", buffering=0, closefd=False)  # noqa: SIM115
-        self._integer = sample_format == "s16le"
+        def write(block: Audio) -> None:
+            samples = block.astype("<f4")
+            if sample_format == "s16le":
+                steps = np.rint(block * np.float32(32768))
+                samples = np.clip(steps, -32768, 32767).astype("<i2")
+                stats.clipped += int(np.count_nonzero(steps != samples))
+            rest = memoryview(samples.tobytes())
+            try:
+                while rest:
+                    rest = rest[stream.write(rest) :]
+            except BrokenPipeError as error:
+                raise AudioError("the output pipe was closed") from error
 
-    def write(self, block: Audio) -> None:
-        """Take the next samples and send them off.
-
-        Raises:
-            AudioError: The output pipe was closed.
-        """
-        samples = block.astype("<f4")
-        if self._integer:
-            steps = np.rint(block * np.float32(32768))
-            samples = np.clip(steps, -32768, 32767).astype("<i2")
-            self.clipped += int(np.count_nonzero(steps != samples))
-        rest = memoryview(samples.tobytes())
-        try:
-            while rest:
-                rest = rest[self._stream.write(rest) :]
-        except BrokenPipeError as error:
-            raise AudioError("the output pipe was closed") from error
-
-    def close(self, keep: bool) -> None:
-        """Leave the stream open: it is not ours."""
-        self._stream.close()
+        yield write
 
 
-class FileSink(NullSink):
-    """Write a file in a temporary folder, and move it to its place when it is complete.
+@contextmanager
+def file_output(
+    path: Path, source: LiveInput, stats: LiveStats, overwrite: bool
+) -> Iterator[Write]:
+    """Give a function that writes to a file, which comes to its place when it is complete.
+
+    What was written is kept after Ctrl-C, a signal, or a sound card that stopped; any other error
+    leaves nothing, nor does an output without samples.
 
     Args:
         path: .wav (32-bit float: nothing is clipped) or .flac (24 bits: samples beyond full scale
             are set to it, and counted). Of unknown or great length a .wav is an RF64, the same
             with wider counters.
-        sample_rate: In Hz.
-        channels: 1 or 2.
-        num_samples: Length, if known.
+        source: The input, whose rate, channels and length the file gets.
+        stats: Counts samples beyond full scale.
         overwrite: Replace a file that exists.
 
     Raises:
         AudioError: The file exists, or cannot be written.
         UsageError: Another suffix.
     """
-
-    def __init__(
-        self,
-        path: Path,
-        sample_rate: int,
-        channels: int,
-        num_samples: int | None,
-        overwrite: bool,
-    ) -> None:
-        """Create the file under a temporary name."""
-        self._written = False
-        self._path, self._overwrite = path, overwrite
-        subtype = _FORMATS.get(path.suffix.lower())
-        if subtype is None:
-            raise UsageError(
-                f"--output must be card, null, -, or a .wav or .flac file; received {path}"
-            )
-        staging.check_targets([path], overwrite, "--output")
-        self._integer = subtype != "FLOAT"
-        wide = num_samples is None or num_samples * channels * 4 > _RIFF_LIMIT
-        container = "FLAC" if self._integer else "RF64" if wide else "WAV"
+    subtype = _SUBTYPES.get(path.suffix.lower())
+    if subtype is None:
+        raise UsageError(
+            f"--output must be card, null, -, or a .wav or .flac file; received {path}"
+        )
+    staging.check_targets([path], overwrite, "--output")
+    rate, channels, length = source.sample_rate, source.channels, source.num_samples
+    wide = length is None or length * channels * 4 > _RIFF_LIMIT
+    container = "FLAC" if subtype == "PCM_24" else "RF64" if wide else "WAV"
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=staging.PREFIX, dir=path.parent)
+    except OSError as error:
+        raise AudioError(
+            f"{path}: cannot be written ({error.strerror}). Choose another --output."
+        ) from error
+    with folder:
+        temporary = Path(folder.name, f"live{path.suffix}")
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix=staging.PREFIX, dir=path.parent)
-        except OSError as error:
-            raise AudioError(
-                f"{path}: cannot be written ({error.strerror}). Choose another --output."
-            ) from error
-        self._temporary = Path(self._folder.name, f"live{path.suffix}")
-        try:
-            self._file = sf.SoundFile(
-                self._temporary, "w", sample_rate, channels, subtype, format=container
-            )
+            file = sf.SoundFile(temporary, "w", rate, channels, subtype, format=container)
         except sf.LibsndfileError as error:
-            self._folder.cleanup()
             raise AudioError(f"{path}: cannot be written ({error.error_string})") from error
 
-    def write(self, block: Audio) -> None:
-        """Take the next samples."""
-        self._written = self._written or len(block) > 0
-        if self._integer:
-            limited = np.clip(block, -1, 1 - 2**-23)
-            self.clipped += int(np.count_nonzero(limited != block))
-            block = limited
-        try:
-            self._file.write(block)
-        except sf.LibsndfileError as error:
-            raise AudioError(
-                f"{self._path}: cannot be written ({error.error_string}). Is there space left?"
-            ) from error
+        def write(block: Audio) -> None:
+            if subtype == "PCM_24":
+                limited = np.clip(block, -1, 1 - 2**-23)
+                stats.clipped += int(np.count_nonzero(limited != block))
+                block = limited
+            try:
+                file.write(block)
+            except sf.LibsndfileError as error:
+                raise AudioError(
+                    f"{path}: cannot be written ({error.error_string}). Is there space left?"
+                ) from error
 
-    def close(self, keep: bool) -> None:
-        """End the file: in its place if it is to be kept and not empty, else gone."""
-        try:
-            self._file.close()
-            if keep and self._written:
-                staging.check_targets([self._path], self._overwrite, "--output")
-                os.replace(self._temporary, self._path)
-        finally:
-            self._folder.cleanup()
+        ending: BaseException | None = None
+        with file:
+            try:
+                yield write
+            except (KeyboardInterrupt, SystemExit, CardStopped) as error:
+                ending = error
+            written = file.frames > 0
+        if written:
+            staging.check_targets([path], overwrite, "--output")
+            os.replace(temporary, path)
+        if ending is not None:
+            raise ending

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable
+from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.signal.stft import Audio
 
 Exchange = Callable[[Any], Audio]
@@ -78,10 +79,7 @@ class Card:
     ) -> None:
         """Ask the devices what they can do, without opening one."""
         self._sounddevice = load()
-        self.faults = 0
-        self.delay_seconds = 0.0  # what the card itself adds, once it runs
         self._block = block
-        self._stream: Any = None
         self._sides: dict[str, Any] = {}
         with _reported(self._sounddevice):
             for kind, name in (("input", records), ("output", plays)):
@@ -110,27 +108,37 @@ class Card:
             )
 
     @contextmanager
-    def running(self, exchange: Exchange) -> Iterator[None]:
+    def running(self, exchange: Exchange, stats: LiveStats) -> Iterator[Callable[[], None]]:
         """Open the card and call `exchange` for each block, on PortAudio's thread.
 
         Args:
             exchange: Takes what was recorded, shape (block, channels), or None; returns what is
                 to be played.
+            stats: Counts the card's faults, and takes the latency that it adds.
+
+        Yields:
+            A function that raises CardStopped if the card does not record and play any more.
         """
 
         def callback(*arguments: Any) -> None:
             *buffers, _, _, status = arguments
-            self.faults += bool(status)
+            stats.device_faults += bool(status)
             recorded = buffers.pop(0).copy() if "input" in self._sides else None
             block = exchange(recorded)
             if buffers:
                 buffers[0][:] = block
 
+        def check() -> None:
+            with _reported(self._sounddevice):
+                active = stream.active
+            if not active:
+                raise CardStopped("the sound card stopped. Is it still plugged in?")
+
         kinds = [*self._sides]
         devices = tuple(side["index"] for side in self._sides.values())
         name = "Stream" if len(kinds) == 2 else f"{kinds[0].capitalize()}Stream"
         with _reported(self._sounddevice):
-            stream = self._stream = getattr(self._sounddevice, name)(
+            stream = getattr(self._sounddevice, name)(
                 device=devices if len(kinds) == 2 else devices[0],
                 samplerate=self.sample_rate,
                 channels=self.channels,
@@ -138,24 +146,13 @@ class Card:
                 dtype="float32",
                 callback=callback,
             )
-            self.delay_seconds = float(np.sum(stream.latency))
+            stats.device_seconds = float(np.sum(stream.latency))
         try:
             with _reported(self._sounddevice):
                 stream.start()
-            yield
+            yield check
         finally:
             stream.close()
-
-    def check_running(self) -> None:
-        """Check that the card still records and plays.
-
-        Raises:
-            CardStopped: It does not.
-        """
-        with _reported(self._sounddevice):
-            active = self._stream.active
-        if not active:
-            raise CardStopped("the sound card stopped. Is it still plugged in?")
 
 
 @contextmanager

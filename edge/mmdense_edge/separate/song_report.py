@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from textwrap import indent
 from typing import Any
 
 from mmdense_edge.errors import printable
@@ -98,21 +99,22 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
-    """Return rows of texts as lines with columns, of which those in `right` are right-aligned.
+def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Return rows of texts as lines with columns, which are right-aligned but for those in `left`.
 
     Example:
-        >>> aligned([("a", "bcd"), ("ef", "g")])
-        ['a   bcd', 'ef  g']
+        >>> print(aligned([("a", "b"), ("long", "1")]))
+        a     b
+        long  1
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if number in right else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        for number in left:
+            cells[number] = row[number].ljust(widths[number])
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def table(report: SongReport) -> str:
@@ -133,7 +135,7 @@ def table(report: SongReport) -> str:
     lines = [
         f"{printable(report.song)}: {clock(report.duration_seconds)} long, "
         f"{report.seconds:.2f} s taken, real-time factor {report.real_time_factor:.3f}",
-        *(f"  {line}" for line in aligned(shown, right=range(1, len(shown[0]) - 1))),
+        indent(aligned(shown, left=(0, -1)), "  "),
     ]
     if report.null_test is not None:
         lines.append(
