@@ -74,33 +74,31 @@ def compare(
     """
     scale = max(1.0, max(float(np.abs(value).max()) for value in expected.values()))
     magnitude = np.abs(mixture)
+    # the estimates have the mixture's phase
+    phase = np.divide(mixture, magnitude, out=np.zeros_like(mixture), where=magnitude > 0)
     largest, snr, sdr, float_sdr = 0.0, {}, {}, {}
     for name, value in expected.items():
         error = np.abs(found[name] - value).max() / scale
         largest = float(np.maximum(largest, error))  # NaN stays
-        estimates = [one * magnitude if head == "mask" else one for one in (found[name], value)]
-        kept, lost = _power(estimates[1]), _power(estimates[0] - estimates[1])
+        factor = magnitude if head == "mask" else 1
+        estimates = found[name] * factor, value * factor
+        kept, lost = _power(estimates[1]).sum(), _power(estimates[0] - estimates[1]).sum()
         snr[name] = round(float(10 * np.log10((kept + 1e-30) / (lost + 1e-30))), 2)
-        if name in sources:
-            pair = [_median_sdr(one, mixture, sources[name]) for one in estimates]
-            if None not in pair:
-                sdr[name], float_sdr[name] = pair
+        if name not in sources:
+            continue
+        power = _power(sources[name])
+        sounding = power > SILENT_SHARE * _power(mixture)
+        for estimate, medians in zip(estimates, (sdr, float_sdr), strict=True):
+            missed = np.maximum(_power(estimate * phase - sources[name]), 1e-30)
+            if sounding.any():
+                ratios = 10 * np.log10(power[sounding] / missed[sounding])
+                medians[name] = float(np.median(ratios))
     return largest, snr, sdr, float_sdr
 
 
-def _power(x: Any) -> float:
-    return float(np.square(np.abs(x), dtype=np.float64).sum())
-
-
-def _median_sdr(estimate: Magnitude, mixture: Spectrum, source: Spectrum) -> Any:
-    """Return the SDR of spectra, the estimate with the mixture's phase; None if all are silent."""
-    values = []
-    for window, mix, true in zip(estimate, mixture, source, strict=True):
-        magnitude = np.abs(mix)
-        phase = np.divide(mix, magnitude, out=np.zeros_like(mix), where=magnitude > 0)
-        if _power(true) > SILENT_SHARE * _power(mix):
-            values.append(10 * np.log10(_power(true) / max(_power(window * phase - true), 1e-30)))
-    return float(np.median(values)) if values else None
+def _power(x: Any) -> Any:
+    """Return the energy of each window."""
+    return np.square(np.abs(x), dtype=np.float64).sum(axis=(1, 2, 3))
 
 
 def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
