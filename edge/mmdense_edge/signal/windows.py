@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmdense_edge.model.interpreter import Magnitude, Network
 from mmdense_edge.signal.stft import Spectrum
@@ -35,7 +37,8 @@ class Windows:
         self._network = network
         self._contract = network.contract
         self._channels = channels
-        self._copies = max(1, self._contract.channels // channels)
+        # A mono signal goes into both channels of a stereo network.
+        self._width = max(channels, self._contract.channels)
         self._sources = tuple(sources)
         # Of one window, filled as frames come: growing it would copy it with every block.
         self._buffer = self._silence()
@@ -71,13 +74,16 @@ class Windows:
         shape = (self._contract.frames, self._channels, self._contract.transform.num_bins)
         return np.zeros(shape, np.complex64).swapaxes(1, 2)
 
+    def _widened(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.broadcast_to(values, (*values.shape[:2], self._width))
+
     def _window(self, keep: int) -> Iterator[Window]:
         """Estimate the window in the buffer, of which `keep` frames are new, and move on."""
         contract, window = self._contract, self._buffer
-        magnitude = np.abs(window[:, : contract.bins]).repeat(self._copies, axis=2)
+        magnitude = self._widened(np.abs(window[:, : contract.bins]))
         groups = [
             self._network(np.ascontiguousarray(magnitude[:, :, first : first + contract.channels]))
-            for first in range(0, magnitude.shape[2], contract.channels)
+            for first in range(0, self._width, contract.channels)
         ]
         end = contract.context_frames + keep
         estimates = {
@@ -104,7 +110,7 @@ class Windows:
         Bins that the network does not see, Nyquist among them, take the mask of the last bin that
         it sees, clipped to [0, 1]. In memory the bins lie last, as the inverse transform wants.
         """
-        mixture = mixture.repeat(self._copies, axis=2)
+        mixture = self._widened(mixture)
         magnitude = np.abs(mixture)
         phase = np.zeros_like(mixture)  # 0 where the mixture is 0
         # Part by part: NumPy's complex division overflows where the magnitude is tiny.
@@ -122,7 +128,7 @@ class Windows:
             # Clipping before the division keeps a tiny magnitude from overflowing it.
             np.divide(np.clip(estimate[:, -1:], 0, last), last, out=mask, where=last > 0)
             np.multiply(mask, mixture[:, seen:], out=spectrum[:, seen:])
-            if self._copies > 1:
+            if self._channels < self._width:
                 spectrum = spectrum.mean(axis=2, keepdims=True)
             spectra[source] = spectrum
         return spectra
