@@ -182,7 +182,7 @@ def test_default_lookaheads_are_few():
         ("--rounds 0", 2, "--rounds must be from 1 to 1000; received 0"),
         ("--lookahead", 2, "--lookahead needs --song"),
         ("--song none.wav", 1, "none.wav: no such file"),
-        ("tiny --compare tiny tiny", 2, "leave out the others"),
+        ("tiny --compare tiny tiny", 2, "Drop the others"),
         ("MODEL --song three.wav --lookahead 3", 2, "a multiple of 4 from 0 to 4"),
         ("MODEL --song three.wav --lookahead 8", 2, "numbers from 0 to 4"),
         ("MODEL --song three.wav", 1, "the measurement failed: three.wav: audio must have"),

@@ -224,7 +224,7 @@ def test_too_little_space_is_refused_before_the_work(
 ):
     usage = types.SimpleNamespace(free=needed - 1)
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda place: usage)
-    with pytest.raises(AudioError, match=r"out has .* MB free. Make space"):
+    with pytest.raises(AudioError, match=r"out has .* MB free. Free some space"):
         run(separators["shares"], song(), tmp_path / "out", clip=clip)
     assert everything(tmp_path) == ["song.wav"]
     usage.free += 1

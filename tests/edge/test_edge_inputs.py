@@ -93,7 +93,7 @@ def test_stdin_is_kept_in_a_file(tmp_path, small_disk):
     assert (song.piped, file.piped) == (True, False)
     song = spool(io.BytesIO(b"x" * 3_000_000), tmp_path)
     assert (song.label, song.track, song.path.stat().st_size) == ("-", "stdin", 3_000_000)
-    with small_disk(1000), pytest.raises(AudioError, match="-: cannot keep the standard input"):
+    with small_disk(1000), pytest.raises(AudioError, match="-: cannot store the standard input"):
         spool(io.BytesIO(b"x" * 3_000_000), tmp_path)
 
 
@@ -196,12 +196,12 @@ def test_results_never_replace_what_is_read(tmp_path, monkeypatch, songs, out, r
     Path("out/linked").mkdir(parents=True)
     Path("linked.wav").write_bytes(b"x")
     os.link("linked.wav", "out/linked/bass.wav")
-    with pytest.raises(UsageError, match=r"(vocals|bass).wav is read and would be replaced"):
+    with pytest.raises(UsageError, match=r"(vocals|bass).wav is an input file and would be replaced"):
         plan(
             [Song(Path(song).resolve()) for song in songs], Path(out), PARTS, references=references
         )
 
 
 def test_references_belong_to_one_song():
-    with pytest.raises(UsageError, match="references belong to one song; received 2 songs"):
+    with pytest.raises(UsageError, match="--reference needs exactly one song; received 2 songs"):
         plan([Song(Path("a"))] * 2, Path("out"), PARTS, references={"vocals": Path("v.wav")})

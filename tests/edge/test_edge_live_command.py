@@ -207,8 +207,8 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
         ("song.wav --buffer -1", 2, "--buffer must be from 0 to 30 seconds; received -1"),
         ("song.wav --threads 0", 2, "threads must be from 1 to 256"),
         ("song.wav --output o.mp3", 2, "--output must be card, null, -, or a .wav or"),
-        ("song.wav --output song.wav", 2, "is read and would be replaced"),
-        ("song.wav --output song.wav --overwrite", 2, "is read and would be replaced"),
+        ("song.wav --output song.wav", 2, "is an input file and would be replaced"),
+        ("song.wav --output song.wav --overwrite", 2, "is an input file and would be replaced"),
         ("song.wav --output empty.wav", 1, "empty.wav exists. Choose another --output"),
         ("song.wav --output none/o.wav", 1, "none/o.wav: cannot be written (No such file"),
         ("song.wav --output folder.wav --overwrite", 1, "folder.wav is a folder"),
@@ -242,7 +242,7 @@ def test_an_output_onto_what_stdin_reads_is_refused(live, song, monkeypatch):
     raw = ["--rate", "44100", "--overwrite"]
     code, _, err = live("-", "--output", path, *raw)
     assert (code, len(err)) == (2, 1)
-    assert "is read and would be replaced" in err[0]
+    assert "is an input file and would be replaced" in err[0]
 
 
 def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):

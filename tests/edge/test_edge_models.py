@@ -34,7 +34,7 @@ def test_info_prints_the_contract(pack, model_path, capsys):
     assert main(["info", str(model_path("mono"))]) == 0
     shown = capsys.readouterr().out
     assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
-    assert "12 frames, 2 of them context on each side; 0.05 s new in each window" in shown
+    assert "12 frames, including 2 of context on each side; 0.05 s of new audio per window" in shown
     assert "scores:        -\n" in shown
     changes = {"scores": {"vocals": 5.25}, "colour": {"red": [1, "x\u001b"]}, "macs_per_second": 1}
     assert main(["info", str(pack(changes))]) == 0

@@ -58,5 +58,5 @@ def test_references_are_found_by_name(tmp_path):
     found = find_references(tmp_path, ("vocals", "drums", "bass"))
     assert found == {"vocals": tmp_path / "vocals.wav", "bass": tmp_path / "bass.ogg"}
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UsageError, match=r"holds no reference: it needs other.wav"):
+        with pytest.raises(UsageError, match=r"contains no reference. It needs files such as other.wav"):
             find_references(folder, ("other",))

@@ -106,7 +106,7 @@ def test_folders_patterns_and_names(separate, song, tmp_path, monkeypatch):
     options.append("{folder}/{track} {stem} ({model}).{ext}")
     code, out, err = separate("music", *options)
     assert (code, err) == (0, [])
-    assert out.splitlines()[-1] == "1 files that are not audio were left alone"
+    assert out.splitlines()[-1] == "skipped 1 file(s) that are not audio"
     written = ["Album", "Album/b bass (shares).wav", "a bass (shares).wav"]
     assert everything(tmp_path / "music" / "out") == written
     # What was written is not taken for a song.
@@ -139,8 +139,8 @@ def test_what_a_damaged_song_holds_is_separated_with_a_warning(separate, song, t
         ("song.wav -o out --jobs 0", 2, "--jobs must be from 1 to 64; received 0"),
         ("song.wav -o out --jobs 65", 2, "--jobs must be from 1 to 64; received 65"),
         ("song.wav -o out --wiener 11", 2, "wiener must be 0 to 10 iterations; received 11"),
-        ("song.wav -o out --reference none", 2, "none holds no reference: it needs drums.wav"),
-        ("song.wav -o out --other sum", 2, "--other goes with --two-stems"),
+        ("song.wav -o out --reference none", 2, "none contains no reference. It needs files such as drums.wav"),
+        ("song.wav -o out --other sum", 2, "--other needs --two-stems"),
         ("song.wav -o out --two-stems bass --sources bass", 2, "Drop --sources"),
         ("song.wav -o out --two-stems piano", 2, "one of drums, bass, vocals.*'piano'"),
         ("song.wav -o out --sources bass --sum-to-mixture", 2, "needs two stems or more"),
@@ -175,9 +175,9 @@ def test_what_cannot_be_done_is_one_line(
 
 def test_a_terminal_is_no_pipe(separate, song, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert "stdout, which is a terminal" in separate(song(), "-o", "-", "--sources", "bass")[2][0]
+    assert "stdout is a terminal" in separate(song(), "-o", "-", "--sources", "bass")[2][0]
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    assert "stdin, which is a terminal" in separate("-", "-o", "out")[2][0]
+    assert "stdin is a terminal" in separate("-", "-o", "out")[2][0]
 
 
 def test_from_pipe_to_pipe(process, song, separators):
@@ -251,8 +251,8 @@ def signalled(tmp_path: Path, program: str, arguments: list[object], ignored: tu
 @pytest.mark.parametrize(
     ("name", "ignored", "code", "words"),
     [
-        ("SIGTERM", (), 143, "mmdense: terminated: the song in work was not written"),
-        ("SIGHUP", (), 129, "mmdense: terminated: the song in work was not written"),
+        ("SIGTERM", (), 143, "mmdense: terminated: the current song was not written"),
+        ("SIGHUP", (), 129, "mmdense: terminated: the current song was not written"),
         ("SIGHUP", ("SIGHUP",), 0, ""),  # as under `nohup`
     ],
 )
@@ -289,7 +289,7 @@ def test_signals_end_parallel_songs_cleanly(song, model_path, tmp_path, name, co
     done = signalled(tmp_path, program, arguments)
     assert done.returncode == code, done.stderr
     (line,) = said(done.stderr)
-    assert line.endswith("ed: the song in work was not written")
+    assert line.endswith("ed: the current song was not written")
     assert everything(tmp_path) == ["0.wav", "1.wav", "2.wav", "program.py"]
 
 
@@ -298,7 +298,7 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(separate, song, tmp_path, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tqdm, "update", stop)
-    words = "mmdense: interrupted: the song in work was not written"
+    words = "mmdense: interrupted: the current song was not written"
     assert separate(song(), "-o", tmp_path / "out") == (130, "", [words])
     assert everything(tmp_path) == ["song.wav"]
 
@@ -310,7 +310,7 @@ def _die(*_: object) -> None:
 def test_a_process_that_dies_is_one_line(song, model_path, tmp_path, monkeypatch):
     jobs = plan([Song(song())], tmp_path / "out", {"bass": ("bass",)})
     monkeypatch.setattr(pool, "_work", _die)
-    with pytest.raises(MMDenseError, match="a process died, perhaps for want of memory"):
+    with pytest.raises(MMDenseError, match="a process died, perhaps because memory ran out"):
         pool.separate_all(jobs, model_path("shares"), 1, 2)
 
 
@@ -384,12 +384,12 @@ def test_the_table_of_a_song():
     form = ("a.wav", None, 44100, 2, 441000, 0.5)
     report = SongReport(*form, stems, "o/spectrogram.png", ("cut\nshort",), -1.5, 0.25, 16)
     assert table(report).splitlines() == [
-        "a.wav: 0:10 long, 0.50 s taken, real-time factor 0.050",
+        "a.wav: 0:10 long, separated in 0.50 s, real-time factor 0.050",
         "  stem    RMS dBFS  clipped  SDR dB  SDR dB of mixture  file",
         "  vocals     -20.0        3    5.13              -1.00  o/vocals.wav",
         "  bass      silent        0                             o/bass.wav",
         "  null test: the stems add up to the song within 0.25 steps of 16 bits",
-        "  stems made quieter by 1.50 dB, so that none is clipped",
+        "  stems attenuated by 1.50 dB to avoid clipping",
         "  spectrogram: o/spectrogram.png",
         "  warning: cut\\nshort",
     ]

@@ -19,8 +19,9 @@ MAX_SECONDS = 86400
 MAX_ROUNDS = 1000
 
 _DESCRIPTION = """
-Measures models on this machine, each in a process of its own: real-time factor, processor time,
-time of a window, latency of a live run, memory and load time. Leave the machine alone meanwhile.
+Measure models on this machine, each in a process of its own: real-time factor, CPU time, time per
+window, latency of a live run, memory and load time. Do not use the machine for anything else
+meanwhile.
 """
 
 
@@ -30,28 +31,38 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
         "bench", help="measure models on this machine", description=_DESCRIPTION, epilog=epilog
     )
     add = bench.add_argument
-    add("models", nargs="*", metavar="MODEL", help="bundled names or files (default: the default)")
+    add(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="bundled models or files (default: the default model)",
+    )
     add("--threads", default="1", metavar="N,M", help="numbers of threads (default: 1)")
-    add("--seconds", type=float, default=30.0, metavar="S", help="of audio (default: 30)")
+    add("--seconds", type=float, default=30.0, metavar="S", help="seconds of audio (default: 30)")
     add("--song", metavar="FILE", help="audio to separate (default: generated)")
     add(
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        help="measure two models in turns, and print the ratio of their processor times",
+        help="measure two models in alternation and print the ratio of their CPU times",
     )
-    add("--rounds", type=int, default=5, metavar="N", help="of --compare (default: 5)")
+    add("--rounds", type=int, default=5, metavar="N", help="rounds of --compare (default: 5)")
     add(
         "--lookahead",
         nargs="?",
         const="",
         metavar="N,M",
-        help="print what a shorter look-ahead costs on --song, as a difference from file "
+        help="print the cost of a shorter look-ahead on --song, as the difference from file "
         "processing in dB (default: up to nine values)",
     )
-    add("--step-frames", type=int, metavar="N", help="of --lookahead (default: two multiples)")
+    add(
+        "--step-frames",
+        type=int,
+        metavar="N",
+        help="new frames per window for --lookahead (default: twice the model's frame_multiple)",
+    )
     add("--json", action="store_true", help="print one JSON object instead of tables")
-    add("--quiet", action="store_true", help="no progress")
+    add("--quiet", action="store_true", help="print no progress")
     bench.set_defaults(run=run)
 
 
@@ -69,9 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not 1 <= arguments.rounds <= MAX_ROUNDS:
         raise UsageError(f"--rounds must be from 1 to {MAX_ROUNDS}; received {arguments.rounds}")
     if arguments.compare and arguments.models:
-        raise UsageError("--compare names its models itself: leave out the others")
+        raise UsageError("--compare takes both models itself. Drop the others.")
     if arguments.lookahead is not None and arguments.song is None:
-        raise UsageError("--lookahead needs --song: what it costs depends on the music")
+        raise UsageError("--lookahead needs --song: its cost depends on the music")
     if arguments.song is not None:
         from mmdense_edge.audio.reading import audio_info
 
@@ -86,12 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
         runtimes.append(result["runtime"])
         return result
 
-    described = host.describe()  # the load is that before the measurement
+    described = host.describe()  # before the measurement, for the load average
     found: Any
     if arguments.compare:
         figures: tuple[list[float], list[float]] = ([], [])
         for number in range(arguments.rounds):
-            # In turns, so that what else the machine does meets both; each goes first in every
+            # Alternate, so that other work on the machine affects both; each goes first in every
             # other round.
             for index in (0, 1) if number % 2 == 0 else (1, 0):
                 one = measure(models[index], threads[0])
@@ -166,10 +177,10 @@ def _lookahead(
 def measure_in_a_process(
     model: Model, threads: int, seconds: float, song: str | None
 ) -> dict[str, Any]:
-    """Measure in a process of its own: its memory and its load time are the model's alone.
+    """Measure in a separate process, so that memory and load time are the model's alone.
 
     Raises:
-        MMDenseError: It failed, with its last line.
+        MMDenseError: The process failed; the message quotes its last line.
     """
     task = {"model": str(model.path), "threads": threads, "seconds": seconds, "song": song}
     done = subprocess.run(

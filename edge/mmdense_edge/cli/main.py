@@ -1,7 +1,7 @@
 """The command `mmdense`.
 
-Exit codes: 0 all done; 1 a song failed or the model cannot be used; 2 the command line cannot be
-carried out as it stands; 129 the terminal was closed; 130 interrupted; 143 terminated.
+Exit codes: 0 success; 1 a song failed or the model cannot be used; 2 wrong usage; 129 the terminal
+was closed; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mmdense_edge.cli import (
 )
 
 _EPILOG = (
-    "Exit codes: 0 all done; 1 a song failed or the model cannot be used; "
+    "Exit codes: 0 success; 1 a song failed or the model cannot be used; "
     "2 wrong usage; 129 terminal closed; 130 interrupted; 143 terminated."
 )
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -32,9 +32,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command-line parser."""
     top = argparse.ArgumentParser(
-        prog="mmdense", description="Separates music into its sources.", epilog=_EPILOG
+        prog="mmdense", description="Separate music into its sources.", epilog=_EPILOG
     )
     top.add_argument("--version", action="version", version=f"mmdense {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -48,8 +48,7 @@ def add_completion(top: argparse.ArgumentParser, commands: Any) -> None:
     """Add the command that prints a shell's completion script.
 
     Args:
-        top: The program's parser. Its commands' arguments that are text without choices complete
-            to files.
+        top: The program's parser. Text arguments without choices complete to files.
         commands: Its commands, from `top.add_subparsers`.
     """
 
@@ -59,7 +58,9 @@ def add_completion(top: argparse.ArgumentParser, commands: Any) -> None:
         except ModuleNotFoundError as error:
             from mmdense_edge.errors import MMDenseError
 
-            raise MMDenseError("completion needs shtab, found none: pip install shtab") from error
+            raise MMDenseError(
+                "completion needs shtab, which is not installed. Run pip install shtab."
+            ) from error
         for command in commands.choices.values():
             for action in command._actions:
                 if not (action.nargs == 0 or action.choices or action.type):
@@ -81,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code.
 
     Args:
-        argv: The arguments; default those of the process.
+        argv: The arguments; defaults to those of the process.
     """
     prepare(argv is None)
     arguments = parser().parse_args(argv)
     if argv is None:
-        # glibc alone raises this to 32 MiB when windows are freed, and keeps them in a heap that
-        # falls to pieces: 6 % more memory after half an hour of music. With 1 MiB, clearing pages
+        # By default, glibc raises this to 32 MiB when windows are freed and keeps them in a heap
+        # that fragments: 6 % more memory after half an hour of music. With 1 MiB, clearing pages
         # costs 20 % more time.
         set_heap_thresholds(6 << 20)
     lost = getattr(arguments, "lost", "")
@@ -98,26 +99,27 @@ def prepare(own_process: bool) -> None:
     """Prepare the streams of a command and, in a process of its own, the signals that end it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal that lacks a song's letters must not stop the work.
+            # A terminal that cannot print a song's name must not stop the work.
             stream.reconfigure(errors="backslashreplace")
     if own_process:
         for number in signals.wanted("SIGTERM", "SIGHUP"):
-            # Ends the process as an exception does, so that temporary files go.
+            # Unwind as an exception does, so that temporary files are removed.
             signal.signal(number, lambda received, _: sys.exit(128 + received))
 
 
 def set_heap_thresholds(mmap_bytes: int, trim_bytes: int | None = None) -> bool:
-    """Set from which size on glibc gives freed memory back to the system.
+    """Set the block size from which glibc returns freed memory to the system.
 
-    It concerns the whole process, so commands call it and libraries do not.
+    It affects the whole process, so only commands call it.
 
     Args:
-        mmap_bytes: Blocks of this size or more, at most 32 MiB, go back as soon as they are freed.
-        trim_bytes: Smaller ones do when so much is free at the end of the heap, at most
-            2**31 - 1; None leaves it to glibc.
+        mmap_bytes: Blocks of at least this size (32 MiB at most) are returned as soon as they are
+            freed.
+        trim_bytes: Smaller blocks are returned when this much is free at the end of the heap, at
+            most 2**31 - 1; None leaves it to glibc.
 
     Returns:
-        Whether it was set; other C libraries are left as they are.
+        Whether it was set; False with any other C library.
     """
     import ctypes
 
@@ -139,13 +141,13 @@ def carry_out(
     *,
     own_process: bool,
 ) -> int:
-    """Carry out a command; return its exit code, or print in one line why it failed.
+    """Run a command and return its exit code; if it fails, print why in one line.
 
     Args:
-        program: Its name in messages.
+        program: The program's name in messages.
         work: The command, which returns its exit code.
-        lost: What Ctrl-C or a signal costs, for the message.
-        errors: Reported like this package's errors and the system's.
+        lost: What is lost on Ctrl-C or a signal, for the message.
+        errors: Reported in the same way as this package's errors and the system's.
         own_process: True if the process ends with the command.
     """
     from mmdense_edge.errors import MMDenseError, UsageError, printable

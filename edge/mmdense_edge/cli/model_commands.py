@@ -26,7 +26,7 @@ def models(_: argparse.Namespace) -> int:
     """Print the bundled models."""
     names = bundled.names()
     if not names:
-        print("no models are bundled: give a model file with --model FILE")
+        print("no models are bundled. Give a model file with --model FILE.")
         return 0
     rows = [_MODELS_HEADER]
     for name in names:
@@ -48,7 +48,7 @@ def models(_: argparse.Namespace) -> int:
 
 
 def info(arguments: argparse.Namespace) -> int:
-    """Print what a model's contract says."""
+    """Print a model's contract."""
     model = load_model(bundled.find(arguments.model))
     contract, transform = model.contract, model.contract.transform
     step_seconds = contract.step_frames * transform.hop_length / contract.sample_rate
@@ -59,8 +59,8 @@ def info(arguments: argparse.Namespace) -> int:
         "sample rate": f"{contract.sample_rate} Hz, {contract.channels} channel(s)",
         "transform": f"n_fft {transform.n_fft}, hop_length {transform.hop_length}, "
         f"{transform.window} window, {contract.bins} bins",
-        "window": f"{contract.frames} frames, {contract.context_frames} of them context on each "
-        f"side; {step_seconds:.2f} s new in each window",
+        "window": f"{contract.frames} frames, including {contract.context_frames} of context on "
+        f"each side; {step_seconds:.2f} s of new audio per window",
         "output": f"{contract.output}, {contract.precision}",
         "licence": contract.license,
         "training data": contract.training_data,

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from mmdense_edge.separate.song_report import SongReport
     from mmdense_edge.separator import Separator
 
-LOST = ": the song in work was not written"
+LOST = ": the current song was not written"
 STDOUT = "-"
 
 DESCRIPTION = """
-Writes OUT/<song>/<stem>.wav for each song. Stems have the song's sample rate, channels, exact
+Write OUT/<song>/<stem>.wav for each song. Stems have the song's sample rate, channels, exact
 length, tags and bit depth (16 bits for lossy and 8-bit files). A song's stems appear when all of
-them are complete, or not at all. Memory does not depend on length. Of more than two channels,
-left and right pairs are separated together, the others each by itself.
+them are complete, or not at all. Memory use does not depend on the song's length. With more than
+two channels, left and right pairs are separated together and other channels individually.
 """
 
 
@@ -42,12 +42,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     add = separate.add_argument
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
-    add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with the threads")
+    add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with --threads")
     separate.set_defaults(run=run)
 
 
 def add_options(separate: argparse.ArgumentParser) -> None:
-    """Add what every command that separates takes: songs, the output, stems and files."""
+    """Add the options of every command that separates: songs, output, stems and files."""
     # The program's name in messages is the first word of the parser's.
     separate.set_defaults(program=separate.prog.split()[0], lost=LOST)
     add = separate.add_argument
@@ -55,38 +55,48 @@ def add_options(separate: argparse.ArgumentParser) -> None:
         "songs",
         nargs="+",
         metavar="SONG",
-        help="a file, a folder (searched with all below), a pattern such as '*.flac', or - for "
+        help="a file, a folder (searched recursively), a pattern such as '*.flac', or - for "
         "stdin; wav, flac, ogg, opus, mp3, aiff, and with ffmpeg m4a, aac and videos",
     )
-    add("-o", "--out", required=True, metavar="OUT", help="the folder, or - for one stem on stdout")
+    add(
+        "-o",
+        "--out",
+        required=True,
+        metavar="OUT",
+        help="output folder, or - for one stem on stdout",
+    )
     add("--reference", metavar="DIR", help="score against DIR/<stem>.wav, .flac or .ogg (SDR)")
     add("--picture", action="store_true", help="also draw spectrogram.png (needs matplotlib)")
-    add("--allow-truncated", action="store_true", help="take what a damaged song holds, and warn")
-    add("--overwrite", action="store_true", help="replace results that exist")
+    add(
+        "--allow-truncated",
+        action="store_true",
+        help="separate what can be read of a damaged song, and warn",
+    )
+    add("--overwrite", action="store_true", help="replace existing results")
     add("--quiet", action="store_true", help="print errors only")
     add("--json", action="store_true", help="print one JSON object instead of tables")
     add = separate.add_argument_group("stems").add_argument
     add("--sources", metavar="A,B", help="only these sources (default: all of the model's)")
-    add("--two-stems", metavar="SOURCE", help="this source, and no_<source>")
+    add("--two-stems", metavar="SOURCE", help="write this source and no_<source>")
     add(
         "--other",
         choices=("residual", "sum"),
-        help="what no_<source> is: the mixture less the source (default), or the sum of the others",
+        help="what no_<source> is: mixture minus source (default), or the sum of the others",
     )
-    add("--residual", action="store_true", help="also write the mixture less the stems")
+    add("--residual", action="store_true", help="also write the mixture minus the stems")
     add(
         "--sum-to-mixture",
         action="store_true",
-        help="share out what is missing to the mixture in proportion to the stems' power, and "
-        "report the null test",
+        help="make the stems add up to the mixture: distribute the difference in proportion to "
+        "their power, and report a null test",
     )
     add(
         "--wiener",
         type=int,
         default=0,
         metavar="N",
-        help="filter all of the model's sources together, N iterations of the multichannel Wiener "
-        "filter: 1 to 10, 0 for none (default)",
+        help="apply N iterations of the multichannel Wiener filter to all of the model's sources: "
+        "1 to 10, 0 for none (default)",
     )
     add = separate.add_argument_group("files").add_argument
     add(
@@ -101,25 +111,25 @@ def add_options(separate: argparse.ArgumentParser) -> None:
         "--clip",
         choices=("clamp", "scale"),
         default="clamp",
-        help="beyond full scale: set samples to full scale and count them (default), or make all "
-        "stems of the song quieter by one gain",
+        help="samples beyond full scale: clamp and count them (default), or scale all stems of the "
+        "song down by one gain",
     )
     add(
         "--filename",
         metavar="TEMPLATE",
         default="{folder}/{track}/{stem}.{ext}",
-        help="below OUT; fields: {folder} (below a folder that was searched), {track}, "
+        help="path below OUT; fields: {folder} (within the searched folder), {track}, "
         "{trackext}, {stem}, {ext}, {model} (default: %(default)s)",
     )
 
 
 def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = None) -> int:
-    """Separate songs into files and print what was done; see `mmdense separate --help`.
+    """Separate songs into files and print a report; see `mmdense separate --help`.
 
     Args:
-        arguments: Of `add_options`, with jobs and threads.
-        opened: Returns the separator, once the options are checked; default that of the model
-            that they name.
+        arguments: The options of `add_options`, with jobs and threads.
+        opened: Returns the separator, called once the options are checked; by default it opens
+            the model that they name.
     """
     from mmdense_edge.audio.mixture_sum import choose
     from mmdense_edge.separate import picture
@@ -132,12 +142,12 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     if not 1 <= arguments.jobs <= MAX_PROCESSES:
         raise UsageError(f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}")
     if arguments.two_stems is None and arguments.other is not None:
-        raise UsageError("--other goes with --two-stems SOURCE")
+        raise UsageError("--other needs --two-stems SOURCE")
     if arguments.two_stems is not None and arguments.sources is not None:
         raise UsageError("--two-stems writes its two stems. Drop --sources.")
     if arguments.picture:
-        # Matplotlib refuses to start with a backend that is not installed, as a notebook's shell
-        # may name one; a file needs only this one.
+        # Matplotlib refuses to start if MPLBACKEND names a backend that is not installed, as a
+        # notebook's shell may do. Writing a file needs only this one.
         os.environ["MPLBACKEND"] = "agg"
         picture.check_available()
     options = Options(**{one.name: getattr(arguments, one.name) for one in fields(Options)})
@@ -165,7 +175,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             _check_piped(arguments, len(songs), len(parts))
         for number, song in enumerate(songs):
             if song.piped and sys.stdin.isatty():
-                raise UsageError("- reads a song from stdin, which is a terminal. Pipe one in.")
+                raise UsageError("- reads a song from stdin, but stdin is a terminal. Pipe one in.")
             if song.piped:
                 songs[number] = spool(sys.stdin.buffer, Path(folder))
         model = separator.contract.name
@@ -176,7 +186,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             if report.error is not None:
                 print(f"{arguments.program}: {report.error}", file=sys.stderr)
             if report.picture_error is not None:
-                failure = f"no picture was drawn ({report.picture_error}), the stems are complete"
+                failure = f"no picture was drawn ({report.picture_error}); the stems are complete"
                 text = printable(f"{report.song}: {failure}")
                 print(f"{arguments.program}: {text}", file=sys.stderr)
         if piped and reports[0].error is None:
@@ -191,19 +201,19 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
 def _check_piped(arguments: argparse.Namespace, num_songs: int, num_stems: int) -> None:
     if num_songs != 1 or num_stems != 1:
         raise UsageError(
-            f"-o - writes one stem of one song; received {num_stems} stems of {num_songs} songs. "
-            "Name one with --sources."
+            f"-o - writes one stem of one song; received {num_stems} stem(s) of {num_songs} "
+            "song(s). Name one with --sources."
         )
     if arguments.json or arguments.picture:
-        raise UsageError("-o - puts the stem on stdout. Drop --json and --picture.")
+        raise UsageError("-o - writes the stem to stdout. Drop --json and --picture.")
     if sys.stdout.isatty():
-        raise UsageError("-o - puts the stem on stdout, which is a terminal. Redirect it.")
+        raise UsageError("-o - writes the stem to stdout, but stdout is a terminal. Redirect it.")
 
 
 def _reports(
     separator: Separator, jobs: Sequence[Job], arguments: argparse.Namespace
 ) -> Iterator[SongReport]:
-    """Separate the songs, with a bar of seconds of music that is shown on a terminal only."""
+    """Separate the songs; on a terminal, show a progress bar in seconds of music."""
     from tqdm import tqdm
 
     from mmdense_edge.separate.pool import attempt, separate_all
@@ -260,7 +270,7 @@ def _print(
     elif not arguments.quiet:
         lines = [*map(table, reports), f"model {separator.contract.name}, {separator.engine}"]
         if others:
-            lines.append(f"{others} files that are not audio were left alone")
+            lines.append(f"skipped {others} file(s) that are not audio")
         print("\n".join(lines), file=sys.stderr if arguments.out == STDOUT else sys.stdout)
     if failed and len(reports) > 1:
         print(f"{arguments.program}: {failed} of {len(reports)} songs failed", file=sys.stderr)

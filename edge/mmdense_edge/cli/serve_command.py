@@ -11,9 +11,10 @@ from pathlib import Path
 from mmdense_edge.errors import UsageError
 
 _DESCRIPTION = """
-Serves a page that separates songs in the browser, on the device that opens it. Songs stay there:
-nothing is sent back. Reachable from this machine alone unless --host says otherwise. To other
-machines browsers give threads, microphone and offline use over https only: give a certificate.
+Serve a page that separates songs in the browser, on the device that opens it. Songs stay there:
+nothing is sent back. By default the page can be reached from this machine only; see --host. On
+other machines, browsers allow threads, microphone and offline use over https only: give a
+certificate.
 """
 
 
@@ -21,18 +22,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     """Add the command to the command line's parser."""
     serve = commands.add_parser(
         "serve",
-        help="serve the page that separates in the browser",
+        help="serve a page that separates songs in the browser",
         description=_DESCRIPTION,
-        epilog=f"{epilog} Ctrl-C ends the server, with 0.",
+        epilog=f"{epilog} Ctrl-C ends the server with code 0.",
     )
     add = serve.add_argument
     add(
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="to bind to; 0.0.0.0 lets the whole network in (default: 127.0.0.1)",
+        help="address to bind to; 0.0.0.0 allows the whole network (default: 127.0.0.1)",
     )
-    add("--port", type=int, default=8765, metavar="N", help="0 takes a free one (default: 8765)")
+    add(
+        "--port",
+        type=int,
+        default=8765,
+        metavar="N",
+        help="port; 0 picks a free one (default: 8765)",
+    )
     add("--open", action="store_true", help="open the page in this machine's browser")
     add("--certificate", metavar="FILE", help="serve https with this certificate (PEM)")
     add("--key", metavar="FILE", help="the certificate's key (PEM; default: in its file)")
@@ -60,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
             local = server.host == "localhost"
         if tls is None and not local:
             print(
-                "mmdense: over plain http browsers of other machines give it no threads, no "
-                "microphone and no offline use: add --certificate",
+                "mmdense: over plain http, browsers on other machines allow no threads, no "
+                "microphone and no offline use. Add --certificate.",
                 file=sys.stderr,
             )
         if arguments.open:
@@ -74,12 +81,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def own_address() -> str:
-    """Return the address under which the network knows this machine, as far as it can be told."""
+    """Return this machine's address on the network, or the loopback address if unknown."""
     import socket
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            # No packet is sent there: it only makes the system choose the way out.
+            # No packet is sent: this only makes the system choose a route.
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:

@@ -1,4 +1,4 @@
-"""Separates songs from file to files: all of a song's stems, or nothing."""
+"""Separate a song's file into stem files: all of a song's stems, or none."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mmdense_edge.separate.reference_scores import score_files
 from mmdense_edge.separate.song_report import SongReport, StemReport
 from mmdense_edge.separator import Cancel, Separator
 
-# How much smaller a format may be than a WAV file of the same depth: what is surely needed.
+# Lower bound of a stem's size, relative to a WAV file of the same depth.
 _LEAST = {"wav": 1.0, "flac": 0.1, "ogg": 0.01}
 _FLOATS = StemForm("wav", "FLOAT")
-_FLOAT_BITS = 24  # for the null test of files that have no steps of their own
+_FLOAT_BITS = 24  # for the null test of files without integer steps
 
 Progress = Callable[[float, float], object]
 
@@ -33,19 +33,19 @@ def separate_file(
     progress: Progress | None = None,
     cancel: Cancel | None = None,
 ) -> SongReport:
-    """Separate one song, in memory that does not depend on its length.
+    """Separate one song, using memory that does not depend on its length.
 
-    All results are written into a temporary folder within the output folder, and moved to their
-    places when they are complete.
+    All results are written to a temporary folder inside the output folder and moved to their final
+    paths when they are complete.
 
     Args:
         separator: The model.
         job: From `plan`.
         progress: Called with the seconds done and the song's length in seconds, first with 0.
-        cancel: Called now and then; True ends the work.
+        cancel: Called regularly; returning True ends the work.
 
     Returns:
-        What was written. A picture that cannot be drawn is reported there, and costs no stem.
+        What was written. It also reports a picture that cannot be drawn; the stems are kept.
 
     Raises:
         AudioError: The song cannot be read, or a result exists or cannot be written.
@@ -67,7 +67,7 @@ def separate_file(
         warnings.append(message.removeprefix(f"{song}: "))
 
     def known(_: str) -> None:
-        """Take damage that was reported when the song was separated, or refused then."""
+        """Ignore damage that was already reported, or refused, when the song was separated."""
 
     gain = 1.0
     with staging.staging(job.out) as aside:
@@ -76,11 +76,11 @@ def separate_file(
         damaged = warn if options.allow_truncated else refuse
         blocks = _separated(separator, job, info, damaged, progress, cancel)
         if scaled:
-            # Floats first: the gain is known when the loudest sample is.
+            # Write floats first: the gain depends on the loudest sample.
             floats = {name: aside / f"{path.stem}-float.wav" for name, path in paths.items()}
             peak = _write(job, floats, info, _FLOATS, blocks).peak
             full = 1 << (bits - 1)
-            # Rounding moves each stem by half a step at most, and the rest by the others' sum.
+            # Rounding moves each stem by at most half a step, and the rest by the others' sum.
             gain = min(1.0, (full - 1 - len(floats)) / (full * peak)) if peak else 1.0
             blocks = _read_back(song, floats, known)
         files = _write(job, paths, info, form, blocks, gain)
@@ -131,7 +131,7 @@ def _separated(
     progress: Progress | None,
     cancel: Cancel | None,
 ) -> Blocks:
-    """Yield what is to be written of each block, and the mixture."""
+    """Yield the stems to write for each block, and the mixture."""
     rate = info.sample_rate
     song, mixture = itertools.tee(read_blocks(job.song.path, dtype="float64", damaged=damaged))
 
@@ -154,7 +154,7 @@ def _separated(
 
 
 def _read_back(song: Path, floats: Mapping[str, Path], damaged: OnDamage) -> Blocks:
-    """Yield the same as `_separated`, from files."""
+    """Yield the same blocks as `_separated`, read from files."""
     stems = [even(read_blocks(path, dtype="float64")) for path in floats.values()]
     mixture = even(read_blocks(song, dtype="float64", damaged=damaged))
     for whole, *block in zip(mixture, *stems, strict=True):
@@ -169,7 +169,7 @@ def _write(
     blocks: Blocks,
     gain: float = 1.0,
 ) -> StemFiles:
-    """Write blocks to files, one for each stem."""
+    """Write the blocks to one file per stem."""
     rest = next((name for name, part in job.parts.items() if not part), None)
     exact = job.options.sum_to_mixture
     with StemFiles(paths, info, form, rest=rest, exact=exact, gain=gain) as files:

@@ -1,4 +1,4 @@
-"""Finds the songs that a command line names: files, folders, patterns and the standard input."""
+"""Find the songs that a command line names: files, folders, patterns and the standard input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmdense_edge.errors import AudioError, UsageError
 
 STDIN = "-"
 
-# What is taken for audio in a folder. A file that is named is tried whatever its suffix.
+# The suffixes of audio files in a folder. A file named on the command line is tried in any case.
 SUFFIXES = frozenset((
     ".wav", ".wave", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff",
     ".aifc", ".au", ".snd", ".caf", ".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".mkv",
@@ -29,9 +29,9 @@ class Song:
 
     Args:
         path: The audio file.
-        folder: Its folder relative to the folder that was searched, separated by "/"; else "".
-        label: Its name in messages; default its path.
-        track: Its name in the results; default the file's name without suffix.
+        folder: Its folder relative to the folder that was searched, separated by "/"; otherwise "".
+        label: Its name in messages; defaults to its path.
+        track: Its name in the results; defaults to the file's name without its suffix.
         piped: True for the standard input, which `spool` copies to a file.
     """
 
@@ -48,17 +48,17 @@ class Song:
 
 
 def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], int]:
-    """Return the songs that arguments name, and how many files in folders are not audio.
+    """Return the songs that the arguments name, and how many files in folders are not audio.
 
     Args:
-        arguments: Files, folders (searched with all folders below, by suffix; hidden ones and the
-            output folder are left out), patterns with * ? [] (for shells that do not expand
-            them; ** matches folders), or "-" once.
+        arguments: Files, folders (searched recursively, by suffix; hidden ones and the output
+            folder are skipped), patterns with * ? [] (for shells that do not expand them;
+            ** matches folders), or "-" once.
         out: The output folder.
 
     Returns:
         The songs in the order of the arguments, folders sorted by name, and the number of files
-        that were left alone.
+        that were skipped.
 
     Raises:
         UsageError: A folder or a pattern without songs, "-" twice.
@@ -96,7 +96,7 @@ def _files(folder: Path, out: Path | None) -> Iterator[Path]:
     left_out = None if out is None else out.resolve()
     if folder.resolve() == left_out:
         raise UsageError(
-            f"{folder} is searched for songs and is the output folder, where the next search would "
+            f"{folder} is both searched for songs and the output folder, so the next search would "
             "find stems. Choose another folder (-o)."
         )
 
@@ -114,7 +114,7 @@ def _files(folder: Path, out: Path | None) -> Iterator[Path]:
 
 
 def spool(stream: BinaryIO, folder: Path) -> Song:
-    """Copy the standard input to a file, because a song's length must be known.
+    """Copy the standard input to a file, because a song's length must be known in advance.
 
     Args:
         stream: The standard input.
@@ -128,5 +128,5 @@ def spool(stream: BinaryIO, folder: Path) -> Song:
         with path.open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
     except OSError as error:
-        raise AudioError(f"-: cannot keep the standard input in {folder} ({error})") from error
+        raise AudioError(f"-: cannot store the standard input in {folder} ({error})") from error
     return Song(path, label=STDIN, track="stdin")

@@ -1,4 +1,4 @@
-"""What is to be done: each song with its results' names and the way they are written."""
+"""The jobs of a run: each song, the paths of its results and how they are written."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Options:
 
     Args:
         file_format: "wav", "flac" or "ogg".
-        bit_depth: "16", "24" or "32f"; None: The song's.
+        bit_depth: "16", "24" or "32f"; None means the song's.
         clip: What happens to integer stems beyond full scale: "clamp" sets the samples to full
             scale and counts them; "scale" makes all stems of the song quieter by one gain, so
             that none is clipped.
@@ -34,10 +34,10 @@ class Options:
         filename: The template of the results' names; see `check_template`.
         picture: Also draw spectrograms.
         overwrite: Replace existing results.
-        allow_truncated: Take what a damaged song holds, with a warning.
+        allow_truncated: Separate what can be read of a damaged song, with a warning.
 
     Raises:
-        UsageError: Choices that contradict each other, a value or a template out of its range.
+        UsageError: Options contradict each other, or a value or the template is not allowed.
     """
 
     file_format: str = "wav"
@@ -67,7 +67,7 @@ class Options:
 
 
 def check_template(template: str) -> None:
-    """Check a template: fields in braces, folders separated by "/", and at the end ".{ext}".
+    """Check a template: fields in braces, folders separated by "/", ending in ".{ext}".
 
     Args:
         template: Fields are folder (of the song, relative to a folder that was searched), track
@@ -105,11 +105,11 @@ class Job:
     Args:
         song: The song.
         out: The output folder.
-        parts: For each stem the sources that it is the sum of, from `mixture_sum.choose`.
-        stems: For each stem its file.
-        options: How it is written.
+        parts: The sources whose sum each stem is, from `mixture_sum.choose`.
+        stems: The file of each stem.
+        options: How the stems are written.
         picture: The file of the spectrogram, if one is drawn.
-        references: For some stems the file to score against.
+        references: The files to score stems against, if any.
     """
 
     song: Song
@@ -142,24 +142,24 @@ def plan(
         out: The folder for all results; made when the first song is done.
         parts: The stems, from `mixture_sum.choose`.
         options: How they are written.
-        model: The model's name, for the template; what separates folders in it becomes "_".
-        references: For some stems the file to score against; for one song only.
+        model: The model's name, for the template; folder separators in it become "_".
+        references: The files to score stems against; for a single song only.
 
     Raises:
-        UsageError: Two results would be the same file, a result would replace a file that is
-            read, a song's name gives no name, several songs with references.
+        UsageError: Two results would be the same file, a result would replace an input file, a
+            song's name yields no valid name, or several songs were given with references.
     """
     options = options or Options()
     if references and len(songs) > 1:
-        raise UsageError(f"references belong to one song; received {len(songs)} songs")
+        raise UsageError(f"--reference needs exactly one song; received {len(songs)} songs")
 
     def place(song: Song, stem: str, ext: str) -> Path:
         name = options.filename.format(
             folder=song.folder, track=song.track, trackext=song.path.suffix[1:], stem=stem, ext=ext,
-            # The name comes with the model file, and must lead nowhere, on Windows either.
+            # The name comes from the model file and must not lead to another folder, on any system.
             model=re.sub(r'[/\\:*?"<>|]', "_", model),
         )  # fmt: skip
-        levels = [level for level in name.split("/") if level]  # an empty folder leaves none
+        levels = [level for level in name.split("/") if level]  # an empty folder adds no level
         if any(level in (".", "..") or "\0" in level for level in levels):
             raise UsageError(
                 f"{'/'.join(levels)} names no file below the output folder. Rename the song, or "
@@ -184,7 +184,7 @@ def plan(
     known = {key for path in read for key in _identities(path)}
     for job in jobs:
         for target in job.targets:
-            # Some file systems do not tell upper from lower case, or forms of one letter.
+            # Some file systems ignore letter case and Unicode normalization forms.
             key = unicodedata.normalize("NFC", str(target)).casefold()
             if key in writers:
                 raise UsageError(
@@ -194,13 +194,13 @@ def plan(
             writers[key] = job.song
             if known.intersection(_identities(target)):
                 raise UsageError(
-                    f"{target} is read and would be replaced. Choose another folder (-o)."
+                    f"{target} is an input file and would be replaced. Choose another folder (-o)."
                 )
     return jobs
 
 
 def _identities(path: Path) -> set[object]:
-    """Return what a file is known by: its path, and its number if it exists."""
+    """Return what identifies a file: its path, and its inode if it exists."""
     try:
         found = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Draws the spectrograms of a mixture and its stems on one scale."""
+"""Draw the spectrograms of a mixture and its stems on one scale."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def spectrogram(
         blocks: The signal, of shape (any length, channels), full scale 1.0.
         sample_rate: In Hz.
         num_samples: Length of the signal.
-        channels: Of the signal; their mean power is taken.
+        channels: Number of channels; their power is averaged.
 
     Returns:
-        Mean power in dB of a full-scale sine, -120 at least, shape (128, columns) with 1000
-        columns at most.
+        Mean power in dB relative to a full-scale sine, at least -120, shape (128, columns) with
+        at most 1000 columns.
 
     Example:
         >>> spectrogram([np.zeros((44100, 2), np.float32)], 44100, 44100, 2).shape
@@ -100,7 +100,7 @@ def band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
     edges = band_edges(sample_rate)
     hertz = np.arange(_TRANSFORM.num_bins) * sample_rate / _TRANSFORM.n_fft
     inside = (hertz[:, None] >= edges[:-1]) & (hertz[:, None] < edges[1:])
-    # Low bands are narrower than a bin: they show the bin that is nearest.
+    # Low bands are narrower than a bin: they show the nearest bin.
     nearest = np.abs(hertz[:, None] - np.sqrt(edges[:-1] * edges[1:])).argmin(axis=0)
     empty = ~inside.any(axis=0)
     inside[nearest[empty], np.flatnonzero(empty)] = True
@@ -121,8 +121,8 @@ def draw_panels(
 
     Args:
         figure: An empty Matplotlib figure.
-        levels: By title, from `spectrogram`.
-        sample_rate: Of the signals, in Hz.
+        levels: The result of `spectrogram` for each title.
+        sample_rate: Sample rate of the signals, in Hz.
         seconds: Length of the signals.
         columns: Panels in a row.
         range_db: The range of colors below the loudest, in dB.

@@ -1,4 +1,4 @@
-"""Separates several songs at a time, each in a process of its own."""
+"""Separate several songs at a time, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def separate_all(
     processes: int,
     progress: Callable[[int, float, float], object] | None = None,
 ) -> list[SongReport]:
-    """Separate songs in parallel processes, which all end when this call does.
+    """Separate songs in parallel processes, all of which end before this call returns.
 
     Args:
-        jobs: The songs, one at least, with one output folder.
+        jobs: At least one song; all share one output folder.
         model: The model file.
-        threads: Of each process.
+        threads: Interpreter threads of each process.
         processes: Songs at a time, 1 to 64.
-        progress: Called now and then with the songs done, the seconds of music done and those
+        progress: Called regularly with the songs done, the seconds of music done and the seconds
             expected.
 
     Returns:
-        For each song its report, in the order of `jobs`.
+        One report per song, in the order of `jobs`.
 
     Raises:
         MMDenseError: A process died.
@@ -86,20 +86,20 @@ def separate_all(
         while pending:
             pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED).not_done
             if progress is not None:
-                # Songs that have not begun count as the mean of the others.
+                # Songs that have not started count as the mean of the others.
                 known = [length for length in board[1::2] if length]
                 expected = sum(known) * len(jobs) / max(1, len(known))
                 progress(len(jobs) - len(pending), sum(board[::2]), expected)
         return [future.result() for future in futures]
     except BrokenProcessPool as error:
         raise MMDenseError(
-            "a process died, perhaps for want of memory: finished songs are complete, the others "
-            "were not written. Use fewer --jobs."
+            "a process died, perhaps because memory ran out: finished songs are complete, the "
+            "others were not written. Use fewer --jobs."
         ) from error
     finally:
         stop.set()
         executor.shutdown(wait=True, cancel_futures=True)
-        # A song that failed leaves the output folder to the others that are at work in it.
+        # A failed song leaves the output folder to the songs that are still being written.
         staging.remove_empty(made)
 
 

@@ -18,14 +18,14 @@ REFERENCE_SUFFIXES = (".wav", ".flac", ".ogg")
 
 
 def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
-    """Return the references that a folder holds: <source>.wav, .flac or .ogg.
+    """Return the reference files in a folder: <source>.wav, .flac or .ogg.
 
     Args:
         folder: The folder.
         sources: The sources to look for.
 
     Raises:
-        UsageError: Not a folder, or it holds none of them.
+        UsageError: The folder does not exist or contains no reference.
     """
     names = list(sources)
     found: dict[str, Path] = {}
@@ -35,7 +35,7 @@ def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
             found.setdefault(source, path)
     if not found:
         raise UsageError(
-            f"{folder} holds no reference: it needs {names[0]}.wav (or .flac, .ogg) and so on"
+            f"{folder} contains no reference. It needs files such as {names[0]}.wav, .flac or .ogg"
         )
     return found
 
@@ -43,12 +43,12 @@ def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
 def score_files(
     reference: Path, estimate: Path, mixture: Path, damaged: OnDamage = refuse
 ) -> tuple[float | None, float | None]:
-    """Score one stem, in memory that does not depend on its length.
+    """Score one stem, using memory that does not depend on its length.
 
     Args:
         reference: The true source, an audio file.
-        estimate: The stem, of the same sample rate, channels and length.
-        mixture: The song, of the same sample rate, channels and length.
+        estimate: The stem, with the same sample rate, channels and length.
+        mixture: The song, with the same sample rate, channels and length.
         damaged: As for `read_blocks`, for the song.
 
     Returns:
@@ -61,7 +61,7 @@ def score_files(
     forms = [(info.sample_rate, info.channels) for info in map(audio_info, (reference, mixture))]
     if forms[0] != forms[1]:
         raise AudioError(
-            f"{reference}: a reference must have the mixture's sample rate and channels "
+            f"{reference}: a reference must have the mixture's sample rate and channels, "
             f"{forms[1]}; received {forms[0]}"
         )
     stem, baseline = SDR(), SDR()

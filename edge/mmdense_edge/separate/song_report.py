@@ -17,11 +17,11 @@ class StemReport:
     Args:
         source: Its name.
         file: Its path.
-        level_dbfs: RMS level in dB of full scale; None if silent.
-        clipped: Samples that were beyond full scale.
-        scored: True where there was a reference.
+        level_dbfs: RMS level in dBFS; None if silent.
+        clipped: Samples that exceeded full scale.
+        scored: True if there was a reference.
         sdr_db: SDR against the reference; None if not scored or the reference is silent.
-        mixture_sdr_db: SDR of doing nothing, the mixture taken for the stem.
+        mixture_sdr_db: SDR of the unprocessed mixture (baseline).
     """
 
     source: str
@@ -43,15 +43,15 @@ class SongReport:
         sample_rate: In Hz.
         channels: 1 to 64.
         num_samples: Length of the song and of each stem.
-        seconds: Taken from opening the song to closing its stems.
+        seconds: Time from opening the song to closing its stems.
         stems: What was written.
         picture: Path of the spectrogram, if one was drawn.
-        warnings: What the user should know.
-        gain_db: Of the stems against the song; below 0 where they were made quieter.
-        null_test: How far the written stems are from adding up to the song at most, in steps of
-            `null_test_bits` bits; None if they were not asked to.
+        warnings: Messages for the user.
+        gain_db: Gain of the stems relative to the song; below 0 if they were made quieter.
+        null_test: The largest difference between the sum of the written stems and the song, in
+            steps of `null_test_bits` bits; None if the stems need not add up.
         null_test_bits: The bit depth of the stems; 24 for floats.
-        picture_error: Why a spectrogram that was asked for was not drawn; None if nothing failed.
+        picture_error: Why a requested spectrogram was not drawn; None if nothing failed.
     """
 
     song: str
@@ -75,11 +75,11 @@ class SongReport:
 
     @property
     def real_time_factor(self) -> float | None:
-        """Seconds taken per second of the song: below 1 is faster than it plays."""
+        """Processing time per second of the song; below 1 is faster than real time."""
         return self.seconds / self.duration_seconds if self.num_samples else None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as values that JSON has."""
+        """Return the report as JSON-serializable values."""
         return {
             **asdict(self),
             "duration_seconds": self.duration_seconds,
@@ -88,7 +88,7 @@ class SongReport:
 
 
 def clock(seconds: float) -> str:
-    """Return a time as minutes and seconds, with hours where there are any.
+    """Return a time as minutes and seconds, and hours if there are any.
 
     Example:
         >>> clock(75), clock(3675)
@@ -100,7 +100,7 @@ def clock(seconds: float) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
-    """Return rows of texts as lines with columns, which are right-aligned but for those in `left`.
+    """Return rows of text as lines of aligned columns; columns in `left` are left-aligned.
 
     Example:
         >>> print(aligned([("a", "b"), ("long", "1")]))
@@ -134,7 +134,7 @@ def table(report: SongReport) -> str:
     shown = [row if scored else (*row[:3], row[5]) for row in rows]
     lines = [
         f"{printable(report.song)}: {clock(report.duration_seconds)} long, "
-        f"{report.seconds:.2f} s taken, real-time factor {report.real_time_factor:.3f}",
+        f"separated in {report.seconds:.2f} s, real-time factor {report.real_time_factor:.3f}",
         indent(aligned(shown, left=(0, -1)), "  "),
     ]
     if report.null_test is not None:
@@ -143,7 +143,7 @@ def table(report: SongReport) -> str:
             f"{report.null_test_bits} bits"
         )
     if report.gain_db < 0:
-        lines.append(f"  stems made quieter by {-report.gain_db:.2f} dB, so that none is clipped")
+        lines.append(f"  stems attenuated by {-report.gain_db:.2f} dB to avoid clipping")
     if report.picture is not None:
         lines.append(f"  spectrogram: {printable(report.picture)}")
     lines += [f"  warning: {printable(warning)}" for warning in report.warnings]

@@ -1,4 +1,4 @@
-"""All files of a song, or none: they are written aside and moved to their places together."""
+"""All files of a song, or none: they are written to a temporary folder and moved together."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PREFIX = ".mmdense-"
 
 
 def check_targets(targets: Sequence[Path], overwrite: bool, option: str = "folder (-o)") -> None:
-    """Check that results can take their places.
+    """Check that results can be written to their paths.
 
     Args:
-        targets: The files to be.
-        overwrite: Files may be replaced.
-        option: The option that names another place, for messages.
+        targets: The paths of the results.
+        overwrite: Whether existing files may be replaced.
+        option: The option that chooses another path, for messages.
 
     Raises:
         AudioError: A result exists, is a folder, or its name is too long.
@@ -41,33 +41,33 @@ def check_targets(targets: Sequence[Path], overwrite: bool, option: str = "folde
 
 
 def check_space(out: Path, num_bytes: int) -> None:
-    """Check before the work that the results will find space.
+    """Check in advance that there is enough disk space for the results.
 
     Args:
         out: The output folder, which may not exist yet.
-        num_bytes: Needed at least.
+        num_bytes: The least space needed.
 
     Raises:
-        AudioError: Less is free.
+        AudioError: Less space is free.
     """
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if free < num_bytes:
         raise AudioError(
-            f"the stems need {num_bytes / 1e6:.0f} MB, {out} has {free / 1e6:.0f} MB free. "
-            "Make space, choose another folder (-o), fewer sources or --format flac."
+            f"the stems need {num_bytes / 1e6:.0f} MB, but {out} has {free / 1e6:.0f} MB free. "
+            "Free some space, or use another folder (-o), fewer sources or --format flac."
         )
 
 
 @contextmanager
 def staging(out: Path) -> Iterator[Path]:
-    """Make a temporary folder in `out`; remove it at the end, and after an error `out` too.
+    """Create a temporary folder in `out`; remove it at the end, and after an error `out` too.
 
     Args:
-        out: The output folder; made if it does not exist.
+        out: The output folder; created if it does not exist.
 
     Raises:
-        AudioError: Nothing can be written there.
+        AudioError: The folder is not writable.
     """
     made = missing_folders(out)
     try:
@@ -86,27 +86,27 @@ def staging(out: Path) -> Iterator[Path]:
 
 
 def missing_folders(out: Path) -> list[Path]:
-    """Return a folder and those above it that do not exist, the lowest first."""
+    """Return those of a folder and its parents that do not exist, the deepest first."""
     return [folder for folder in (out, *out.parents) if not folder.exists()]
 
 
 def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove folders that are empty, in this order."""
+    """Remove the folders that are empty, in this order."""
     for folder in folders:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
-    """Move files to their places: all, or after an error none.
+    """Move files to their final paths: all of them, or none after an error.
 
     Args:
-        moves: For each finished file its place.
-        aside: A folder on the same disk, for what is replaced, until all is done.
-        overwrite: Files may be replaced.
+        moves: The final path of each finished file.
+        aside: A folder on the same disk that holds replaced files until all are moved.
+        overwrite: Whether existing files may be replaced.
 
     Raises:
-        AudioError: A file exists meanwhile, or cannot be moved.
+        AudioError: A file has appeared in the meantime, or cannot be moved.
     """
     check_targets(list(moves.values()), overwrite)
     undo: list[tuple[Path, Path, Path | None]] = []
@@ -116,7 +116,7 @@ def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
             made[:0] = missing_folders(target.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             kept = aside / f"kept-{number}" if os.path.lexists(target) else None
-            # Noted first: Ctrl-C may come between any two steps.
+            # Recorded first: Ctrl-C may come between any two steps.
             undo.append((source, target, kept))
             if kept is not None:
                 os.replace(target, kept)
