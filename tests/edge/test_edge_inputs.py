@@ -70,7 +70,7 @@ def test_names_and_patterns(tree, arguments, expected):
         (["music/*.xyz"], r"no file matches 'music/\*.xyz'"),
         (["-", "-"], "can be read only once"),
         (["empty"], "empty holds no audio files"),
-        (["music/out"], "is the output folder"),
+        (["music/out"], "and the output folder"),
     ],
 )
 def test_what_names_no_songs(tree, arguments, match):
@@ -196,7 +196,9 @@ def test_results_never_replace_what_is_read(tmp_path, monkeypatch, songs, out, r
     Path("out/linked").mkdir(parents=True)
     Path("linked.wav").write_bytes(b"x")
     os.link("linked.wav", "out/linked/bass.wav")
-    with pytest.raises(UsageError, match=r"(vocals|bass).wav is an input file and would be replaced"):
+    with pytest.raises(
+        UsageError, match=r"(vocals|bass).wav is an input file and would be replaced"
+    ):
         plan(
             [Song(Path(song).resolve()) for song in songs], Path(out), PARTS, references=references
         )

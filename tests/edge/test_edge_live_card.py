@@ -235,7 +235,7 @@ def test_cards_that_cannot_be(module, options, match):
     with pytest.raises(AudioError, match=match) as caught:
         open_card(**options)
     assert str(caught.value).startswith("the sound card cannot be used (")
-    assert "--devices lists what there is" in str(caught.value)
+    assert "--devices lists the sound cards" in str(caught.value)
 
 
 def test_a_card_that_breaks_while_it_opens(module, monkeypatch):

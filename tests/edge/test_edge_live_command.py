@@ -142,8 +142,8 @@ def test_keys_change_the_mix_and_end_the_run(live, song, noise, tmp_path, monkey
 @pytest.mark.parametrize(
     ("raised", "code", "words"),
     [
-        (KeyboardInterrupt(), 130, "interrupted: what was played until then is kept"),
-        (SystemExit(143), 143, "terminated: what was played until then is kept"),
+        (KeyboardInterrupt(), 130, "interrupted: what was played so far is kept"),
+        (SystemExit(143), 143, "terminated: what was played so far is kept"),
         (CardStopped("it is unplugged"), 1, "it is unplugged"),
     ],
 )
@@ -163,10 +163,8 @@ def test_an_end_from_outside_keeps_what_was_played(
     )
     assert found == code
     assert "real-time factor" in out
-    words = {130: "interrupted: what was played until then is kept", 1: "it is unplugged"}
-    assert (
-        err[-1] == f"mmdense: {words.get(code, 'terminated: what was played until then is kept')}"
-    )
+    words = {130: "interrupted: what was played so far is kept", 1: "it is unplugged"}
+    assert err[-1] == f"mmdense: {words.get(code, 'terminated: what was played so far is kept')}"
     assert 0 < sf.info(tmp_path / "o.wav").frames <= 61 * 1024
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o.wav", "song.wav"]
 
@@ -200,7 +198,7 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
         ("song.wav --seconds 0", 2, "--seconds must be more than 0 and finite; received 0"),
         ("song.wav --seconds nan", 2, "--seconds must be more than 0 and finite; received nan"),
         ("song.wav --seconds inf", 2, "--seconds must be more than 0 and finite; received inf"),
-        ("song.wav --channels 1", 2, "--channels is for raw samples and sound cards"),
+        ("song.wav --channels 1", 2, "--channels applies to raw samples and sound cards"),
         ("song.wav --rate 44100", 2, "a file has its own"),
         ("song.wav --lookahead 3", 2, "--lookahead must be a multiple of 4 from 0 to 4"),
         ("song.wav --step-frames 0", 2, "--step-frames must be a multiple of 4"),
@@ -214,9 +212,9 @@ def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
         ("song.wav --output folder.wav --overwrite", 1, "folder.wav is a folder"),
         ("song.wav --output card", 2, "a sound card needs sounddevice"),
         ("card --output null", 2, "a sound card needs sounddevice"),
-        ("card --output null --pace fast", 2, "no use for a sound card"),
-        ("- --output card", 2, "stdin cannot be played to a sound card"),
-        ("- --channels 1", 2, "--channels is for raw samples, which need --rate"),
+        ("card --output null --pace fast", 2, "cannot use a sound card"),
+        ("- --output card", 2, "stdin cannot be played on a sound card"),
+        ("- --channels 1", 2, "--channels applies to raw samples, which need --rate"),
         ("- --rate 10", 2, "--rate must be from 1000 to 768000 Hz; received 10"),
     ],
 )
@@ -255,7 +253,7 @@ def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
     code, out, _ = live(song(audio=audio, subtype="FLOAT"), *options)
     assert code == 0
     assert "the sound card adds 0.020 s" in out
-    assert "0 faults of the sound card" in out
+    assert "0 sound card faults" in out
     played = np.concatenate(module.streams[-1].played)
     first = int(np.flatnonzero(np.abs(played).max(axis=1) > 1e-3)[0])
     assert np.abs(played[first:][:20000] - audio).max() < 1e-5

@@ -100,7 +100,7 @@ def test_raw_samples_on_stdin(noise, sample_format, kind, scale, error):
         (wav(np.zeros((300, 2)), subtype=None, file_format="FLAC"), "no WAV header"),
         (wav(np.zeros((300, 2)), subtype=None, file_format="MP3"), "no WAV header"),
         (wav(np.zeros((300, 2)))[:30], "no WAV header"),
-        (b"RIFF....WAVEdata....", "it does not say what form its samples have"),
+        (b"RIFF....WAVEdata....", "the sample format is missing"),
         (wav(np.zeros((300, 2)), subtype="MS_ADPCM"), "PCM or floats; received .* format 2"),
         (wav(np.zeros((10, 3))), "must have 1 or 2 channels; received 3"),
     ],

@@ -40,7 +40,7 @@ def test_silence_and_equality_give_no_nan(noise):
     [
         (99, 44100, 2, "mixture's length"),
         (150000, 44100, 2, "mixture's length"),
-        (100, 48000, 2, r"sample rate and channels \(44100, 2\); received \(48000, 2\)"),
+        (100, 48000, 2, r"sample rate and channels, \(44100, 2\); received \(48000, 2\)"),
         (100, 44100, 1, r"received \(44100, 1\)"),
     ],
 )
@@ -58,5 +58,7 @@ def test_references_are_found_by_name(tmp_path):
     found = find_references(tmp_path, ("vocals", "drums", "bass"))
     assert found == {"vocals": tmp_path / "vocals.wav", "bass": tmp_path / "bass.ogg"}
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(UsageError, match=r"contains no reference. It needs files such as other.wav"):
+        with pytest.raises(
+            UsageError, match=r"contains no reference. It needs files such as other.wav"
+        ):
             find_references(folder, ("other",))

@@ -222,7 +222,7 @@ def test_a_folder_without_a_page_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(("host", "warned"), [([], False), (["--host", "0.0.0.0"], True)])
 def test_the_page_is_opened_where_it_is_served(monkeypatch, capsys, host, warned):
-    """From this machine alone by default; a network address is printed with what plain http lacks."""
+    """From this machine alone by default; a network address comes with a warning about http."""
     opened, bound = [], []
 
     def interrupt(self: Server) -> None:

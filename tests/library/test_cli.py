@@ -215,4 +215,6 @@ def test_zsh_and_fish_get_every_command_and_option(capsys):
 def test_completion_without_shtab_is_refused_in_one_line(command, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert command(["completion", "bash"]) == 1
-    assert capsys.readouterr().err.endswith("needs shtab, which is not installed. Run pip install shtab.\n")
+    assert capsys.readouterr().err.endswith(
+        "needs shtab, which is not installed. Run pip install shtab.\n"
+    )

@@ -1,4 +1,4 @@
-"""The command `mmdense live`: puts input, engine and output together."""
+"""The command `mmdense live`: connects input, engine and output."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ MIN_BLOCK, MAX_BLOCK = 64, 16384
 CARD, NULL, STREAM = "card", "null", "-"
 
 _DESCRIPTION = """
-Separates while it plays and mixes the stems again, at gains of your choice. INPUT is a file, - for
-stdin (WAV, or raw samples if --rate is given), or "card" for a sound card. When the machine cannot
-keep up, the unprocessed mixture is played instead of stems that are late, with cross-fades, and
-counted: rule "pass". On a terminal keys change the mix: a stem's first letter silences it or
-brings it back, digits choose a named mix, space prints a report, q ends the run. Messages go to
-stderr.
+Separate music while it plays and remix the stems with gains of your choice. INPUT is a file, - for
+stdin (WAV, or raw samples if --rate is given), or "card" for a sound card. If the machine cannot
+keep up, the unprocessed mixture replaces late stems, with cross-fades, and drop-outs are counted
+(rule "pass"). On a terminal, keys change the mix: a stem's first letter mutes or unmutes it, digits
+choose a named mix, space prints a report, q quits. Messages go to stderr.
 """
 
 
@@ -39,9 +38,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     """Add the command to the command line's parser."""
     live = commands.add_parser(
         "live",
-        help="separate and remix while it plays",
+        help="separate and remix music while it plays",
         description=_DESCRIPTION,
-        epilog=f"{epilog} Ctrl-C ends a run as q does, and keeps what was written.",
+        epilog=f"{epilog} Ctrl-C quits as q does, and keeps what was written.",
     )
     add = live.add_argument
     add("input", nargs="?", default="card", metavar="INPUT", help="FILE, - or card (default: card)")
@@ -60,20 +59,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
     )
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
-    live.set_defaults(run=run, lost=": what was played until then is kept")
-    add("--rate", type=int, metavar="HZ", help="of raw samples on stdin, or wanted of the card")
-    add("--channels", type=int, choices=(1, 2), help="of raw samples (default: 2) or the card")
+    live.set_defaults(run=run, lost=": what was played so far is kept")
+    add("--rate", type=int, metavar="HZ", help="rate of raw samples on stdin, or of the sound card")
+    add(
+        "--channels",
+        type=int,
+        choices=(1, 2),
+        help="channels of raw samples (default: 2) or the card",
+    )
     add(
         "--sample-format",
         choices=("s16le", "f32le"),
         default="s16le",
-        help="of raw samples on stdin and stdout (default: s16le)",
+        help="format of raw samples on stdin and stdout (default: s16le)",
     )
     add("--input-device", default="", metavar="DEVICE", help="name or number (see --devices)")
     add("--output-device", default="", metavar="DEVICE", help="name or number (see --devices)")
-    add("--devices", action="store_true", help="list the sound cards and end")
-    add("--seconds", type=float, metavar="S", help="end after as much input")
-    add("--overwrite", action="store_true", help="replace an output file that exists")
+    add("--devices", action="store_true", help="list the sound cards and exit")
+    add("--seconds", type=float, metavar="S", help="end after S seconds of input")
+    add("--overwrite", action="store_true", help="replace an existing output file")
     add("--quiet", action="store_true", help="print warnings and errors only")
     add("--json", action="store_true", help="print reports as JSON, one line each")
     add = live.add_argument_group("latency").add_argument
@@ -81,24 +85,29 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
         "--pace",
         choices=("real", "fast"),
         default="real",
-        help="real: as the input sounds; fast: as the machine can, for files (default: real)",
+        help="real: in real time; fast: as fast as possible, for files (default: real)",
     )
     add(
         "--step-frames",
         type=int,
         metavar="N",
-        help="new frames in each window (default: real: what lasts twice as long as a window "
-        "takes; fast: what a file gets)",
+        help="new frames per window (default with real: enough to last twice as long as a window "
+        "takes to compute; with fast: as in file processing)",
     )
     add(
         "--lookahead",
         type=int,
         metavar="N",
-        help="frames seen beyond the new ones: fewer are faster and less exact (default: all of "
+        help="frames seen after the new ones: fewer reduce latency and quality (default: all of "
         "the model's context, equal to file processing)",
     )
-    add("--buffer", type=float, metavar="S", help="time for the computation (default: a step)")
-    add("--block", type=int, default=1024, metavar="N", help="samples in a block (default: 1024)")
+    add(
+        "--buffer",
+        type=float,
+        metavar="S",
+        help="time reserved for computation (default: one step)",
+    )
+    add("--block", type=int, default=1024, metavar="N", help="samples per block (default: 1024)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -177,18 +186,24 @@ def _check(arguments: argparse.Namespace) -> None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise UsageError(f"--seconds must be more than 0 and finite; received {seconds:g}")
     if arguments.pace == "fast" and CARD in (arguments.input, arguments.output):
-        raise UsageError("--pace fast has no use for a sound card. Give a file or - and --output.")
+        raise UsageError(
+            "--pace fast cannot use a sound card. Give a file or - as INPUT, and --output."
+        )
     for option, value in (("--rate", arguments.rate), ("--channels", arguments.channels)):
         if value is not None and arguments.input not in (STREAM, CARD):
-            raise UsageError(f"{option} is for raw samples and sound cards: a file has its own")
+            raise UsageError(f"{option} applies to raw samples and sound cards: a file has its own")
     if arguments.input == STREAM and arguments.rate is None and arguments.channels is not None:
-        raise UsageError("--channels is for raw samples, which need --rate: a WAV has its own")
+        raise UsageError(
+            "--channels applies to raw samples, which need --rate: a WAV file has its own"
+        )
     if arguments.input == STREAM and arguments.output == CARD:
-        raise UsageError("stdin cannot be played to a sound card directly. Pipe --output - on.")
+        raise UsageError(
+            "stdin cannot be played on a sound card directly. Use --output - and a pipe."
+        )
 
 
 def _open(arguments: argparse.Namespace, model_rate: int) -> tuple[LiveInput, Card | None]:
-    """Return the input, and the sound card if one takes part, in the form of an input file."""
+    """Return the input, and the sound card if one is used, with the input's form."""
     from mmdense_edge.live.input import LiveInput, open_file, open_stdin
     from mmdense_edge.live.sound_card import Card
 
@@ -248,8 +263,10 @@ def _output(
         return nullcontext(lambda block: None)
     path = Path(arguments.output)
     if arguments.input != CARD and path.exists():
-        # The standard input, too, may come from the file.
+        # The standard input may be redirected from the same file.
         read = os.stat(STDIN if arguments.input == STREAM else arguments.input)
         if os.path.samestat(path.stat(), read):
-            raise UsageError(f"{path} is read and would be replaced. Choose another --output.")
+            raise UsageError(
+                f"{path} is an input file and would be replaced. Choose another --output."
+            )
     return file_output(path, source, stats, arguments.overwrite)

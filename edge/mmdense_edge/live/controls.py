@@ -21,10 +21,10 @@ ReadKey = Callable[[], str]
 
 @contextmanager
 def keys(stream: TextIO) -> Iterator[ReadKey]:
-    """Give a function that returns the key pressed, or "" if none was.
+    """Yield a function that returns the pressed key, or "" if there is none.
 
-    While it is in use, a POSIX terminal passes keys on at once and does not show them; Ctrl-C still
-    interrupts. If `stream` is no terminal, no key ever comes.
+    Meanwhile, a POSIX terminal passes keys on immediately and does not echo them; Ctrl-C still
+    interrupts. If `stream` is not a terminal, the function always returns "".
 
     Args:
         stream: Usually sys.stdin.
@@ -47,7 +47,7 @@ def keys(stream: TextIO) -> Iterator[ReadKey]:
         def read() -> str:
             if not select.select([number], [], [], 0)[0]:
                 return ""
-            # Past the stream's own buffer: select knows nothing of what lies in there.
+            # Bypass the stream's own buffer: select does not see its contents.
             return os.read(number, 1).decode("ascii", "ignore")
 
         try:
@@ -58,22 +58,22 @@ def keys(stream: TextIO) -> Iterator[ReadKey]:
 
 
 def help_line(mixer: Mixer) -> str:
-    """Return what each key does."""
+    """Return a line that explains the keys."""
     toggles = ", ".join(f"{key} {stem}" for key, stem in keys_of(mixer.stems).items())
     presets = ", ".join(f"{number} {name}" for number, name in enumerate(PRESETS, 1))
     return f"keys: {toggles}; {presets}; space report; q quit"
 
 
 class Controls:
-    """Read keys, keep the line on the terminal, warn when the machine falls behind.
+    """Read keys, update the status line, warn when the machine falls behind.
 
     Args:
         engine: The run.
         read_key: From `keys`.
-        stream: For the line and the warnings, usually sys.stderr.
-        show_report: Prints the figures, when the space bar asks for them.
-        check: Raises what went wrong elsewhere.
-        quiet: No line; warnings stay.
+        stream: For the status line and the warnings, usually sys.stderr.
+        show_report: Prints the report when the space bar is pressed.
+        check: Raises errors of the worker.
+        quiet: Print no status line; warnings are still printed.
         now: The clock, in seconds.
     """
 
@@ -97,7 +97,7 @@ class Controls:
         self._unprocessed = 0
 
     def poll(self) -> bool:
-        """Do what is due; return False if the run is to end."""
+        """Do what is due; return False if the run should end."""
         self._check()
         while key := self._read_key():
             if key == "q":
@@ -120,11 +120,11 @@ class Controls:
         return True
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Clear the status line."""
         self._write("")
 
     def _write(self, text: str) -> None:
-        """Write in place of the line."""
+        """Replace the status line."""
         self._stream.write(f"\r\x1b[K{text}" if self._line else text)
         self._stream.flush()
 

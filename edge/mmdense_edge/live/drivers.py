@@ -1,4 +1,4 @@
-"""What makes the time pass in a live run: nothing, the clock, or a sound card."""
+"""What drives a live run: the machine's speed, the clock, or a sound card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmdense_edge.live.output import Write
 from mmdense_edge.live.sound_card import Card
 from mmdense_edge.signal.stft import Audio
 
-# A little faster than real time: a producer whose clock runs fast must not be held up.
+# A little faster than real time: a producer whose clock runs fast must not be blocked.
 STDIN_SPEED = 1.01
 POLL_SECONDS = 0.02
 PREFETCHED = 64
@@ -45,7 +45,7 @@ def worker(engine: LiveEngine) -> Iterator[Callable[[], None]]:
 
 
 def run_fast(engine: LiveEngine, blocks: Iterator[Audio], write: Write, poll: Poll) -> None:
-    """Run as fast as the machine goes, on one thread; every window goes through the network.
+    """Run as fast as possible, on one thread; every window goes through the network.
 
     Args:
         engine: Not paced.
@@ -73,17 +73,17 @@ def run_paced(
     *,
     waits: bool = False,
 ) -> None:
-    """Run by the clock: a block comes when it would have been recorded, and one goes.
+    """Run by the clock: take a block when it would have been recorded, and play one.
 
-    The silence before the signal is not written: the output has the input's samples, no more.
+    The silence before the signal is not written: the output has exactly the input's length.
 
     Args:
         engine: Paced; its worker runs elsewhere.
         blocks: The mixture.
         write: Takes the output.
         poll: Called between blocks; False ends the run.
-        waits: True if the input itself takes its time: the clock runs a little faster, and a
-            delay of the input is not made up for.
+        waits: True if the input arrives in real time: the clock then runs a little faster, and
+            delays of the input are not made up for.
     """
     plan, speed = engine.plan, STDIN_SPEED if waits else 1.0
     due = time.perf_counter()
@@ -127,17 +127,17 @@ def run_card(
 
     Args:
         engine: Paced; its worker runs elsewhere.
-        card: Opened for what it is wanted for.
+        card: The sound card, opened to record, play or both.
         blocks: The mixture, if the card does not record it.
         write: Takes the output, if the card does not play it.
-        poll: Called now and then; False ends the run.
-        limit: The most samples to record.
+        poll: Called regularly; False ends the run.
+        limit: The maximum number of samples to record.
 
     Raises:
         CardStopped: The card stopped.
     """
     plan, most = engine.plan, sys.maxsize if limit is None else limit
-    # Read ahead, and written later: the callback must not wait for a file. None is the end.
+    # Read ahead and write later: the callback must not wait for a file. None marks the end.
     waiting: deque[Audio | None] = deque()
     done: deque[Audio] = deque()
 
@@ -146,7 +146,7 @@ def run_card(
         if recorded is not None:
             block = recorded[: max(0, most - engine.stats.captured)]
         elif not waiting:
-            # The file was not read in time: the output waits, as it would for a late card.
+            # The file was not read in time: play silence, as for a late card.
             engine.stats.device_faults += 1
             return np.zeros((plan.block, plan.channels), np.float32)
         elif waiting[0] is None:

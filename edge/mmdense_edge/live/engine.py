@@ -20,7 +20,7 @@ from mmdense_edge.model.interpreter import Network
 from mmdense_edge.signal.chain import Pipeline, Stems
 from mmdense_edge.signal.stft import Audio
 
-# Beyond this a float is no audio, and the transform would overflow.
+# Values beyond this are not audio, and the transform would overflow.
 LOUDEST = 1e4
 IDLE_SECONDS = 0.1
 
@@ -28,10 +28,10 @@ IDLE_SECONDS = 0.1
 class LiveEngine:
     """Take the mixture block by block on one thread and separate it on another.
 
-    The audio side calls `capture` (or `end`, after the last block) and `player.play`, the worker
-    `work` or `run`. A paced engine plays `plan.latency` samples behind the input, whatever the
-    worker does; windows that would come too late are left out, so that the worker catches up. An
-    engine that is not paced leaves nothing out, and plays what is ready.
+    The audio side calls `capture` (or `end`, after the last block) and `player.play`; the worker
+    calls `work` or `run`. A paced engine always plays `plan.latency` samples behind the input;
+    windows that would be late are skipped so that the worker can catch up. An engine that is not
+    paced skips nothing and plays what is ready.
 
     Args:
         network: The model's network.
@@ -67,7 +67,7 @@ class LiveEngine:
         self._network = SlidingNetwork(
             network, plan.step_frames, plan.lookahead_frames, groups, self._in_time
         )
-        # The pipeline asks for no more of a network than the stand-in has.
+        # The pipeline uses only the members of a network that the stand-in has.
         self._pipeline = Pipeline(
             cast(Network, self._network), plan.sample_rate, plan.channels, contract.sources, True
         )
@@ -91,13 +91,13 @@ class LiveEngine:
         self._wake.set()
 
     def end(self) -> None:
-        """End the signal: no more samples come."""
+        """End the signal: no more samples follow."""
         self.player.end()
         self._ended = True
         self._wake.set()
 
     def stop(self) -> None:
-        """Make `run` return as soon as the window in work is done."""
+        """Make `run` return as soon as the current window is done."""
         self._stopped = True
         self._wake.set()
 
@@ -109,8 +109,8 @@ class LiveEngine:
                 self._wake.wait(IDLE_SECONDS)
 
     def work(self) -> bool:
-        """Separate what has come in; returns False where there was nothing to do."""
-        ended = self._ended  # before the queue is looked at: nothing is queued after it
+        """Separate what has been captured; return False if there was nothing to do."""
+        ended = self._ended  # read before the queue: nothing is queued after the end
         busy = bool(self._queue)
         while self._queue and not self._stopped:
             self._process(self._pipeline.push(self._queue.popleft()))
@@ -121,14 +121,14 @@ class LiveEngine:
         return busy
 
     def _process(self, results: Iterator[Stems]) -> None:
-        """Deliver the stems of a block or of the end, and take the time of each window."""
+        """Deliver the stems of a block or of the end, and measure the time of each window."""
         stats, start, before = self.stats, self._now(), self._windows
         for stems in results:  # the pipeline computes them here, one by one
             taken = self._now() - start
             start += taken
             stats.busy_seconds += taken
             if self._windows == before:
-                # A window comes in parts: its time is that of all of them.
+                # The stems of a window come in parts: its time is the sum of theirs.
                 if self._network.admitted and stats.windows:
                     stats.block_seconds[-1] += taken
                     self._expected += taken
@@ -139,7 +139,7 @@ class LiveEngine:
                 self._carried = 0.0
             else:
                 stats.skipped += 1
-                # What was slow once may be fast again: after some windows one is tried.
+                # The machine may have become faster: after some skipped windows, try one.
                 self._expected /= 2
                 self._carried = 0.0
             before = self._windows
@@ -155,7 +155,7 @@ class LiveEngine:
         stats.busy_seconds += rest
 
     def _in_time(self) -> bool:
-        """Return whether the window about to be computed will come before it has been played.
+        """Return whether the next window will be ready before it must be played.
 
         Called by the network before each window.
         """

@@ -92,7 +92,7 @@ def open_stdin(
             raise UsageError(f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}")
         form = (rate, channels, SAMPLE_FORMATS[sample_format])
     elif not stat.S_ISREG(os.fstat(fileno).st_mode):
-        # libsndfile believes the length that a pipe's header gives, and would stop there.
+        # libsndfile trusts the length in a pipe's header and would stop there.
         form, samples = _wav_header(fileno)
     try:
         sound = (
@@ -116,13 +116,15 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
         while len(data) < count:
             part = os.read(fileno, count - len(data))
             if not part:
-                raise AudioError(f"{_NO_WAV} (it ended after {len(data)} of {count} bytes). {_RAW}")
+                raise AudioError(
+                    f"{_NO_WAV} (the input ended after {len(data)} of {count} bytes). {_RAW}"
+                )
             data += part
         return data
 
     head, form, wide = take(12), b"", 0
     if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise AudioError(f"{_NO_WAV} (it starts with {head!r}). {_RAW}")
+        raise AudioError(f"{_NO_WAV} (the input starts with {head!r}). {_RAW}")
     while True:
         name, length = struct.unpack("<4sI", take(8))
         if name == b"data":
@@ -135,14 +137,14 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
         form = body if name == b"fmt " else form
         wide = int.from_bytes(body[8:16], "little") if name == b"ds64" else wide
     if len(form) < 16:
-        raise AudioError(f"{_NO_WAV} (it does not say what form its samples have). {_RAW}")
+        raise AudioError(f"{_NO_WAV} (the sample format is missing). {_RAW}")
     code, channels, rate, _, size, bits = struct.unpack("<HHIIHH", form[:16])
     if code == _EXTENSIBLE:
         code = int.from_bytes(form[24:26], "little")
     subtype = _SUBTYPES.get((code, bits))
     if subtype is None or not size or not rate:
         raise AudioError(
-            "stdin: a WAV from a pipe must hold PCM or floats; received samples of format "
+            "stdin: a WAV file from a pipe must hold PCM or floats; received samples of format "
             f"{code} with {bits} bits at {rate} Hz. Convert it."
         )
     length = wide if wide and length == integrity.MAX_32 else length
@@ -168,7 +170,7 @@ def reblock(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
 
 
 def limited(source: LiveInput, limit: int | None) -> LiveInput:
-    """Return an input that ends after `limit` samples at the latest; None for no limit."""
+    """Return an input that ends after at most `limit` samples; None for no limit."""
     if limit is None:
         return source
     length = None if source.num_samples is None else min(limit, source.num_samples)

@@ -1,4 +1,4 @@
-"""Gains of stems: named mixes, mixes given as text, changes without clicks."""
+"""The gains of stems: named mixes, mixes given as text, click-free changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_GAIN = 4.0
 RAMP_SECONDS = 0.02
 RESERVED_KEYS = "q "
 
-# Each named mix with the stem that it is about: silenced (False), or alone (True).
+# Each named mix with the stem that it concerns: muted (False), or solo (True).
 PRESETS: dict[str, tuple[str | None, bool]] = {
     "all": (None, False),
     "karaoke": ("vocals", False),
@@ -37,12 +37,12 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
     Args:
         text: A preset (all, karaoke, drumless, bassless, acapella, drums-only, bass-only), or gains
             of stems as in "vocals=0,drums=-6dB": factors from 0 to 4, or decibels up to +12 dB.
-            Stems that are not named keep the gain 1. "residual" names what is in no stem; with
-            all gains at 1 the mix is the mixture.
+            Stems that are not named keep the gain 1. "residual" is what is in no stem; with all
+            gains at 1 the result is the mixture.
         sources: The model's sources.
 
     Returns:
-        For each source, and for "residual", its factor.
+        The factor of each source and of "residual".
 
     Raises:
         UsageError: No such preset or stem, a stem twice, or a gain out of range.
@@ -62,7 +62,8 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
         about, alone = PRESETS[name]
         if about not in (None, *stems):
             raise UsageError(
-                f"the mix {name!r} needs the stem {about!r}; received a model of {', '.join(stems)}"
+                f"the mix {name!r} needs the stem {about!r}; "
+                f"received a model with {', '.join(stems)}"
             )
         return {stem: float((stem == about) == alone) for stem in stems}
     gains: dict[str, float] = {}
@@ -70,7 +71,8 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
         stem, _, gain = (piece.strip() for piece in part.partition("="))
         if stem not in stems or stem in gains:
             raise UsageError(
-                f"--mix must name stems once each, of {', '.join(stems)}; received {part.strip()!r}"
+                f"--mix must name each stem once, out of {', '.join(stems)}; "
+                f"received {part.strip()!r}"
             )
         gains[stem] = parse_gain(gain)
     return {stem: gains.get(stem, 1.0) for stem in stems}
@@ -83,7 +85,7 @@ def parse_gain(text: str) -> float:
         text: A factor from 0 to 4, or decibels with "dB" up to +12, for example "-6dB".
 
     Raises:
-        UsageError: Neither.
+        UsageError: The text is neither.
 
     Example:
         >>> parse_gain("0.5"), parse_gain("0dB")
@@ -117,12 +119,12 @@ def keys_of(stems: Sequence[str]) -> dict[str, str]:
 
 
 class Mixer:
-    """The gain of each stem, and its way to a new one.
+    """The gain of each stem, and its ramp to a new one.
 
-    A new gain is reached on a straight line, at a speed of 1 in 20 ms, so that no step is heard.
+    Gains change linearly, by 1 in 20 ms, so that no click is heard.
 
     Args:
-        gains: For each stem its factor, from `parse_mix`.
+        gains: The factor of each stem, from `parse_mix`.
         sample_rate: In Hz.
 
     Example:
@@ -142,17 +144,17 @@ class Mixer:
 
     @property
     def gains(self) -> dict[str, float]:
-        """For each stem the gain that it has or is on its way to."""
+        """The gain that each stem has or is moving to."""
         return dict(self._gains)
 
     def set(self, gains: Mapping[str, float]) -> None:
-        """Take new gains for some stems."""
+        """Set new gains for some stems."""
         # One assignment: the audio callback never sees half of a mix.
         self._gains = {**self._gains, **gains}
         self._restored.update({stem: gain for stem, gain in gains.items() if gain})
 
     def toggle(self, stem: str) -> None:
-        """Silence a stem, or gives it back the gain that it had."""
+        """Mute a stem, or restore its gain."""
         self.set({stem: 0.0 if self._gains[stem] else self._restored[stem]})
 
     def ramp(self, num_samples: int) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Runs a network more often than it must be, and looks less far ahead, for a shorter delay."""
+"""Run a network more often than necessary, with less look-ahead, for lower latency."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from mmdense_edge.model.interpreter import Magnitude, Network
 
 
 def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> None:
-    """Check how a network is to be moved over a signal.
+    """Check the step and the look-ahead of a live run.
 
     Args:
-        contract: The model's.
+        contract: The model's contract.
         step_frames: New frames of each window, a multiple of the model's frame_multiple.
         lookahead_frames: Frames seen after the new ones, a multiple of frame_multiple, up to
             context_frames.
 
     Raises:
-        UsageError: Out of range. A multiple keeps each frame at a place of the network's grid of
-            pooled frames that it could have in a file; with the full look-ahead the estimates are
-            then those of file processing.
+        UsageError: A value is out of range. Multiples keep each frame aligned with the network's
+            pooling grid as in file processing, so that with the full look-ahead the estimates are
+            the same.
     """
     multiple, most = contract.frame_multiple, contract.context_frames
     if lookahead_frames % multiple or not 0 <= lookahead_frames <= most:
@@ -41,23 +41,22 @@ def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> 
 
 
 def longest_step(contract: Contract, lookahead_frames: int) -> int:
-    """Return the most new frames that a window can have, all of the context before them kept."""
+    """Return the most new frames that a window can have with all of the context before them."""
     return contract.frames - contract.context_frames - lookahead_frames
 
 
 class SlidingNetwork:
     """A network whose windows move by `step_frames` and see `lookahead_frames` of the future.
 
-    It stands in for a `Network` of shorter windows, and remembers the frames before them: the
-    whole of the network's window is filled, most of it with the past. One object serves one
-    signal.
+    It acts as a `Network` with shorter windows and remembers the frames before them, so that the
+    model's whole window is filled, mostly with the past. One object serves one signal.
 
     Args:
         network: The model's network.
         step_frames: See `check_steps`.
         lookahead_frames: See `check_steps`.
-        groups: Calls for each window: 2 where a stereo signal goes through a mono network.
-        admit: Called before each window; False leaves the network out, and its estimates are zeros.
+        groups: Calls for each window: 2 if a stereo signal goes through a mono network.
+        admit: Called before each window; False skips the network, and its estimates are zeros.
 
     Raises:
         UsageError: As `check_steps`.

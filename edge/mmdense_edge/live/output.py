@@ -25,17 +25,17 @@ Write = Callable[[Audio], None]
 
 @contextmanager
 def raw_output(fileno: int, sample_format: str, stats: LiveStats) -> Iterator[Write]:
-    """Give a function that sends the next samples, shape (samples, channels), to a stream.
+    """Yield a function that sends the next samples, shape (samples, channels), to a stream.
 
     Args:
         fileno: The file descriptor of the stream, such as the standard output; it stays open.
-        sample_format: "s16le" (samples beyond full scale are set to it, and counted) or "f32le".
-        stats: Counts them.
+        sample_format: "s16le" (samples beyond full scale are clamped and counted) or "f32le".
+        stats: Receives the count.
 
     Raises:
         AudioError: The output pipe was closed.
     """
-    # Unbuffered: nothing waits here, and nothing is left to be written to a closed pipe.
+    # Unbuffered: nothing is delayed, and nothing is left to write to a closed pipe.
     with open(fileno, "wb", buffering=0, closefd=False) as stream:
 
         def write(block: Audio) -> None:
@@ -58,22 +58,22 @@ def raw_output(fileno: int, sample_format: str, stats: LiveStats) -> Iterator[Wr
 def file_output(
     path: Path, source: LiveInput, stats: LiveStats, overwrite: bool
 ) -> Iterator[Write]:
-    """Give a function that writes to a file, which comes to its place when it is complete.
+    """Yield a function that writes to a file, which is moved to its path when it is complete.
 
-    What was written is kept after Ctrl-C, a signal, or a sound card that stopped; any other error
-    leaves nothing, nor does an output without samples.
+    What was written is kept after Ctrl-C, a signal, or if the sound card stopped. After any other
+    error, or if there are no samples, no file is left.
 
     Args:
         path: .wav (32-bit float: nothing is clipped) or .flac (24 bits: samples beyond full scale
-            are set to it, and counted). Of unknown or great length a .wav is an RF64, the same
-            with wider counters.
+            are clamped and counted). A .wav of unknown or great length is written as RF64, the
+            same format with wider counters.
         source: The input, whose rate, channels and length the file gets.
-        stats: Counts samples beyond full scale.
-        overwrite: Replace a file that exists.
+        stats: Receives the count of samples beyond full scale.
+        overwrite: Replace an existing file.
 
     Raises:
         AudioError: The file exists, or cannot be written.
-        UsageError: Another suffix.
+        UsageError: The path has another suffix.
     """
     subtype = _SUBTYPES.get(path.suffix.lower())
     if subtype is None:

@@ -1,4 +1,4 @@
-"""How far behind its input a live output is, and why."""
+"""The latency of a live run and its parts."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ PROBED_WINDOWS = 8
 
 
 def algorithmic_latency(contract: Contract, step_frames: int, lookahead_frames: int) -> int:
-    """Return the samples between a sample's arrival and its stems, on an infinitely fast machine.
+    """Return the samples between a sample's arrival and its stems on an infinitely fast machine.
 
     The first of a window's new frames waits for the others and for the look-ahead; a frame ends
-    n_fft // 2 samples after its centre; and the end of a signal is not known before it comes,
-    which holds back two more hops.
+    n_fft // 2 samples after its center; and because the end of a signal is not known in advance,
+    two more hops are held back.
 
     Args:
         contract: The model's; its transform gives the sizes.
@@ -37,7 +37,7 @@ def algorithmic_latency(contract: Contract, step_frames: int, lookahead_frames: 
         lookahead_frames: Frames seen after them.
 
     Returns:
-        Samples at the model's rate, for input sample by sample; whole blocks add up to one.
+        Samples at the model's rate, for sample-by-sample input; whole blocks add up to one block.
 
     Example:
         With n_fft = 2 * hop_length: (step_frames + lookahead_frames + 2) * hop_length.
@@ -54,13 +54,13 @@ class Plan:
     Args:
         sample_rate: Of the signal, in Hz.
         channels: Of the signal, 1 or 2.
-        block: Samples that come and go at a time.
+        block: Samples that are captured and played at a time.
         step_frames: New frames of each window.
         lookahead_frames: Frames seen after them.
         step: Length of the new frames.
-        algorithmic: Latency of the computation itself, resampling and whole blocks included.
+        algorithmic: Latency of the algorithm, including resampling and whole blocks.
         fade: Length of a cross-fade between stems and mixture.
-        buffer: Time for the computation, and reserve.
+        buffer: Time for the computation, with a reserve.
     """
 
     sample_rate: int
@@ -111,15 +111,15 @@ def make_plan(
         sample_rate: Of the signal, in Hz.
         channels: Of the signal, 1 or 2.
         block: Samples that come and go at a time.
-        step_frames: See `check_steps`; default the shortest that lasts twice as long as a window
-            takes, or the longest that there is.
-        lookahead_frames: See `check_steps`; default the model's whole context.
-        buffer_seconds: Time for the computation, 0 to 30; default the length of a step, which
-            is enough for every machine that keeps up.
+        step_frames: See `check_steps`; defaults to the shortest step that lasts twice as long as
+            a window takes, or the longest possible.
+        lookahead_frames: See `check_steps`; defaults to the model's whole context.
+        buffer_seconds: Time for the computation, 0 to 30; defaults to the length of a step, which
+            is enough for any machine that keeps up.
         window_seconds: Time that the network takes for a window.
 
     Raises:
-        UsageError: A size out of its range.
+        UsageError: A size is out of range.
     """
     lookahead = contract.context_frames if lookahead_frames is None else lookahead_frames
     check_steps(contract, contract.frame_multiple, lookahead)
@@ -168,7 +168,7 @@ def shortest_step(contract: Contract, lookahead_frames: int, window_seconds: flo
         window_seconds: Time that the network takes for a window.
 
     Returns:
-        A multiple of frame_multiple; the longest possible where none is long enough.
+        A multiple of frame_multiple; the longest possible if none is long enough.
     """
     multiple = contract.frame_multiple
     hop_seconds = contract.transform.hop_length / contract.sample_rate
@@ -194,10 +194,10 @@ def measured_latency(
     step_frames: int,
     lookahead_frames: int,
 ) -> int:
-    """Return how far the input is ahead of the stems at most, in some windows of silence.
+    """Return the most that the input is ahead of the stems, in some windows of silence.
 
-    The resampler's delay follows no simple formula, and varies with its phase: it is measured over
-    a second at least, and a block is added.
+    The resampler's delay follows no simple formula and varies with its phase: it is measured over
+    at least a second, and a block is added.
     """
     silent = _Passing(
         replace(
@@ -219,7 +219,7 @@ def measured_latency(
 
 
 class _Passing:
-    """A network that returns what it is given and counts its windows."""
+    """A network that returns its input and counts its windows."""
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract

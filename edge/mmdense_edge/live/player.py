@@ -1,4 +1,4 @@
-"""The output side of a live run: stems that came in time, else the unprocessed mixture."""
+"""The output side of a live run: stems that are in time, otherwise the unprocessed mixture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 class Ring:
-    """Hold the last `capacity` rows of a signal; row n of the signal is asked for as n.
+    """Hold the last `capacity` rows of a signal, addressed by their position in the signal.
 
     Rows that were never written are zeros.
 
@@ -36,7 +36,7 @@ class Ring:
         self._rows = np.zeros((capacity, *shape), dtype)
 
     def write(self, start: int, rows: npt.NDArray[Any]) -> None:
-        """Put rows at the positions from `start` on.
+        """Store rows at the positions from `start` on.
 
         Raises:
             ValueError: More rows than the ring holds.
@@ -58,21 +58,20 @@ class Ring:
 
 
 class Player:
-    """Play the mix of the stems, a latency behind the input.
+    """Play the mix of the stems at a fixed latency behind the input.
 
-    Rule "pass": if stems do not come in time, the mixture itself is played from the same place,
-    with cross-fades of `plan.fade` samples; stems that come too late are never heard. So the
-    output never stops, never clicks and never falls behind.
+    Rule "pass": if stems are not ready in time, the mixture is played from the same position, with
+    cross-fades of `plan.fade` samples; late stems are never played. Therefore the output never
+    stops, never clicks and never falls behind.
 
-    `capture`, `end` and `play` belong to the audio side, `deliver` to the worker. No lock is
-    needed between them: each count is written by one side, and only after the samples that it
-    counts.
+    The audio side calls `capture`, `end` and `play`; the worker calls `deliver`. They need no
+    lock: each counter is written by one side only, and only after the samples that it counts.
 
     Args:
-        stats: Counts of the run, and its plan: if it is paced, `plan.latency` samples of silence
-            come before the signal.
+        stats: Counters of the run, and its plan: if it is paced, `plan.latency` samples of silence
+            precede the signal.
         mixer: Gains of the stems.
-        capacity: Samples that may be on their way.
+        capacity: Samples that may be captured and not yet played.
     """
 
     def __init__(self, stats: LiveStats, mixer: Mixer, capacity: int) -> None:
@@ -89,7 +88,7 @@ class Player:
 
     @property
     def ready(self) -> int:
-        """Samples that can be played now without the mixture's help."""
+        """Samples that can be played now without falling back on the mixture."""
         if self._ended and self.delivered == self._stats.captured:
             return self.delivered - self.position
         return max(0, self.delivered - self._fade - self.position)
@@ -105,7 +104,7 @@ class Player:
         self._stats.captured += len(block)
 
     def end(self) -> None:
-        """End the signal: no more samples come."""
+        """End the signal: no more samples follow."""
         self._ended = True
 
     def deliver(self, stems: Audio, valid: Flags) -> None:
@@ -113,7 +112,7 @@ class Player:
 
         Args:
             stems: Shape (samples, stems, channels).
-            valid: Which samples are of use, shape (samples,).
+            valid: Which samples are valid, shape (samples,).
         """
         if len(stems):
             ahead = self._stats.captured - self.delivered
@@ -125,7 +124,7 @@ class Player:
     def play(self, num_samples: int) -> Audio:
         """Return the next samples of the output, shape (num_samples, channels).
 
-        Silence comes before the signal, and after its end.
+        The signal is preceded and followed by silence.
         """
         first, end = max(0, self.position), self._stats.captured
         before = min(first - self.position, num_samples)
@@ -143,10 +142,10 @@ class Player:
     def _shares(self, first: int, count: int) -> npt.NDArray[np.float32]:
         """Return the share of the stems in each sample, and count the drop-outs.
 
-        It falls to 0 at the first sample without stems, which is known in advance because as
-        many samples as a fade has are looked ahead, and rises again as fast.
+        It falls to 0 at the first sample without stems, which is known in advance because the
+        player looks ahead by the length of a fade, and rises again at the same rate.
         """
-        # Which samples have stems by now; beyond the signal's end none miss.
+        # Which samples have stems by now; none are missing beyond the signal's end.
         usable = np.zeros(count + self._fade, np.bool_)
         here = min(max(0, self.delivered - first), len(usable))
         usable[:here] = self._valid.read(first, here)

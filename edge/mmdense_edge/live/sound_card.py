@@ -19,7 +19,7 @@ def load() -> Any:
     """Return the module sounddevice.
 
     Raises:
-        UsageError: It is not installed, or PortAudio is missing; the text says what to install.
+        UsageError: It is not installed, or PortAudio is missing; the message says what to install.
     """
     try:
         import sounddevice
@@ -30,7 +30,7 @@ def load() -> Any:
         ) from error
     except OSError as error:
         raise UsageError(
-            f"sounddevice finds no PortAudio ({error}). Run apt install libportaudio2 (Debian, "
+            f"sounddevice cannot find PortAudio ({error}). Run apt install libportaudio2 (Debian, "
             "Raspberry Pi OS), or choose a file, - or null for input and output."
         ) from error
     return sounddevice
@@ -41,7 +41,7 @@ def listing() -> str:
 
     Raises:
         UsageError: As `load`.
-        AudioError: There is none.
+        AudioError: No sound card was found.
     """
     sounddevice = load()
     with _reported(sounddevice):
@@ -56,15 +56,16 @@ class Card:
 
     Args:
         records: Name or number of the device to record from, "" for the default, None for none.
-        plays: The same of the device to play to.
-        model_rate: The rate to take if nothing else decides, in Hz.
-        rate: The rate wanted; None: `model_rate` if the card has it, else the card's own.
-        channels: The channels wanted; None: two, or one if the card has no more.
+        plays: The same for the device to play on.
+        model_rate: The preferred rate if `rate` is None, in Hz.
+        rate: The rate wanted; None for `model_rate` if the card supports it, otherwise the card's
+            default.
+        channels: The channels wanted; None for two, or one if the card has only one.
         block: Samples in a block.
 
     Raises:
         UsageError: As `load`.
-        AudioError: No such device, or it cannot do what is wanted.
+        AudioError: No such device, or it does not support what is wanted.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class Card:
         channels: int | None,
         block: int,
     ) -> None:
-        """Ask the devices what they can do, without opening one."""
+        """Query the devices without opening them."""
         self._sounddevice = load()
         self._block = block
         self._sides: dict[str, Any] = {}
@@ -162,5 +163,5 @@ def _reported(sounddevice: Any) -> Iterator[None]:
     except (sounddevice.PortAudioError, ValueError) as error:
         raise AudioError(
             f"the sound card cannot be used ({printable(str(error))}). "
-            "mmdense live --devices lists what there is."
+            "mmdense live --devices lists the sound cards."
         ) from error

@@ -1,4 +1,4 @@
-"""What a live run measures: block times, latency, drop-outs."""
+"""The figures of a live run: block times, latency, drop-outs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PERCENTILES = (50, 95, 99)
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
-    """Return p50, p95, p99 and the maximum of some times; zeros if there are none.
+    """Return the p50, p95, p99 and maximum of the times; zeros if there are none.
 
     Example:
         >>> percentiles([1.0, 2.0, 3.0])["p50"]
@@ -33,18 +33,18 @@ class LiveStats:
     Args:
         plan: Sizes of the run.
         paced: True if the output has to keep pace with the input.
-        captured: Samples that came in.
+        captured: Samples captured.
         played: Samples of the signal that were played.
-        dropouts: Stretches that were played unprocessed.
+        dropouts: Passages that were played unprocessed.
         unprocessed: Their samples, cross-fades included.
         worst_delay: The most that the input was ahead of a window's first sample when its stems
-            came.
+            were ready.
         windows: Windows that went through the network.
-        skipped: Windows that were left out because they would have come too late.
+        skipped: Windows that were skipped because they would have been late.
         repaired: Samples that were set to 0: NaN, infinity, or far beyond full scale.
         busy_seconds: Time spent in the computation.
-        block_seconds: Time of each of the last 10,000 windows, all of its computation included.
-        clipped: Samples of the output that were beyond full scale.
+        block_seconds: Total computation time of each of the last 10,000 windows.
+        clipped: Samples of the output that exceeded full scale.
         device_faults: Overflows and underflows that the sound card reported.
         device_seconds: Latency that the sound card adds.
     """
@@ -72,11 +72,11 @@ class LiveStats:
 
     @property
     def worst_needed(self) -> int | None:
-        """The latency, in samples, that would have done so far; None before the first stems."""
+        """The latency in samples that would have sufficed so far; None before the first stems."""
         return self.worst_delay + self.plan.fade if self.worst_delay else None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as values that JSON has; times in seconds, lengths in samples."""
+        """Return the figures as JSON values; times in seconds, lengths in samples."""
         plan = self.plan
         return {
             "sample_rate": plan.sample_rate,
@@ -124,12 +124,12 @@ class LiveStats:
         if self.paced:
             lines.append(
                 f"latency: {plan.latency} samples ({plan.seconds(plan.latency):.3f} s), "
-                f"needed at worst {needed} ({plan.seconds(needed):.3f} s); "
+                f"at most {needed} needed ({plan.seconds(needed):.3f} s); "
                 f"the sound card adds {self.device_seconds:.3f} s"
             )
         lines.append(
             f"drop-outs: {self.dropouts} ({plan.seconds(self.unprocessed):.3f} s played "
             f"unprocessed); clipped {self.clipped}, repaired {self.repaired} samples; "
-            f"{self.device_faults} faults of the sound card"
+            f"{self.device_faults} sound card faults"
         )
         return "\n".join(lines)
