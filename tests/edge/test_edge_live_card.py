@@ -9,10 +9,10 @@ from functools import partialmethod
 
 import numpy as np
 import pytest
+from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import AudioError, CardStopped, UsageError
 from mmdense_edge.live import drivers, sound_card
 from mmdense_edge.live.engine import LiveEngine
-from mmdense_edge.live.input import reblock
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
 
@@ -159,7 +159,7 @@ def test_from_card_to_card(through, module, noise):
 def test_from_a_file_to_the_card(through, module, noise):
     audio = noise(20001)
     card = open_card(records=None, rate=48000, channels=2)
-    engine = through(card, None, blocks=reblock([audio], BLOCK))
+    engine = through(card, None, blocks=even([audio], BLOCK))
     played = np.concatenate(module.streams[0].played)
     assert np.abs(played[engine.plan.latency :][:20001] - audio).max() < 1e-5
     assert (module.streams[0].sides, engine.stats.captured) == ("output", 20001)
@@ -201,7 +201,7 @@ def test_a_file_that_is_read_too_slowly_is_counted(through, module, noise):
     """More callbacks between two polls than blocks are fetched in advance."""
     audio = noise(100 * BLOCK)
     card = open_card(records=None, rate=44100, channels=2)
-    engine = through(card, None, blocks=reblock([audio], BLOCK), per_poll=70)
+    engine = through(card, None, blocks=even([audio], BLOCK), per_poll=70)
     assert engine.stats.device_faults == 6
     played = np.concatenate(module.streams[0].played)
     assert engine.stats.captured == len(audio)

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from live_simulation import Simulation
+from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import ModelError
 from mmdense_edge.live.drivers import run_fast, worker
 from mmdense_edge.live.engine import LiveEngine
-from mmdense_edge.live.input import reblock
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
 from mmdense_edge.signal import windows
@@ -210,7 +210,7 @@ def test_without_pace_nothing_is_left_out(separators, noise):
     slow = lambda: 10 * STEP_SECONDS * next(ticks)  # noqa: E731
     engine = LiveEngine(separator.network, plan_for(separator), Mixer(gains, 44100), False, slow)
     output = []
-    run_fast(engine, reblock([audio], BLOCK), output.append, lambda: True)
+    run_fast(engine, even([audio], BLOCK), output.append, lambda: True)
     expected = 0.5 * (audio - separator.separate(audio, 44100)["bass"])
     assert np.abs(np.concatenate(output) - expected).max() < 1e-4
     assert (engine.stats.skipped, engine.stats.windows) == (0, 15)
@@ -230,7 +230,7 @@ def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
             return separator.network(magnitude)
 
     engine = LiveEngine(Breaking(), plan_for(separator), Mixer({"everything": 1.0}, 44100), False)
-    for block in reblock([noise(20000)], BLOCK):
+    for block in even([noise(20000)], BLOCK):
         engine.capture(block)
     engine.end()
 

@@ -12,11 +12,12 @@ import types
 import numpy as np
 import pytest
 import soundfile as sf
+from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import AudioError, CardStopped, UsageError
 from mmdense_edge.live import input as live_input
 from mmdense_edge.live import output
 from mmdense_edge.live.controls import keys
-from mmdense_edge.live.input import LiveInput, limited, open_stdin, reblock
+from mmdense_edge.live.input import LiveInput, limited, open_stdin
 from mmdense_edge.live.output import file_output, raw_output
 
 
@@ -122,18 +123,10 @@ def test_stdin_on_windows(monkeypatch):
         open_stdin(100, None, 2, "s16le")
 
 
-@pytest.mark.parametrize("cuts", [[], [1], [100, 100, 250], [59, 120, 121], [499]])
-def test_reblocking_keeps_every_sample(noise, cuts):
-    audio = noise(500, 1)
-    blocks = [*reblock(np.split(audio, cuts), 60)]
-    assert np.array_equal(np.concatenate(blocks), audio)
-    assert [len(block) for block in blocks] == [60] * 8 + [20]
-
-
 @pytest.mark.parametrize(("limit", "expected"), [(None, 250), (1000, 250), (250, 250), (130, 130)])
 def test_a_limited_input(noise, limit, expected):
     audio = noise(250, 1)
-    source = limited(LiveInput("a", 8000, 1, reblock([audio], 100), 250), limit)
+    source = limited(LiveInput("a", 8000, 1, even([audio], 100), 250), limit)
     assert source.num_samples == expected
     assert np.array_equal(np.concatenate([*source.blocks]), audio[:expected])
 

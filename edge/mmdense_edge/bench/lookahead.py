@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.bench.worker import open_song
 from mmdense_edge.live.network import SlidingNetwork, check_steps
 from mmdense_edge.live.plan import algorithmic_latency
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Network
-from mmdense_edge.signal.chain import Pipeline, Stems
+from mmdense_edge.signal.chain import Pipeline
 from mmdense_edge.signal.sdr import SDR
-
-BLOCK = 4096
+from mmdense_edge.signal.stft import Audio
 
 
 def default_lookaheads(contract: Contract) -> list[int]:
@@ -51,7 +52,8 @@ def measure(
     for lookahead in lookaheads:
         check_steps(contract, step_frames, lookahead)
 
-    def stems(lookahead: int | None) -> Iterator[Stems]:
+    def stems(lookahead: int | None) -> Iterator[Audio]:
+        """Yield the sources' samples, shape (samples, sources, channels)."""
         source = open_song(song, seconds)
         groups = max(1, source.channels // contract.channels)
         sliding = network if lookahead is None else SlidingNetwork(
@@ -60,15 +62,15 @@ def measure(
         pipeline = Pipeline(
             cast(Network, sliding), source.sample_rate, source.channels, contract.sources, False
         )
-        for block in source.blocks:
-            yield from pipeline.push(block)
-        yield from pipeline.finish()
+        pushed = chain.from_iterable(map(pipeline.push, source.blocks))
+        for block in chain(pushed, pipeline.finish()):
+            yield np.stack([block[name] for name in contract.sources], axis=1)
 
     for lookahead in lookaheads:
         scores = {name: SDR() for name in contract.sources}
         for whole, live in zip(even(stems(None)), even(stems(lookahead)), strict=True):
-            for name, score in scores.items():
-                score.add(whole[name], live[name])
+            for number, score in enumerate(scores.values()):
+                score.add(whole[:, number], live[:, number])
         yield {
             "lookahead_frames": lookahead,
             "step_frames": step_frames,
@@ -76,15 +78,3 @@ def measure(
             / contract.sample_rate,
             "snr_db": {name: score.value() for name, score in scores.items()},
         }
-
-
-def even(stems: Iterable[Stems]) -> Iterator[Stems]:
-    """Yield stems in blocks of one length; the last may be shorter."""
-    waiting: Stems = {}
-    for block in stems:
-        waiting = {n: np.concatenate([waiting.get(n, new[:0]), new]) for n, new in block.items()}
-        while len(next(iter(waiting.values()))) >= BLOCK:
-            yield {name: stem[:BLOCK] for name, stem in waiting.items()}
-            waiting = {name: stem[BLOCK:] for name, stem in waiting.items()}
-    if waiting:
-        yield waiting

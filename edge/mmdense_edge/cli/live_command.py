@@ -113,7 +113,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense live --help`."""
     from mmdense_edge.live import drivers, sound_card
-    from mmdense_edge.live.controls import Controls, help_line, keys
+    from mmdense_edge.live.controls import controls, help_line, keys
     from mmdense_edge.live.input import limited
     from mmdense_edge.live.mixer import Mixer, parse_mix
     from mmdense_edge.separator import Separator
@@ -154,7 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         read_key = stack.enter_context(keys(sys.stdin))
         stack.callback(finish)
         working = drivers.worker(engine) if stats.paced else nullcontext(lambda: None)
-        controls = Controls(
+        watching = controls(
             engine,
             read_key,
             sys.stderr,
@@ -162,16 +162,16 @@ def run(arguments: argparse.Namespace) -> int:
             check=stack.enter_context(working),
             quiet=arguments.quiet,
         )
-        stack.callback(controls.clear)
+        poll = stack.enter_context(watching)
         if card is not None:
             blocks = None if recorded else source.blocks
             taken = None if arguments.output == CARD else write
-            drivers.run_card(engine, card, blocks, taken, controls.poll, limit=limit)
+            drivers.run_card(engine, card, blocks, taken, poll, limit=limit)
         elif stats.paced:
             waits = arguments.input == STREAM
-            drivers.run_paced(engine, source.blocks, write, controls.poll, waits=waits)
+            drivers.run_paced(engine, source.blocks, write, poll, waits=waits)
         else:
-            drivers.run_fast(engine, source.blocks, write, controls.poll)
+            drivers.run_fast(engine, source.blocks, write, poll)
         if not stats.captured and not recorded:
             raise AudioError(f"{source.name}: audio must have at least 1 sample; received 0")
     return 0

@@ -64,7 +64,17 @@ def help_line(mixer: Mixer) -> str:
     return f"keys: {toggles}; {presets}; space report; q quit"
 
 
-class Controls:
+@contextmanager
+def controls(
+    engine: LiveEngine,
+    read_key: ReadKey,
+    stream: TextIO,
+    *,
+    show_report: Callable[[], None],
+    check: Callable[[], None],
+    quiet: bool = False,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[], bool]]:
     """Read keys, update the status line, warn when the machine falls behind.
 
     Args:
@@ -75,68 +85,53 @@ class Controls:
         check: Raises errors of the worker.
         quiet: Print no status line; warnings are still printed.
         now: The clock, in seconds.
+
+    Yields:
+        A function that does what is due and returns False if the run should end.
     """
+    mixer, stats, plan = engine.mixer, engine.stats, engine.plan
+    line = stream.isatty() and not quiet
+    toggles = keys_of(mixer.stems)
+    shown = warned = float("-inf")
+    unprocessed = 0
 
-    def __init__(
-        self,
-        engine: LiveEngine,
-        read_key: ReadKey,
-        stream: TextIO,
-        *,
-        show_report: Callable[[], None],
-        check: Callable[[], None],
-        quiet: bool = False,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Start with nothing shown."""
-        self._engine, self._read_key, self._stream = engine, read_key, stream
-        self._show_report, self._check, self._now = show_report, check, now
-        self._line = stream.isatty() and not quiet
-        self._keys = keys_of(engine.mixer.stems)
-        self._shown = self._warned = float("-inf")
-        self._unprocessed = 0
+    def write(text: str) -> None:
+        """Replace the status line."""
+        stream.write(f"\r\x1b[K{text}" if line else text)
+        stream.flush()
 
-    def poll(self) -> bool:
-        """Do what is due; return False if the run should end."""
-        self._check()
-        while key := self._read_key():
+    def poll() -> bool:
+        nonlocal shown, warned, unprocessed
+        check()
+        while key := read_key():
             if key == "q":
                 return False
-            self._press(key)
-        stats, plan, now = self._engine.stats, self._engine.plan, self._now()
-        if self._line and now - self._shown >= TERMINAL_SECONDS:
-            self._shown = now
-            self._write(
-                f"{clock(plan.seconds(stats.captured))} {self._engine.mixer.describe()} "
+            if key in toggles:
+                mixer.toggle(toggles[key])
+            elif key == " ":
+                write("")
+                show_report()
+            elif key.isdecimal() and 1 <= int(key) <= len(PRESETS):
+                name, (stem, _) = list(PRESETS.items())[int(key) - 1]
+                if stem in (None, *mixer.stems[:-1]):  # a preset for a stem that this model has
+                    mixer.set(parse_mix(name, mixer.stems[:-1]))
+        seconds = now()
+        if line and seconds - shown >= TERMINAL_SECONDS:
+            shown = seconds
+            write(
+                f"{clock(plan.seconds(stats.captured))} {mixer.describe()} "
                 f"RTF {stats.real_time_factor or 0:.2f} drop-outs {stats.dropouts}"
             )
-        if stats.unprocessed > self._unprocessed and now - self._warned >= WARNING_SECONDS:
-            self._warned, self._unprocessed = now, stats.unprocessed
-            self._write(
+        if stats.unprocessed > unprocessed and seconds - warned >= WARNING_SECONDS:
+            warned, unprocessed = seconds, stats.unprocessed
+            write(
                 f"mmdense: behind: drop-outs so far: {stats.dropouts}, "
-                f"{plan.seconds(stats.unprocessed):.2f} s played unprocessed; try more --threads, "
+                f"{plan.seconds(unprocessed):.2f} s played unprocessed; try more --threads, "
                 "a longer --step-frames, a longer --buffer or a smaller model\n"
             )
         return True
 
-    def clear(self) -> None:
-        """Clear the status line."""
-        self._write("")
-
-    def _write(self, text: str) -> None:
-        """Replace the status line."""
-        self._stream.write(f"\r\x1b[K{text}" if self._line else text)
-        self._stream.flush()
-
-    def _press(self, key: str) -> None:
-        mixer = self._engine.mixer
-        if key in self._keys:
-            mixer.toggle(self._keys[key])
-        elif key == " ":
-            self.clear()
-            self._show_report()
-        elif key.isdecimal() and 1 <= int(key) <= len(PRESETS):
-            name, (stem, _) = list(PRESETS.items())[int(key) - 1]
-            sources = mixer.stems[:-1]
-            if stem in (None, *sources):  # a preset for a stem that this model has
-                mixer.set(parse_mix(name, sources))
+    try:
+        yield poll
+    finally:
+        write("")

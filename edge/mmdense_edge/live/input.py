@@ -7,14 +7,14 @@ import math
 import os
 import stat
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import soundfile as sf
 
 from mmdense_edge.audio import integrity
+from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.separator import MAX_RATE, MIN_RATE
@@ -64,7 +64,7 @@ def open_file(path: Path, block: int) -> LiveInput:
     """
     info = audio_info(path)
     _check_channels(str(path), info.channels)
-    blocks = reblock(read_blocks(path), block)
+    blocks = even(read_blocks(path), block)
     return LiveInput(str(path), info.sample_rate, info.channels, blocks, info.num_samples)
 
 
@@ -149,24 +149,6 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
         )
     length = wide if wide and length == integrity.MAX_32 else length
     return (rate, channels, subtype), math.inf if integrity.unknown(length) else length // size
-
-
-def reblock(blocks: Iterable[Audio], size: int) -> Iterator[Audio]:
-    """Yield the same samples in blocks of `size`; the last may be shorter.
-
-    Example:
-        >>> [len(part) for part in reblock([np.zeros((5, 1)), np.zeros((2, 1))], 3)]
-        [3, 3, 1]
-    """
-    rest: Audio | None = None
-    for block in blocks:
-        rest = block if rest is None else np.concatenate([rest, block])
-        full = len(rest) // size * size
-        for first in range(0, full, size):
-            yield rest[first : first + size]
-        rest = rest[full:]
-    if rest is not None and len(rest):
-        yield rest
 
 
 def limited(source: LiveInput, limit: int | None) -> LiveInput:
