@@ -76,7 +76,19 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Give a model the weights of another of the same settings, whatever their frames."""
+    """Give a model the weights of another of the same settings, whatever their frames.
+
+    Raises:
+        SettingsError: The other model has layers that its settings do not describe.
+    """
+    kinds, own = ({x.name: type(x).__name__ for x in m.layers} for m in (source, target))
+    if kinds != own:  # the target would leave them out, and nobody would notice
+        changed = sorted(set(kinds.items()) ^ set(own.items()))
+        raise SettingsError(
+            "a model must have the layers of its settings, nothing added or replaced; received "
+            f"{', '.join(f'{name} ({kind})' for name, kind in changed[:4])}. Use the options of "
+            "keras_mmdense.build instead."
+        )
     target.set_weights(source.get_weights())
     _refresh(target)
 

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_mmdense.errors import ExportError, SettingsError
-from keras_mmdense.normalization import ready
+from keras_mmdense.errors import ExportError
+from keras_mmdense.model import build_from_settings
+from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
@@ -86,6 +87,7 @@ def export(
         ExportError: A file exists, its folder does not, the scores are none of the model's
             sources, the music does not do, the conversion failed, or a figure misses its
             threshold. Nothing is written then.
+        SettingsError: The model has layers that its settings do not describe.
 
     Example:
         >>> import keras_mmdense, tempfile
@@ -97,6 +99,7 @@ def export(
     from keras_mmdense.inspection import multiply_adds_per_second
 
     settings, chosen = ready(model), choose(precision, thresholds)
+    copy_weights(model, build_from_settings(settings))  # refuses layers that a file would lack
     label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
     targets = _check_targets(path, label, chosen, report, overwrite)
     if window_frames < 1 or window_frames % settings.frame_multiple:
@@ -121,11 +124,7 @@ def export(
     say = progress or (lambda text: None)
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
-    try:
-        work = multiply_adds_per_second(model) * frames / window_frames
-        measured["macs_per_second"] = round(work)
-    except SettingsError as error:  # layers of the user's own
-        say(f"without a speed class: {error}")
+    measured["macs_per_second"] = round(multiply_adds_per_second(model) * frames / window_frames)
     say("reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
     with tempfile.TemporaryDirectory() as temporary:
