@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -16,14 +15,9 @@ MAX_DIFFERENCE = 1e-4
 STEP = 1 / 256
 
 
-class Difference(NamedTuple):
-    """How far one array is from its reference: a line of a table, and whether that is allowed."""
-
-    line: str
-    passed: bool
-
-
-def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float) -> Difference:
+def difference(
+    name: str, found: np.ndarray, expected: np.ndarray, limit: float
+) -> tuple[str, bool]:
     """Compare two arrays.
 
     Args:
@@ -31,6 +25,9 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float)
         found: What is examined.
         expected: The reference, of the same shape.
         limit: The largest absolute difference allowed; infinity if it is only reported.
+
+    Returns:
+        A line of a table, and whether the difference is allowed.
 
     Raises:
         ValueError: The shapes differ.
@@ -44,7 +41,7 @@ def difference(name: str, found: np.ndarray, expected: np.ndarray, limit: float)
     quality = "equal" if largest == 0 else f"{sdr.value() or 0:.1f} dB"
     allowed = "reported" if limit == np.inf else f"at most {limit:.2g}"
     verdict = "ok" if passed else "TOO FAR"
-    return Difference(f"{name:32} {largest:9.2e}  {allowed:15} {quality:>9}  {verdict}", passed)
+    return f"{name:32} {largest:9.2e}  {allowed:15} {quality:>9}  {verdict}", passed
 
 
 def output_step(answer: np.ndarray) -> float:
@@ -64,7 +61,7 @@ def output_step(answer: np.ndarray) -> float:
     return float(np.diff(values).min() * (1 + 1e-4))
 
 
-def compare(found: Path, expected: Path, models: Sequence[str]) -> Iterator[Difference]:
+def compare(found: Path, expected: Path, models: Sequence[str]) -> Iterator[tuple[str, bool]]:
     """Compare two folders written by `separate.py`.
 
     Stems of float32 models must agree to 1e-4. Of quantized models the network's answers must

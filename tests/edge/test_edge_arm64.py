@@ -64,8 +64,8 @@ def test_answers_of_quantized_models_agree_to_one_step(arm64, results, steps, pa
     answer = np.load(results[0] / "small.npz")["vocals"]
     answer[1, 2] += steps / 256
     np.savez(results[0] / "small.npz", vocals=answer)
-    answered, stem = arm64.compare.compare(*results, ["small"])
-    assert (answered.passed, stem.passed) == (passed, True)
+    (_, answered), (_, stem) = arm64.compare.compare(*results, ["small"])
+    assert (answered, stem) == (passed, True)
 
 
 def test_the_scale_of_an_output_is_read_off_its_values(arm64):

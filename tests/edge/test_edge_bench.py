@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -36,10 +37,6 @@ def bench(capfd):
         return code, printed.out, "\n".join(errors)
 
     return run
-
-
-def replaced(monkeypatch, measure):
-    monkeypatch.setattr(bench_command, "measure_in_a_process", measure)
 
 
 @pytest.mark.parametrize("seconds", [0.01, 9.3])
@@ -80,7 +77,7 @@ def test_a_real_measurement_in_a_process(bench, model_path):
 
 def test_the_table(bench, model_path, monkeypatch):
     peaks = iter([123_000_000, None])
-    replaced(monkeypatch, lambda *_: found(peak=next(peaks)))
+    monkeypatch.setattr(bench_command, "measure_in_a_process", lambda *_: found(peak=next(peaks)))
     code, out, err = bench(model_path("shares"), model_path("mono"), "--quiet")
     assert (code, err) == (0, "")
     head, first, second, _, last = out.splitlines()
@@ -103,7 +100,7 @@ def test_comparing_goes_in_turns(bench, model_path, tmp_path, monkeypatch):
         asked.append(model.contract.name)
         return found(cpu=next(figures[model.contract.name]), seconds=seconds)
 
-    replaced(monkeypatch, measure)
+    monkeypatch.setattr(bench_command, "measure_in_a_process", measure)
     options = ["--compare", model_path("shares"), model_path("mono"), "--rounds", "3", "--quiet"]
     code, out, _ = bench(*options, "--seconds", "10", "--json")
     assert code == 0
@@ -120,7 +117,7 @@ def test_comparing_goes_in_turns(bench, model_path, tmp_path, monkeypatch):
     ]
     other = tmp_path / "other.tflite"  # two models of one name are told apart
     other.write_bytes(model_path("shares").read_bytes())
-    replaced(monkeypatch, lambda *_: found())
+    monkeypatch.setattr(bench_command, "measure_in_a_process", lambda *_: found())
     _, out, _ = bench("--compare", model_path("shares"), other, "--rounds", "1", "--json")
     assert json.loads(out)["comparison"]["models"] == [str(model_path("shares")), str(other)]
 
@@ -142,6 +139,12 @@ def test_lookahead_is_compared_with_file_processing(separators, song, noise):
         assert none["snr_db"][source] < 60 < 100 < full["snr_db"][source]
 
 
+@pytest.mark.parametrize(("context", "expected"), [(0, [0]), (104, [0, 16, 32, 48, 64, 80, 96])])
+def test_default_lookaheads_are_few(context, expected):
+    contract = types.SimpleNamespace(frame_multiple=8, context_frames=context)
+    assert lookahead.default_lookaheads(contract) == expected
+
+
 def test_lookahead_on_the_command_line(bench, model_path, song):
     path = song()
     code, out, err = bench(model_path("shares"), "--lookahead", "--song", path)
@@ -158,15 +161,6 @@ def test_lookahead_on_the_command_line(bench, model_path, song):
     silent = song(audio=np.zeros((9000, 2)))
     _, out, _ = bench(model_path("shares"), "--song", silent, "--lookahead", "0", "--quiet")
     assert out.splitlines()[2].split()[3:] == ["n/a"] * 3
-
-
-def test_default_lookaheads_are_few():
-    class Contract:
-        frame_multiple, context_frames = 8, 104
-
-    assert lookahead.default_lookaheads(Contract) == [0, 16, 32, 48, 64, 80, 96]
-    Contract.context_frames = 0
-    assert lookahead.default_lookaheads(Contract) == [0]
 
 
 @pytest.mark.parametrize(
@@ -198,15 +192,6 @@ def test_what_cannot_be_measured_is_one_line(
     assert (found_code, out) == (code, "")
     assert len(err.splitlines()) == 1
     assert match in err
-
-
-def test_interruption(bench, model_path, monkeypatch):
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    replaced(monkeypatch, stop)
-    code, out, err = bench(model_path("shares"), "--quiet")
-    assert (code, out, err) == (130, "", "mmdense: interrupted")
 
 
 @pytest.mark.parametrize(

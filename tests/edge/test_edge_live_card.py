@@ -156,16 +156,6 @@ def test_from_card_to_card(through, module, noise):
     assert engine.stats.dropouts == 0
 
 
-def test_from_a_file_to_the_card(through, module, noise):
-    audio = noise(20001)
-    card = open_card(records=None, rate=48000, channels=2)
-    engine = through(card, None, blocks=even([audio], BLOCK))
-    played = np.concatenate(module.streams[0].played)
-    assert np.abs(played[engine.plan.latency :][:20001] - audio).max() < 1e-5
-    assert (module.streams[0].sides, engine.stats.captured) == ("output", 20001)
-    assert engine.stats.device_faults == 0
-
-
 def test_from_the_card_to_a_file(through, module, noise):
     audio, written = noise(30000, 1), []
     card = open_card(records="microphone", plays=None)

@@ -33,13 +33,6 @@ def moves(tmp_path):
     return aside, places
 
 
-def test_all_are_moved(moves, tmp_path):
-    aside, places = moves
-    staging.publish(places, aside, overwrite=True)
-    assert [path.read_text() for path in places.values()] == ["new 0", "new 1", "new 2"]
-    assert (tmp_path / "out" / "a" / "notes").read_text() == "notes"
-
-
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("fails_at", range(1, 5))
 @pytest.mark.parametrize(
