@@ -292,6 +292,8 @@ def test_the_names_of_bundled_models(tmp_path, monkeypatch):
     assert bundled.find("some/model.tflite").name == "model.tflite"
     (tmp_path / "other").write_bytes(b"")
     assert str(bundled.find("other")) == "other"
+    with pytest.raises(UsageError, match="is bundled as Keras weights alone"):
+        bundled.find("mmdensenet-vocals")
     with pytest.raises(UsageError, match="called 'tni': bundled are large, tiny"):
         bundled.find("tni")
 
