@@ -10,7 +10,6 @@ import pytest
 import soundfile as sf
 from command_runs import everything
 from mmdense_edge.audio.mixture_sum import choose
-from mmdense_edge.audio.reading import read_blocks
 from mmdense_edge.errors import AudioError, Cancelled
 from mmdense_edge.separate import staging
 from mmdense_edge.separate.files import separate_file
@@ -59,19 +58,6 @@ def test_a_mask_of_ones_copies_the_file(separators, song, tmp_path, subtype, fil
     before, after = sf.read(path)[0], sf.read(written)[0]
     np.testing.assert_allclose(after, before, atol=tolerance, rtol=0)
     assert everything(tmp_path / "out") == ["song", f"song/everything.{file_format}"]
-
-
-@pytest.mark.parametrize(
-    ("name", "rate"),
-    [("a.wav", 44100), ("a.flac", 44100), ("a.ogg", 48000), ("a.mp3", 48000), ("a.aiff", 48000)],
-)
-def test_every_input_format_keeps_its_length(separators, song, tmp_path, name, rate):
-    path = song(name, rate=rate, subtype=None)
-    run(separators["mono"], path, tmp_path / "out", residual=True)
-    samples = sum(map(len, read_blocks(path)))
-    for stem in (*separators["mono"].sources, "residual"):
-        info = sf.info(tmp_path / "out" / "a" / f"{stem}.wav")
-        assert (info.samplerate, info.frames, info.subtype) == (rate, samples, "PCM_16")
 
 
 def test_what_is_beyond_full_scale_is_clipped_and_counted(separators, song, tmp_path):

@@ -150,16 +150,6 @@ def test_templates_that_are_refused(template, match):
         Options(filename=template)
 
 
-def test_results_of_folders_keep_the_folders(tree):
-    songs, _ = find_songs(["music"], Path("music/out"))
-    jobs = plan(songs, Path("o"), PARTS, Options(file_format="flac", picture=True))
-    assert [path.as_posix() for path in jobs[3].targets] == [
-        "o/Album/01/vocals.flac",
-        "o/Album/01/bass.flac",
-        "o/Album/01/spectrogram.png",
-    ]
-
-
 @pytest.mark.parametrize(
     ("songs", "template"),
     [

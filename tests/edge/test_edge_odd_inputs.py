@@ -95,6 +95,7 @@ RIGHT = {
     "64-bit floats": song(subtype="DOUBLE"),
     "mu law": song(subtype="ULAW"),
     "adpcm": song(audio=tone(4064), subtype="MS_ADPCM"),
+    "aiff": song("song.aiff", rate=48000, format="AIFF"),
     "wav called mp3": song("song.mp3"),
     "flac called wav": song("song.wav", format="FLAC"),
     "ogg called flac": song("song.flac", format="OGG"),

@@ -137,29 +137,24 @@ class Mixer:
     def __init__(self, gains: Mapping[str, float], sample_rate: int) -> None:
         """Start at the gains, without a ramp."""
         self.stems = tuple(gains)
-        self._gains = dict(gains)
+        self.gains = dict(gains)
         self._restored = {stem: gain or 1.0 for stem, gain in gains.items()}
         self._now = np.array([*gains.values()], np.float32)
         self._slope = 1 / max(1.0, RAMP_SECONDS * sample_rate)
 
-    @property
-    def gains(self) -> dict[str, float]:
-        """The gain that each stem has or is moving to."""
-        return dict(self._gains)
-
     def set(self, gains: Mapping[str, float]) -> None:
         """Set new gains for some stems."""
         # One assignment: the audio callback never sees half of a mix.
-        self._gains = {**self._gains, **gains}
+        self.gains = {**self.gains, **gains}
         self._restored.update({stem: gain for stem, gain in gains.items() if gain})
 
     def toggle(self, stem: str) -> None:
         """Mute a stem, or restore its gain."""
-        self.set({stem: 0.0 if self._gains[stem] else self._restored[stem]})
+        self.set({stem: 0.0 if self.gains[stem] else self._restored[stem]})
 
     def ramp(self, num_samples: int) -> npt.NDArray[np.float32]:
         """Return the gains of the next samples, shape (num_samples, stems)."""
-        target = np.array([self._gains[stem] for stem in self.stems], np.float32)
+        target = np.array([self.gains[stem] for stem in self.stems], np.float32)
         reach = (np.arange(1, num_samples + 1) * self._slope)[:, None]
         gains = self._now + np.clip(target - self._now, -reach, reach)
         if num_samples:
@@ -180,4 +175,4 @@ class Mixer:
 
     def describe(self) -> str:
         """Return the gains as a line, in the form that `parse_mix` takes."""
-        return ",".join(f"{stem}={gain:.3g}" for stem, gain in self._gains.items())
+        return ",".join(f"{stem}={gain:.3g}" for stem, gain in self.gains.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import cycle
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class SlidingNetwork:
         past = contract.frames - self.contract.frames
         silence = np.zeros((past, contract.bins, contract.channels), np.float32)
         self._past = [silence] * groups
-        self._calls = 0
+        self._groups = cycle(range(groups))
         self.admitted = True  # whether the last window went through the network
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
@@ -95,8 +96,7 @@ class SlidingNetwork:
         Returns:
             For each source an array of the same shape.
         """
-        group = self._calls % len(self._past)
-        self._calls += 1
+        group = next(self._groups)
         if group == 0:
             self.admitted = self._admit is None or self._admit()
         window = np.concatenate([self._past[group], magnitude])
