@@ -1,6 +1,6 @@
 """The command of the library: `keras-mmdense`, or `python -m keras_mmdense`.
 
-Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 129 terminal closed; 130 interrupted;
+Exit codes: 0 success; 1 failure; 2 wrong usage; 129 terminal closed; 130 interrupted;
 143 terminated. Reading the arguments needs neither Keras nor NumPy.
 """
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from keras_mmdense.settings import Settings
 
-EPILOG = "Exit codes: 0 done; 1 it could not be done; 2 wrong usage; 130 interrupted."
-MODEL = "a .keras file, or the name of a model that comes with the package (see mmdense models)"
+EPILOG = "Exit codes: 0 success; 1 failure; 2 wrong usage; 130 interrupted."
+MODEL = "a .keras file, or the name of a bundled model (see mmdense models)"
 PRESET = f"a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), {MODEL}"
 PACKAGES = (
     "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             raise SettingsError(what_to_install(error)) from error
 
-    lost = ": what was in work was not written"
+    lost = ": unfinished results were not written"
     errors = (ExportError, PlotError, SettingsError, ImportError, ValueError)
     return carry_out("keras-mmdense", work, lost, errors, own_process=argv is None)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command-line parser."""
     top = argparse.ArgumentParser(
         prog="keras-mmdense", description="Music source separation in Keras.", epilog=EPILOG
     )
@@ -76,14 +76,14 @@ def parser() -> argparse.ArgumentParser:
 
     add = command(summary, "weights, multiply-adds, memory, receptive field").add_argument
     add("model", metavar="PRESET|MODEL", help=PRESET)
-    add("--layers", action="store_true", help="a row for each layer instead of each block")
+    add("--layers", action="store_true", help="one row per layer instead of per block")
     add("--window-frames", type=int, metavar="N", help="frames that a window keeps (default: 128)")
     add("--json", action="store_true", help="print JSON instead of a table")
 
-    add = command(plot, "draw the network: bands, scales, receptive field").add_argument
+    add = command(plot, "draw the network with its bands, scales and receptive field").add_argument
     add("model", metavar="PRESET|MODEL", help=PRESET)
     add("-o", "--out", required=True, metavar="FILE",
-        help="a .png or .svg file; without either ending both are written")  # fmt: skip
+        help="a .png or .svg file; without a suffix, both are written")  # fmt: skip
     add("--title", help="title above the drawing (default: the preset's name)")
     add("--overwrite", action="store_true", help="replace existing files")
 
@@ -110,22 +110,22 @@ def parser() -> argparse.ArgumentParser:
         "(default: 128)")  # fmt: skip
     add("--name", help="name of the model in its contract (default: the file's)")
     add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
-        help="a figure to reach, for example int8:snr_db=15; may be repeated")  # fmt: skip
+        help="a limit to meet, for example int8:snr_db=15; may be repeated")  # fmt: skip
     add("--score", action="append", default=[], metavar="SOURCE=NUMBER",
-        help="SDR in dB that the file states, as vocals=5.04; may be repeated")  # fmt: skip
+        help="SDR in dB to state in the file, such as vocals=5.04; may be repeated")  # fmt: skip
     add("--report", action="store_true", help="also write the parity report next to the files")
     add("--overwrite", action="store_true", help="replace existing files")
 
-    add = command(env, "versions and devices, for a bug report").add_argument
+    add = command(env, "show versions and devices for a bug report").add_argument
     add("--devices", action="store_true",
-        help="also load the backend and list the devices that it sees; takes seconds")  # fmt: skip
+        help="also load the backend and list its devices; takes seconds")  # fmt: skip
     add("--json", action="store_true", help="print JSON instead of lines")
     add_completion(top, commands)
     return top
 
 
 def summary(arguments: argparse.Namespace) -> None:
-    """Print what a network is made of and what it costs."""
+    """Print a model's layers and its cost."""
     from dataclasses import asdict
 
     model = open_model(arguments.model, trained=False)
@@ -165,7 +165,7 @@ def separate(arguments: argparse.Namespace) -> int:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write a model as `.tflite` and print what the files reach."""
+    """Write a model as `.tflite` and print the files' accuracy."""
 
     def assignment(option: str, text: str, rule: str, example: str) -> tuple[str, float]:
         key, _, number = text.partition("=")
@@ -173,7 +173,7 @@ def export(arguments: argparse.Namespace) -> None:
             return key, float(number)
         except ValueError as error:
             raise ExportError(
-                f"{option} is {rule}; received {text!r}. Pass for example {example}."
+                f"{option} must be {rule}; received {text!r}. Pass for example {example}."
             ) from error
 
     thresholds: dict[str, dict[str, float]] = {}
@@ -207,7 +207,7 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def env(arguments: argparse.Namespace) -> None:
-    """Print what is installed and what it runs on."""
+    """Print the installed versions and the machine."""
     found = environment()
     if arguments.devices:
         start_backend()
@@ -284,7 +284,7 @@ def read_settings(name: str, *, trained: bool) -> Settings:
         trained: Whether the weights matter; if not, it may be a preset without any.
 
     Raises:
-        SettingsError: None of these, or a file that is no model.
+        SettingsError: The name is none of these, or the file is not a model.
     """
     from keras_mmdense.model_settings import settings_of
     from keras_mmdense.presets import PRESETS, resolve_settings

@@ -18,8 +18,8 @@ class SettingsError(ValueError):
 
 
 class ExportError(RuntimeError):
-    """A model that cannot be written as TFLite, or one whose file does not agree with it."""
+    """A model cannot be written as TFLite, or its file does not agree with Keras."""
 
 
 class PlotError(RuntimeError):
-    """A picture that cannot be drawn or written."""
+    """A picture cannot be drawn or written."""

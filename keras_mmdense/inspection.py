@@ -1,8 +1,7 @@
-"""What a model is made of and what it costs, read from its graph.
+"""A model's layers and its cost, computed from its graph.
 
-Multiply-adds are counted of convolutions, dense and recurrent layers: the products of weights and
-values. What works on each value alone (normalization, activation, pooling, bias) is not counted,
-as is usual.
+Multiply-adds are counted for convolutions, dense and recurrent layers: the products of weights and
+values. As is usual, element-wise work (normalization, activation, pooling, bias) is not counted.
 """
 
 from __future__ import annotations
@@ -82,7 +81,8 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
         frames: Frames to feed where the model takes any number.
 
     Raises:
-        SettingsError: The model is no functional model of one such input, or calls a layer twice.
+        SettingsError: The model is not a functional model with one such input, or calls a layer
+            twice.
 
     Example:
         >>> import keras_mmdense
@@ -93,8 +93,8 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
     source: Any = getattr(model, "input", None)
     if len(getattr(source, "shape", ())) != 4:
         raise SettingsError(
-            "the graph of a functional model with one input (batch, frames, bins, channels) can "
-            f"be read; received {model!r}. Build one with keras_mmdense."
+            "a model must be functional, with one input (batch, frames, bins, channels); "
+            f"received {model!r}. Build one with keras_mmdense."
         )
     start = keras.Input(batch_shape=(1, source.shape[1] or frames, *source.shape[2:]))
     makers = {id(start): ""}
@@ -158,7 +158,7 @@ def multiply_adds(model: keras.Model, frames: int = FRAMES) -> int:
         frames: Frames of the example where the model takes any number.
 
     Raises:
-        SettingsError: The model has a layer that this does not know.
+        SettingsError: The model has a layer of an unsupported type.
 
     Example:
         >>> import keras_mmdense
@@ -185,7 +185,7 @@ def multiply_adds_of(call: Call) -> int:
     """Count the multiply-adds of one call of a layer.
 
     Raises:
-        SettingsError: A type of layer that this does not know.
+        SettingsError: The layer's type is not supported.
     """
     layer: Any = call.layer
     read, made = call.input_shapes[0], call.output_shape
@@ -229,7 +229,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a model is made of and what it costs.
+    """A model's layers and its cost.
 
     Args:
         settings: The model's settings.
@@ -294,19 +294,19 @@ class Summary:
 def summarize(
     model: keras.Model, *, window_frames: int | None = None, by_layer: bool = False
 ) -> Summary:
-    """Count what a model is made of and what it costs; nothing is computed.
+    """Summarize a model's layers and its cost, without running it.
 
     Args:
         model: A model of `keras_mmdense.build`.
         window_frames: Frames that a window keeps, a multiple of 2**scales; default 128, or of a
             model with fixed frames what its context leaves.
-        by_layer: A row for each layer instead of each block.
+        by_layer: Return one row per layer instead of per block.
 
     Returns:
         The summary; `print` shows it as a table.
 
     Raises:
-        SettingsError: No model of keras_mmdense, or wrong window_frames.
+        SettingsError: The model was not built by keras_mmdense, or window_frames is wrong.
 
     Example:
         >>> import keras_mmdense
@@ -332,7 +332,7 @@ def summarize(
     networks = settings.sources if len(settings.sources) > 1 and not settings.shared else ()
 
     def place(block: str) -> tuple[int, int]:
-        """Return where a block stands: its network, then its band; the graph mixes the bands."""
+        """Return a block's sort key: its network, then its band; the graph mixes the bands."""
         network = next((i for i, one in enumerate(networks) if block.startswith(f"{one}_")), -1)
         rest = block if network < 0 else block.removeprefix(f"{networks[network]}_")
         bands = [i for i, b in enumerate(settings.bands) if rest.startswith(f"{b.name}_")]
@@ -361,9 +361,9 @@ def summarize(
 
 
 def live_bytes(calls: Mapping[str, Call]) -> int:
-    """Return the most bytes of float32 values that are alive at a time, in the graph's order.
+    """Return the peak size in bytes of the float32 values alive at a time, in the graph's order.
 
-    A value lives from the layer that makes it to the last one that reads it; outputs live on.
+    A value lives from the layer that computes it to the last one that reads it; outputs are kept.
     """
     last = dict.fromkeys(calls, len(calls))
     for place, call in enumerate(calls.values()):

@@ -1,4 +1,4 @@
-"""build(): MMDenseNet as a functional Keras model made of standard layers alone."""
+"""build(): MMDenseNet as a functional Keras model made only of standard layers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def build(
     hop_length: int | None = None,
     **options: Any,
 ) -> keras.Model:
-    """Build an MMDenseNet, with fresh or with trained weights.
+    """Build an MMDenseNet with fresh or trained weights.
 
     The model maps the magnitude of the mixture, (batch, frames, bins, channels), to a dict of one
     magnitude of the same shape per source. Layers are named from their place in the paper's

@@ -1,4 +1,4 @@
-"""adapt(): the per-bin normalisation of a model's input, from data."""
+"""adapt(): compute the per-bin normalization of a model's input from data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The presets; those of the paper are laid out to be held against its Table 1 by eye.
+"""The presets; those of the paper are laid out for comparison with its Table 1.
 
 Source of "mdensenet" and "mmdensenet": arXiv 1706.09588, Table 1. Where its print can be read two
 ways, the values here are those that come nearest to the published sizes;
@@ -109,7 +109,7 @@ def resolve_settings(
     `stored`, the settings of trained weights, take the preset's place.
 
     Raises:
-        SettingsError: A wrong argument, or one that contradicts `stored`.
+        SettingsError: An argument is wrong or contradicts `stored`.
 
     Example:
         >>> resolve_settings("mmdensenet-edge").transform.n_fft
@@ -162,7 +162,7 @@ def resolve_settings(
     require(
         stored is None
         or dataclasses.replace(settings, sources=stored.sources, frames=stored.frames) == stored,
-        "weights bring their settings: of the arguments only sources and frames may differ",
+        "weights define all settings: only the arguments sources and frames may differ",
         given,
         "Leave the others out, or build without weights.",
     )
@@ -177,7 +177,7 @@ def _override(bands: tuple[Band, ...], overrides: Mapping[str, PerBand | None]) 
         by_band = override if isinstance(override, Mapping) else dict.fromkeys(names, override)
         if set(by_band) - names:
             raise SettingsError(
-                f"{label} by band knows the bands {sorted(names)}; received "
+                f"{label} by band must name bands of {sorted(names)}; received "
                 f"{sorted(set(by_band) - names)}. Use the bands' names."
             )
         for name, value in by_band.items():

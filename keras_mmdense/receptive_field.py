@@ -1,4 +1,4 @@
-"""How many frames around a frame a model reads: the context that windows need."""
+"""The receptive field of a model in frames: the context that windows need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def receptive_field(settings: Settings) -> tuple[int, int]:
 
 
 def band_fields(settings: Settings) -> dict[str, tuple[int, int]]:
-    """Return the receptive field by way of each band alone, with what follows the bands.
+    """Return the receptive field through each band alone, including the layers after the bands.
 
     Example:
         >>> import keras_mmdense
@@ -45,7 +45,7 @@ def context_frames(settings: Settings) -> int:
 
 
 def _reach(settings: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
-    """Return the farthest frames before and after one that its value depends on."""
+    """Return the distance to the farthest frames before and after one that affect its value."""
     reach = []
     for frame in range(settings.frame_multiple):
         final = _grow((frame, frame), settings.final_kernel_size[0], 1)

@@ -1,4 +1,4 @@
-"""separate(): a song into its sources with Keras models, through the runner's chain."""
+"""separate(): separate a song with Keras models, through the runner's signal chain."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def separate(
 ) -> dict[str, Audio]:
     """Separate a song into the sources of a model.
 
-    The network sees window after window; each carries as many further frames on both sides as can
-    reach into it, and they are discarded. So the result does not depend on `window_frames`, and
-    there are no seams. Before and after the song the network sees silence. The estimates have the
-    mixture's phase. Stereo goes through a model of one channel channel by channel; mono goes into
-    a stereo model twice, and its estimates are averaged; of more than two channels, pairs are
-    separated together (`mmdense_edge.signal.channels.groups`).
+    The network processes the song in windows. Each has enough context frames on both sides to cover
+    the receptive field, and they are discarded, so that the result does not depend on
+    `window_frames` and has no seams. Before and after the song the network sees silence. The
+    estimates have the mixture's phase. A mono model processes stereo channel by channel; for a
+    stereo model, mono is duplicated and the estimates are averaged. With more than two channels,
+    pairs are separated together (`mmdense_edge.signal.channels.groups`).
 
     For audio that does not fit into memory, pass blocks to `Separator.stream`, see `KerasNetwork`.
 
@@ -54,21 +54,21 @@ def separate(
             point, full scale 1. It is not changed.
         sample_rate: Its rate in Hz, 1000 to 768000. If the model has another rate, the mixture is
             resampled, and the sources are resampled back.
-        residual: Add "residual", the mixture less the sum of all sources: with it the stems add
-            up to the mixture.
+        residual: Add "residual", the mixture minus the sum of all sources, so that the stems add up
+            to the mixture.
         wiener: Iterations of the multichannel Wiener filter over the estimates of all models,
             0 (none) to 10; see `mmdense_edge.signal.wiener`.
         window_frames: Frames per window that are kept; None for the whole song at once.
-        progress: Called with the share done, 0 to 1. What it raises ends the separation.
+        progress: Called with the fraction done, 0 to 1. An exception from it ends the separation.
 
     Returns:
         Source name to float32 array of the shape of `audio`.
 
     Raises:
-        AudioError: Wrong shape, type, rate, or values that are not finite.
-        SettingsError: Models that do not fit together, or `window_frames` below 1.
+        AudioError: The shape, type or rate is wrong, or values are not finite.
+        SettingsError: The models do not fit together, or `window_frames` is below 1.
         UsageError: `wiener` is out of range.
-        ModelError: A model answers with NaN or infinity.
+        ModelError: A model returns NaN or infinity.
 
     Example:
         >>> import keras_mmdense, numpy as np
@@ -97,7 +97,7 @@ class KerasNetwork:
         models: Of `keras_mmdense.build`, with different sources; one at least.
         window_frames: Frames per window that are kept, 1 or more; rounded up to a multiple of
             the models' 2**scales.
-        name: In the contract and in messages; default the preset's.
+        name: Name in the contract and in messages; defaults to the preset's.
 
     Raises:
         SettingsError: Models that do not fit together, or `window_frames` below 1.
@@ -170,7 +170,7 @@ class KerasNetwork:
             For each source an array (frames, bins of its model, channels).
 
         Raises:
-            ModelError: A model answers with NaN or infinity.
+            ModelError: A model returns NaN or infinity.
         """
         estimates: dict[str, Magnitude] = {}
         for network, s in self._networks:
@@ -180,7 +180,7 @@ class KerasNetwork:
         wrong = [source for source, x in estimates.items() if not np.isfinite(x).all()]
         if wrong:
             raise ModelError(
-                f"the model {self.contract.name!r} must answer with finite values; received NaN "
+                f"the model {self.contract.name!r} must return finite values; received NaN "
                 f"or infinity for {', '.join(wrong)}. Use another checkpoint."
             )
         return estimates

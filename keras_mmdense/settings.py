@@ -1,4 +1,4 @@
-"""The settings of a model: architecture, transform and provenance, frozen and JSON-able."""
+"""The settings of a model: architecture, transform and provenance, frozen and stored as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_mmdense.errors import SettingsError
 MAX_JSON_BYTES = 1 << 20
 RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-# How the names of the layers inside the networks end: no output may be called so.
+# Suffixes of layer names inside the networks, which outputs must not have.
 _LAYER = re.compile(
     r"(.*_)?(bands|concat|conv|crop|denormalization|fold|joined|mask|norm|output|pool\d+|relu|"
     r"skip\d+|unfold)"
@@ -58,12 +58,12 @@ def require(holds: bool, rule: str, received: object, way_out: str) -> None:
 
 
 def is_int(value: object) -> bool:
-    """Tell whether a value is a whole number; True and False are none."""
+    """Return whether a value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_name(what: str, name: object) -> None:
-    """Refuse a name that could not stand in a layer's name or would be taken for another."""
+    """Raise SettingsError if a name cannot be part of a layer's name or is ambiguous."""
     folded = name.lower() if isinstance(name, str) and _NAME.fullmatch(name) else ""
     require(
         bool(folded) and folded not in RESERVED_NAMES and not _LAYER.fullmatch(folded),
@@ -165,11 +165,12 @@ class Band:
 
 @dataclass(frozen=True)
 class Settings:
-    """All that makes a model what it is; travels inside the model file as JSON.
+    """All settings of a model; stored in the model file as JSON.
 
     Args:
         sources: Names of the separated sources.
-        bands: The band networks; those below full width tile the frequency axis in order.
+        bands: The band networks; those narrower than the full width tile the frequency axis in
+            order.
         preset: Name of the table that the bands were taken from.
         shared: One network with an output per source instead of one network per source.
         final_growth_rate: Maps per layer of the dense block after the bands are joined.
@@ -179,16 +180,16 @@ class Settings:
             "all" maps with its input.
         bottleneck: 1x1 convolution to 4 * growth_rate maps before each dense convolution.
         pooling: "average" or "max".
-        norm: Batch normalisation and ReLU "before" each convolution (the paper) or "after" it
+        norm: Batch normalization and ReLU "before" each convolution (the paper) or "after" it
             (then they fold into the convolution).
         head: "magnitude" (convolution, ReLU) or "mask" (sigmoid times the mixture).
-        compression: What is done to the mixture's magnitude before its normalisation: "none" (the
+        compression: Compression of the mixture's magnitude before normalization: "none" (the
             paper), "sqrt" or "log" (log(1 + magnitude)). The last two need a mask head.
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
-        fold: Neighbouring bins that one position of the network holds as channels: the network
-            works on bins // fold positions.
+        fold: Neighboring bins that are stacked as channels of one position: the network works on
+            bins // fold positions.
         frames: Fixed number of frames, or None for any multiple of 2**scales.
         sample_rate: Rate of the audio in Hz, 1000 to 384000.
         transform: The short-time Fourier transform: `n_fft`, even, 16 to 65536 samples, and
@@ -197,7 +198,7 @@ class Settings:
         license: License of the weights.
 
     Raises:
-        SettingsError: A value is outside its range or two do not fit together.
+        SettingsError: A value is out of range, or two values do not fit together.
 
     Source: arXiv 1706.09588 gives 1024 bins; window 2048 and hop 1024 at 44.1 kHz are the values
     of independent re-implementations.
@@ -231,7 +232,7 @@ class Settings:
     license: str = ""
 
     def __post_init__(self) -> None:
-        """Check every value and how they fit together."""
+        """Check every value and their combinations."""
         self._check_names()
         self._check_numbers()
         self._check_bands()
@@ -304,7 +305,7 @@ class Settings:
             is_int(hop_length) and 1 <= hop_length <= n_fft // 2,
             f"hop_length must be 1 to n_fft // 2 = {n_fft // 2} samples",
             hop_length,
-            "Pass n_fft // 2 or less, else samples are lost.",
+            "Pass n_fft // 2 or less; otherwise samples are lost.",
         )
         require(
             self.bins <= self.transform.num_bins,
@@ -352,7 +353,7 @@ class Settings:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as they are stored: the transform has the sample rate in it."""
+        """Return the settings in stored form, with the sample rate inside the transform."""
         stored = _renamed(asdict(self), STORED_NAMES)
         stored["bands"] = [_renamed(band, STORED_NAMES) for band in stored["bands"]]
         transform = {"sample_rate": stored.pop("sample_rate"), **stored["transform"]}
@@ -374,7 +375,7 @@ class Settings:
             len(text) <= MAX_JSON_BYTES,
             f"settings must be at most {MAX_JSON_BYTES} bytes",
             len(text),
-            "This is no file of keras_mmdense.",
+            "This is not a file of keras_mmdense.",
         )
         try:
             data: dict[str, Any] = _renamed(json.loads(text), _NAMES)

@@ -1,4 +1,4 @@
-"""The errors that a user can meet: one line each with the rule, what was received, the way out."""
+"""The errors that users see: one line each with the rule, what was received and the way out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AudioError(MMDenseError, ValueError):
 
 
 class CardStopped(AudioError):
-    """A sound card stopped in the middle, as one does that is unplugged."""
+    """A sound card stopped during a run, for example because it was unplugged."""
 
 
 class SampleError(AudioError):
@@ -37,15 +37,15 @@ class Cancelled(MMDenseError, RuntimeError):
 
 
 class UsageError(MMDenseError, ValueError):
-    """A request that cannot be carried out as it was put."""
+    """A request with invalid or contradictory options."""
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """Return `text`, or its start if it is long: a damaged file may be quoted, but not whole.
+    """Return `text`, or only its beginning if it is long, as when quoting a damaged file.
 
     Args:
-        text: A file's or a library's words.
-        most: Characters, 4 or more.
+        text: Text from a file or a library.
+        most: Maximum number of characters, 4 or more.
 
     Example:
         >>> shortened("a long text", most=6)
@@ -57,7 +57,7 @@ def shortened(text: str, most: int = 80) -> str:
 def printable(text: str | os.PathLike[str]) -> str:
     r"""Return `text` as one line that is safe to print on any terminal or in a log.
 
-    Names of files may hold line breaks, control characters and bytes that are no text at all.
+    File names may contain line breaks, control characters and bytes that are not valid text.
 
     Args:
         text: A message that quotes a name, for example, or a path.

@@ -21,7 +21,7 @@ from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 MIN_RATE, MAX_RATE = 1000, 768000
 
-# Samples that go through the chain at a time: bounds memory whatever blocks the caller has.
+# Samples that go through the chain at a time: bounds memory whatever the caller's block size.
 PIECE = 1 << 15
 
 OnProgress = Callable[[int], object]
@@ -31,19 +31,18 @@ Cancel = Callable[[], bool]
 class Separator:
     """A model, ready to separate music into its sources.
 
-    Memory does not depend on the length of what `stream` is given, and every result has exactly
-    as many samples as the mixture. If the sample rate is not the model's, the mixture is
-    resampled to round(num_samples * model rate / sample rate) samples (at least 1) and the stems
-    are resampled back; what the resampler gives beyond the mixture's length is cut, what it lacks
-    is filled up with zeros.
+    Memory use does not depend on the length of a `stream`, and every stem has exactly as many
+    samples as the mixture. If the sample rate differs from the model's, the mixture is resampled to
+    round(num_samples * model rate / sample rate) samples (at least 1) and the stems are resampled
+    back, then cut or zero-padded to the mixture's length.
 
-    One separator may serve any number of threads and of streams at the same time: the results are
-    those of one after the other. The network runs for one of them at a time, window by window;
-    for more speed give each thread a separator of its own.
+    One separator may serve any number of threads and streams at the same time; the results are the
+    same as one after the other. The network serves them in turn, window by window; for more speed,
+    give each thread a separator of its own.
 
     Args:
-        model: A model file, or the name of a bundled model; default the bundled default. Or a
-            `Network`, for example `keras_mmdense.separation.KerasNetwork`.
+        model: A model file, the name of a bundled model (defaults to the bundled default), or a
+            `Network` such as `keras_mmdense.separation.KerasNetwork`.
         num_threads: Threads of the interpreter, 1 to 256, default 1; a `Network` has its own.
 
     Raises:
@@ -80,23 +79,23 @@ class Separator:
 
     @property
     def runtime(self) -> str:
-        """The package in use: ai_edge_litert, tflite_runtime or tensorflow, or a network's."""
+        """The package in use: ai_edge_litert, tflite_runtime or tensorflow, or the network's."""
         return self.network.runtime
 
     @property
     def engine(self) -> str:
-        """The package in words: its name, version and threads."""
+        """A description of the package: its name, version and threads."""
         threads = self.network.num_threads
         return describe(self.runtime) + ("" if threads is None else f", {threads} thread(s)")
 
     def select(self, sources: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the sources asked for, in the model's order.
+        """Return the requested sources, in the model's order.
 
         Args:
             sources: Names of the model's sources; None for all.
 
         Raises:
-            UsageError: An unknown source, or none at all.
+            UsageError: A source is unknown, or the list is empty.
         """
         if sources is None:
             return self.sources
@@ -126,15 +125,15 @@ class Separator:
                 changed.
             sample_rate: In Hz, 1000 to 768000.
             sources: The sources wanted; default all.
-            residual: Add "residual", the mixture less the sources wanted: all results then add up
-                to the mixture, to the rounding of float32.
-            wiener: Iterations of the multichannel Wiener filter, 0 (none) to 10; see `wiener`.
-                All of the model's sources enter it, whichever are wanted.
+            residual: Add "residual", the mixture minus the requested sources, so that all results
+                add up to the mixture within float32 rounding.
+            wiener: Iterations of the multichannel Wiener filter, 0 (none) to 10; see `wiener`. It
+                uses all of the model's sources, even if fewer are requested.
             progress: Called with the number of samples done; an exception from it ends the work.
-            cancel: Asked before each piece of work; True ends it.
+            cancel: Called before each piece of work; returning True ends it.
 
         Returns:
-            For each source an array of the same shape as `audio`, float32.
+            An array of the same shape as `audio` for each source, float32.
 
         Raises:
             SampleError: No samples, NaN or infinity, more than 64 channels, channels before
@@ -186,27 +185,27 @@ class Separator:
             residual: Add "residual", as in `separate`.
             wiener: Iterations of the Wiener filter, as in `separate`.
             progress: Called with the number of samples done; an exception from it ends the work.
-            cancel: Asked before each piece of work; True ends it.
+            cancel: Called before each piece of work; returning True ends it.
 
         Yields:
-            For each source its next samples, shape (samples, channels), float32. Their lengths
-            are equal within a result and add up to the mixture's length.
+            The next samples of each source, shape (samples, channels), float32. Lengths are equal
+            within a result and add up to the mixture's length.
 
         Raises:
-            SampleError, UsageError, Cancelled: As `separate`, the first two before the first block
-                if they can be known by then.
+            SampleError, UsageError, Cancelled: As in `separate`; the first two are raised before
+                the first block if possible.
         """
         wanted = self.select(sources)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
             raise SampleError(
                 f"audio must have 1 to {MAX_CHANNELS} channels; received {channels}. "
-                "Take the channels apart first"
+                "Split the channels first"
             )
         rate = as_sample_rate(sample_rate)
         if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
         if not isinstance(blocks, Iterable):
-            raise SampleError(f"blocks must be arrays, one after the other; received {blocks!r}")
+            raise SampleError(f"blocks must be an iterable of arrays; received {blocks!r}")
         groups = Groups(self.network, rate, channels, wanted, residual, wiener)
         return _run(groups, _pieces(blocks, rate, channels), progress, cancel)
 

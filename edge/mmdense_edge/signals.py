@@ -17,9 +17,9 @@ Handler = Callable[[int, FrameType | None], Any]
 def wanted(*names: str) -> list[signal.Signals]:
     """Return the signals that this process does not ignore.
 
-    `nohup` has SIGHUP ignored, and a shell without job control has SIGINT ignored in what it
-    starts in the background. A program that takes such a signal nevertheless would end with the
-    terminal, or at a Ctrl-C that was meant for another one.
+    `nohup` makes a program ignore SIGHUP, and a shell without job control makes background programs
+    ignore SIGINT. A program that handled such a signal anyway would end with the terminal, or on a
+    Ctrl-C meant for another program.
 
     Args:
         names: Of the signals, by default those of `ENDS`; one that the system does not have (on

@@ -1,4 +1,4 @@
-"""What all pictures share: colors, empty figures, and how they are written."""
+"""Shared by all pictures: colors, empty figures and saving."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def attempt(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Draw a picture that goes with results: if it fails, they stay, and the log gets one line."""
+    """Draw a picture that accompanies results; if it fails, log one line and keep the results."""
     try:
         draw(*args, **kwargs)
     except Exception as error:  # whatever the installed matplotlib, its settings or the disk raise
@@ -126,7 +126,7 @@ def check_targets(path: PathLike | None, overwrite: bool) -> list[Path]:
     given = Path(path)
     suffix = given.suffix.lower()
     if suffix in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp"):
-        raise PlotError(f"pictures are written as .png or .svg; received {given}. Rename it.")
+        raise PlotError(f"a picture's name must end in .png or .svg; received {given}. Rename it.")
     whole = suffix in SUFFIXES
     targets = [given] if whole else [given.with_name(given.name + s) for s in SUFFIXES]
     if not given.parent.is_dir():

@@ -28,7 +28,7 @@ def training_curves(
     title: str = "",
     overwrite: bool = False,
 ) -> Figure:
-    """Draw training and validation values over the epochs; the best validation is marked.
+    """Draw training and validation values over the epochs, and mark the best validation.
 
     Args:
         history: What `model.fit` returns, its `history` dict, or the `history.csv` of a run of

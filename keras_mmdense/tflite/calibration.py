@@ -1,4 +1,4 @@
-"""Music for an export: to measure the ranges of a network's inner values, and to compare on."""
+"""Music for an export: for calibrating a network's inner ranges and for comparison."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class Music:
 
 
 def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
-    """Read windows for calibration and for comparison, always the same ones.
+    """Read windows for calibration and for comparison; the choice is deterministic.
 
-    Windows are spread evenly over the songs, silent ones are left out, and they go in turn to
+    Windows are spread evenly over the songs, silent ones are skipped, and they alternate between
     calibration and comparison.
 
     Args:
@@ -52,8 +52,8 @@ def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
         frames: Frames of a window.
 
     Raises:
-        ExportError: Less than 20 s of sounding music for each use, another rate, unreadable
-            files.
+        ExportError: There is less than 20 s of non-silent music for each use, the rate differs, or
+            files are unreadable.
     """
     label = str(music) if isinstance(music, str | os.PathLike) else f"{len(music)} tracks"
     num_samples = (frames - 1) * settings.transform.hop_length + settings.transform.n_fft
@@ -83,7 +83,7 @@ def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
 
 
 def _songs(music: MusicSource, settings: Settings) -> list[Track] | list[AudioFile]:
-    """Return the songs of a folder whose audio files lie in it directly, else tracks."""
+    """Return the audio files directly in a folder as songs, otherwise tracks."""
     songs: list[Track] | list[AudioFile] = []
     if isinstance(music, str | os.PathLike):
         paths = [p for p in sorted(Path(music).glob("*")) if p.suffix.lower() in SUFFIXES]
@@ -103,7 +103,7 @@ def _songs(music: MusicSource, settings: Settings) -> list[Track] | list[AudioFi
 def _windows(
     song: Track | AudioFile, settings: Settings, num_samples: int, count: int
 ) -> Iterator[Spectrum]:
-    """Yield evenly spaced windows that sound, at most `count`; short songs end in silence.
+    """Yield at most `count` evenly spaced windows that are not silent; short songs are padded.
 
     A window is (1 + sources, frames, bins, channels): the mixture and the sources of a track.
     """

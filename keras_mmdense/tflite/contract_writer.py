@@ -1,4 +1,4 @@
-"""The contract that an exported file carries: what a runner has to know, and a checksum."""
+"""Write the contract of an exported file: everything a runner needs, and a checksum."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def make_contract(
 
 
 def with_contract(content: bytes, contract: dict[str, Any]) -> bytes:
-    """Append a ZIP archive with the contract; a fixed date keeps equal models equal files."""
+    """Append a ZIP archive with the contract; its fixed date makes files reproducible."""
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
         info = zipfile.ZipInfo("contract.json", date_time=(1980, 1, 1, 0, 0, 0))

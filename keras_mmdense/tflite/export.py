@@ -1,4 +1,4 @@
-"""export(): a model as `.tflite` files that carry their own contract.
+"""export(): write a model as `.tflite` files that contain their contract.
 
 The conversion runs in a process of its own, because a failing converter can end its process, and
 on TensorFlow whatever backend the model was trained on. The files are compared with Keras before
@@ -50,7 +50,7 @@ def export(
     overwrite: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Write a model as `.tflite` with built-in operators only, in one or several precisions.
+    """Write a model as `.tflite` in one or several precisions, with built-in operators only.
 
     A file is a TFLite model followed by a ZIP archive that holds `contract.json`: sources,
     sample rate, transform, frames, context, precision, parity, license, multiply-adds, scores and
@@ -79,13 +79,13 @@ def export(
         progress: Called with a line of text before each step.
 
     Returns:
-        The contract of each precision, with `parity`: the largest difference to Keras as a share
-        of the largest value (or of 1), the signal-to-noise ratio of the estimates in dB and,
-        where there are stems, the SDR lost in dB; each also by source.
+        The contract of each precision, with `parity`: the largest difference from Keras relative to
+        the largest value (or to 1), the signal-to-noise ratio of the estimates in dB and, if there
+        are stems, the SDR lost in dB; each also by source.
 
     Raises:
-        ExportError: A file exists, its folder does not, the scores are none of the model's
-            sources, the music does not do, the conversion failed, or a figure misses its
+        ExportError: A file exists, its folder does not, the scores name other sources than the
+            model's, the music is unsuitable, the conversion failed, or a figure misses its
             threshold. Nothing is written then.
         SettingsError: The model has layers that its settings do not describe.
 
@@ -172,7 +172,7 @@ def _check_targets(
     report: bool,
     overwrite: bool,
 ) -> dict[str, Path]:
-    """Return the file of each precision and of the report; all can be written."""
+    """Return the paths of each precision and the report; check that all can be written."""
     text = os.fspath(path)
     folder = Path(path).parent
     if not text.endswith(".tflite"):
@@ -199,7 +199,7 @@ def _check_targets(
 
 
 def _noise(settings: Settings, frames: int) -> Music:
-    """Return windows of noise that falls off like music."""
+    """Return windows of noise with a spectrum like music."""
     rng = np.random.default_rng(0)
     shape = (NOISE_WINDOWS, frames, settings.bins, settings.channels)
     slope = (300 / (1 + np.arange(settings.bins)) ** 0.9)[:, None]
@@ -211,7 +211,7 @@ def _noise(settings: Settings, frames: int) -> Music:
 def _measure(
     folder: Path, precision: Precision, music: Music, head: str, weights: int, seconds: float
 ) -> Figures:
-    """Compare a file with Keras, and measure what it costs per second of audio."""
+    """Compare a file with Keras and measure its cost per second of audio."""
     file = folder / f"{precision.name}.tflite"
     with np.load(file.with_suffix(".npz")) as found, np.load(folder / "keras.npz") as expected:
         numbers = compare(dict(found), dict(expected), music.check, music.sources, head)
@@ -247,7 +247,7 @@ def _run(module: str, argument: str, folder: Path) -> Iterator[str]:
             errors.seek(0)
             found = [line.strip() for line in errors if re.search(r"(Error|error):?", line)]
             raise ExportError(
-                "the conversion must end well; its process ended with "
+                "the conversion must succeed; its process ended with "
                 f"{process.returncode}: {(found or ['no message'])[-1]}. It needs "
                 'tensorflow>=2.17 and ai-edge-quantizer: pip install ".[export]" in a checkout '
                 "of keras_mmdense."

@@ -1,4 +1,4 @@
-"""How far an exported file is from Keras: figures per precision, and the report of an export."""
+"""The difference between an exported file and Keras: figures per precision, and the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one file.
+    """The figures of one file.
 
     Args:
         precision: Number format.

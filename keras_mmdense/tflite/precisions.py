@@ -1,4 +1,4 @@
-"""The number formats of an exported model, and what each must reach."""
+"""The number formats of an exported model and their thresholds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Precision:
     thresholds: Mapping[str, float]
 
     def failures(self, figures: Mapping[str, float]) -> list[str]:
-        """Name the figures that miss their thresholds; NaN always does."""
+        """Return messages on the figures that miss their thresholds; NaN always does."""
         missed = []
         for name, limit in self.thresholds.items():
             value, least = figures.get(name, limit), name == "snr_db"
@@ -62,7 +62,7 @@ def choose(
     """Return the precisions asked for, with the given thresholds in place of the defaults.
 
     Raises:
-        ExportError: No precision, an unknown one, or one twice; an unknown figure.
+        ExportError: No precision is given, one is unknown or given twice, or a figure is unknown.
     """
     names, given = [precision] if isinstance(precision, str) else list(precision), thresholds or {}
     if not names or len(set(names)) < len(names) or not set(names) <= set(PRECISIONS):
@@ -72,7 +72,7 @@ def choose(
     unknown = set(given) - set(PRECISIONS) | {f for t in given.values() for f in t} - {*FIGURES}
     if unknown:
         raise ExportError(
-            f"thresholds are given as {{precision: {{figure: number}}}} with the figures "
+            f"thresholds must be {{precision: {{figure: number}}}} with the figures "
             f"{', '.join(FIGURES)}; received {sorted(unknown)}."
         )
     chosen = [PRECISIONS[name] for name in names]

@@ -1,4 +1,4 @@
-"""What one file costs, in a process of its own: `python -m keras_mmdense.tflite.probe FILE`.
+"""Measure one file's cost in a separate process: `python -m keras_mmdense.tflite.probe FILE`.
 
 Prints a line of JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of
 the process, `operators` before the delegate takes them, `delegates` (partitions; 1 is best) and

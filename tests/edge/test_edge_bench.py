@@ -166,7 +166,7 @@ def test_lookahead_on_the_command_line(bench, model_path, song):
 @pytest.mark.parametrize(
     ("arguments", "code", "match"),
     [
-        ("nothing", 2, "no bundled model and no file is called 'nothing'"),
+        ("nothing", 2, "no bundled model or file is called 'nothing'"),
         ("none.tflite", 1, "no model file at none.tflite"),
         ("--threads 0", 2, "--threads must be numbers from 1 to 256, as in 1,2; received '0'"),
         ("--threads 1,,2", 2, "--threads must be numbers"),

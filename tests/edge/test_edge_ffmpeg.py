@@ -98,14 +98,14 @@ def test_without_a_program_the_way_out_is_named(programs, unknown):
 @pytest.mark.parametrize(
     ("form", "match"),
     [
-        ({"streams": [], "format": {}}, "has no sound track"),
-        ({}, "ffprobe gives no form"),
-        ([], "ffprobe gives no form"),
-        ({"streams": [{}], "format": {}}, "ffprobe gives no form"),
-        ({"streams": [{"sample_rate": "x", "channels": 2}], "format": {}}, "gives no form"),
+        ({"streams": [], "format": {}}, "has no audio track"),
+        ({}, "ffprobe does not report"),
+        ([], "ffprobe does not report"),
+        ({"streams": [{}], "format": {}}, "ffprobe does not report"),
+        ({"streams": [{"sample_rate": "x", "channels": 2}], "format": {}}, "does not report"),
         ({"streams": [{"sample_rate": "0", "channels": 2}], "format": {}}, "2 channels at 0 Hz"),
-        ({"streams": [{"sample_rate": "9", "channels": 2}], "format": 3}, "gives no form"),
-        ("print('not JSON')", "ffprobe gives no form"),
+        ({"streams": [{"sample_rate": "9", "channels": 2}], "format": 3}, "does not report"),
+        ("print('not JSON')", "ffprobe does not report"),
         ("sys.exit('a\\nInvalid data')", "ffmpeg says: Invalid data"),
         ("sys.exit(3)", "ffmpeg says: nothing"),
     ],
@@ -128,7 +128,7 @@ def test_what_ffprobe_does_not_tell_is_refused(programs, unknown, form, match):
 )
 def test_what_ffmpeg_complains_of_is_damage(programs, unknown, then):
     programs(then=then)
-    with pytest.raises(AudioError, match="damaged after 1000 samples or before"):
+    with pytest.raises(AudioError, match="damaged at or before sample 1000"):
         list(read_blocks(unknown))
     told: list[str] = []
     assert sum(map(len, read_blocks(unknown, damaged=told.append))) == 1000
@@ -157,7 +157,7 @@ def test_what_ffmpeg_says_of_a_film_is_no_damage_to_its_sound(programs, unknown,
 
 def test_no_sound_at_all_is_an_error_even_if_damage_is_taken(programs, unknown):
     programs(samples=0, then="sys.exit('no decoder')")
-    with pytest.raises(AudioError, match=r"ffmpeg gives no sound \(no decoder\)"):
+    with pytest.raises(AudioError, match=r"ffmpeg decodes no audio \(no decoder\)"):
         list(read_blocks(unknown, damaged=[].append))
 
 

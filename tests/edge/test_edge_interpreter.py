@@ -109,7 +109,7 @@ def test_tflite_runtime_is_refused_more_threads_than_cores(monkeypatch, model_pa
     monkeypatch.setattr(interpreter, "free_cores", lambda: 2)
     monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("tflite_runtime", loaded))
     assert TFLiteNetwork(model, num_threads=2).num_threads == 2
-    with pytest.raises(UsageError, match=r"threads may be 2 at most, .* received 3"):
+    with pytest.raises(UsageError, match=r"threads must be at most 2, .* received 3"):
         TFLiteNetwork(model, num_threads=3)
     monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("ai_edge_litert", loaded))
     assert TFLiteNetwork(model, num_threads=3).num_threads == 3

@@ -42,11 +42,16 @@ def test_choices(wanted, options, parts):
     [
         (KNOWN, KNOWN, {"two_stems": "piano"}, "one of drums, bass, vocals; received 'piano'"),
         (KNOWN, KNOWN, {"two_stems": "bass", "residual": True}, "leaves no residual"),
-        (["voice"], ["voice"], {"two_stems": "voice", "other": "sum"}, "has 'voice' alone"),
-        (KNOWN, ["bass"], {"sum_to_mixture": True}, "needs two stems or more and all sources"),
-        (["voice"], ["voice"], {"sum_to_mixture": True}, "needs two stems or more"),
-        (KNOWN, KNOWN, {"residual": True, "sum_to_mixture": True}, "add up already"),
-        (KNOWN, KNOWN, {"two_stems": "bass", "sum_to_mixture": True}, "add up already"),
+        (
+            ["voice"],
+            ["voice"],
+            {"two_stems": "voice", "other": "sum"},
+            "has no source besides 'voice'",
+        ),
+        (KNOWN, ["bass"], {"sum_to_mixture": True}, "needs at least two stems and all sources"),
+        (["voice"], ["voice"], {"sum_to_mixture": True}, "needs at least two stems"),
+        (KNOWN, KNOWN, {"residual": True, "sum_to_mixture": True}, "already add up"),
+        (KNOWN, KNOWN, {"two_stems": "bass", "sum_to_mixture": True}, "already add up"),
     ],
 )
 def test_choices_that_contradict_each_other(known, wanted, options, match):

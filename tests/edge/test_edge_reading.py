@@ -75,7 +75,7 @@ def test_a_file_cut_short_is_refused_or_told(write, name, file_format, subtype):
         with pytest.raises(AudioError, match=f"{name}: cannot be read as audio"):
             read(path)
         return
-    with pytest.raises(AudioError, match=f"{name}: .*--allow-truncated to take what is there"):
+    with pytest.raises(AudioError, match=f"{name}: .*--allow-truncated to use what can be read"):
         read(path)
     told: list[str] = []
     audio = read(path, damaged=told.append)

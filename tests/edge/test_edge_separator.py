@@ -231,7 +231,7 @@ def test_an_answer_of_nan_is_refused(separators, noise):
     # Values near float32's end overflow in the transform, before the network.
     with (
         np.errstate(over="ignore", invalid="ignore"),
-        pytest.raises(ModelError, match="'identity' answered with NaN or infinity"),
+        pytest.raises(ModelError, match="'identity' returned NaN or infinity"),
     ):
         separators["identity"].separate(noise(20000).astype(np.float64) * 6e38, 44100)
 

@@ -42,7 +42,7 @@ def test_depths(subtype, file_format, bit_depth, expected):
 @pytest.mark.parametrize("file_format", ["wav", "flac", "ogg"])
 def test_what_the_limits_allow_can_be_written_and_no_more(tmp_path, noise, file_format):
     rate, channels = module._LIMITS[file_format]
-    most = f"{file_format} files have {rate} Hz and {channels} channels at most; received "
+    most = f"{file_format} files have at most {rate} Hz and {channels} channels; received "
     for beyond in ((rate + 1, 2), (44100, channels + 1)):
         with pytest.raises(AudioError, match=most + f"{beyond[0]} Hz and {beyond[1]}. Use --fo"):
             stem_form(AudioInfo(*beyond, 1, "PCM_16"), file_format)
@@ -140,7 +140,7 @@ def test_files_beyond_4_gib_become_rf64(tmp_path, monkeypatch, noise):
     assert (sf.info(tmp_path / "a.wav").format, sf.info(tmp_path / "a.wav").frames) == ("RF64", 500)
     short = AudioInfo(44100, 2, 0, "PCM_16")
     with (
-        pytest.raises(AudioError, match=r"longer than its header said, .*Use --format flac"),
+        pytest.raises(AudioError, match=r"longer than its header states, .*Use --format flac"),
         StemFiles({"a": tmp_path / "b.wav"}, short, StemForm("wav", "PCM_16")) as files,
     ):
         files.write({"a": noise(500)}, noise(500))
@@ -150,7 +150,7 @@ def test_a_file_that_is_not_whole_after_all_is_noticed(tmp_path, monkeypatch, no
     monkeypatch.setattr(module.sf, "info", lambda name: AudioInfo(1, 1, 1, ""))
     monkeypatch.setattr(AudioInfo, "frames", 499, raising=False)
     with (
-        pytest.raises(AudioError, match="a was not written whole"),
+        pytest.raises(AudioError, match="a was not written completely"),
         StemFiles({"a": tmp_path / "a.wav"}, INFO, StemForm("wav", "PCM_16")) as files,
     ):
         files.write({"a": noise(500)}, noise(500))

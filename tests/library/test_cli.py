@@ -136,7 +136,7 @@ def test_every_refusal_is_one_line_and_leaves_nothing(file, tmp_path, capsys):
         (1, "folder must exist", ["plot", "mdensenet", "-o", tmp_path / "no/a.png"]),
         (1, "exists already", ["plot", "mdensenet", "-o", tmp_path / "a.svg"]),
         (1, "received 'no'", ["export", "no", "-o", tmp_path / "a.tflite"]),
-        (1, "--score is SOURCE=NUMBER", ["export", file, "-o", out, "--score", "vocals"]),
+        (1, "--score must be SOURCE=NUMBER", ["export", file, "-o", out, "--score", "vocals"]),
     ]:
         found, _, errors = run(capsys, *arguments)
         assert (found, len(errors)) == (code, 1), (words, errors)

@@ -34,6 +34,19 @@ def test_published_commands_name_modules_that_exist():
             assert name == "benchmarks.NAME" or importlib.util.find_spec(name), f"{page}: {name}"
 
 
+def test_contributing_lists_every_product_file():
+    (tree,) = re.findall(
+        r"^```\n(.*?)^```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M | re.S
+    )
+    listed, folders = [], {}
+    for indent, name in re.findall(r"^( *)(\S+)", tree, re.M):
+        path = folders.get(len(indent) - 2, ROOT) / name
+        folders[len(indent)] = path
+        listed += [] if name.endswith("/") else [path]
+    roots = ("edge/mmdense_edge", "keras_mmdense", "training")
+    assert sorted(listed) == sorted(path for root in roots for path in (ROOT / root).rglob("*.py"))
+
+
 MODULES = [
     info.name
     for package in (keras_mmdense, training)

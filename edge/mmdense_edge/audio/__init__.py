@@ -21,8 +21,8 @@ class AudioInfo:
     Args:
         sample_rate: In Hz.
         channels: How many.
-        num_samples: Length; an estimate of an MP3 file without a length header and of what ffmpeg
-            reads, 0 if there is none.
+        num_samples: Length; an estimate for MP3 files without a length header and for files that
+            ffmpeg reads, 0 if unknown.
         subtype: Libsndfile's name of the sample format, for example "PCM_16".
         tags: Title, artist and so on, as far as the file has them.
     """
@@ -40,4 +40,4 @@ def refuse(message: str) -> None:
     Raises:
         AudioError: Always.
     """
-    raise AudioError(f"{message}. Repair it, or pass --allow-truncated to take what is there")
+    raise AudioError(f"{message}. Repair it, or pass --allow-truncated to use what can be read")

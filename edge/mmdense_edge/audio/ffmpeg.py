@@ -1,7 +1,7 @@
-"""Read what libsndfile does not know, m4a, aac and videos, through the ffmpeg program.
+"""Read formats that libsndfile does not support (m4a, aac, videos) through the ffmpeg program.
 
-The program is given one local file and no other protocol, and only the containers below: formats
-that name other files, such as playlists, are not among them. What it says of the sound is damage.
+The program may open one local file, no other protocol, and only the containers below: formats that
+refer to other files, such as playlists, are excluded. Its messages about the sound count as damage.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MARK_BYTES = 80
 
 
 def probe(path: Path) -> AudioInfo:
-    """Ask ffprobe for the form of a file's first sound track.
+    """Return the form of a file's first audio track, as ffprobe reports it.
 
     Args:
         path: The file.
@@ -91,7 +91,7 @@ def _names(path: Path) -> list[list[str]]:
 
 
 def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
-    """Return the form of the first sound track, and the codecs of what is no sound."""
+    """Return the form of the first audio track, and the codecs of the other tracks."""
     command = [
         _program("ffprobe", path), *_INPUT, *name, "-show_streams", "-show_format", "-of", "json"
     ]  # fmt: skip
@@ -105,8 +105,8 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["nothing"]
         raise AudioError(
-            f"{path}: cannot be read as audio (libsndfile does not know the format, ffmpeg says: "
-            f"{lines[-1][-200:]}). Use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
+            f"{path}: cannot be read as audio (libsndfile does not support the format; ffmpeg "
+            f"says: {lines[-1][-200:]}). Use a wav, flac, ogg, mp3, aiff or m4a file that is whole"
         )
     form, others = None, []
     try:
@@ -136,9 +136,9 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
                     {tag: tags[key] for key, tag in _TAGS.items() if key in tags},
                 )
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise AudioError(f"{path}: ffprobe gives no form of the sound ({error!r})") from error
+        raise AudioError(f"{path}: ffprobe does not report the audio format ({error!r})") from error
     if form is None:
-        raise AudioError(f"{path}: has no sound track")
+        raise AudioError(f"{path}: has no audio track")
     if form.sample_rate < 1 or form.channels < 1:
         raise AudioError(
             f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
@@ -151,7 +151,7 @@ def _program(name: str, path: Path) -> str:
     found = shutil.which(name)
     if found is None:
         raise AudioError(
-            f"{path}: cannot be read as audio: libsndfile does not know the format, and the "
+            f"{path}: cannot be read as audio: libsndfile does not support the format, and the "
             f"program {name}, which reads m4a, aac and videos, is not installed. Install ffmpeg, "
             "or use a wav, flac, ogg, mp3 or aiff file"
         )
@@ -164,10 +164,10 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
     Args:
         path: The file.
         dtype: "float32" or "float64".
-        damaged: Called with a line if ffmpeg reports an error in the sound.
+        damaged: Called with a line of text if ffmpeg reports an error in the audio.
 
     Raises:
-        AudioError: ffmpeg is missing or gives nothing.
+        AudioError: ffmpeg is missing or decodes nothing.
     """
     count = 0
     first = None
@@ -180,7 +180,7 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
             "-ar", str(first.sample_rate), "-ac", str(first.channels), "-f", "f32le", "-",
         ]  # fmt: skip
         size = 4 * first.channels
-        # A file takes any amount of messages; a pipe would fill up and stop the program.
+        # A file holds any number of messages; a pipe would fill up and block the program.
         with tempfile.TemporaryFile() as messages:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=messages
@@ -206,9 +206,8 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
                 if text and not any(codec in part for codec in others):
                     said = text[-200:]
         if not count:
-            raise AudioError(f"{path}: ffmpeg gives no sound ({said or 'nothing'})")
+            raise AudioError(f"{path}: ffmpeg decodes no audio ({said or 'nothing'})")
         if process.returncode or said:
             damaged(
-                f"{path}: damaged after {count} samples or before (ffmpeg says: "
-                f"{said or 'nothing'})"
+                f"{path}: damaged at or before sample {count} (ffmpeg says: {said or 'nothing'})"
             )

@@ -1,8 +1,8 @@
-"""Find the sound in an audio file by the file's own structure.
+"""Find the audio in a file by the file's own structure.
 
-libsndfile reads one stream, believes what its header says of the length, and tells nothing of what
-follows. Here the structure is walked to the file's end: which streams there are, what a header
-should have said, and what is missing.
+libsndfile reads one stream, trusts the length in its header and ignores whatever follows. This
+module walks the structure to the end of the file to find all streams, their true lengths and what
+is missing.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from mmdense_edge.audio.parts import Part, Stream, behind_tags, find, read
 
 
 def streams(file: Any, whole: bool = True) -> list[Stream]:
-    """Return the streams of an audio file, one after the other; one at least.
+    """Return the streams of an audio file in order; at least one.
 
     Args:
         file: Opened for reading in binary.
-        whole: False walks through an Ogg or FLAC file, of which each byte has to be read, only if
-            its start and its end do not fit together. What is damaged in between is not seen then,
-            nor are two files of equal length.
+        whole: If False, read an Ogg or FLAC file completely only if its start and its end do not
+            match. Damage in between is then missed, as are two joined files of equal length.
     """
     size = file.seek(0, io.SEEK_END)
     start = behind_tags(file, 0)
@@ -43,16 +42,16 @@ def streams(file: Any, whole: bool = True) -> list[Stream]:
     elif mark == b"OggS" or _ogg_page(read(file, page_start, _OGG_LONGEST)):
         found = _ogg(file, start, size)
     elif start or mpeg.frame(mark):
-        # Where the frames cannot be followed, the decoder's own estimate of the length is none.
+        # If the frames cannot be followed, the decoder's own estimate of the length is useless.
         return [*mpeg.streams(file, start, size)] or [Stream(num_samples=1)]
-    # A file that is one stream, with nothing before it or in between, stays as it is.
+    # A file that is a single stream, with nothing before or in between, is read as it is.
     if len(found) == 1 and start == 0 and len(found[0].parts) == 1 and found[0].parts[0][0] == 0:
         found[0].parts = []
     return found or [Stream([(start, size)] if start else [])]
 
 
 def _fits(file: Any, start: int, size: int) -> bool:
-    """Tell whether the end of an Ogg or FLAC file is that of the stream at its start."""
+    """Return whether an Ogg or FLAC file ends with the stream that it starts with."""
     head = read(file, start, _OGG_LONGEST)
     if head.startswith(b"fLaC"):
         total = int.from_bytes(head[18:26], "big") & _FLAC_TOTAL
@@ -88,9 +87,9 @@ def _ogg(file: Any, start: int, size: int) -> list[Stream]:
             following, heading = {}, True
         (number,) = struct.unpack("<I", page[18:22])
         lost = number - following.get(serial, number)
-        # A broadcast's recording goes on in its middle as soon as it has the headers.
+        # A recorded broadcast continues mid-stream right after the headers.
         if lost and not heading:
-            found[-1].faults.append(f"damaged: before byte {at} {lost} Ogg pages are missing")
+            found[-1].faults.append(f"damaged: {lost} Ogg pages are missing before byte {at}")
         following[serial] = number + 1
         heading = heading and page[6:14] == bytes(8)  # no samples yet
         found[-1].add(at, at + len(page))
@@ -101,7 +100,7 @@ def _ogg(file: Any, start: int, size: int) -> list[Stream]:
 
 
 def _ogg_page(data: bytes) -> bytes | None:
-    """Return the whole page that bytes start with, if there is one."""
+    """Return the page that the bytes start with, if it is complete."""
     if len(data) < _OGG_HEADER or not data.startswith(b"OggS"):
         return None
     length = _OGG_HEADER + data[26]
@@ -147,7 +146,7 @@ def _flac(file: Any, start: int, size: int) -> list[Stream]:
 
 
 def _flac_samples(file: Any, first: int, stop: int, head: bytes) -> int:
-    """Return how many samples there are up to the end of a stream's last frame, 0 if unknown."""
+    """Return the number of samples up to the end of a stream's last frame, 0 if unknown."""
     shortest, longest = (int.from_bytes(head[at : at + 2], "big") for at in (8, 10))
     tail = max(_FLAC_TAIL, 4 * int.from_bytes(head[15:18], "big"))
     start = max(first + _FLAC_HEADER, stop - tail)
@@ -157,7 +156,7 @@ def _flac_samples(file: Any, first: int, stop: int, head: bytes) -> int:
         frame = _flac_frame(data[place : place + 16], shortest if shortest == longest else 0)
         if frame is None:
             continue
-        # Bytes of sound may look like a frame's first ones: two that follow each other do not.
+        # Audio data may look like the start of a frame, but not twice in a row.
         if last is not None and frame[1] == last[0]:
             return last[1]
         if last is None and frame[0] == 0:
@@ -167,7 +166,7 @@ def _flac_samples(file: Any, first: int, stop: int, head: bytes) -> int:
 
 
 def _flac_frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """Return a frame's first sample and the one behind its last, if bytes start a frame."""
+    """Return a frame's first sample and its end, if the bytes start a frame."""
     if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[3] & 1 or head[3] >> 4 > 10:
         return None
     size_code, rate_code = head[2] >> 4, head[2] & 15
@@ -215,7 +214,7 @@ _CHUNKS = {
 
 
 def unknown(length: int) -> bool:
-    """Tell whether a length in bytes is one that programs write who do not know it.
+    """Return whether a length in bytes is a placeholder that programs write for unknown.
 
     Example:
         >>> unknown(0), unknown(0x7FFFF000), unknown(0xFFFFFFFF), unknown(100000)
@@ -228,8 +227,8 @@ def _sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None
     """Find the chunk that holds the samples.
 
     Returns:
-        The place of its length in the file and that length's code, the bytes that it counts
-        besides the samples, where the samples begin, and the length.
+        The position and format of its length field, the bytes that the length counts besides the
+        samples, where the samples begin, and the length.
     """
     head = read(file, start, 12)
     first, name, form, counted, before = _CHUNKS[head[:4]]
@@ -253,10 +252,10 @@ def _sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None
 
 
 def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
-    """Compare the bytes of sound that a header promises with those that there are.
+    """Compare the bytes of audio that a header promises with those that the file holds.
 
     Returns:
-        The stream that starts at a position, and where the next one does, or the size.
+        The stream that starts at a position, and where the next one starts, or the file's size.
     """
     whole, sound = Stream([(start, size)]), _sound_chunk(file, start)
     if sound is None or sound[3] > size:
@@ -290,8 +289,8 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     held = stop - begin
     if promised and not endless and (held - promised) % (1 << 32 if narrow else size):
         whole.faults.append(
-            f"its header promises {promised} bytes of sound, and {held - promised} follow that "
-            "are no chunk and are taken for sound"
+            f"its header promises {promised} bytes of audio; the {held - promised} that follow "
+            "are not a chunk and are read as audio"
         )
     prefix: list[Part] = [(start, place)]
     right = form.pack(min(held + extra, MAX_32 if narrow else 1 << 63))
@@ -303,14 +302,14 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
 
 
 def _is_head(file: Any, at: int, head: bytes) -> bool:
-    """Tell whether a file of the same kind starts at a position."""
+    """Return whether a file of the same kind starts at a position."""
     kind = slice(8, 12) if _CHUNKS[head[:4]][0] == 12 else slice(4, 8)
     other = read(file, at, 12)
     return other[:4] == head[:4] and other[kind] == head[kind]
 
 
 def _is_chunk(file: Any, at: int, size: int, form: str) -> bool:
-    """Tell whether a chunk stands at a position, or behind a byte that makes it even."""
+    """Return whether a chunk starts at a position, or after a padding byte."""
     length = struct.calcsize(form)
     heads = {place: read(file, place, length) for place in (at, at + 1)}
     return any(

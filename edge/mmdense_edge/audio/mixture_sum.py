@@ -1,4 +1,4 @@
-"""What is written of a song: sums of sources, what is left, stems that add up to the mixture."""
+"""The stems to write: sums of sources, the residual, stems that add up to the mixture."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PIECE = 16 * FRAME
 
 Exact = npt.NDArray[np.float64]
 
-# For each stem written the sources that it is the sum of; none: the mixture less all others.
+# The sources whose sum each stem is; none means the mixture minus all other stems.
 Parts = Mapping[str, tuple[str, ...]]
 
-# What is written, by stem, and the mixture, block by block.
+# The stems by name, and the mixture, block by block.
 Blocks = Iterator[tuple[dict[str, Exact], Exact]]
 
 
@@ -39,19 +39,19 @@ def choose(
     residual: bool = False,
     sum_to_mixture: bool = False,
 ) -> dict[str, tuple[str, ...]]:
-    """Return the stems to write, each with the sources that it is the sum of.
+    """Return the stems to write, each with the sources whose sum it is.
 
     Args:
         known: The model's sources.
-        wanted: Those wanted, in the model's order.
+        wanted: The requested sources, in the model's order.
         two_stems: Write this source and "no_<source>".
-        other: What "no_<source>" is: "residual", the mixture less the source, or "sum", the sum
+        other: What "no_<source>" is: "residual", the mixture minus the source, or "sum", the sum
             of the other sources.
-        residual: Also write "residual", the mixture less all other stems.
+        residual: Also write "residual", the mixture minus all other stems.
         sum_to_mixture: The stems will be corrected to add up to the mixture.
 
     Raises:
-        UsageError: An unknown source, or options that contradict each other.
+        UsageError: The source is unknown, or options contradict each other.
 
     Example:
         >>> choose(["drums", "bass", "vocals"], ["vocals"], two_stems="vocals", other="sum")
@@ -65,34 +65,36 @@ def choose(
             )
         others = tuple(name for name in known if name != two_stems) if other == "sum" else ()
         if other == "sum" and not others:
-            raise UsageError(f"the model has {two_stems!r} alone. Use --other residual")
+            raise UsageError(f"the model has no source besides {two_stems!r}. Use --other residual")
         parts = {two_stems: (two_stems,), f"no_{two_stems}": others}
     if residual:
         if () in parts.values():
-            raise UsageError("--two-stems with --other residual leaves no residual. Drop one")
+            raise UsageError(
+                "--two-stems with --other residual leaves no residual. Drop one of them"
+            )
         parts[RESIDUAL] = ()
     if sum_to_mixture:
         if () in parts.values():
-            raise UsageError("with a residual the stems add up already. Drop --sum-to-mixture")
+            raise UsageError("with a residual, the stems already add up. Drop --sum-to-mixture")
         if set(itertools.chain(*parts.values())) != set(known) or len(parts) < 2:
             raise UsageError(
-                f"--sum-to-mixture needs two stems or more and all sources ({', '.join(known)}); "
+                f"--sum-to-mixture needs at least two stems and all sources ({', '.join(known)}); "
                 f"received {', '.join(parts)}. Drop --sources, or use --residual"
             )
     return parts
 
 
 def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blocks:
-    """Yield what is to be written, and the mixture, in blocks of `PIECE` samples, the last shorter.
+    """Yield the stems to write, and the mixture, in blocks of `PIECE` samples, the last shorter.
 
     Args:
-        stems: Stems of the sources, block by block; pulled before the mixture, so that both may
-            come out of one `itertools.tee`.
-        mixture: The mixture, exactly, as long as the stems.
+        stems: Stems of the sources, block by block; read before the mixture, so that both may
+            come from one `itertools.tee`.
+        mixture: The exact mixture, as long as the stems.
         parts: From `choose`.
 
     Yields:
-        (written, mixture): For each stem an array of the mixture's shape (samples, channels).
+        (written, mixture): An array of the mixture's shape, (samples, channels), for each stem.
     """
     sources = list(dict.fromkeys(itertools.chain(*parts.values())))
     stacked = (np.stack([block[name] for name in sources], axis=1) for block in stems)
@@ -107,15 +109,14 @@ def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blo
 
 
 def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
-    """Correct stems so that they add up to the mixture, each by a share of what is missing.
+    """Correct stems so that they add up to the mixture, each by a share of the difference.
 
-    The rule: What is missing is shared out in proportion to the stems' power, so that a silent
-    stem stays silent. Power is taken over frames of 1024 samples and all channels, and the shares
-    go from each frame's to the next one's along a straight line. If all stems are silent, the
-    shares are equal.
+    The difference is distributed in proportion to the stems' power, so that a silent stem stays
+    silent. Power is computed over frames of 1024 samples and all channels, and the shares are
+    interpolated linearly between frames. If all stems are silent, the shares are equal.
 
     Args:
-        blocks: As from `mixed`: of whole frames, but for the last.
+        blocks: As from `mixed`, in whole frames except for the last.
 
     Example:
         >>> stems = {"a": np.full((2000, 1), 0.6), "b": np.zeros((2000, 1))}
@@ -143,13 +144,13 @@ def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
 def null_test(
     stems: Sequence[Path], song: Path, *, gain: float, bits: int, damaged: OnDamage
 ) -> float:
-    """Return how far files are from adding up to a song at most, in steps of a bit depth.
+    """Return the largest difference between the sum of files and a song, in steps of a bit depth.
 
     Args:
         stems: The files, of the song's form.
         song: The song.
-        gain: Gain of the files against the song.
-        bits: The bit depth that counts the steps.
+        gain: Gain of the files relative to the song.
+        bits: The bit depth that defines a step.
         damaged: As for `read_blocks`, for the song.
 
     Raises:
@@ -166,7 +167,7 @@ def null_test(
 
 
 def even(blocks: Iterable[npt.NDArray[Any]], size: int = PIECE) -> Iterator[npt.NDArray[Any]]:
-    """Yield blocks of one size, the last one less.
+    """Yield blocks of equal size; the last may be shorter.
 
     Args:
         blocks: Blocks of any length, shape (samples, channels).

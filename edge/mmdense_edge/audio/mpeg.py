@@ -1,4 +1,4 @@
-"""MPEG audio: frames, each with its length in its header; the first may say how many follow."""
+"""MPEG audio: frames with their length in the header; the first may state how many follow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Frame:
 
 @lru_cache(maxsize=1024)
 def frame(head: bytes) -> Frame | None:
-    """Return what four bytes say as a frame's header, None if they are none."""
+    """Return the frame header in four bytes, or None if they are not a header."""
     if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
         return None
     version, layer, mono = head[1] >> 3 & 3, head[1] >> 1 & 3, head[3] >> 6 == 3
@@ -55,7 +55,7 @@ def frame(head: bytes) -> Frame | None:
 
 @dataclass
 class _Found(Stream):
-    """A stream on the way."""
+    """A stream that is being read."""
 
     head: bytes = b""  # of its first frame
     info: bytes = b""  # the frame that says how many follow
@@ -64,7 +64,7 @@ class _Found(Stream):
 
 
 def streams(file: Any, start: int, size: int) -> list[_Found]:
-    """Return the streams of an MPEG audio file; none if it has no frames that can be followed.
+    """Return the streams of an MPEG audio file; none if it has no sequence of frames.
 
     Args:
         file: Opened for reading in binary.
@@ -82,7 +82,7 @@ def streams(file: Any, start: int, size: int) -> list[_Found]:
             tag = _tag(file, at, head)
             after = at + tag if tag else _next_frame(file, at + 1, size, size)
             if not tag and after < size:
-                lost = f"damaged: {after - at} bytes at byte {at} are no MPEG audio"
+                lost = f"damaged: {after - at} bytes at byte {at} are not MPEG audio"
                 found[-1].faults = [lost]
             at, gap = after, True
             continue
@@ -106,7 +106,7 @@ def streams(file: Any, start: int, size: int) -> list[_Found]:
 
 
 def _finish(stream: _Found, alone: bool) -> None:
-    """Make the first frame of a stream say how many follow, if the decoder needs it."""
+    """Make the first frame of a stream state how many follow, if the decoder needs it."""
     first = cast(Frame, frame(stream.head[:4]))
     info, at, parts = stream.info, stream.place, stream.parts
     if alone and len(parts) == 1:
@@ -119,7 +119,7 @@ def _finish(stream: _Found, alone: bool) -> None:
         elif stream.parts:
             stream.parts = [info, *parts]
         return
-    # Without a count the decoder divides the bytes by those of the first frame, and stops there.
+    # Without a count the decoder divides the file size by the first frame's, and stops there.
     held = sum(part[1] - part[0] for part in parts if not isinstance(part, bytes))
     if first.form[1] == _LAYER_3 and (info or held / first.nominal < stream.frames - 1):
         bit_rate = 0x90 if first.form[0] == _VERSION_1 else 0x80  # 128 or 64 kbit/s, no padding
@@ -130,7 +130,7 @@ def _finish(stream: _Found, alone: bool) -> None:
 
 
 def _confirmed(file: Any, at: int, here: Frame, size: int) -> bool:
-    """Tell whether another frame follows one, or the file's end, or a tag."""
+    """Return whether a frame is followed by another one, a tag or the end of the file."""
     head = read(file, at + here.length, _HEAD)
     following = frame(head[:4])
     if following is not None:
@@ -139,7 +139,7 @@ def _confirmed(file: Any, at: int, here: Frame, size: int) -> bool:
 
 
 def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
-    """Return where the next frame starts, before `stop`; else `size`."""
+    """Return where the next frame starts before `stop`, or `size` if there is none."""
     while (at := find(file, b"\xff", at, stop)) < stop:
         here = frame(read(file, at, 4))
         if here is not None and _confirmed(file, at, here, size):
@@ -149,7 +149,7 @@ def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
 
 
 def _tag(file: Any, at: int, head: bytes) -> int:
-    """Return the length of a tag, as they stand at the end of MP3 files; 0 if there is none."""
+    """Return the length of a tag of the kind found at the end of MP3 files; 0 if there is none."""
     if head.startswith(b"ID3"):
         return behind_tags(file, at) - at
     if head.startswith(b"TAG"):

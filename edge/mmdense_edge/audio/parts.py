@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-# Bytes of a file, from a position up to another; or bytes that take the place of some.
+# A range of bytes of a file, or bytes that replace some of them.
 Part = tuple[int, int] | bytes
 
 _BLOCK = 1 << 16
@@ -21,9 +21,9 @@ class Stream:
     """One stream of an audio file.
 
     Args:
-        parts: What it is made of, in order; none if it is the whole file as it stands.
-        faults: What is missing, in words.
-        num_samples: What it gives at least, if the structure tells; else 0.
+        parts: The parts that it consists of, in order; empty if it is the whole unchanged file.
+        faults: Descriptions of what is missing.
+        num_samples: Its minimum length, if the structure states it; otherwise 0.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Stream:
 
 
 class Joined(io.RawIOBase):
-    """Parts of a file, read as one file, through `io.BufferedReader`.
+    """Parts of a file, read as one file through `io.BufferedReader`.
 
     Args:
         file: The file, opened for reading in binary.
@@ -72,7 +72,7 @@ class Joined(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer, from one part at most; return how many bytes it got."""
+        """Fill the buffer from at most one part; return the number of bytes read."""
         view = memoryview(buffer).cast("B")
         index = bisect_right(self._ends, self._at)
         if index >= len(self._parts):
@@ -89,7 +89,7 @@ class Joined(io.RawIOBase):
 
 
 def read(file: Any, at: int, count: int) -> bytes:
-    """Return the bytes of a file from a position on, `count` at most."""
+    """Return at most `count` bytes of a file, starting at a position."""
     try:
         file.seek(at)
     except (OSError, OverflowError, ValueError):  # a damaged length may lead beyond all files
@@ -98,7 +98,7 @@ def read(file: Any, at: int, count: int) -> bytes:
 
 
 def find(file: Any, mark: bytes, at: int, stop: int) -> int:
-    """Return where a mark stands in a file from a position on, before `stop`; else `stop`."""
+    """Return the position of a mark in a file between a position and `stop`, or `stop`."""
     while at < stop:
         block = read(file, at, _BLOCK)
         place = block.find(mark)
@@ -109,7 +109,7 @@ def find(file: Any, mark: bytes, at: int, stop: int) -> int:
 
 
 def behind_tags(file: Any, at: int) -> int:
-    """Return where the ID3v2 tags end that stand at a position: the position if there are none."""
+    """Return where the ID3v2 tags at a position end; the position itself if there are none."""
     while True:
         head = read(file, at, _ID3_HEADER)
         if not head.startswith(b"ID3") or len(head) < _ID3_HEADER:

@@ -1,4 +1,4 @@
-"""Read audio files in blocks: libsndfile's formats, and through the ffmpeg program the others."""
+"""Read audio files in blocks: with libsndfile, and other formats with the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def audio_info(path: Path) -> AudioInfo:
     """Return what an audio file says about itself.
 
     Args:
-        path: A wav, flac, ogg, opus, mp3, aiff or other file that libsndfile reads; m4a, aac, wma
-            and the sound of videos if the programs ffmpeg and ffprobe are installed.
+        path: A wav, flac, ogg, opus, mp3, aiff or other file that libsndfile reads; if the programs
+            ffmpeg and ffprobe are installed, also m4a, aac, wma and the audio of videos.
 
     Raises:
-        AudioError: No such file, or not audio that can be read.
+        AudioError: The file does not exist or cannot be read as audio.
     """
     info = None
     for _, _, sound in _streams(path):
@@ -49,13 +49,13 @@ def audio_info(path: Path) -> AudioInfo:
 def read_blocks(
     path: Path, *, dtype: str = "float32", damaged: OnDamage = refuse
 ) -> Iterator[npt.NDArray[Any]]:
-    """Yield an audio file in blocks of 65536 samples at most, shape (samples, channels).
+    """Yield an audio file in blocks of at most 65536 samples, shape (samples, channels).
 
     Args:
         path: As in `audio_info`.
         dtype: "float32", or "float64", which holds every sample exactly.
         damaged: Called with a line that says what is missing if the file holds less than it
-            promises; by default that is an error, else the file ends there.
+            promises. The default raises an error; otherwise reading ends there.
 
     Raises:
         AudioError: The file cannot be read to its end.
@@ -65,7 +65,7 @@ def read_blocks(
     name = ""
 
     def tell(message: str) -> None:
-        # One damage often shows in several ways.
+        # One fault often shows in several ways.
         if not told:
             told.append(message)
             damaged(f"{path}: {name}{message}")
@@ -75,19 +75,19 @@ def read_blocks(
             yield from ffmpeg.decode(path, dtype, damaged)
             return
         if sound is None:
-            tell("cannot be read: it is left out, and what follows it")
+            tell("cannot be read: it is skipped, and so is what follows")
             return
         if form is not None and form != (sound.samplerate, sound.channels):
             tell(
-                f"has {sound.channels} channels at {sound.samplerate} Hz, what is before it has "
-                f"{form[1]} at {form[0]} Hz: its {sound.frames} samples are left out, and what "
-                "follows it"
+                f"has {sound.channels} channels at {sound.samplerate} Hz, but what precedes it has "
+                f"{form[1]} at {form[0]} Hz: its {sound.frames} samples are skipped, and so is "
+                "what follows"
             )
             return
         form = (sound.samplerate, sound.channels)
         for fault in stream.faults:
             tell(fault)
-        # libsndfile gives nothing of a block in which it meets damage.
+        # libsndfile returns nothing of a block that contains damage.
         size = _FLAC_BLOCK if sound.format == "FLAC" else BLOCK
         count = 0
         try:
@@ -102,7 +102,7 @@ def read_blocks(
 
 
 def _streams(path: Path) -> Iterator[tuple[str, Stream, sf.SoundFile | None]]:
-    """Yield the streams of a file, each opened until the next one is asked for.
+    """Yield the streams of a file, each open until the next one is requested.
 
     Yields:
         (name, stream, sound): The name is for messages, empty if the file is one stream; the

@@ -1,4 +1,4 @@
-"""Write the stems of one song to files, at the depth asked for and so that they add up."""
+"""Write the stems of one song to files, at the requested bit depth and so that they add up."""
 
 from __future__ import annotations
 
@@ -65,15 +65,15 @@ class StemForm:
 
 
 def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -> StemForm:
-    """Return the form of a song's stems: by default the song's bit depth, if it has one.
+    """Return the form of a song's stems; by default with the song's bit depth, if it has one.
 
     Args:
         info: Form of the song.
         file_format: "wav", "flac" or "ogg".
-        bit_depth: "16", "24" or "32f"; default the song's.
+        bit_depth: "16", "24" or "32f"; defaults to the song's.
 
     Raises:
-        AudioError: The format does not have the song's sample rate or as many channels.
+        AudioError: The format does not support the song's sample rate or number of channels.
 
     Example:
         >>> stem_form(AudioInfo(44100, 2, 1000, "PCM_24"), "wav").subtype
@@ -84,7 +84,7 @@ def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -
     rate, channels = _LIMITS[file_format]
     if info.sample_rate > rate or info.channels > channels:
         raise AudioError(
-            f"{file_format} files have {rate} Hz and {channels} channels at most; received "
+            f"{file_format} files have at most {rate} Hz and {channels} channels; received "
             f"{info.sample_rate} Hz and {info.channels}. Use --format wav"
         )
     if file_format == "ogg":
@@ -96,21 +96,21 @@ def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -
 
 
 class StemFiles:
-    """Writes the stems of one song, each to its file.
+    """Write the stems of one song, each to its file.
 
-    Integer formats: samples are rounded to the nearest step, without dither, so that sums hold;
-    what is beyond full scale is set to full scale and counted. Float files keep it. With a `rest`,
-    or `exact`, integer files add up to the mixture exactly: steps that rounding and clipping leave
-    go to the loudest stem that has room.
+    In integer formats, samples are rounded to the nearest step without dither, so that sums hold;
+    samples beyond full scale are clamped and counted. Float files keep them. With `rest` or
+    `exact`, integer files add up to the mixture exactly: steps lost by rounding and clipping are
+    added to the loudest stem that has headroom.
 
     Args:
-        paths: For each stem its file; a context manager closes them all.
-        info: Form of the song; its tags go into the files as far as the format has them.
+        paths: The file of each stem; leaving the context closes them all.
+        info: Form of the song; its tags are copied as far as the format supports them.
         form: Form of the stems.
-        rest: Name of the stem that is the mixture less all others: in integer formats what is
-            missing to it in whole steps.
-        exact: The stems together are the mixture.
-        gain: Gain of the files against stems and mixture.
+        rest: Name of the stem that is the mixture minus all others; in integer formats it is
+            computed in whole steps.
+        exact: Whether the stems together make up the mixture.
+        gain: Gain of the files relative to stems and mixture.
 
     Raises:
         AudioError: A file cannot be written.
@@ -160,14 +160,14 @@ class StemFiles:
                 file.close()
             for name, path in self._paths.items():
                 if raised[0] is None and sf.info(_name(path)).frames != self.num_samples:
-                    raise AudioError(f"{name} was not written whole. Is there space left?")
+                    raise AudioError(f"{name} was not written completely. Is there space left?")
 
     def write(self, stems: Mapping[str, Exact], mixture: Exact) -> None:
         """Append a block to each file.
 
         Args:
-            stems: For each stem its next samples, shape (samples, channels), all equally long.
-            mixture: The same of the mixture.
+            stems: The next samples of each stem, shape (samples, channels), all equally long.
+            mixture: The next samples of the mixture.
         """
         bits, scale = self._form.bits, 1.0
         blocks: dict[str, npt.NDArray[Any]] = {}
@@ -184,7 +184,7 @@ class StemFiles:
         size = self._form.num_bytes(replace(self._info, num_samples=self.num_samples))
         if self._container == "WAV" and size > _RIFF_LIMIT:
             raise AudioError(
-                "the song is longer than its header said, and a stem would exceed the 4 GiB of a "
+                "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
                 "WAV file. Use --format flac"
             )
         with self._reported():
@@ -195,7 +195,7 @@ class StemFiles:
                     self._files[name].write(block[first : first + BLOCK])
 
     def level_dbfs(self, name: str) -> float | None:
-        """Return the RMS level of a stem as written, in dB of full scale; None if silent."""
+        """Return the RMS level of a stem as written, in dBFS; None if silent."""
         values = self.num_samples * self._info.channels
         if not self._squares[name]:
             return None
@@ -216,7 +216,7 @@ class StemFiles:
         for name, beyond in zip(names, wanted != steps, strict=True):
             self.clipped[name] += int(np.count_nonzero(beyond))
         if self._exact or self._rest is not None:
-            # What is missing goes to the loudest stem that has room, sample by sample.
+            # The difference goes to the loudest stem that has headroom, sample by sample.
             missing = np.clip(target, -full, full - 1) - steps.sum(axis=0)
             order = np.argsort(-np.abs(steps), axis=0, kind="stable")
             for place in order[:, None] if missing.any() else ():

@@ -1,1 +1,1 @@
-"""The model file: its contract, its container, the bundled ones, the interpreter that runs it."""
+"""Model files: contract, container, bundled models and the interpreter that runs them."""

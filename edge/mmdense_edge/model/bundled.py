@@ -1,4 +1,4 @@
-"""The models that come with the package, and how a model is named."""
+"""The bundled models and their names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mmdense_edge.errors import UsageError
 
 FOLDER = Path(__file__).parent
 
-# A model of the library (its Keras weights), and the files here that were exported from it: a
-# command that reads files takes the first one for the library's name, keras-mmdense the library's
-# model for a file's.
+# Each model of the library (its Keras weights), and the files here that were exported from it. A
+# command that reads files uses the first one for the library's name; keras-mmdense uses the
+# library's model for a file's name.
 MODELS = {
     "mmdensenet-edge": (
         "mmdensenet-edge-int8", "mmdensenet-edge-float16", "mmdensenet-edge-float32",
@@ -22,7 +22,7 @@ MODELS = {
 
 
 def library_name(model: str) -> str | None:
-    """Return the name in the library of a bundled model or device file; None of another name."""
+    """Return the library's name for a bundled model or device file; None for any other name."""
     return next((name for name, files in MODELS.items() if model in (name, *files)), None)
 
 
@@ -32,7 +32,7 @@ def names() -> list[str]:
 
 
 def default() -> str | None:
-    """Return the default model's name: the one in DEFAULT, or the only one there is."""
+    """Return the default model's name: the one in DEFAULT, or the only bundled one."""
     marker = FOLDER / "DEFAULT"
     if marker.is_file():
         return marker.read_text("utf-8").strip()
@@ -44,11 +44,11 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
 
     Args:
         model: The name of a bundled file or of the library's model that it was exported from, or
-            a file's path; default the bundled default. A bundled name goes before a file of the
-            same name.
+            a path; defaults to the bundled default. A bundled name takes precedence over a file of
+            the same name.
 
     Raises:
-        UsageError: Neither a bundled model nor a path, or no default to fall back on.
+        UsageError: The name is neither a bundled model nor a path, or there is no default.
     """
     known = names()
     model = default() if model is None else model
@@ -59,7 +59,7 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     if model in MODELS:
         if not MODELS[str(model)]:
             raise UsageError(
-                f"{model} is bundled as Keras weights alone: write its file with "
+                f"{model} is bundled as Keras weights only: write its file with "
                 f"`keras-mmdense export {model} -o {model}.tflite`"
             )
         model = MODELS[str(model)][0]
@@ -68,7 +68,7 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     path = Path(model)
     if path.suffix != ".tflite" and not path.exists():
         raise UsageError(
-            f"no bundled model and no file is called {os.fspath(model)!r}: "
-            f"bundled are {', '.join(known) or 'none'}"
+            f"no bundled model or file is called {os.fspath(model)!r}; "
+            f"bundled models: {', '.join(known) or 'none'}"
         )
     return path

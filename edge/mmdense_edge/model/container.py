@@ -1,7 +1,7 @@
 """The model file as a container: a TFLite flatbuffer followed by a ZIP archive with its contract.
 
-The archive is what TFLite's own metadata tools append: `unzip -p model.tflite contract.json` reads
-it. A file from outside is data: sizes are checked before anything is read or unpacked.
+TFLite's own metadata tools append the same kind of archive; `unzip -p model.tflite contract.json`
+reads it. Files are untrusted input: sizes are checked before anything is read or unpacked.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         (model, contract): The bytes before the archive, and the contract's JSON text.
 
     Raises:
-        ModelError: Not a TFLite model, no archive, or not the one archive that the format allows.
+        ModelError: The file is not a TFLite model, or has no valid archive.
     """
     if data[4:8] != b"TFL3":
         raise ModelError("not a TFLite model: bytes 4 to 8 are not 'TFL3'")
     tail = data[-_END.size :]
     if not tail.startswith(b"PK\5\6"):
-        raise ModelError(f"the model carries no contract (no archive at its end). {_AGAIN}")
+        raise ModelError(f"the model has no contract (no archive at the end of the file). {_AGAIN}")
     try:
-        # The end record is checked so that zipfile never meets an unbounded directory.
+        # The end record is checked so that zipfile never reads an unbounded directory.
         _, _, _, here, entries, size, _, _ = _END.unpack(tail)
         zip64 = data[-_END.size - 20 :].startswith(b"PK\6\7")
         if (here, entries) != (1, 1) or size > MAX_CONTRACT_BYTES or zip64:
@@ -65,7 +65,7 @@ def split(data: bytes) -> tuple[bytes, bytes]:
                 )
             if member.file_size > MAX_CONTRACT_BYTES:
                 raise ModelError(
-                    f"{MEMBER} may have {MAX_CONTRACT_BYTES} bytes at most; received "
+                    f"{MEMBER} must have at most {MAX_CONTRACT_BYTES} bytes; received "
                     f"{member.file_size}"
                 )
             return data[: member.header_offset], archive.read(member)

@@ -1,4 +1,4 @@
-"""The contract that a model file carries: what goes in, what comes out, and under which terms."""
+"""The contract in a model file: its inputs, its outputs and its license."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PRECISIONS = ("float32", "float16", "dynamic", "int8-weights", "int8", "int16x8"
 OUTPUTS = ("magnitude", "mask")
 RESERVED_SOURCES = ("mixture", "residual")
 
-# Up to how many multiplications and additions for a second of audio: an old board, a Raspberry Pi.
+# Upper limits in multiply-adds per second of audio: an old board, a Raspberry Pi.
 SPEED_CLASSES = {"fast": 0.6e9, "medium": 2e9, "slow": math.inf}
 
 
@@ -54,13 +54,13 @@ class Transform:
         return self.n_fft // 2 + 1
 
     def num_frames(self, num_samples: int) -> int:
-        """Return how many frames a signal of `num_samples` (1 or more) has."""
+        """Return the number of frames of a signal of `num_samples` (1 or more)."""
         return 1 + -(-num_samples // self.hop_length)
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model file says about itself; see the README for each entry.
+    """The contract of a model file; docs/reference/edge.md describes each entry.
 
     `license` is stored as "licence". The network's input and each of its outputs have the shape
     (1, frames, bins, channels).
@@ -90,12 +90,12 @@ class Contract:
 
     @property
     def step_frames(self) -> int:
-        """New frames that one window yields."""
+        """New frames per window."""
         return self.frames - 2 * self.context_frames
 
     @property
     def speed_class(self) -> str:
-        """How much work the model is: "fast", "medium", "slow"; "unstated" without its figure."""
+        """The computational cost: "fast", "medium" or "slow"; "unstated" if unknown."""
         if self.macs_per_second is None:
             return "unstated"
         return next(name for name, limit in SPEED_CLASSES.items() if self.macs_per_second <= limit)
@@ -106,8 +106,8 @@ class Model:
     """A model file, read and checked.
 
     Args:
-        path: Where it was read from.
-        contract: What it says about itself.
+        path: The file.
+        contract: Its contract.
         content: The TFLite flatbuffer, without the archive.
         file_bytes: Size of the file.
     """
@@ -125,7 +125,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         path: A .tflite file with a contract.
 
     Raises:
-        ModelError: The file or its contract cannot be used; the text says why, in one line.
+        ModelError: The file or its contract cannot be used; the message says why, in one line.
     """
     path = Path(path)
     if not path.is_file():
@@ -170,7 +170,8 @@ def parse(text: bytes) -> Contract:
         text: UTF-8 JSON.
 
     Raises:
-        ModelError: Not JSON, nested too deeply, a newer version, or an entry out of its range.
+        ModelError: The text is not JSON, is nested too deeply or has a newer version, or an entry
+            is out of range.
     """
     try:
         values = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
@@ -186,8 +187,8 @@ def parse(text: bytes) -> Contract:
         raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
     if _entry(values, "version", ("a positive integer", lambda v: _is_int(v) and v > 0)) > VERSION:
         raise ModelError(
-            f"the contract has version {shortened(str(values['version']))}, this runner reads up "
-            f"to {VERSION}. Update keras_mmdense"
+            f"the contract has version {shortened(str(values['version']))}, but this runner reads "
+            f"versions up to {VERSION}. Update keras_mmdense"
         )
     entries = {
         name: _entry(values, name, rule)
@@ -225,7 +226,7 @@ def _entry(values: Mapping[str, Any], name: str, rule: Rule) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number that JSON knows")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 def _is_int(value: Any) -> bool:
@@ -233,7 +234,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # Compared exactly: an integer may be beyond all floats. NaN fails every comparison.
+    # The comparison is exact: an integer may exceed all floats. NaN fails every comparison.
     number = _is_int(value) or isinstance(value, float)
     return number and -sys.float_info.max <= value <= sys.float_info.max
 
@@ -243,7 +244,7 @@ def _is_line(value: Any, high: int = 256) -> bool:
 
 
 def _are_sources(value: Any) -> bool:
-    # Sources become file names: no dots, no separators, nothing that a terminal would interpret.
+    # Sources become file names: no dots, separators or control characters.
     if not isinstance(value, list) or not all(
         isinstance(name, str) and re.fullmatch(r"\w[\w +-]{0,63}", name) for name in value
     ):
@@ -269,7 +270,7 @@ _EVEN: Rule = (
 )
 _OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
 _TEXT: Rule = (
-    "a text of 10000 characters at most",
+    "text of at most 10000 characters",
     lambda value: isinstance(value, str) and len(value) <= 10000,
 )
 _NUMBERS: Rule = (
@@ -320,7 +321,7 @@ _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
     ),
     (
         lambda c: c.bins <= c.transform.num_bins,
-        "'bins' may be {c.transform.num_bins} at most for n_fft {c.transform.n_fft}; received "
+        "'bins' must be at most {c.transform.num_bins} for n_fft {c.transform.n_fft}; received "
         "{c.bins}",
     ),
     (
@@ -334,7 +335,7 @@ _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
     ),
     (
         lambda c: c.frames * c.bins * c.channels <= MAX_WINDOW_VALUES,
-        f"window may have {MAX_WINDOW_VALUES} values at most; received "
+        f"window must have at most {MAX_WINDOW_VALUES} values; received "
         "{c.frames} frames x {c.bins} bins x {c.channels} channels",
     ),
 )

@@ -36,7 +36,7 @@ _LITERT_SYSTEMS = {
 _TENSORFLOW_SYSTEMS = {*_LITERT_SYSTEMS, ("darwin", "x86_64")}
 _TFLITE_MACHINES = {"aarch64", "armv7l", "armv8l"}
 
-# What a package raises that was built for another NumPy, C library or processor.
+# Raised by packages that were built for another NumPy, C library or processor.
 _LOAD_ERRORS = (ImportError, AttributeError, OSError, SystemError)
 
 Magnitude = npt.NDArray[np.float32]
@@ -45,11 +45,11 @@ Magnitude = npt.NDArray[np.float32]
 def interpreter_class() -> tuple[str, Any]:
     """Return the name of the first interpreter installed, and its class.
 
-    The order is ai_edge_litert, tflite_runtime, tensorflow. One that is installed but does not
-    load is an error, not a reason to try the next.
+    The order is ai_edge_litert, tflite_runtime, tensorflow. If one is installed but does not load,
+    that is an error, not a reason to try the next.
 
     Raises:
-        InterpreterError: None is installed, or the one that is cannot work.
+        InterpreterError: None is installed, or the installed one does not work.
     """
     for package, module in _RUNTIMES:
         if importlib.util.find_spec(package) is None:
@@ -84,10 +84,10 @@ def describe(package: str) -> str:
 def what_to_install() -> str:
     """Return the command that installs an interpreter for this Python and this machine.
 
-    If no interpreter has wheels, it says so and what to use instead.
+    If no interpreter has wheels here, the text says so and what to use instead.
     """
     machine, version = platform.machine().lower(), sys.version_info[:2]
-    # A 32-bit system with a 64-bit kernel gives the kernel's name; the size of pointers tells.
+    # A 32-bit system with a 64-bit kernel reports the kernel's machine, so check the pointer size.
     wide = sys.maxsize > 1 << 32
     system = (sys.platform, "arm64" if machine == "aarch64" else machine)
     if wide and system in _LITERT_SYSTEMS:
@@ -118,11 +118,11 @@ def free_cores() -> int:
 
 @runtime_checkable
 class Network(Protocol):
-    """What the chain separates with: a model file, or any other model that has these members.
+    """A network for the chain: a model file, or any other model that has these members.
 
     Args:
-        contract: What goes in and what comes out.
-        runtime: Name of the package that computes it.
+        contract: Its inputs and outputs.
+        runtime: Name of the package that runs it.
         num_threads: Threads of the interpreter; None if the package decides.
     """
 
@@ -137,8 +137,8 @@ class Network(Protocol):
             magnitude: Magnitude of the mixture, shape (frames, bins, channels), float32.
 
         Returns:
-            For each source an array of the same shape. It may have fewer bins: those above take
-            the mask of its last one.
+            An array of the same shape for each source. It may have fewer bins; the mask of its
+            last bin applies to those above.
         """
 
 
@@ -147,8 +147,8 @@ class TFLiteNetwork:
 
     Args:
         model: The model, from `load_model`.
-        num_threads: Threads of the interpreter, 1 to 256, default 1. More than there are cores
-            gain nothing; tflite-runtime is refused them.
+        num_threads: Threads of the interpreter, 1 to 256, default 1. More threads than cores bring
+            no gain, and tflite-runtime does not accept them.
 
     Raises:
         InterpreterError: No usable interpreter is installed.
@@ -164,11 +164,11 @@ class TFLiteNetwork:
         self.num_threads: int | None = num_threads
         self._lock = threading.Lock()
         self.runtime, interpreter = interpreter_class()
-        # Its threads spin while they wait: with more of them than cores a window takes 50 times
+        # Its threads spin while they wait: with more threads than cores a window takes 50 times
         # as long.
         if self.runtime == "tflite_runtime" and num_threads > free_cores():
             raise UsageError(
-                f"with tflite-runtime threads may be {free_cores()} at most, the cores of this "
+                f"with tflite-runtime, threads must be at most {free_cores()}, the cores of this "
                 f"process; received {num_threads}"
             )
         try:
@@ -180,13 +180,13 @@ class TFLiteNetwork:
             raise _unusable(self.runtime, error) from error
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{model.path}: {self.runtime} cannot load it ({error})") from error
-        del runner  # the interpreter refuses to run while it lives
+        del runner  # the interpreter refuses to run while the runner exists
 
         named = ({contract.input}, set(contract.outputs.values()))
         if (set(inputs), set(outputs)) != named:
             raise ModelError(
                 f"{model.path}: the contract names input {sorted(named[0])} and outputs "
-                f"{sorted(named[1])}, the model has {sorted(inputs)} and {sorted(outputs)}"
+                f"{sorted(named[1])}, but the model has {sorted(inputs)} and {sorted(outputs)}"
             )
         expected = (contract.frames, contract.bins, contract.channels)
         for name, tensor in [*inputs.items(), *outputs.items()]:
@@ -207,12 +207,12 @@ class TFLiteNetwork:
             magnitude: Magnitude of the mixture, shape (frames, bins, channels), float32.
 
         Returns:
-            For each source an array of the same shape.
+            An array of the same shape for each source.
 
         Raises:
-            ModelError: The model answered with NaN or infinity.
+            ModelError: The model returned NaN or infinity.
         """
-        # The interpreter has one set of tensors, and releases Python's own lock while it works.
+        # The interpreter has one set of tensors and releases the GIL while it runs.
         with self._lock:
             self._interpreter.set_tensor(self._input, magnitude[None])
             self._interpreter.invoke()
@@ -221,7 +221,7 @@ class TFLiteNetwork:
         for source, estimate in answers.items():
             if not np.isfinite(estimate).all():
                 raise ModelError(
-                    f"the model {self.contract.name!r} answered with NaN or infinity for "
+                    f"the model {self.contract.name!r} returned NaN or infinity for "
                     f"{source!r}. Use another model or precision"
                 )
             if self.contract.output == "mask":

@@ -19,19 +19,19 @@ Stems = dict[str, Audio]
 
 
 class Pipeline:
-    """Resampling, analysis, windows, Wiener filter, synthesis, resampling back, for one signal.
+    """Resample, analyze, run windows, apply the Wiener filter, synthesize and resample back.
 
-    The stages of all stems are equal, so that their blocks always have the same length. The
-    mixture is kept only if the residual is wanted, and only until its stems are out.
+    One pipeline processes one signal. All stems go through the same stages, so that their blocks
+    always have the same length. The mixture is kept only if the residual is requested, and only
+    until its stems are out.
 
     Args:
         network: The model's network.
         sample_rate: Sample rate of the signal, in Hz.
         channels: Channels of the signal, 1 or 2.
-        sources: The sources wanted.
-        residual: Also give the mixture less these sources.
-        wiener: Iterations of the Wiener filter, 0 (none) to 10. All of the model's sources enter
-            it.
+        sources: The requested sources.
+        residual: Also return the mixture minus these sources.
+        wiener: Iterations of the Wiener filter, 0 (none) to 10. It uses all of the model's sources.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Pipeline:
         return self._split(self._back.push(self._synthesis.push(joined)))
 
     def _split(self, joined: Audio) -> Stems:
-        """Take the stems apart and add the residual, if it is wanted."""
+        """Split the stems and add the residual, if it is requested."""
         parts = np.split(joined, len(self._sources), axis=1)
         stems = dict(zip(self._sources, parts, strict=True))
         if self._mixture is not None:

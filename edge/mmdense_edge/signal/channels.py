@@ -1,4 +1,4 @@
-"""Signals of more than two channels: which of their channels are separated together."""
+"""Signals with more than two channels: which channels are separated together."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LAYOUTS = {
 
 
 def groups(channels: int) -> tuple[tuple[int, ...], ...]:
-    """Return the channels that are separated together, counted from 0, in their order.
+    """Return the groups of channels that are separated together, counted from 0, in order.
 
-    One or two channels are one group. Files of 3 and of 5 to 8 channels are taken for surround
-    sound in the order of WAV and FLAC files: left and right together, front, back and side, and
-    the others (center, low frequencies, back center) each by itself. Any other number is taken
-    for pairs; an odd last channel is by itself.
+    One or two channels form one group. Files with 3 or 5 to 8 channels are treated as surround
+    sound in the channel order of WAV and FLAC: left and right pairs (front, back, side) together,
+    the others (center, low frequencies, back center) individually. Any other number of channels is
+    treated as pairs; an odd last channel is processed individually.
 
     Args:
         channels: Channels of the signal, 1 to 64.
@@ -45,15 +45,15 @@ def groups(channels: int) -> tuple[tuple[int, ...], ...]:
 
 
 class Groups:
-    """A `Pipeline` for any number of channels: each group of them goes through one of its own.
+    """A `Pipeline` for any number of channels: each group of channels has a pipeline of its own.
 
     Args:
         network: The model's network.
         sample_rate: Sample rate of the signal, in Hz.
         channels: Channels of the signal, 1 to 64.
-        sources: As of `Pipeline`.
-        residual: As of `Pipeline`.
-        wiener: As of `Pipeline`.
+        sources: As in `Pipeline`.
+        residual: As in `Pipeline`.
+        wiener: As in `Pipeline`.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Groups:
         return self._joined(pipeline.finish() for pipeline in self._pipelines.values())
 
     def _joined(self, parts: Iterable[Iterator[Stems]]) -> Iterator[Stems]:
-        # The pipelines are equal but for their channels: they yield at the same samples. Each must
-        # run to its end, which zip would not do.
+        # The pipelines differ only in their channels, so they yield at the same samples. Each must
+        # run to its end, which zip would not ensure.
         for stems in zip_longest(*parts, fillvalue={}):
             yield {
                 name: np.concatenate([stem[name] for stem in stems], axis=1) for name in stems[0]

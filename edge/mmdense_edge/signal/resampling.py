@@ -9,7 +9,7 @@ from mmdense_edge.signal.stft import Audio
 
 
 def resampled_length(num_samples: int, in_rate: int, out_rate: int) -> int:
-    """Return the length of a resampled signal: rounded, halves up, and 1 at least.
+    """Return the length of a resampled signal: rounded half up, at least 1.
 
     Args:
         num_samples: Length before, 1 or more.
@@ -24,7 +24,7 @@ def resampled_length(num_samples: int, in_rate: int, out_rate: int) -> int:
 
 
 class Resampler:
-    """Resamples blocks with soxr (quality HQ) and ends at exactly the length asked for.
+    """Resample blocks with soxr (quality HQ) to an exact total length.
 
     Args:
         in_rate: Sample rate of the blocks pushed, in Hz.
@@ -57,8 +57,8 @@ class Resampler:
         """End the signal and return its remaining samples.
 
         Args:
-            num_samples: Length of the whole resampled signal. What the resampler gives beyond it
-                is cut; what it lacks is filled up with zeros.
+            num_samples: Length of the whole resampled signal; the output is cut or zero-padded to
+                this length.
         """
         rest = np.zeros((0, self._channels), np.float32)
         if self._stream is not None:

@@ -50,7 +50,7 @@ def analyze(samples: Audio, transform: Transform) -> Spectrum:
 
 
 class Analysis:
-    """Turns blocks of samples into frames of the spectrum, as soon as each frame is complete.
+    """Turn blocks of samples into frames of the spectrum, as soon as each frame is complete.
 
     Both ends are reflected by n_fft // 2 samples (as NumPy's "reflect"), then zeros complete the
     last frame, so that a signal of n samples has 1 + ceil(n / hop_length) frames.
@@ -121,7 +121,7 @@ class Analysis:
 
 
 class Synthesis:
-    """Turns frames of the spectrum into samples: the inverse of `Analysis`.
+    """Turn frames of the spectrum into samples: the inverse of `Analysis`.
 
     Overlap-add of windowed frames, divided by the overlap-added squared window.
 
@@ -165,15 +165,15 @@ class Synthesis:
         start = self._frames * hop_length - self._position
         grow = max(0, start + (count - 1 + parts) * hop_length - self._sums.shape[1])
         self._sums = np.pad(self._sums, ((0, 0), (0, grow)))
-        # One part of all frames at a time, the last part first: each sample gets its frames in
-        # the order of the signal, whatever blocks they come in.
+        # One part of all frames at a time, the last part first: each sample then adds up its frames
+        # in the order of the signal, whatever the block sizes.
         for part in reversed(range(0, parts * hop_length, hop_length)):
             sums = self._sums[:, start + part : start + part + count * hop_length]
             view = sums.reshape(rows, count, hop_length)
             view += frames[:, :, part : part + hop_length].swapaxes(0, 1)
         self._frames += count
-        # The signal may end one sample after the last frame's predecessor: that far, and no
-        # further, is known to exist.
+        # The signal may end one sample after the last frame's predecessor: only samples up to there
+        # are known to exist.
         pad = self._transform.pad
         return self._take(min(self._frames * hop_length, pad + (self._frames - 2) * hop_length))
 

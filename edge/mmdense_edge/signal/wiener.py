@@ -1,16 +1,16 @@
-"""Multichannel Wiener filter: where a sound lies between left and right helps to tell sources.
+"""Multichannel Wiener filter: uses the stereo position of sounds to separate sources.
 
-The network estimates each channel's magnitudes. The filter takes every source in every bin as
-Gaussian, with a power of its own in each frame and one covariance between the channels, and gives
-each source what the mixture then most likely holds of it. Power and covariance are measured on the
+The network estimates each channel's magnitudes. The filter models every source in every bin as
+Gaussian, with a power of its own in each frame and one covariance between the channels, and returns
+the most likely contribution of each source to the mixture. Power and covariance are measured on the
 estimates and, with every further iteration, on the filter's own output.
 
-All sources of a model enter, and their results add up to the mixture: what no estimate claims is
-shared out among them. Where there is one source only, a second one stands for the rest: the
-mixture's magnitude less the source's, at least 0.
+The filter uses all sources of a model, and their results add up to the mixture: energy that no
+estimate explains is distributed among them. If a model has only one source, a second one represents
+the rest: the mixture's magnitude minus the source's, at least 0.
 
-A mono signal has no covariance between channels. For it an iteration is a mask, each source's share
-of the power, and every further iteration squares the ratios: the mask hardens.
+A mono signal has no covariance between channels. In this case an iteration is a mask, each source's
+share of the power, and every further iteration squares the ratios, which makes the mask harder.
 
 Sources: Nugraha, Liutkus and Vincent, "Multichannel audio source separation with deep neural
 networks", IEEE/ACM TASLP 24(9), 2016; Uhlich et al., "Improving music source separation based on
@@ -28,14 +28,14 @@ from mmdense_edge.signal.stft import Spectrum
 
 MAX_ITERATIONS = 10
 
-# Covariances are measured over windows of STEP_FRAMES frames and CONTEXT_FRAMES more on both sides.
-# Two windows fade into each other over OVERLAP frames, so that no border is heard.
+# Covariances are measured over windows of STEP_FRAMES frames plus CONTEXT_FRAMES on each side.
+# Windows are cross-faded over OVERLAP frames, so that no seams are heard.
 STEP_FRAMES, CONTEXT_FRAMES = 128, 32
 OVERLAP = 2 * CONTEXT_FRAMES
 
-# Power of a noise, relative to that of the estimates, that the sources share equally: it decides
-# where the covariances cannot, as with equal channels. This fraction of it, of the mixture's power,
-# decides where nothing is estimated.
+# Power of a noise, relative to the estimates, that the sources share equally: it decides where the
+# covariances cannot, as with equal channels. The same fraction of the mixture's power decides where
+# nothing is estimated.
 NOISE = 1e-9
 
 # Bins do not depend on each other; this many at a time stay within a processor's cache.
@@ -48,15 +48,15 @@ Complex = npt.NDArray[np.complex128]
 class WienerFilter:
     """The filter as a stream: frames in, as they come; frames out, a window at a time.
 
-    Windows stand at fixed frames of the signal. So frames that come one by one and a signal at
-    once give equal results, to the bit, in memory that does not depend on length. A frame comes
-    out at most STEP_FRAMES + OVERLAP frames after it went in (192 frames are 4.5 s at 44.1 kHz).
+    Windows are at fixed frames of the signal. Therefore pushing single frames or the whole signal
+    gives bit-identical results, and memory use does not depend on the length. A frame is returned
+    at most STEP_FRAMES + OVERLAP frames after it was pushed (192 frames are 4.5 s at 44.1 kHz).
 
     Args:
         iterations: Iterations of the estimation, 1 to 10; 1 is the most useful.
 
     Raises:
-        ValueError: Number of iterations out of range.
+        ValueError: The number of iterations is out of range.
 
     Example:
         >>> stage = WienerFilter(iterations=1)
@@ -84,11 +84,11 @@ class WienerFilter:
 
         Args:
             mixture: Spectrum (frames, bins, channels) of any number of frames, 1 or 2 channels.
-            estimates: For each source of the model a spectrum of that shape with the mixture's
-                phase. They are not changed.
+            estimates: A spectrum of that shape with the mixture's phase for each source of the
+                model. They are not changed.
 
         Yields:
-            For each source its next frames.
+            The next frames of each source.
         """
         self._names = tuple(estimates)
         spectra = [mixture, *estimates.values()]
@@ -157,8 +157,8 @@ def filter_spectra(mixture: Spectrum, estimates: Spectrum, iterations: int) -> S
 def _by_channel(spectra: Spectrum) -> Complex:
     """Return (..., 2, frames, bins): mono is stereo with a silent second channel.
 
-    In double precision: equal channels cancel to nothing in single, and the squares of very quiet
-    and very loud signals leave its range.
+    The result has double precision: in single precision, equal channels cancel out, and the squares
+    of very quiet and very loud signals exceed the range.
     """
     *sources, frames, bins, channels = spectra.shape
     result = np.zeros((*sources, 2, frames, bins), np.complex128)

@@ -1,4 +1,4 @@
-"""From the mixture's spectra to the sources' spectra, window by window."""
+"""Estimate the sources' spectra from the mixture's, window by window."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mmdense_edge.signal.stft import Spectrum
 # Spectra of the mixture, and of each source in the same frames.
 Window = tuple[Spectrum, dict[str, Spectrum]]
 
-# New frames that become spectra at a time: bounds memory, whatever the model's window.
+# New frames that are returned at a time: bounds memory whatever the model's window.
 PART_FRAMES = 32
 
 
 class Windows:
-    """Slides the network over a stream of spectra and keeps the middle of each window.
+    """Slide the network over a stream of spectra and keep the middle of each window.
 
-    A window has `frames` frames; `context_frames` on each side are seen and thrown away. Before the
-    first frame and after the last the network sees silence. Streaming and whole-track processing
+    A window has `frames` frames, of which `context_frames` on each side are discarded. Before the
+    first frame and after the last, the network sees silence. Streaming and whole-track processing
     are therefore the same computation.
 
     Args:
         network: Called with each window's magnitude.
-        channels: Channels of the signal, 1 or 2. A mono signal goes into a stereo network twice
-            and its estimates are averaged; a stereo signal goes through a mono network channel
-            by channel. Frames whose two channels are equal get equal estimates, the average.
-        sources: The sources wanted, names of the network's.
+        channels: Channels of the signal, 1 or 2. A mono signal is duplicated for a stereo network
+            and the estimates are averaged; a mono network processes a stereo signal channel by
+            channel. Frames whose two channels are equal get equal estimates, the average.
+        sources: The requested sources of the network.
     """
 
     def __init__(self, network: Network, channels: int, sources: Sequence[str]) -> None:
@@ -52,7 +52,7 @@ class Windows:
                 channels).
 
         Yields:
-            The mixture's spectra and for each source its own, shape (new frames, n_fft // 2 + 1,
+            The spectra of the mixture and of each source, shape (new frames, n_fft // 2 + 1,
             channels).
         """
         while len(spectra):
@@ -91,7 +91,7 @@ class Windows:
             for source in self._sources
         }
         if self._channels == contract.channels == 2:
-            # The network knows the channels by their places, and would tell equal ones apart.
+            # The network is not symmetric in the channels and would treat equal ones differently.
             equal = (window[:end, :, 0] == window[:end, :, 1]).all(axis=1)
             for estimate in estimates.values():
                 estimate[equal] = estimate[equal].mean(axis=2, keepdims=True)
@@ -100,15 +100,15 @@ class Windows:
             parts = {source: estimate[part] for source, estimate in estimates.items()}
             yield window[part], self._spectra(window[part], parts)
         self._filled = contract.frames - contract.step_frames
-        # A new one: the mixture's frames that were yielded are parts of the old one.
+        # Allocate a new buffer: the frames yielded before are views of the old one.
         self._buffer = self._silence()
         self._buffer[: self._filled] = window[contract.step_frames :]
 
     def _spectra(self, mixture: Spectrum, estimates: dict[str, Magnitude]) -> dict[str, Spectrum]:
-        """Give estimated magnitudes the mixture's phase, and its channels.
+        """Combine estimated magnitudes with the mixture's phase and channels.
 
-        Bins that the network does not see, Nyquist among them, take the mask of the last bin that
-        it sees, clipped to [0, 1]. In memory the bins lie last, as the inverse transform wants.
+        Bins that the network does not see, including Nyquist, get the mask of the last bin that it
+        sees, clipped to [0, 1]. In memory the bins are last, as the inverse transform needs them.
         """
         mixture = self._widened(mixture)
         magnitude = np.abs(mixture)
