@@ -115,7 +115,7 @@ def open_card(records="", plays="", **options):
 def through(module, separators, monkeypatch):
     """Runs audio through a card; all gains are 1, so that the output is the mixture."""
 
-    def run(card, audio, blocks=None, write=None, stop_after=None, per_poll=3, **options):
+    def run(card, audio, blocks=(), write=len, stop_after=None, per_poll=3, **options):
         separator = separators["shares"]
         plan = make_plan(
             separator.contract, card.sample_rate, card.channels, block=BLOCK, step_frames=4
@@ -131,7 +131,7 @@ def through(module, separators, monkeypatch):
 
         monkeypatch.setattr(drivers, "time", types.SimpleNamespace(sleep=sleep))
         poll = lambda: next(polls, None) is not None  # noqa: E731
-        drivers.run_card(engine, card, blocks, write, poll, **options)
+        drivers.run_card(engine, card, iter(blocks), write, poll, **options)
         return engine
 
     return run

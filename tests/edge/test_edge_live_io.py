@@ -122,7 +122,9 @@ def test_stdin_on_windows(monkeypatch):
         open_stdin(100, None, 2, "s16le")
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(None, 250), (1000, 250), (250, 250), (130, 130)])
+@pytest.mark.parametrize(
+    ("limit", "expected"), [(sys.maxsize, 250), (1000, 250), (250, 250), (130, 130)]
+)
 def test_a_limited_input(noise, limit, expected):
     audio = noise(250, 1)
     source = limited(LiveInput("a", 8000, 1, even([audio], 100), 250), limit)
@@ -136,12 +138,12 @@ def test_a_limited_input(noise, limit, expected):
         ("a.wav", 3000, ("WAV", "FLOAT", 0)),
         ("a.wav", None, ("RF64", "FLOAT", 0)),
         ("a.WAV", 1 << 29, ("RF64", "FLOAT", 0)),
-        ("a.flac", None, ("FLAC", "PCM_24", 2)),
+        ("a.flac", None, ("FLAC", "PCM_24", 3)),
     ],
 )
 def test_an_output_file_appears_when_it_is_complete(tmp_path, noise, name, length, form):
     audio = noise(3000) * 1.5
-    audio[:2, 0] = 1.25
+    audio[:3, 0] = [1.25, 1.25, 1]
     path = tmp_path / name
     with file(path, length) as (write, stats):
         write(audio[:1000])

@@ -125,12 +125,12 @@ def run(arguments: argparse.Namespace) -> int:
     separator = Separator(arguments.model, arguments.threads)
     gains = parse_mix(arguments.mix, separator.sources)
     source, card = _open(arguments, separator.contract.sample_rate)
-    limit = None
+    limit = sys.maxsize
     if arguments.seconds is not None:
         limit = max(1, round(arguments.seconds * source.sample_rate))
     source = limited(source, limit)
     engine = _engine(arguments, separator, source, Mixer(gains, source.sample_rate))
-    stats, recorded = engine.stats, arguments.input == CARD
+    stats = engine.stats
 
     def say(text: str) -> None:
         if not arguments.quiet:
@@ -164,15 +164,13 @@ def run(arguments: argparse.Namespace) -> int:
         )
         poll = stack.enter_context(watching)
         if card is not None:
-            blocks = None if recorded else source.blocks
-            taken = None if arguments.output == CARD else write
-            drivers.run_card(engine, card, blocks, taken, poll, limit=limit)
+            drivers.run_card(engine, card, source.blocks, write, poll, limit=limit)
         elif stats.paced:
             waits = arguments.input == STREAM
             drivers.run_paced(engine, source.blocks, write, poll, waits=waits)
         else:
             drivers.run_fast(engine, source.blocks, write, poll)
-        if not stats.captured and not recorded:
+        if not stats.captured and arguments.input != CARD:
             raise AudioError(f"{source.name}: audio must have at least 1 sample; received 0")
     return 0
 

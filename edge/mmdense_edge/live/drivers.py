@@ -95,78 +95,74 @@ def run_paced(
         elif waits:
             due += late
         engine.capture(block)
-        write(play_signal(engine, len(block)))
+        write(play_signal(engine, len(block))[1])
         if not poll():
             return
     engine.end()
     while not engine.player.finished:
         due += plan.seconds(plan.block) / speed
         time.sleep(max(0.0, due - time.perf_counter()))
-        write(play_signal(engine, plan.block))
+        write(play_signal(engine, plan.block)[1])
         if not poll():
             return
 
 
-def play_signal(engine: LiveEngine, num_samples: int) -> Audio:
-    """Play a block and return the part of it that belongs to the signal."""
+def play_signal(engine: LiveEngine, num_samples: int) -> tuple[Audio, Audio]:
+    """Return the next block of the output, and the part of it that belongs to the signal."""
     first = engine.player.position
     block = engine.player.play(num_samples)
-    return block[max(0, -first) : max(0, engine.stats.captured - first)]
+    return block, block[max(0, -first) : max(0, engine.stats.captured - first)]
 
 
 def run_card(
     engine: LiveEngine,
     card: Card,
-    blocks: Iterator[Audio] | None,
-    write: Write | None,
+    blocks: Iterator[Audio],
+    write: Write,
     poll: Poll,
     *,
-    limit: int | None = None,
+    limit: int = sys.maxsize,
 ) -> None:
     """Run by a sound card's clock; its callback captures and plays.
 
     Args:
         engine: Paced; its worker runs elsewhere.
         card: The sound card, opened to record, play or both.
-        blocks: The mixture, if the card does not record it.
-        write: Takes the output, if the card does not play it.
+        blocks: The mixture, if the card does not record it; else none.
+        write: Takes the output, whether the card plays it or not.
         poll: Called regularly; False ends the run.
         limit: The maximum number of samples to record.
 
     Raises:
         CardStopped: The card stopped.
     """
-    plan, most = engine.plan, sys.maxsize if limit is None else limit
-    # Read ahead and write later: the callback must not wait for a file. None marks the end.
-    waiting: deque[Audio | None] = deque()
+    plan, end = engine.plan, np.zeros((0, engine.plan.channels), np.float32)
+    # Read ahead and write later: the callback must not wait for a file.
+    waiting: deque[Audio] = deque()
     done: deque[Audio] = deque()
 
     def exchange(recorded: Audio | None) -> Audio:
         """Take a block of the mixture and return one of the output, on the card's thread."""
         if recorded is not None:
-            block = recorded[: max(0, most - engine.stats.captured)]
+            block = recorded[: max(0, limit - engine.stats.captured)]
         elif not waiting:
             # The file was not read in time: play silence, as for a late card.
             engine.stats.device_faults += 1
             return np.zeros((plan.block, plan.channels), np.float32)
-        elif waiting[0] is None:
-            block = np.zeros((0, plan.channels), np.float32)
         else:
-            block = waiting[0]
-            waiting.popleft()
+            block = end if waiting[0] is end else waiting.popleft()
         if len(block):
             engine.capture(block)
         else:
             engine.end()
-        if write is None:
-            return engine.player.play(plan.block)
-        done.append(play_signal(engine, plan.block))
-        return done[-1]
+        played, signal = play_signal(engine, plan.block)
+        done.append(signal)
+        return played
 
     def feed() -> None:
-        while blocks is not None and len(waiting) < PREFETCHED:
-            waiting.append(next(blocks, None))
-        while done and write is not None:
+        while len(waiting) < PREFETCHED:
+            waiting.append(next(blocks, end))
+        while done:
             write(done.popleft())
 
     feed()

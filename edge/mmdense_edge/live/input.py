@@ -151,10 +151,8 @@ def _wav_header(fileno: int) -> tuple[tuple[int, int, str], float]:
     return (rate, channels, subtype), math.inf if integrity.unknown(length) else length // size
 
 
-def limited(source: LiveInput, limit: int | None) -> LiveInput:
-    """Return an input that ends after at most `limit` samples; None for no limit."""
-    if limit is None:
-        return source
+def limited(source: LiveInput, limit: int) -> LiveInput:
+    """Return an input that ends after at most `limit` samples."""
     length = None if source.num_samples is None else min(limit, source.num_samples)
     return replace(source, blocks=_first(source.blocks, limit), num_samples=length)
 
