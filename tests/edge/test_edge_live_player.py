@@ -68,7 +68,7 @@ def test_silence_before_and_after_the_signal():
     player = make_player(latency=7)
     player.capture(ones(10))
     feed(player, 10, valid=False)
-    player.end()
+    player.ended = True
     assert not player.finished
     assert player.play(20)[:, 0].tolist() == [0] * 7 + [1] * 10 + [0] * 3
     assert player.finished

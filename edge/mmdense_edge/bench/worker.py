@@ -58,7 +58,7 @@ class CountedNetwork:
 
     def __init__(self, network: Network) -> None:
         """Wrap a network."""
-        self.contract, self.runtime, self.num_calls = network.contract, network.runtime, 0
+        self.contract, self.num_calls = network.contract, 0
         self._network = network
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
@@ -78,7 +78,7 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
 
     Returns:
         load_seconds and load_cpu_seconds: From nothing but Python to a network that has run once;
-        wall_seconds, cpu_seconds and seconds (of audio); block_seconds: Of each window; runtime;
+        wall_seconds, cpu_seconds and seconds (of audio); block_seconds: Of each window;
         peak_memory_bytes.
     """
     start = (time.perf_counter(), time.process_time())
@@ -115,7 +115,6 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "block_seconds": times,
-        "runtime": separator.runtime,
         "peak_memory_bytes": peak_memory_bytes(),
     }
 

@@ -89,13 +89,10 @@ def run(arguments: argparse.Namespace) -> int:
         audio_info(Path(arguments.song))
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
     models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
-    runtimes: list[str] = []
 
     def measure(model: Model, count: int) -> dict[str, Any]:
         _tell(arguments, f"{model.contract.name}, {count} thread(s)")
-        result = measure_in_a_process(model, count, arguments.seconds, arguments.song)
-        runtimes.append(result["runtime"])
-        return result
+        return measure_in_a_process(model, count, arguments.seconds, arguments.song)
 
     described = host.describe()  # before the measurement, for the load average
     found: Any
@@ -113,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = bench_report.comparison_text(found)
     elif arguments.lookahead is not None:
         kind, found = "lookahead", [
-            _lookahead(arguments, model, threads[0], runtimes) for model in models
+            _lookahead(arguments, model, threads[0]) for model in models
         ]  # fmt: skip
         text = "\n\n".join(
             f"{one['model']}: difference from file processing\n"
@@ -127,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
             for count in threads
         ]  # fmt: skip
         text = bench_report.table(found)
-    described["interpreter"] = interpreter.describe(runtimes[0])
+    described["interpreter"] = interpreter.describe(interpreter.interpreter_class()[0])
     source = arguments.song or "generated"
     if arguments.json:
         report = {"version": __version__, "machine": described, "audio": source, kind: found}
@@ -152,14 +149,11 @@ def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _lookahead(
-    arguments: argparse.Namespace, model: Model, threads: int, runtimes: list[str]
-) -> dict[str, Any]:
+def _lookahead(arguments: argparse.Namespace, model: Model, threads: int) -> dict[str, Any]:
     from mmdense_edge.bench import lookahead
     from mmdense_edge.separator import Separator
 
     separator = Separator(model.path, threads)
-    runtimes.append(separator.runtime)
     contract = separator.contract
     lookaheads = lookahead.default_lookaheads(contract)
     if arguments.lookahead:

@@ -74,7 +74,7 @@ class LiveEngine:
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
         self._queue: deque[Audio] = deque()
         self._wake = threading.Event()
-        self._ended = self._stopped = self._flushed = False
+        self._stopped = self._flushed = False
         self._windows = 0
         self._expected = 0.0  # seconds that the next window will take
         self._left_out: list[tuple[int, int]] = []  # stretches of samples without estimates
@@ -92,8 +92,7 @@ class LiveEngine:
 
     def end(self) -> None:
         """End the signal: no more samples follow."""
-        self.player.end()
-        self._ended = True
+        self.player.ended = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -110,7 +109,7 @@ class LiveEngine:
 
     def work(self) -> bool:
         """Separate what has been captured; return False if there was nothing to do."""
-        ended = self._ended  # read before the queue: nothing is queued after the end
+        ended = self.player.ended  # read before the queue: nothing is queued after the end
         busy = bool(self._queue)
         while self._queue and not self._stopped:
             self._process(self._pipeline.push(self._queue.popleft()))

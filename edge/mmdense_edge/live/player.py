@@ -83,29 +83,25 @@ class Player:
         self._mixture = Ring(capacity, (plan.channels,), np.float32)
         self._stems = Ring(capacity, (len(mixer.stems), plan.channels), np.float32)
         self._valid = Ring(capacity, (), np.bool_)
-        self._ended = False
+        self.ended = False  # set to True after the last sample of the signal
         self._wet = plan.fade  # share of the stems in the last sample played, in steps
 
     @property
     def ready(self) -> int:
         """Samples that can be played now without falling back on the mixture."""
-        if self._ended and self.delivered == self._stats.captured:
+        if self.ended and self.delivered == self._stats.captured:
             return self.delivered - self.position
         return max(0, self.delivered - self._fade - self.position)
 
     @property
     def finished(self) -> bool:
         """Whether the signal has ended and was played to its end."""
-        return self._ended and self.position >= self._stats.captured
+        return self.ended and self.position >= self._stats.captured
 
     def capture(self, block: Audio) -> None:
         """Take the next samples of the mixture, shape (samples, channels)."""
         self._mixture.write(self._stats.captured, block)
         self._stats.captured += len(block)
-
-    def end(self) -> None:
-        """End the signal: no more samples follow."""
-        self._ended = True
 
     def deliver(self, stems: Audio, valid: Flags) -> None:
         """Take the next samples of the stems.
@@ -149,7 +145,7 @@ class Player:
         usable = np.zeros(count + self._fade, np.bool_)
         here = min(max(0, self.delivered - first), len(usable))
         usable[:here] = self._valid.read(first, here)
-        if self._ended:
+        if self.ended:
             usable[max(0, self._stats.captured - first) :] = True
         # Counted in whole steps of 1 / fade: rounding must not look like a fade.
         index = np.arange(len(usable))
