@@ -2,27 +2,25 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-devices test-notebooks web notebooks docs \
+.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-slow test-all web notebooks docs \
 	check-install lint types check env env-demo env-docs env-lowest env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
 		--picture --overwrite -o $(DEMO_OUT)
 
-test: env ffmpeg  ## all tests but those of test-devices and test-notebooks
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		--ignore tests/repository/test_notebooks.py --ignore tests/training/test_several_devices.py
+test: env ffmpeg  ## all tests but the slow ones
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow"
+
+test-slow: env ffmpeg  ## training runs, exports in processes, several devices, notebooks
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m slow
+
+test-all: test test-slow test-lowest test-web  ## what CI runs of the tests
 
 ffmpeg:
 	@command -v ffmpeg >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update -q && apt-get install -y -q --no-install-recommends ffmpeg; } || \
 		{ echo "the tests need the program ffmpeg: install it" >&2; exit 1; }
-
-test-devices: env  ## training on several devices and in several processes
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/training/test_several_devices.py
-
-test-notebooks: env  ## runs the notebooks
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 tests/repository/test_notebooks.py
 
 test-edge: env ffmpeg  ## the runner's tests alone; they import no TensorFlow
 	.venv/bin/python -m pytest tests/edge

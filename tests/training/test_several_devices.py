@@ -45,6 +45,8 @@ STOPPED = """
 import signal, sys
 from training.train.__main__ import main
 from training.train.trainer import StepWatch
+
+pytestmark = pytest.mark.slow
 steps, plain = [], StepWatch.on_train_batch_end
 def stop(self, batch, logs=None):
     steps.append(batch)

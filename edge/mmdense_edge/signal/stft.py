@@ -155,22 +155,23 @@ class Synthesis:
         """
         n_fft, hop_length = self._transform.n_fft, self._transform.hop_length
         count, rows, parts = len(spectra), len(self._sums), -(-n_fft // hop_length)
-        frames = np.zeros((count, rows, parts * hop_length), np.float32)
         if count:
+            window = hann(n_fft)
             # Bins last: the inverse transform takes twice as long over any other axis.
-            bins_last = np.ascontiguousarray(spectra.swapaxes(1, 2))
-            frames[:, :-1, :n_fft] = np.fft.irfft(bins_last, n_fft)
-        frames[:, -1, :n_fft] = hann(n_fft)
-        frames[..., :n_fft] *= hann(n_fft)
-        start = self._frames * hop_length - self._position
-        grow = max(0, start + (count - 1 + parts) * hop_length - self._sums.shape[1])
-        self._sums = np.pad(self._sums, ((0, 0), (0, grow)))
-        # One part of all frames at a time, the last part first: each sample then adds up its frames
-        # in the order of the signal, whatever the block sizes.
-        for part in reversed(range(0, parts * hop_length, hop_length)):
-            sums = self._sums[:, start + part : start + part + count * hop_length]
-            view = sums.reshape(rows, count, hop_length)
-            view += frames[:, :, part : part + hop_length].swapaxes(0, 1)
+            frames = np.fft.irfft(np.ascontiguousarray(spectra.swapaxes(1, 2)), n_fft)
+            frames = frames.astype(np.float32, copy=False)
+            frames *= window
+            start = self._frames * hop_length - self._position
+            grow = max(0, start + (count - 1 + parts) * hop_length - self._sums.shape[1])
+            self._sums = np.pad(self._sums, ((0, 0), (0, grow)))
+            # One part of all frames at a time, the last part first: each sample then
+            # adds up its frames in the order of the signal, whatever the block sizes.
+            for part in reversed(range(0, parts * hop_length, hop_length)):
+                inside = slice(part, min(part + hop_length, n_fft))
+                places = self._sums[:, start + part : start + part + count * hop_length]
+                sums = places.reshape(rows, count, hop_length)[..., : inside.stop - part]
+                sums[:-1] += frames[..., inside].swapaxes(0, 1)
+                sums[-1] += window[inside] ** 2
         self._frames += count
         # The signal may end one sample after the last frame's predecessor: only samples up to there
         # are known to exist.
