@@ -22,6 +22,8 @@ from trees import make_dsd100
 
 from training.train.run_folder import STATE
 
+pytestmark = pytest.mark.slow
+
 SPREAD = """
 frames = 8
 batch_size = 4
@@ -46,7 +48,6 @@ import signal, sys
 from training.train.__main__ import main
 from training.train.trainer import StepWatch
 
-pytestmark = pytest.mark.slow
 steps, plain = [], StepWatch.on_train_batch_end
 def stop(self, batch, logs=None):
     steps.append(batch)
