@@ -76,7 +76,8 @@ def compare(
     magnitude = np.abs(mixture)
     # the estimates have the mixture's phase
     phase = np.divide(mixture, magnitude, out=np.zeros_like(mixture), where=magnitude > 0)
-    largest, snr, sdr, float_sdr = 0.0, {}, {}, {}
+    largest = 0.0
+    snr, sdr, float_sdr = (dict[str, float]() for _ in range(3))
     for name, value in expected.items():
         error = np.abs(found[name] - value).max() / scale
         largest = float(np.maximum(largest, error))  # NaN stays
