@@ -21,7 +21,7 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
     """Make the main function of a command report errors in one line.
 
     Args:
-        name: What the line begins with.
+        name: The command's name, which the line starts with.
 
     Returns:
         A decorator. The function then returns its own exit code, 0 if that is None, or 1: data or

@@ -1,8 +1,8 @@
 """The weighted mean of models' weights: `python -m training.average A.keras B.keras --out C.keras`.
 
-Of models that were trained on from the same weights the mean is often better than each of them
-(Wortsman and others, "Model soups", ICML 2022). All must have one architecture; the first one's
-settings go into the result, which replaces nothing. Exit code 0: done; 2: wrong input.
+The mean of models that were fine-tuned from the same weights is often better than each of them
+(Wortsman and others, "Model soups", ICML 2022). All must have the same architecture; the result has
+the settings of the first one and never replaces a file. Exit code 0: success; 2: wrong input.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL.keras")
-    parser.add_argument("--shares", nargs="+", type=float, metavar="X", help="default: equal")
+    parser.add_argument(
+        "--shares", nargs="+", type=float, metavar="X", help="weight of each model (default: equal)"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
     args = parser.parse_args(argv)
     if args.out.exists() or args.out.suffix != ".keras":
@@ -48,12 +50,14 @@ def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None
     shares = [1.0] * len(models) if shares is None else shares
     if len(models) < 2 or len(shares) != len(models) or min(shares) < 0 or sum(shares) <= 0:
         raise SettingsError(
-            f"two or more models and one share of 0 or more each; received {len(models)} models "
-            f"and shares {shares}."
+            "two or more models are needed, each with a share of 0 or more; received "
+            f"{len(models)} models and shares {shares}."
         )
     shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
     if any(one != shapes[0] for one in shapes):
-        raise SettingsError("all models must have one architecture; received different weights.")
+        raise SettingsError(
+            "all models must have the same architecture; received different weights."
+        )
     for variable, *others in zip(*(model.weights for model in models), strict=True):
         values = [np.asarray(weight) for weight in (variable, *others)]
         mean = np.average(values, axis=0, weights=shares)

@@ -7,11 +7,11 @@ Memory stays small: signals pass through in blocks (the tfio decoder holds one w
 
 Samples that are not stored in 16 bits are rounded, without dither: a source changes by at most
 half a step of 1/32768, so the sum of n sources lies within n/2 steps of what it was. A mixture is
-written only if the tree has one, and from its own file: in MUSDB18 (AAC) it is only nearly the
-sum of the sources, before and after. Training mixes the sources itself and does not read it.
-A sample beyond full scale does not fit: its track is refused, or limited and counted with --clip.
+written only if the tree has one, and from its own file: in MUSDB18 (AAC) it is only approximately
+the sum of the sources. Training mixes the sources itself and does not read it. Samples beyond full
+scale do not fit: such a track is refused, or clipped and counted with --clip.
 
-Exit code 0: all tracks are prepared; 1: some are not, each is named, or the disk failed; 2: wrong
+Exit code 0: all tracks are prepared; 1: some failed and are listed, or the disk failed; 2: wrong
 usage or input; 130: stopped with Ctrl-C.
 """
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="tfio: tensorflow-io's decoders, with TensorFlow 2.17 only",
     )
     parser.add_argument(
-        "--clip", action="store_true", help="limit samples beyond full scale, and count them"
+        "--clip", action="store_true", help="clip samples beyond full scale and count them"
     )
     args = parser.parse_args(argv)
     if args.decoder == "tfio":
@@ -88,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def prepare(
     dataset: Dataset, out: Path, decoder: Decoder | None = None, clip: bool = False
 ) -> tuple[int, list[Fault]]:
-    """Write the tracks that are not there yet, each in a hidden folder that is renamed at its end.
+    """Write the missing tracks, each to a hidden folder that is renamed when it is complete.
 
-    What comes from where, its size and the room for it are printed before the first byte.
+    Source, size and free disk space are printed before anything is written.
 
     Args:
         dataset: An opened data set.
@@ -99,11 +99,11 @@ def prepare(
         clip: Limit and count samples beyond full scale instead of refusing the track.
 
     Returns:
-        The number of prepared tracks, and a fault for each other one. Nothing of it is in `out`.
+        The number of prepared tracks, and a fault for each failed one; `out` holds nothing of it.
 
     Raises:
-        DatasetError: `out` lies in the data set, or the disk has not enough room.
-        OSError: `out` cannot be written, the disk is full.
+        DatasetError: `out` is inside the data set, or there is not enough disk space.
+        OSError: `out` cannot be written, or the disk is full.
     """
     there = next(path for path in (out, *out.parents) if path.exists())
     if out.resolve().is_relative_to(dataset.root.resolve()) or not there.is_dir():
@@ -122,7 +122,7 @@ def prepare(
             finished += 1
             continue
         else:
-            reason = f"{printable(place)} is there and is no prepared copy of it: move it away"
+            reason = f"{printable(place)} exists and is not a prepared copy of it: move it away"
         faults.append(Fault(track.path, reason, _label(track)))
     size = sum(track_bytes(track) for track in pending)
     free = shutil.disk_usage(there).free
@@ -133,7 +133,7 @@ def prepare(
         f"{size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free"
     )
     if size > free:
-        raise DatasetError(f"the disk has not enough room: {plan}")
+        raise DatasetError(f"there is not enough disk space: {plan}")
     print(plan)
     for leftover in out.glob(f"{PARTIAL}*"):  # of a run that was killed
         shutil.rmtree(leftover)
@@ -147,12 +147,12 @@ def prepare(
                 place.parent.mkdir(exist_ok=True)
                 hidden.rename(place)
                 finished += 1
-                notes = [f"{count} samples of {name} limited" for name, count in counts.items()]
+                notes = [f"clipped {count} samples of {name}" for name, count in counts.items()]
             except TrackError as error:
                 faults.append(Fault(error.path, error.reason, _label(track)))
                 notes = ["left out"]
             except (OSError, KeyboardInterrupt):
-                text = "finished tracks are kept, the same command continues"
+                text = "finished tracks are kept; the same command continues"
                 bar.write(f"{printable(out)}: {text}", file=sys.stderr)
                 raise
             finally:
@@ -197,7 +197,7 @@ def write_track(track: Track, folder: Path, decoder: Decoder, clip: bool) -> dic
                     counts[name] = counts.get(name, 0) + beyond
     if counts and not clip:
         listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
-        reason = f"has samples beyond full scale ({listed}): --clip limits them"
+        reason = f"has samples beyond full scale ({listed}): pass --clip to clip them"
         raise TrackError(track.path, reason)
     return counts
 

@@ -1,13 +1,13 @@
 """Measure the data pipeline alone: `python -m training.profile_data DATA`.
 
-Tells how many seconds of audio the pipeline delivers per second and per second of CPU time, and
+Report how many seconds of audio the pipeline delivers per second and per second of CPU time, and
 where the time goes: reading excerpts (files, gains, mixing of songs) or the transform (the FFT of
-mixture and sources). A second of audio is a second of the mixture with all its sources. Reading
-and the transform run alone first, each in one thread of Python, then the pipeline as in training.
+mixture and sources). A second of audio is a second of the mixture with all its sources. Reading and
+the transform are measured alone first, each in one Python thread, then the pipeline as in training.
 
-A part that uses less than one core waits: reading for the disk, any part for other programs. A
-part's share is its CPU time for a second of audio over the pipeline's; the rest is copies and
-threads (below zero: noise, measure longer).
+A part that uses less than one core is waiting, for the disk or for other programs. A part's share
+is its CPU time per second of audio relative to the pipeline's; the rest is copies and threads (if
+it is below zero, that is noise: measure longer).
 
 Exit code 0: measured; 1: a file cannot be read; 2: wrong usage or input; 130: stopped with Ctrl-C.
 """
@@ -30,7 +30,7 @@ from training.train.recipe import Recipe, load_recipe
 ENDLESS = 1 << 40  # examples in an epoch that no measurement comes to the end of
 HINTS = {
     "reading": "`python -m training.prepare` makes the files that are fastest to read",
-    "transform": "it takes more cores, or fewer sources in one model",
+    "transform": "use more cores, or fewer sources in one model",
     "rest": "copies and threads of tf.data take more than reading or the transform",
 }
 
@@ -57,11 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("data", metavar="DATA", help="root of the data set")
     parser.add_argument(
-        "--recipe", metavar="NAME", help="model and mixing; default: all sources of DATA"
+        "--recipe",
+        metavar="NAME",
+        help="recipe that defines model and mixing (default: all sources of DATA)",
     )
-    parser.add_argument("--frames", type=int, help="frames of an excerpt, instead of the recipe's")
-    parser.add_argument("--batch-size", type=int, help="examples, instead of the recipe's")
-    parser.add_argument("--seconds", type=float, default=20.0, help="time to measure; default 20")
+    parser.add_argument("--frames", type=int, help="frames per excerpt (default: the recipe's)")
+    parser.add_argument("--batch-size", type=int, help="examples per batch (default: the recipe's)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time to measure (default: 20)")
     args = parser.parse_args(argv)
     recipe, settings = Recipe("default"), None
     if args.recipe:

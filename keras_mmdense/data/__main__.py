@@ -1,6 +1,6 @@
 """List the tracks and the faults of a data set: `python -m keras_mmdense.data ROOT`.
 
-Exit code 0: all tracks are usable; 1: there are faults; 2: ROOT cannot be used at all.
+Exit code 0: all tracks are usable; 1: there are faults; 2: ROOT cannot be used.
 """
 
 from __future__ import annotations

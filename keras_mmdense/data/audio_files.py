@@ -60,7 +60,7 @@ class Stream(ABC):
             Array of shape (num_samples, channels).
 
         Raises:
-            TrackError: The samples are not all there, are not finite, or are not 16-bit.
+            TrackError: Samples are missing, not finite, or not 16-bit.
         """
         if dtype == "int16" and not self.pcm16:
             raise TrackError(self.path, "is not a 16-bit file: read it as float32")
@@ -107,14 +107,14 @@ def check_excerpt(stream: Stream, audio: Audio, start: int, num_samples: int) ->
 
 
 def open_audio_file(path: Path) -> AudioFile:
-    """Check an audio file by its header and its last sample, and return its facts.
+    """Check an audio file by its header and its last sample, and describe it.
 
     Returns:
         An `AudioFile` that holds at least one sample.
 
     Raises:
-        TrackError: Missing, a folder, unreadable, empty, cut short, or several files joined into
-            one. A wrong length in the header, if all of the sound is there, is no fault.
+        TrackError: The file is missing, a folder, unreadable, empty, truncated, or several files
+            joined into one. A wrong length in the header is not a fault if all audio is present.
 
     Example:
         >>> import tempfile

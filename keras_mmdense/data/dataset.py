@@ -1,4 +1,4 @@
-"""One interface to the data sets: open a tree, get tracks that can be read and a list of faults."""
+"""One interface to all data sets: open a tree, get its usable tracks and a list of faults."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SCAN_SECONDS = 60
 
 @dataclass(frozen=True)
 class Dataset(Sequence[Track]):
-    """The usable tracks of a tree, in a fixed order, and what is wrong with the others.
+    """The usable tracks of a tree, in a fixed order, and the faults of the others.
 
     Made by `open_dataset`. Never empty. The order is train, valid, test, then by name.
 
@@ -44,7 +44,7 @@ class Dataset(Sequence[Track]):
         sample_rate: In Hz, of every track.
         tracks: The usable tracks.
         faults: Why tracks were left out; a track can have several.
-        notes: What is worth knowing of tracks that are used.
+        notes: Remarks on the usable tracks.
     """
 
     root: Path
@@ -101,8 +101,8 @@ class Dataset(Sequence[Track]):
     def check(self, progress: Callable[[int, int], None] | None = None) -> Dataset:
         """Read every sample of every track and leave out the tracks that fail.
 
-        Opening reads headers only; this finds damage inside the files: data that end early, NaN
-        or infinite samples. A source that is silent throughout is noted.
+        Opening reads headers only. This also finds damage inside the files: missing data, NaN or
+        infinite samples. Sources that are silent throughout are noted.
 
         Args:
             progress: Called after each track with the samples read and the samples in all.
@@ -111,7 +111,7 @@ class Dataset(Sequence[Track]):
             The data set without the tracks that fail, with the faults and notes found.
 
         Raises:
-            DatasetError: No track is left; its `faults` tell why.
+            DatasetError: No track is left; `faults` says why.
         """
         total, done = sum(track.num_samples for track in self.tracks), 0
         faults, notes, failed = list(self.faults), list(self.notes), set()
@@ -149,29 +149,29 @@ def open_dataset(
     """Open a tree of separated music.
 
     Every file is checked by its header (and WAV, FLAC and Ogg files by their last sample), so
-    that reading later does not fail half-way. A track with any fault is left out, and each fault
-    is listed. The rules: all files of a track have `sample_rate` and at most two channels; lengths
-    may differ by up to 0.1 s, and then the part that all files have is the track, which is noted;
-    mono among stereo is read in both channels, which is noted. In a folder of songs a source that
-    is the sum of others, by its samples, is left out, which is noted, as is a stored mixture that
-    is not the sum of its sources.
+    that reading does not fail later. A track with any fault is left out, and each fault is listed.
+    All files of a track must have `sample_rate` and at most two channels. Lengths may differ by up
+    to 0.1 s; the track is then the part that all files have, which is noted. Mono files among
+    stereo files are duplicated, which is noted. In a folder of songs, a source whose samples are
+    the sum of others is left out, which is noted, as is a stored mixture that is not the sum of its
+    sources.
 
     Args:
         root: The tree.
-        kind: "auto" (default: by the tree's form), "dsd100", "musdb18", "musdb18hq", "folder".
+        kind: "auto" (default, detects the tree's form), "dsd100", "musdb18", "musdb18hq", "folder".
         subset: "train", "valid", "test", several of them, or None (default) for all.
         sources: Names of the sources to offer, in this order, or one name; None (default): all
             of the tree, in alphabetical order. The mixture holds all of them in any case.
         sample_rate: In Hz. Nothing is resampled.
-        needed: The sources of a model. In a folder of songs they count however few songs have
-            them, and if one is the sum of others, these are left out instead.
+        needed: The sources of a model. In a folder of songs they are used however few songs have
+            them; if one of them is the sum of others, the others are left out instead.
 
     Returns:
         A `Dataset` with at least one track.
 
     Raises:
-        DatasetError: No or an unclear form of tree, unknown subset or sources, no usable track,
-            PyAV missing for MUSDB18.
+        DatasetError: The form of the tree is unknown or ambiguous, a subset or source is unknown,
+            no track is usable, or PyAV is missing for MUSDB18.
 
     Example:
         >>> import tempfile, numpy, soundfile
@@ -247,7 +247,7 @@ def _kind(root: Path) -> str:
         found.remove("folder")  # MUSDB18-HQ is a special case of it
     if not found:
         raise DatasetError(
-            f"{printable(root)} is no data set: {_seen(root)}; known forms: {_forms(READERS)}"
+            f"{printable(root)} is not a data set: {_seen(root)}; known forms: {_forms(READERS)}"
         )
     if len(found) > 1:
         raise DatasetError(

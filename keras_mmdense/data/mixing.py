@@ -1,6 +1,6 @@
-"""Which excerpts an example is made of, and what is done to them.
+"""Random excerpts and their augmentation.
 
-All is drawn by the example's number, so that any example can be made again.
+All random choices depend on the example's number only, so that any example can be reproduced.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Mixing:
     """How training examples are mixed.
 
     Args:
-        real_share: Share of examples whose sources come from one place of one song, 0 to 1; the
-            others take each source from a song and place of its own.
-        silent_share: Share of examples that are taken as drawn, 0 to 1; in the others a source
-            that is silent is drawn again, at most 8 times.
+        real_share: Share of examples whose sources come from the same position of one song, 0 to 1;
+            in the others each source comes from a song and position of its own.
+        silent_share: Share of examples that are used as drawn, 0 to 1; in the others a silent
+            source is drawn again, at most 8 times.
         gain: Range of the random gain of each source; (1, 1) for none.
         swap: Swap left and right of each source at random.
         equalizer: Largest gain in dB, up or down, of a random curve per source, 0 to 24; 0 for
@@ -71,7 +71,7 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Example:
-    """What a training example is made of, without its samples.
+    """The composition of a training example, without its samples.
 
     Args:
         places: Track and first sample of each source's excerpt.
@@ -87,8 +87,8 @@ class Example:
 class ExcerptReader:
     """Makes example number i: the excerpts of all sources, gains and swaps applied.
 
-    The same seed and number give the same example, in any order, thread or process. A file that
-    cannot be read where it is drawn is named once in the log, and another place is drawn.
+    The same seed and number give the same example, in any order, thread or process. If a file
+    cannot be read, it is logged once and another position is drawn.
 
     Args:
         tracks: Tracks with the same sources and sample rate; longer ones are drawn more often.
@@ -99,7 +99,7 @@ class ExcerptReader:
 
     Raises:
         DatasetError: No tracks, or tracks that do not fit together.
-        TrackError: When an example is made: eight places in turn could not be read.
+        TrackError: Raised for an example if eight positions in a row could not be read.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ExcerptReader:
         return stems * example.gains[:, None, None]
 
     def draw(self, index: int) -> tuple[Example, Audio]:
-        """Return what example number `index` is made of, and its excerpts as they are stored."""
+        """Return the composition of example number `index`, and its excerpts as stored."""
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
         one_place = rng.random() < self._mixing.real_share
@@ -171,7 +171,7 @@ class ExcerptReader:
                     raise
                 if error.path not in self._reported:
                     self._reported.add(error.path)
-                    _LOGGER.warning("%s; another place is drawn", error)
+                    _LOGGER.warning("%s; drawing another position", error)
                 continue
             attempts, unreadable = attempts - 1, 0
             if not attempts or (np.abs(stems).max((1, 2)) > SILENCE).all():
@@ -188,10 +188,10 @@ class ExcerptReader:
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:
-    """Refuse tracks that cannot make one data set.
+    """Check that tracks form one data set.
 
     Raises:
-        DatasetError: There is none, or sources or sample rates differ.
+        DatasetError: There are no tracks, or their sources or sample rates differ.
     """
     if not tracks:
         raise DatasetError("a data set needs at least one track; received none. See its faults.")

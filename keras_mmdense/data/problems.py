@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: two errors and the record of one fault."""
+"""Problems of data sets: two errors and the record of a fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A track: named sources of one length and one sample rate, checked once, read by excerpts."""
+"""A track: named sources with the same length and sample rate, checked once, read in excerpts."""
 
 from __future__ import annotations
 
@@ -84,8 +84,9 @@ class Track:
             Array of shape (num_samples, channels): exactly what was asked for.
 
         Raises:
-            TrackError: Unknown source, excerpt not inside the track, samples missing or not
-                finite, int16 asked of what is not stored in 16 bits, mono asked of stereo.
+            TrackError: The source is unknown, the excerpt is outside the track, samples are missing
+                or not finite, int16 was requested from a signal that is not 16-bit, or mono from
+                stereo.
         """
         start = operator.index(start)
         length = self.num_samples - start if num_samples is None else operator.index(num_samples)
@@ -119,7 +120,7 @@ class Track:
 
 
 def to_channels(audio: Audio, channels: int) -> Audio:
-    """Give audio the number of channels asked for by duplicating mono.
+    """Convert audio to the requested number of channels by duplicating mono.
 
     Args:
         audio: Array of shape (num_samples, 1 or 2).
@@ -145,7 +146,7 @@ def to_channels(audio: Audio, channels: int) -> Audio:
 def check_track(
     candidate: Candidate, streams: Mapping[str, Stream], sources: Sequence[str], sample_rate: int
 ) -> tuple[Track | None, list[Fault], list[Fault]]:
-    """Check the opened files of a candidate against each other. Every fault is found.
+    """Check the opened files of a candidate against each other, and report every fault.
 
     Args:
         candidate: What the reader found.

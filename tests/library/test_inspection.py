@@ -218,7 +218,7 @@ def test_the_text_holds_the_figures():
 def test_what_cannot_be_counted_is_refused_and_not_counted_as_nothing(small_model):
     with pytest.raises(SettingsError, match=r"received SeparableConv2D 'separable'"):
         count(layers.SeparableConv2D(3, 2, name="separable"))
-    with pytest.raises(SettingsError, match="functional model with one input"):
+    with pytest.raises(SettingsError, match="functional, with one input"):
         trace(keras.Sequential([layers.Dense(3)]))
     shared, start = layers.Dense(2, name="twice"), keras.Input((4, 4, 2))
     with pytest.raises(SettingsError, match="'twice'"):

@@ -40,7 +40,7 @@ def test_what_is_refused(files, tmp_path, capsys):
     other = str(tmp_path / "other.keras")
     keras_mmdense.build("mdensenet", **SMALL | {"growth_rate": 4}).save(other)
     assert main([*files, other, "--out", str(out)]) == 2
-    assert "one architecture" in capsys.readouterr().err
+    assert "the same architecture" in capsys.readouterr().err
     assert not out.exists()
     assert main([*files, "--out", files[0]]) == 2
     assert "new .keras file" in capsys.readouterr().err

@@ -116,6 +116,6 @@ def test_songs_both_to_train_and_to_validate_on_are_reported(tmp_path, capsys):
     open_tracks([str(tree)])
     assert capsys.readouterr().err == ""
     open_tracks([str(tree)], [str(tree)])
-    assert "3 songs to validate on are, by name and length, songs to train on" in (
+    assert "3 songs to validate on are also, by name and length, songs to train on" in (
         capsys.readouterr().err
     )

@@ -89,10 +89,12 @@ def test_samples_beyond_full_scale_are_refused_or_counted(tmp_path, capsys):
     loud[[5, 70], 1] = 1.5, -1.0001
     sf.write(folder / "bass.wav", loud, 44100, subtype="FLOAT")
     assert run(tmp_path / "set", tmp_path / "out") == 1
-    assert "Song 1: has samples beyond full scale (2 of bass): --clip" in capsys.readouterr().err
+    assert (
+        "Song 1: has samples beyond full scale (2 of bass): pass --clip" in capsys.readouterr().err
+    )
     assert os.listdir(tmp_path / "out") == ["Song 0"]
     assert run(tmp_path / "set", tmp_path / "out", "--clip") == 0
-    assert "Song 1: 2 samples of bass limited" in capsys.readouterr().err
+    assert "Song 1: clipped 2 samples of bass" in capsys.readouterr().err
     stem = open_dataset(tmp_path / "out")[1].read("bass", dtype="int16")
     assert stem[[5, 70], 1].tolist() == [32767, -32768]
 
@@ -151,7 +153,7 @@ def test_what_is_in_the_place_of_a_track_is_not_overwritten(tmp_path, capsys, da
     IN_PLACE[damage](trees.make_folder(tmp_path / "out", 1, 0.2) / "Song 0")
     before = files(tmp_path / "out")
     assert run(tmp_path / "set", tmp_path / "out") == 1
-    assert "is no prepared copy of it: move it away" in capsys.readouterr().err
+    assert "is not a prepared copy of it: move it away" in capsys.readouterr().err
     after = files(tmp_path / "out")
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 5
@@ -168,7 +170,7 @@ def test_size_is_announced_and_exact_and_needs_room(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: usage)
     out = tmp_path / "deep" / "out"
     assert run(root, out) == 2
-    assert "not enough room" in capsys.readouterr().err
+    assert "not enough disk space" in capsys.readouterr().err
     assert not out.parent.exists()
     usage.free = need
     assert run(root, out) == 0

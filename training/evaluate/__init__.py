@@ -2,4 +2,4 @@
 
 
 class EvaluationError(ValueError):
-    """An evaluation cannot be made as asked; the message is one line with the way out."""
+    """An evaluation cannot be run as requested; the message is one line with the way out."""

@@ -4,13 +4,13 @@ MODEL is a .keras file, a .tflite file (which the device runner separates with),
 joined by "+", a folder of estimates made elsewhere (FOLDER/TRACK/SOURCE.wav, .flac or .ogg), the
 name of a bundled model, or a baseline: mixture, irm, ibm, iwf. NAME=MODEL names the row.
 
-REPORT receives report.md, scores.csv, summary.json, plots/ and, per metric, row and track, a JSON
-file in museval's format. Finished tracks are kept when the command is stopped, and the same command
-goes on; it scores again only what has changed. Which number to compare with which:
-docs/how-to/evaluation.md.
+REPORT will contain report.md, scores.csv, summary.json, plots/ and, per metric, row and track, a
+JSON file in museval's format. If the command is stopped, finished tracks are kept and the same
+command continues; it scores again only what has changed. docs/how-to/evaluation.md says which
+figures may be compared.
 
-Exit code 0: done; 1: tracks failed, each is named, or a file cannot be written; 2: wrong usage or
-data; 130: stopped with Ctrl-C.
+Exit code 0: success; 1: tracks failed and are listed, or a file cannot be written; 2: wrong usage
+or data; 130: stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"evaluate: {error}; pip install -e '.[train]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; finished tracks are kept, the same command goes on", file=sys.stderr)
+        print("stopped; finished tracks are kept, and the same command continues", file=sys.stderr)
         return INTERRUPTED
     except (EvaluationError, DatasetError, SettingsError, MMDenseError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("models", metavar="MODEL", nargs="+", help="what is scored, a row each")
+    parser.add_argument("models", metavar="MODEL", nargs="+", help="what to score, one row each")
     parser.add_argument("--data", metavar="DIR", required=True, help="tree of separated tracks")
     parser.add_argument("--out", metavar="REPORT", required=True, help="folder of the report")
     parser.add_argument(
@@ -111,12 +111,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tracks", nargs="+", default=[], metavar="NAME", help="names of tracks, also 'Artist*'"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="the first N tracks only")
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N tracks only")
     parser.add_argument(
         "--sample-rate", type=int, default=44100, metavar="HZ", help="rate of every file"
     )
     parser.add_argument(
-        "--accompaniment", action="store_true", help="score the sum of all but the vocals, too"
+        "--accompaniment",
+        action="store_true",
+        help="also score the sum of all sources but the vocals",
     )
     parser.add_argument(
         "--wiener",

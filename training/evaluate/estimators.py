@@ -1,4 +1,4 @@
-"""What gives the estimates of a song: a model, a folder of files, ideal masks, the mixture.
+"""The estimators of a song's sources: models, folders of files, ideal masks, the mixture.
 
 An estimator takes a song and yields for each source its next samples, in blocks of any length.
 

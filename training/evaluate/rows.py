@@ -80,7 +80,7 @@ def open_rows(
     wiener: int = 0,
     allow_missing: bool = False,
 ) -> tuple[Row, ...]:
-    """Find out what the MODEL arguments are, and check them as far as headers tell.
+    """Interpret the MODEL arguments, and check them as far as headers allow.
 
     Args:
         texts: Each a baseline's name, a `.keras` or `.tflite` file, a bundled model's name, a
@@ -92,8 +92,8 @@ def open_rows(
         allow_missing: Leave out the tracks that a folder lacks.
 
     Raises:
-        EvaluationError: Something is none of these, has no source of the data, cannot give the
-            accompaniment, or two rows have one name.
+        EvaluationError: An argument is none of these, has no source of the data or cannot provide
+            the accompaniment, or two rows have the same name.
         SettingsError, MMDenseError: A model file cannot be used.
     """
     if not 0 <= wiener <= MAX_ITERATIONS:

@@ -81,11 +81,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--steps", type=int, default=3, help="training steps timed; default 3")
-    parser.add_argument("--frames", type=int, default=128, help="frames of an example; default 128")
-    parser.add_argument("--batch-size", type=int, default=4, help="examples of a step; default 4")
+    parser.add_argument("--steps", type=int, default=3, help="training steps to time (default: 3)")
+    parser.add_argument("--frames", type=int, default=128, help="frames per example (default: 128)")
+    parser.add_argument("--batch-size", type=int, default=4, help="examples per step (default: 4)")
     parser.add_argument(
-        "--data", nargs="+", default=[], metavar="DIR", help="tracks; default generated magnitudes"
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="data set (default: generated magnitudes)",
     )
     parser.add_argument(
         "--epoch-seconds", type=float, metavar="N", help="audio of an epoch; default: that of the "

@@ -1,8 +1,8 @@
 """Train a model by a recipe: `python -m training.train RECIPE --data DIR --out RUN`.
 
-RUN receives `best.keras` (lowest validation loss), `last.keras` (to continue from), `history.csv`,
-`loss.png` and `run.json` (recipe, versions, commit, data). Ctrl-C or SIGTERM ends the training
-and keeps all of them; `--resume` continues with the next step.
+RUN will contain `best.keras` (lowest validation loss), `last.keras` (to resume from),
+`history.csv`, `loss.png` and `run.json` (recipe, versions, commit, data). Ctrl-C or SIGTERM stops
+the training and keeps all files; `--resume` continues with the next step.
 """
 
 from __future__ import annotations
@@ -48,18 +48,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", required=True, help="trees of tracks to train on")
     parser.add_argument("--valid", nargs="+", default=[], help="trees to validate on")
     parser.add_argument(
-        "--valid-tracks", metavar="FILE", help="a text file with names of tracks to validate on"
+        "--valid-tracks", metavar="FILE", help="a text file with the names of tracks to validate on"
     )
     parser.add_argument("--out", required=True, help="new folder for the results")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--epochs", type=int, help="number of epochs (default: the recipe's)")
     parser.add_argument(
         "--accumulate", type=int, default=1, metavar="N",
-        help="make each batch in N parts and average their gradients: less memory",
+        help="split each batch into N parts and average their gradients, to save memory",
     )  # fmt: skip
-    parser.add_argument("--init", help="a .keras file, or a trained model's name, to start from")
+    parser.add_argument("--init", help="a .keras file or a bundled model to start from")
     parser.add_argument(
-        "--freeze", nargs="+", default=[], help="layers not to train, as patterns: 'low_*'"
+        "--freeze",
+        nargs="+",
+        default=[],
+        help="patterns of layers that are not trained, such as 'low_*'",
     )
     parser.add_argument(
         "--strategy", choices=("none", "mirrored", "multiworker"), default="none",
@@ -89,7 +92,7 @@ def train(args: argparse.Namespace) -> int:
     from training.train.trainer import Trainer
 
     if args.strategy == "multiworker":
-        print("waiting for all workers of TF_CONFIG to be started", file=sys.stderr)
+        print("waiting for all workers in TF_CONFIG to start", file=sys.stderr)
     devices = open_devices(args.strategy)
     devices.check(recipe)
     now = record(recipe, tracks, valid)
@@ -109,7 +112,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
-    """Train; return 0. Whatever ends it, the run's files are whole."""
+    """Train and return 0. The run's files are complete however the training ends."""
     import tensorflow as tf
 
     from keras_mmdense.plot import training_curves
@@ -154,7 +157,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
                 raise
             raise ConnectionError(
                 f"all {devices.workers} workers must run to the end; received "
-                f"{type(error).__name__} when one of them was waited for. Start them again with "
+                f"{type(error).__name__} while waiting for one of them. Start them again with "
                 "--resume"
             ) from error
         finally:

@@ -20,7 +20,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class RecipeError(SettingsError):
-    """A recipe that cannot be followed."""
+    """A recipe or its options cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def in_parts(recipe: Recipe, parts: int) -> Recipe:
         parts: What the batch size is divided by.
 
     Raises:
-        RecipeError: The batch size cannot be divided so.
+        RecipeError: The batch size is not divisible by `parts`.
 
     Example:
         >>> small = in_parts(Recipe("r", batch_size=8), 4)
@@ -148,7 +148,7 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe: the name of one in training/recipes, or the path of a TOML file.
 
     Raises:
-        RecipeError: No such file, not TOML, unknown keys or wrong values.
+        RecipeError: The file does not exist or is not TOML, or has unknown keys or wrong values.
 
     Example:
         >>> load_recipe("smoke").epochs
@@ -158,7 +158,7 @@ def load_recipe(name: str) -> Recipe:
     known = sorted(file.stem for file in RECIPES.glob("*.toml"))
     if not path.is_file():
         raise RecipeError(
-            f"no recipe {name!r}; known are {', '.join(known)}, or pass a .toml file."
+            f"no recipe is called {name!r}. Use one of {', '.join(known)}, or a .toml file."
         )
     if path.stat().st_size > MAX_BYTES:
         raise RecipeError(f"a recipe has at most {MAX_BYTES} bytes; received {path}.")

@@ -34,7 +34,7 @@ Row = dict[str, float]
 
 
 def record(recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]) -> dict[str, Any]:
-    """Return all that is needed to run it again: recipe, commit, versions, data."""
+    """Return everything needed to repeat the run: recipe, commit, versions, data."""
     return {
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "commit": commit(),
@@ -47,7 +47,7 @@ def record(recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]) -> d
 
 
 def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
-    """Refuse a folder that is in use, or to resume with another recipe, other data or damage.
+    """Refuse a folder that is in use, or resuming with another recipe, other data or damaged files.
 
     Args:
         run: The folder.
@@ -55,7 +55,7 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
         resume: Whether to continue the run in the folder.
 
     Raises:
-        RecipeError: Says which.
+        RecipeError: The folder cannot be used.
     """
     if not resume:
         if run.exists() and (not run.is_dir() or any(run.iterdir())):
@@ -148,7 +148,7 @@ def load_checkpoint(model: keras.Model, run: Path) -> dict[str, Any]:
 
 
 def damage(path: Path) -> str:
-    """Tell what is wrong with a `.keras` file; "" if it is whole.
+    """Return what is wrong with a `.keras` file; "" if it is intact.
 
     Example:
         >>> damage(Path("nothing.keras"))

@@ -26,7 +26,7 @@ def open_tracks(
     """Open trees to train on and to validate on.
 
     Args:
-        data: Trees to train on. Their "test" tracks are left alone; their "valid" tracks are for
+        data: Trees to train on. Their "test" tracks are not used; their "valid" tracks are for
             validation.
         valid: Further trees, all of whose tracks are for validation. Without any, every tenth
             training track is.
@@ -78,8 +78,8 @@ def open_tracks(
     both = [t.name for t in fixed if (composed(t.name), t.num_samples) in trained]
     if both:
         print(
-            f"{len(both)} songs to validate on are, by name and length, songs to train on, too, "
-            f"such as {printable(both[0])}: their losses tell nothing of other songs",
+            f"{len(both)} songs to validate on are also, by name and length, songs to train on, "
+            f"such as {printable(both[0])}: their losses say nothing about other songs",
             file=sys.stderr,
         )
     return tracks, fixed

@@ -1,4 +1,4 @@
-"""What a model makes of one validation excerpt, for TensorBoard: to hear and to look at."""
+"""Stems of one validation excerpt as audio and spectrograms for TensorBoard."""
 
 from __future__ import annotations
 

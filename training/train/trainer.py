@@ -1,4 +1,4 @@
-"""The training loop: epochs of `fit`, a checkpoint after each, exact to the step when resumed."""
+"""The training loop: epochs of `fit` with a checkpoint after each; resuming is exact."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
 
 
 class Trainer:
-    """Trains the model of a recipe into a folder.
+    """Train the model of a recipe into a folder.
 
     Args:
         recipe: What to train and how.
@@ -223,7 +223,7 @@ class Trainer:
             on_epoch: Called on the chief with the row of the history after each epoch.
 
         Raises:
-            FloatingPointError: The loss is no number any more.
+            FloatingPointError: The loss is no longer finite.
             KeyboardInterrupt: The run was interrupted; the checkpoint is of the step reached.
         """
         while self._epoch < epochs and not self.plan.stop:
@@ -302,7 +302,7 @@ class Trainer:
 
 
 class StepWatch(keras.callbacks.Callback):
-    """Counts the steps of an epoch and keeps the weights as the last one left them.
+    """Count the steps of an epoch and keep the weights of the last one.
 
     Args:
         first: Steps of the epoch that are done.

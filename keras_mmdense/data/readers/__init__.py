@@ -1,4 +1,4 @@
-"""Readers of the forms that data sets come in: what they share, and what they find in a tree.
+"""Readers for the forms of data sets: what they share, and what they find in a tree.
 
 A reader is a module with `FORM`, the form of the tree in one line for messages;
 `recognizes(root)`, whether a tree looks like it; `find(root, sources)`, everything in the tree that
@@ -40,8 +40,8 @@ class Candidate:
         subset: "train", "valid", "test" or "".
         path: The track's folder or file.
         files: The file of each source, and of "mixture"; they need not exist.
-        faults: What the reader already found wrong.
-        notes: What the reader found worth knowing.
+        faults: Faults that the reader found.
+        notes: Remarks of the reader.
     """
 
     name: str
@@ -74,10 +74,10 @@ def open_files(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
 
 
 def entries(folder: Path) -> list[Path]:
-    """Return what lies in a folder, by name, without hidden entries; [] if there is no folder.
+    """Return the entries of a folder by name, without hidden ones; [] if there is no folder.
 
     Raises:
-        OSError: The folder is there and cannot be listed.
+        OSError: The folder exists but cannot be listed.
     """
     if not folder.is_dir():
         return []

@@ -1,10 +1,10 @@
 """Plain track folders: `TRACK/SOURCE.wav`, or the same in folders train, valid and test.
 
-A source is a WAV, FLAC or Ogg file. Its name is the file's name without the ending; any names do,
-and letter case does not matter. A name is a source of the set when at least half of the track
-folders have it (or when it is asked for): then a track without it is faulty, and so is one that has
-it as another kind of audio file. Files of other names are left unused, and noted. A file called
-"mixture", "mix" or alike is the mixture; without one the mixture is the sum of the sources.
+A source is a WAV, FLAC or Ogg file. Its name is the file's name without the suffix; any name is
+allowed, and letter case does not matter. A name is a source of the set if at least half of the
+track folders have it, or if it is requested. A track without it is then faulty, as is one that has
+it as another kind of audio file. Files with other names are not used, which is noted. A file called
+"mixture", "mix" or similar is the mixture; without one, the mixture is the sum of the sources.
 Hidden files and folders are ignored.
 """
 
@@ -109,7 +109,7 @@ def _plain(path: Path) -> str:
 def _candidate(
     subset: str, folder: Path, found: Sequence[Path], known: Mapping[str, str]
 ) -> Candidate:
-    """Return what a track folder holds of the known names, and what speaks against it."""
+    """Return a track folder's files with known names, and its faults."""
     label = f"{subset}/{folder.name}" if subset else folder.name
     files: dict[str, Path] = {}
     faults = []
@@ -137,7 +137,7 @@ def _candidate(
         elif every and key != MIXTURE:
             text = (
                 f"has {name} as {every[0].name}, which is not read: convert it to WAV, FLAC or "
-                "Ogg, or move it away if it is no source"
+                "Ogg, or move it away if it is not a source"
             )
         else:
             text = f"has no {name} ({', '.join(name + suffix for suffix in SUFFIXES)})"
