@@ -94,7 +94,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def ready(model: keras.Model) -> Settings:
-    """Return the settings of a model that is to be used, its normalisation that of its weights.
+    """Return the settings of a model after updating its normalization from its weights.
 
     Keras derives the constants of a `Normalization` layer when it adapts or loads. After
     `set_weights`, on a clone or a newly built model, the layer would still use those from before.

@@ -85,7 +85,7 @@ class Example:
 
 
 class ExcerptReader:
-    """Makes example number i: the excerpts of all sources, gains and swaps applied.
+    """Make example number i: the excerpts of all sources, with gains and swaps applied.
 
     The same seed and number give the same example, in any order, thread or process. If a file
     cannot be read, it is logged once and another position is drawn.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of color vision. Their
-# black is a dark grey here, on which black lines are seen.
+# black is a dark gray here, so that black lines are visible on it.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 SUFFIXES = (".png", ".svg")
 DPI = 120

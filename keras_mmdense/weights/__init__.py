@@ -1,6 +1,6 @@
 """Trained models: those that come with the package, and files of one's own.
 
-Each `NAME.keras` file beside this one is a model; docs/results holds its card. They are saved by
+Each `NAME.keras` file next to this one is a model; its card is in docs/results. They are saved by
 the oldest Keras that the package allows, so that `keras.saving.load_model` opens them in every
 version.
 """

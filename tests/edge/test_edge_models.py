@@ -21,7 +21,7 @@ def test_models_with_score_size_speed_and_licence(pack, capsys, monkeypatch, tmp
     assert main(["models"]) == 0
     header, good, plain = (line.split("  ") for line in capsys.readouterr().out.splitlines())
     cells = [[cell.strip() for cell in line if cell] for line in (header, good, plain)]
-    assert cells[0] == ["model", "sources", "SDR dB", "size", "precision", "speed", "licence"]
+    assert cells[0] == ["model", "sources", "SDR dB", "size", "precision", "speed", "license"]
     size = f"{(folder / 'good.tflite').stat().st_size / 1e6:.2f} MB"
     sources = "drums, bass, vocals"
     scores = "vocals 5.2, bass 4.0"

@@ -75,7 +75,7 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
     """Pair the rows of reports with a base row by track, and write what differs.
 
     Args:
-        reports: Folders of reports. A row whose name stands in several is called REPORT/ROW.
+        reports: Folders of reports. A row whose name occurs in several is called REPORT/ROW.
         base: Label of the row to compare with; default the first row of the first report.
         folder: New or empty folder for comparison.md, differences.csv and plots/; all or nothing.
 

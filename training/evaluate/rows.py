@@ -50,7 +50,7 @@ class Row:
         paths: The model files, or the folder; none for a baseline.
         sha256: Checksum of the model files.
         wiener: Iterations of the multichannel Wiener filter; models only.
-        accompaniment: How the accompaniment comes about; empty without one.
+        accompaniment: How the accompaniment is computed; empty without one.
         missing: Labels of the tracks that a folder has no estimates of.
         fitted: Labels of the tracks whose estimates had to be cut or filled up.
     """

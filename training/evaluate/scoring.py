@@ -1,4 +1,4 @@
-"""Scores tracks, in this process or in several; every finished result is written at once.
+"""Score tracks, in this process or in several; every result is written as soon as it is finished.
 
 A result is the score of one track of one row by one metric: a JSON file in museval's format,
 REPORT/METRIC/ROW/SUBSET/TRACK.json. museval's `EvalStore.add_eval_dir(REPORT/museval/ROW)` reads

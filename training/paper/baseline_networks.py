@@ -2,7 +2,7 @@
 
 They take and give what a model of `keras_mmdense.build` does, and carry settings as it does: the
 same pipeline, trainer, `adapt` and `separate` work with them. A recipe names one in [model]:
-`network = "blstm"`. What is known of their sizes stands in docs/results/reproduction.md.
+`network = "blstm"`. docs/results/reproduction.md says what is known about their sizes.
 """
 
 from __future__ import annotations

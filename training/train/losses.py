@@ -21,14 +21,14 @@ def mse(target: Any, estimate: Any) -> Any:
 
 
 def l1(target: Any, estimate: Any) -> Any:
-    """Mean absolute error; kinder to quiet bins, may starve a sparse source."""
+    """Mean absolute error; gives quiet bins more weight, but may suppress a sparse source."""
     from keras import ops
 
     return ops.mean(ops.abs(estimate - target), axis=(2, 3))
 
 
 def compressed(target: Any, estimate: Any) -> Any:
-    """Mean squared error of square roots: loud and quiet bins count more alike."""
+    """Mean squared error of square roots: reduces the dominance of loud bins."""
     from keras import ops
 
     def root(x: Any) -> Any:  # the offset keeps the gradient finite at silence
@@ -38,7 +38,7 @@ def compressed(target: Any, estimate: Any) -> Any:
 
 
 def mask_weighted(target: Any, estimate: Any) -> Any:
-    """Absolute error over the energy of target and estimate: a share of what is at stake."""
+    """Absolute error relative to the energy of target and estimate."""
     from keras import ops
 
     error = ops.sum(ops.abs(estimate - target), axis=(2, 3))
@@ -47,7 +47,7 @@ def mask_weighted(target: Any, estimate: Any) -> Any:
 
 
 def spectral_sdr(target: Any, estimate: Any) -> Any:
-    """Minus the signal-to-distortion ratio of each frame's magnitudes, in dB, finite on silence."""
+    """Negative signal-to-distortion ratio of each frame's magnitudes, in dB; finite on silence."""
     from keras import ops
 
     signal = ops.sum(ops.square(target), axis=(2, 3)) + FLOOR
@@ -56,7 +56,7 @@ def spectral_sdr(target: Any, estimate: Any) -> Any:
 
 
 def excerpt_sdr(target: Any, estimate: Any) -> Any:
-    """Minus the signal-to-distortion ratio of each whole excerpt, in dB: loud and quiet ones alike.
+    """Negative signal-to-distortion ratio of each whole excerpt, in dB, whatever its level.
 
     Errors below EXCERPT_FLOOR do not count: silent sources would dominate.
     """

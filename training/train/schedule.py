@@ -1,6 +1,6 @@
-"""The learning rate and the end of a run, as a function of the validation losses so far.
+"""The learning rate and the end of a run as a function of the validation losses so far.
 
-Nothing of it is stored: a resumed run derives the same values from its history.
+Nothing is stored: a resumed run derives the same values from its history.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
 
 
 def plan(losses: Sequence[float], recipe: Recipe) -> Plan:
-    """Return the plan after epochs with these validation losses.
+    """Return the plan that follows from the validation losses so far.
 
     Args:
         losses: Validation loss of each epoch.

@@ -11,7 +11,7 @@ from mmdense_edge.model import bundled
 from mmdense_edge.model.contract import load_model
 from mmdense_edge.separate.song_report import aligned
 
-_MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "licence")
+_MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "license")
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], _: str) -> None:
@@ -62,7 +62,7 @@ def info(arguments: argparse.Namespace) -> int:
         "window": f"{contract.frames} frames, including {contract.context_frames} of context on "
         f"each side; {step_seconds:.2f} s of new audio per window",
         "output": f"{contract.output}, {contract.precision}",
-        "licence": contract.license,
+        "license": contract.license,
         "training data": contract.training_data,
         "parity": _figures(contract.parity, "g"),
         "scores": _figures(contract.scores, "g"),

@@ -95,7 +95,7 @@ def composed(name: str) -> str:
 
 
 def folded(name: str) -> str:
-    """Return a name so that spellings which look alike are equal: letter case and Unicode form.
+    """Return a name with letter case and Unicode form normalized, for comparison.
 
     Example:
         >>> folded("Ü") == folded("u\u0308")
@@ -129,7 +129,7 @@ def strays(root: Path, holds_songs: Callable[[Path], bool]) -> list[Candidate]:
 
     Args:
         root: The tree.
-        holds_songs: Tells whether a folder is a song or holds songs.
+        holds_songs: Returns whether a folder is a song or contains songs.
     """
     splits = split_folders(root).values()
     reason = (

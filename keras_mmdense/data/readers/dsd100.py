@@ -29,7 +29,7 @@ open_streams = open_files
 
 
 def recognizes(root: Path) -> bool:
-    """Tell whether `root` has Mixtures and Sources, with Dev or Test in one of them."""
+    """Return whether `root` has Mixtures and Sources, with Dev or Test in one of them."""
     return all((root / top).is_dir() for top in TOPS) and any(
         (root / top / split).is_dir() for top in TOPS for split in SPLITS
     )

@@ -43,7 +43,7 @@ open_streams = open_files
 
 
 def recognizes(root: Path) -> bool:
-    """Tell whether any track folder holds an audio file that is read."""
+    """Return whether any track folder contains an audio file of a supported kind."""
     return any(_readable(files) for _, _, files in _track_folders(root))
 
 
@@ -155,7 +155,7 @@ def _track_folders(root: Path) -> list[tuple[str, Path, list[Path]]]:
 
 
 def has_audio(folder: Path) -> bool:
-    """Tell whether a folder, or one in it, holds audio files."""
+    """Return whether a folder or one of its subfolders contains audio files."""
     return os.access(folder, os.R_OK | os.X_OK) and any(
         _audio_files(place) for place in (folder, *subfolders(folder))
     )

@@ -76,7 +76,7 @@ class StemStream(Stream):
 
 
 def recognizes(root: Path) -> bool:
-    """Tell whether there is a .stem.mp4 file in train, valid or test."""
+    """Return whether there is a .stem.mp4 file in train, valid or test."""
     return any(candidate.files for candidate in find(root, ()))
 
 

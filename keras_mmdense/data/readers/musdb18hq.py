@@ -45,7 +45,7 @@ open_streams = open_files
 
 
 def recognizes(root: Path) -> bool:
-    """Tell whether a track in train or test has the five files, and there is no valid folder."""
+    """Return whether a track in train or test has the five files, and there is no valid folder."""
     return "valid" not in split_folders(root) and any(
         candidate.files and all(path.exists() for path in candidate.files.values())
         for candidate in find(root, ())
@@ -70,7 +70,7 @@ def subset_of(split: str, name: str) -> str:
     """Return the subset of a MUSDB18 track.
 
     Args:
-        split: "train", "valid" or "test", the folder it lies in.
+        split: The track's folder: "train", "valid" or "test".
         name: The track's name.
 
     Example:

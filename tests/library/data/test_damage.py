@@ -242,7 +242,7 @@ def test_a_header_that_is_wrong_is_corrected(tmp_path, plain, changed):
         "joined wav": (WAV + WAV, "is 2 files joined into one: decode it to one WAV"),
         "joined flac": (FLAC + encoded("FLAC", 5000), "is 2 files joined into one"),
         "joined ogg": (encoded("OGG", 5000) + encoded("OGG"), "is 2 files joined into one"),
-        "more sound": (put(WAV, 40, "<I", 4000), "promises 4000 bytes of audio; the 116000 that follow"),
+        "more sound": (put(WAV, 40, "<I", 4000), "4000 bytes of audio; the 116000 that follow"),
         "less sound": (WAV[:-400], "cut short: its header promises 120000 bytes, the file holds"),
         "flac too large": (put(FLAC, 18, ">Q", TOTAL + 40000), "ends after 30000 of 40000 samples"),
         "flac cut": (FLAC[: len(FLAC) * 6 // 10], "cut short: ends after"),
