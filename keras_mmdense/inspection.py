@@ -61,7 +61,7 @@ class Call:
 
 
 def parameters(model: keras.Model | keras.layers.Layer) -> int:
-    """Count the trainable weights of a model or layer; an operation that is no layer has none.
+    """Count the trainable weights of a model or layer; an operation that is not a layer has none.
 
     Example:
         >>> layer = keras.layers.Dense(3)

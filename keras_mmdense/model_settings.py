@@ -115,7 +115,7 @@ def _settings_of_file(path: Path) -> Settings:
         if len(text) > MAX_CONFIG_BYTES:
             raise SettingsError(
                 f"the configuration in a model file must have at most {MAX_CONFIG_BYTES} bytes; "
-                f"received more in {path}. It is no file of keras_mmdense."
+                f"received more in {path}. It is not a file of keras_mmdense."
             )
         for layer in json.loads(text)["config"]["layers"]:
             if layer["config"]["name"] == LAYER_NAME:

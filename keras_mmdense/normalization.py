@@ -100,7 +100,7 @@ def ready(model: keras.Model) -> Settings:
     `set_weights`, on a clone or a newly built model, the layer would still use those from before.
 
     Raises:
-        SettingsError: It is no model of `keras_mmdense.build`, or lacks an output.
+        SettingsError: The model was not built by `keras_mmdense.build`, or lacks an output.
     """
     settings = settings_of(model)
     outputs = getattr(model, "output", None)

@@ -137,7 +137,7 @@ class Separator:
 
         Raises:
             SampleError: No samples, NaN or infinity, more than 64 channels, channels before
-                samples, not floats, or a sample rate that is no whole number in its range.
+                samples, not floats, or a sample rate that is not a whole number in the range.
             UsageError: An unknown source, or `wiener` out of range.
             Cancelled: `cancel` returned True.
         """

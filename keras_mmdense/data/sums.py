@@ -1,4 +1,4 @@
-"""What the samples tell of a tree: sources that are the sum of others, mixtures that are no sum.
+"""Compare samples in a tree: find sources that are sums of others, and mixtures that are not sums.
 
 The mixture of training is the sum of the sources: a file "instrumental" next to the instruments
 would count them twice.

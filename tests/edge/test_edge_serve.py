@@ -273,9 +273,9 @@ def test_https_with_a_certificate(site, certificate):
         (["--port", "-1"], 2, "--port must be from 0 to 65535; received -1"),
         (["--key", "key.pem"], 2, "--key needs --certificate"),
         (["--certificate", "missing.pem"], 2, "cannot use the certificate in missing.pem"),
-        (["--host", "192.0.2.7", "--port", "0"], 1, "give an address of this machine"),
-        (["--host", "no such\nname", "--port", "0"], 1, "give an address of this machine"),
-        (["--port", "TAKEN"], 1, "is taken: give another one with --port, or 0 for a free one"),
+        (["--host", "192.0.2.7", "--port", "0"], 1, "Use an address of this machine"),
+        (["--host", "no such\nname", "--port", "0"], 1, "Use an address of this machine"),
+        (["--port", "TAKEN"], 1, "is in use. Choose another one with --port, or 0 for a free one"),
     ],
 )
 def test_wrong_options_are_told_in_one_line(capsys, server, arguments, code, told):

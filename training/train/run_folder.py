@@ -127,7 +127,8 @@ def load_checkpoint(model: keras.Model, run: Path) -> dict[str, Any]:
         The state that was saved with them: "epoch" and "step" that come next, and the "history".
 
     Raises:
-        RecipeError: `last.keras` is no checkpoint of such a model; the model is half changed then.
+        RecipeError: `last.keras` is not a checkpoint of such a model, which may then be partly
+            changed.
     """
     try:
         model.load_weights(run / LAST)

@@ -204,7 +204,7 @@ class Trainer:
         """Continue where `last.keras` was saved: weights, optimizer, average, schedule and data.
 
         Raises:
-            RecipeError: It is no checkpoint of this recipe.
+            RecipeError: The file is not a checkpoint of this recipe.
         """
         with self.devices.scope():
             state = load_checkpoint(self.model, self.run)

@@ -1,1 +1,1 @@
-"""Measurement of a model on this machine."""
+"""Measure models on this machine."""

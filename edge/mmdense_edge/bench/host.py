@@ -1,4 +1,4 @@
-"""The machine that figures are measured on."""
+"""Describe the machine that runs the measurement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmdense_edge.model import interpreter
 
 
 def describe() -> dict[str, str | int | float | None]:
-    """Return what the machine is.
+    """Describe the machine.
 
     Returns:
         cpu, cores (that this process may use), os and python; load is the average of the last
@@ -29,7 +29,7 @@ def describe() -> dict[str, str | int | float | None]:
 def cpu_name(
     cpuinfo: Path = Path("/proc/cpuinfo"), board: Path = Path("/proc/device-tree/model")
 ) -> str:
-    """Return the processor's name; of a single-board computer the board's.
+    """Return the processor's name, or the board's name for a single-board computer.
 
     Args:
         cpuinfo: Linux' file of processors.
@@ -46,7 +46,7 @@ def cpu_name(
 
 
 def memory_bytes() -> int | None:
-    """Return the machine's memory, or None where the system does not tell (Windows)."""
+    """Return the machine's memory in bytes, or None if the system does not report it (Windows)."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

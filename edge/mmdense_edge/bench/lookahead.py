@@ -1,4 +1,4 @@
-"""What a shorter look-ahead costs: the difference from file processing, in decibels."""
+"""The cost of a shorter look-ahead: the difference from file processing, in decibels."""
 
 from __future__ import annotations
 

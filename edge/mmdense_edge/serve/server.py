@@ -113,13 +113,13 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             super().__init__((host, port), Handler)
         except OSError as error:
-            text = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error}): "
-            text += "give an address of this machine"
+            text = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error}). "
+            text += "Use an address of this machine"
             if error.errno == errno.EADDRINUSE:
-                text = f"port {port} on {host} is taken: give another one with --port, or 0 for a "
-                text += "free one"
+                text = f"port {port} on {host} is in use. Choose another one with --port, or 0 for "
+                text += "a free one"
             elif error.errno == errno.EACCES:
-                text = f"port {port} is not allowed to this user: give one from 1024 on with --port"
+                text = f"port {port} is not allowed for this user. Use --port with 1024 or above"
             raise MMDenseError(text) from error
         if tls is not None:
             # The handshake then waits in the connection's own thread.
