@@ -106,6 +106,9 @@ def test_the_best_model_is_the_average_s_and_float32(tracks, tmp_path):
     pairs = list(zip(best.weights, made.model.weights, strict=True))
     assert [a.path for a, _ in pairs] == [b.path for _, b in pairs]
     assert not any(np.array_equal(a, b) for a, b in pairs if a.trainable)
+    averages = made.model.optimizer._model_variables_moving_average
+    for a, b in zip(best.trainable_weights, averages, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, err_msg=a.path)
     row = made.history[0]
     audio = 4 * 2 * 8 * 64 / 44100  # steps, examples, frames, samples of a hop
     assert row["audio_seconds_per_second"] * row["seconds"] == pytest.approx(audio, rel=0.1)

@@ -60,12 +60,13 @@ def float32_copy(model: keras.Model) -> keras.Model:
         3
     """
     settings = settings_of(model)
-    if settings.preset in NETWORKS:
-        outputs = {source: model.output[source] for source in settings.sources}
-        copy = keras.models.clone_model(keras.Model(model.input, outputs, name=model.name))
-    else:
-        copy = keras_mmdense.build_from_settings(settings)
-    copy_weights(model, copy)
+    outputs = {source: model.output[source] for source in settings.sources}
+    whole = keras.Model(model.input, outputs, name=model.name)
+    baseline = settings.preset in NETWORKS
+    copy = (
+        keras.models.clone_model(whole) if baseline else keras_mmdense.build_from_settings(settings)
+    )
+    copy_weights(whole, copy)
     return copy
 
 
