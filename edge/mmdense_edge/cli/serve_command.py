@@ -58,14 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     key = Path(arguments.key) if arguments.key else None
     tls = tls_context(Path(arguments.certificate), key) if arguments.certificate else None
     with Server(arguments.host, arguments.port, site.load(), tls) as server:
-        everywhere = server.host in ("0.0.0.0", "::", "")
-        url = server.url(own_address() if everywhere else None)
+        bound = ipaddress.ip_address(str(server.server_address[0]))
+        url = server.url(own_address() if bound.is_unspecified else None)
         print(f"mmdense: the page is at {url} (Ctrl-C ends it)", flush=True)
-        try:
-            local = ipaddress.ip_address(server.host).is_loopback
-        except ValueError:
-            local = server.host == "localhost"
-        if tls is None and not local:
+        if tls is None and not bound.is_loopback:
             print(
                 "mmdense: over plain http, browsers on other machines allow no threads, no "
                 "microphone and no offline use. Add --certificate.",

@@ -122,7 +122,6 @@ def make_plan(
         UsageError: A size is out of range.
     """
     lookahead = contract.context_frames if lookahead_frames is None else lookahead_frames
-    check_steps(contract, contract.frame_multiple, lookahead)
     hop_seconds = contract.transform.hop_length / contract.sample_rate
     if step_frames is None:
         step_frames = shortest_step(contract, lookahead, window_seconds)
