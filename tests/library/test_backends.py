@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from small import SMALL, disturb
 
 import keras_mmdense
@@ -31,6 +32,7 @@ assert stems["a"].shape == (999, 2)
 """
 
 
+@pytest.mark.slow
 def test_jax(small_model, rng, tmp_path):
     x = rng.random((2, 16, 64, 2)).astype(np.float32)
     np.save(tmp_path / "x.npy", x)

@@ -78,6 +78,7 @@ def test_plot_takes_a_file_and_either_name_of_a_bundled_model(file, tmp_path, ca
     assert len(drawings) == 1
 
 
+@pytest.mark.slow
 def test_separate_gives_what_the_library_gives_sample_for_sample(
     file, small_model, tmp_path, capsys
 ):

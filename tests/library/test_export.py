@@ -107,6 +107,7 @@ def run(*arguments):
     return main([*map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_every_precision_reaches_its_figures(exported):
     _, contracts, said = exported
     assert list(contracts) == list(PRECISIONS)
@@ -123,6 +124,7 @@ def test_every_precision_reaches_its_figures(exported):
     assert said == ["reading music", *steps]
 
 
+@pytest.mark.slow
 def test_the_contract_is_in_the_file_and_its_checksum_holds(exported, model):
     folder, contracts, _ = exported
     content = (folder / "small-float32.tflite").read_bytes()
@@ -144,6 +146,7 @@ def test_the_contract_is_in_the_file_and_its_checksum_holds(exported, model):
     assert read.macs_per_second == found["macs_per_second"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_file_agrees_with_keras_and_the_runner_with_the_library(exported, model, rng):
     folder, contracts, _ = exported
     x = rng.random((1, contracts["float32"]["frames"], 64, 2)).astype(np.float32)
@@ -164,6 +167,7 @@ def test_the_file_agrees_with_keras_and_the_runner_with_the_library(exported, mo
             assert 10 * np.log10(error + 1e-20) < -12
 
 
+@pytest.mark.slow
 def test_operators_are_built_in_and_one_delegate_takes_all(exported):
     folder, _, _ = exported
     for row in json.loads((folder / "small.parity.json").read_text("utf-8")):
@@ -181,6 +185,7 @@ def test_operators_are_built_in_and_one_delegate_takes_all(exported):
     assert names[:5] == ["ADD", "LOG", "SUB", "MUL", "QUANTIZE"]
 
 
+@pytest.mark.slow
 def test_the_report_has_a_row_a_precision_and_a_picture(exported):
     folder, _, _ = exported
     text = (folder / "small.parity.md").read_text("utf-8")
@@ -203,6 +208,7 @@ def test_layers_that_the_settings_do_not_describe_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_magnitudes_of_a_compiled_model_are_exported(tmp_path, rng):
     made = keras_mmdense.build(**TINY)

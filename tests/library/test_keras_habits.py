@@ -279,7 +279,7 @@ def test_what_contradicts_the_weights_is_refused(changes, tmp_path):
     same = {"preset": "mmdensenet", "bins": 64, "growth_rate": 2, "scales": 1, "channels": 2}
     assert keras_mmdense.build(**same, weights=path).name == "mmdensenet"
     with pytest.raises(
-        SettingsError, match=r"only sources and frames may differ; received"
+        SettingsError, match=r"only the arguments sources and frames may differ; received"
     ) as told:
         keras_mmdense.build(**changes, weights=path)
     assert "\n" not in str(told.value)

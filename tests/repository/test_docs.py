@@ -61,6 +61,7 @@ def test_examples_in_docstrings_run(name):
     assert failed == 0
 
 
+@pytest.mark.slow
 def test_the_quick_start_runs(tmp_path, monkeypatch):
     """Its Python from top to bottom, in a folder that holds only the example."""
     (tmp_path / "edge").mkdir()

@@ -66,6 +66,7 @@ def test_they_take_and_give_what_our_models_do(network, magnitudes):
         np.testing.assert_array_equal(estimate, estimates[source])
 
 
+@pytest.mark.slow
 def test_the_trainer_trains_them_from_a_recipe(tmp_path):
     make_dsd100(tmp_path / "tree", 3, 1, seconds=1.0)
     assert train(tmp_path, recipe=RECIPE) == 0

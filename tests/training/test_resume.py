@@ -69,7 +69,7 @@ def stop_at(monkeypatch, step, number=signal.SIGTERM):
 
 
 @pytest.mark.usefixtures("terminal")
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [pytest.param("average", marks=pytest.mark.slow), "accumulate"])
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(variant, tracks, tmp_path, monkeypatch):
     recipe = Recipe("test", **BASE | VARIANTS[variant])
     runs = whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -156,6 +156,7 @@ def test_a_run_stopped_in_its_first_epoch_goes_on(folder, monkeypatch, capsys):
     assert epochs_of(folder) == [1]
 
 
+@pytest.mark.slow
 def test_killed_in_mid_epoch_then_resumed(folder):
     shutil.rmtree(folder / "run")
     process = subprocess.Popen(

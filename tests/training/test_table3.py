@@ -54,6 +54,7 @@ def test_every_network_is_measured(capsys, monkeypatch):
     assert "9.2 M [D] | 100.0%" in captured.out
 
 
+@pytest.mark.slow
 def test_given_tracks_are_trained_on(tree, capsys, monkeypatch):
     seen, plain = [], table3.training_set
     monkeypatch.setattr(

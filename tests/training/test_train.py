@@ -77,6 +77,7 @@ def test_the_record_says_how_to_run_it_again(run):
     assert not set(record["tracks"]) & set(record["validation_tracks"])
 
 
+@pytest.mark.slow
 def test_from_the_run_to_the_device(run, tree, tmp_path):
     from mmdense_edge import Separator
 
@@ -93,6 +94,7 @@ def test_from_the_run_to_the_device(run, tree, tmp_path):
         assert np.square(reference - stem).sum() < np.square(reference - mixture).sum()
 
 
+@pytest.mark.slow
 def test_the_target_is_the_source_and_not_the_mixture(tree):
     """Trained with the mixture as target, a mask would open for everything: here it must close."""
     keras.utils.set_random_seed(0)

@@ -72,6 +72,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
     assert runs[1]["versions"]["numpy"] == np.__version__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_a_signal_leaves_whole_files_and_no_process(tree, tmp_path, name):
     arguments = command(tmp_path, "mixture", "irm", jobs=2, metric="usdr,sisdr")
