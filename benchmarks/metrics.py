@@ -1,4 +1,4 @@
-"""The metrics of evaluation, compared with museval's own code: time and memory, and the values.
+"""The metrics of evaluation: time and memory, and their values compared with museval's.
 
     python -m benchmarks.metrics cost                    # 240 s, stereo, four sources
     python -m benchmarks.metrics cost --seconds 60 --json FILE
@@ -8,8 +8,7 @@
 `cost`: the track is seeded noise that falls with frequency, as music does, in raw files that are
 read as memory maps. Each metric runs in a process of its own. Its memory is the peak of its
 resident set, less what it held before it scored; the mapped pages of the track that it has touched
-are included, so the table gives the size of the track. museval holds the track as float64 arrays.
---no-museval leaves museval out, whose mode "v3" takes many minutes.
+are included, so the table gives the size of the track.
 
 `agreement`: the estimates are those of the ideal ratio mask; the sources are scored together, then
 the vocals with the accompaniment. For each track it prints the largest difference of any frame in
@@ -228,13 +227,12 @@ def make_track(folder: Path, seconds: float) -> None:
         file.close()
 
 
-def measure(folder: str, metric: str, code: str) -> dict[str, Any]:
+def measure(folder: str, metric: str) -> dict[str, Any]:
     """Score the track of a folder; return seconds, memory in MiB and the main values.
 
     Args:
         folder: With what `make_track` wrote.
         metric: Its name.
-        code: "ours" or "museval".
     """
     signals = [
         {source: np.memmap(Path(folder, f"{kind}.{source}"), np.float32, "r").reshape(-1, CHANNELS)
@@ -243,23 +241,17 @@ def measure(folder: str, metric: str, code: str) -> dict[str, Any]:
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     before = pages * os.sysconf("SC_PAGE_SIZE")
     begin, cpu = time.perf_counter(), time.process_time()
-    if code == "ours":
-        scores = METRICS[metric].score(*signals, RATE)
-        values = [score.values[METRICS[metric].measures[0]] for score in scores.values()]
-    else:
-        average = np.nanmedian if metric == "museval" else np.nanmean
-        values = average(museval_scores(metric, *signals, RATE)[0], axis=-1).tolist()
+    scores = METRICS[metric].score(*signals, RATE)
     wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "metric": metric,
-        "code": code,
         "wall_seconds": wall,
         "cpu_seconds": cpu,
         "peak_mib": peak / MIB,
         "added_mib": (peak - before) / MIB,
         "track_mib": sum(x.nbytes for side in signals for x in side.values()) / MIB,
-        "values": values,
+        "values": [score.values[METRICS[metric].measures[0]] for score in scores.values()],
     }
 
 
@@ -269,33 +261,16 @@ def cost(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         make_track(Path(folder), args.seconds)
         for metric in args.metrics:
-            for code in ("ours", "museval") if args.museval and metric in SECONDS else ("ours",):
-                say(f"{metric}, {code} ...")
-                task = {"folder": folder, "metric": metric, "code": code}
-                rows.append(call("benchmarks.metrics:measure", **task))
-    print(f"{machine_line()}\n\n{cost_table(rows, args.seconds)}")
-    return {"machine": machine_line(), "seconds": args.seconds, "rows": rows}
-
-
-def cost_table(rows: Sequence[dict[str, Any]], seconds: float) -> str:
-    """Return a table; museval's row comes after ours and carries the ratios."""
-    ours = {row["metric"]: row for row in rows if row["code"] == "ours"}
-    cells = []
-    for row in rows:
-        name, ratio = row["metric"], ""
-        if row["code"] == "museval":
-            name += ", museval's code"
-            times, memory = (
-                row[key] / ours[row["metric"]][key] for key in ("cpu_seconds", "added_mib")
-            )
-            ratio = f"{times:.1f} times the CPU, {memory:.1f} times the memory"
-        values = (row[key] for key in ("wall_seconds", "cpu_seconds", "peak_mib", "added_mib"))
-        cells.append([name, *(f"{value:,.1f}" for value in values), ratio])
-    head = ["metric", "wall, s", "CPU, s", "peak, MiB", "added, MiB", "museval takes"]
-    return (
-        f"{seconds:g} s, {CHANNELS} channels, {len(SOURCES)} sources; "
+            say(f"{metric} ...")
+            rows.append(call("benchmarks.metrics:measure", folder=folder, metric=metric))
+    keys = ("wall_seconds", "cpu_seconds", "peak_mib", "added_mib")
+    cells = [[row["metric"], *(f"{row[key]:,.1f}" for key in keys)] for row in rows]
+    head = ["metric", "wall, s", "CPU, s", "peak, MiB", "added, MiB"]
+    print(
+        f"{machine_line()}\n\n{args.seconds:g} s, {CHANNELS} channels, {len(SOURCES)} sources; "
         f"the track has {rows[0]['track_mib']:.0f} MiB\n\n{table(head, cells)}"
     )
+    return {"machine": machine_line(), "seconds": args.seconds, "rows": rows}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -308,7 +283,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     one = commands.add_parser("cost")
     one.add_argument("--seconds", type=number(float, 1, 3600), default=240, help="default 240")
     one.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS))
-    one.add_argument("--no-museval", dest="museval", action="store_false", help="ours alone")
     one.add_argument("--folder", help="where the track's files go for a while")
     other = commands.add_parser("agreement")
     other.add_argument("data", metavar="DATA", help="a data set of any form that is read")
