@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from mmdense_edge.model.contract import read_contract
 from small import SMALL, disturb
 
 import keras_mmdense
+from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.tflite import convert
+from keras_mmdense.tflite.contract_writer import make_contract, with_contract
 from keras_mmdense.tflite.parity import Figures, compare
 from keras_mmdense.tflite.precisions import PRECISIONS, choose
 from keras_mmdense.tflite.rewrite import rewrite
@@ -30,6 +33,15 @@ def test_rewritten_networks_are_the_same_function(options, rng):
         for name, value in expected.items():
             scale = np.abs(value).max()
             np.testing.assert_allclose(found[name] / scale, value / scale, atol=1e-5)
+
+
+def test_the_contract_gives_the_network_all_of_its_context(tmp_path):
+    settings = keras_mmdense.settings_of(keras_mmdense.build(**SMALL))
+    path, content, step = tmp_path / "m.tflite", bytes(4) + b"TFL3", 8 * settings.frame_multiple
+    frames = step + 2 * context_frames(settings)
+    contract = make_contract(settings, content, frames, "m", "float32", {"snr_db": 99.0}, {})
+    path.write_bytes(with_contract(content, contract))
+    assert read_contract(path).step_frames == step
 
 
 def test_ranges_hold_the_loudest_window_wherever_it_comes():
