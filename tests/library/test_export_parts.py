@@ -75,6 +75,12 @@ def test_figures_and_thresholds_by_hand():
     assert strict.failures({"snr_db": 14, "sdr_loss_db": 0.1}) == []
 
 
+def test_a_file_is_judged_by_its_worst_source():
+    snr, sdr, own = {"a": 30.0, "b": 20.0}, {"a": 5.0, "b": 4.9}, {"a": 5.5, "b": 5.0}
+    found = Figures("int8", 0.1, snr, sdr, own, 1, 1, {}).summary()
+    assert (found["snr_db"], found["sdr_loss_db"]) == (20, 0.5)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
 def test_what_is_no_number_always_misses(precision):
     mixture = np.ones((1, 2, 2, 1), np.complex64)

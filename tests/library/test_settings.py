@@ -47,6 +47,7 @@ def test_json_round_trip_keeps_everything():
         ({"bands": (LOW, FULL)}, ["tile", "low"]),
         ({"bands": (HIGH, LOW)}, ["tile"]),
         ({"bands": (LOW, Band("high", 0.25, 1))}, ["tile"]),
+        ({"bands": (Band("low", 0.25, 0.5), HIGH)}, ["tile"]),
         ({"bands": (LOW, Band("low", 0.5, 1))}, ["differ"]),
         ({"bins": 1000}, ["multiple of 2**3 positions", "500"]),
         ({"bins": 1022, "fold": 4}, ["multiple of fold = 4", "1022"]),

@@ -64,6 +64,8 @@ def test_every_epoch_is_new_and_the_run_repeats(tracks):
 
     first, again = epochs(), epochs()
     assert [len(epoch) for epoch in first] == [2, 2, 2]
+    examples = [example.tobytes() for epoch in first for batch in epoch for example in batch]
+    assert len(set(examples)) == len(examples) == 12
     for number, (a, b) in enumerate(zip(first, again, strict=True)):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, epochs(1, epoch=number)[0])
