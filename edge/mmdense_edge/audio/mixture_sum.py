@@ -88,8 +88,8 @@ def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blo
     """Yield the stems to write, and the mixture, in blocks of `PIECE` samples, the last shorter.
 
     Args:
-        stems: Stems of the sources, block by block; read before the mixture, so that both may
-            come from one `itertools.tee`.
+        stems: Stems of the sources, block by block; each block is read before its part of the
+            mixture.
         mixture: The exact mixture, as long as the stems.
         parts: From `choose`.
 
@@ -97,8 +97,12 @@ def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blo
         (written, mixture): An array of the mixture's shape, (samples, channels), for each stem.
     """
     sources = list(dict.fromkeys(itertools.chain(*parts.values())))
-    stacked = (np.stack([block[name] for name in sources], axis=1) for block in stems)
-    for block, whole in zip(even(stacked), even(mixture), strict=True):
+    pieces = (  # small copies: a block of all stems has many megabytes
+        np.stack([block[name][first : first + PIECE] for name in sources], axis=1)
+        for block in stems
+        for first in range(0, len(block[sources[0]]), PIECE)
+    )
+    for block, whole in zip(even(pieces), even(mixture), strict=True):
         written = {
             name: block[:, [sources.index(source) for source in part]].sum(axis=1, dtype=np.float64)
             for name, part in parts.items()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mmdense_edge.audio import AudioInfo, OnDamage, refuse
-from mmdense_edge.audio.mixture_sum import Blocks, corrected, even, mixed, null_test
+from mmdense_edge.audio.mixture_sum import Blocks, Exact, corrected, even, mixed, null_test
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
 from mmdense_edge.separate import picture, staging
@@ -133,7 +133,17 @@ def _separated(
 ) -> Blocks:
     """Yield the stems to write for each block, and the mixture."""
     rate = info.sample_rate
-    song, mixture = itertools.tee(read_blocks(job.song.path, dtype="float64", damaged=damaged))
+    # Blocks of the song until their stems are ready; itertools.tee would keep up to 57 more.
+    waiting: deque[Exact] = deque()
+
+    def passing() -> Iterator[Exact]:
+        for block in read_blocks(job.song.path, dtype="float64", damaged=damaged):
+            waiting.append(block)
+            yield block
+
+    def kept() -> Iterator[Exact]:
+        while waiting:
+            yield waiting.popleft()
 
     def show(done: int) -> None:
         if progress is not None:
@@ -141,7 +151,7 @@ def _separated(
 
     show(0)
     stems = separator.stream(
-        song,
+        passing(),
         rate,
         info.channels,
         sources=[source for part in job.parts.values() for source in part],
@@ -149,7 +159,7 @@ def _separated(
         progress=show,
         cancel=cancel,
     )
-    blocks = mixed(stems, mixture, job.parts)
+    blocks = mixed(stems, kept(), job.parts)
     yield from corrected(blocks) if job.options.sum_to_mixture else blocks
 
 

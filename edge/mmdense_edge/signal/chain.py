@@ -50,10 +50,9 @@ class Pipeline:
         self._analysis = Analysis(contract.transform, channels)
         self._windows = Windows(network, channels, contract.sources if wiener else sources)
         self._wiener = WienerFilter(wiener) if wiener else None
-        self._sources = tuple(sources)
-        # All stems in one: source by source their channels.
-        self._synthesis = Synthesis(contract.transform, channels * len(self._sources))
-        self._back = Resampler(*self._rates[::-1], channels * len(self._sources))
+        # One for each source: all in one would need twice the memory.
+        self._synthesis = {name: Synthesis(contract.transform, channels) for name in sources}
+        self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
         self._mixture = np.zeros((0, channels), np.float32) if residual else None
 
     def push(self, block: Audio) -> Iterator[Stems]:
@@ -72,8 +71,11 @@ class Pipeline:
         yield from map(self._stems, self._filtered(windows))
         if self._wiener is not None:
             yield from map(self._stems, self._wiener.finish())
-        ready = self._back.push(self._synthesis.finish(inside))
-        yield self._split(np.concatenate([ready, self._back.finish(self._received)]))
+        stems = {}
+        for name, synthesis in self._synthesis.items():
+            ready = self._back[name].push(synthesis.finish(inside))
+            stems[name] = np.concatenate([ready, self._back[name].finish(self._received)])
+        yield self._complete(stems)
 
     def _filtered(self, windows: Iterable[Window]) -> Iterator[dict[str, Spectrum]]:
         for mixture, estimates in windows:
@@ -83,15 +85,14 @@ class Pipeline:
                 yield from self._wiener.push(mixture, estimates)
 
     def _stems(self, spectra: dict[str, Spectrum]) -> Stems:
-        joined = np.concatenate([spectra[name] for name in self._sources], axis=2)
-        return self._split(self._back.push(self._synthesis.push(joined)))
+        parts = {name: part.push(spectra[name]) for name, part in self._synthesis.items()}
+        return self._complete({name: self._back[name].push(part) for name, part in parts.items()})
 
-    def _split(self, joined: Audio) -> Stems:
-        """Split the stems and add the residual, if it is requested."""
-        parts = np.split(joined, len(self._sources), axis=1)
-        stems = dict(zip(self._sources, parts, strict=True))
+    def _complete(self, stems: Stems) -> Stems:
+        """Add the residual, if it is wanted."""
         if self._mixture is not None:
-            total = sum(stem.astype(np.float64) for stem in parts)
-            stems[RESIDUAL] = (self._mixture[: len(joined)] - total).astype(np.float32)
-            self._mixture = self._mixture[len(joined) :]
+            length = len(next(iter(stems.values())))
+            total = sum(stem.astype(np.float64) for stem in stems.values())
+            stems[RESIDUAL] = (self._mixture[:length] - total).astype(np.float32)
+            self._mixture = self._mixture[length:]
         return stems
