@@ -1,4 +1,4 @@
-# Two commands do all their own set-up: `make demo` and `make test`.
+# `make demo` and `make test` create their own environments.
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
