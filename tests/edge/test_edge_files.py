@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import types
 from pathlib import Path
 
@@ -184,6 +185,22 @@ def test_scaled_stems_are_not_clipped_and_keep_their_balance(
     for scaled, stem in zip(quiet.stems, plain.stems, strict=True):
         assert Path(scaled.file).read_bytes() == Path(stem.file).read_bytes()
     assert not [path for path in tmp_path.rglob("*float.wav")]
+
+
+@pytest.mark.native
+def test_memory_does_not_grow_with_the_song(separators, song, tmp_path):
+    """From the file to its stems, with every stem and every block on the way."""
+
+    def peak(seconds: int) -> int:
+        path = song(audio=np.full((seconds * 44100, 1), 0.1))
+        tracemalloc.start()
+        try:
+            run(separators["identity"], path, tmp_path / str(seconds), residual=True)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(80) < 1.1 * peak(20)
 
 
 def test_tags_go_along(separators, tmp_path):
