@@ -34,6 +34,9 @@ test-lowest: env-lowest  ## data, weights, training, export and scores at the lo
 		tests/library/test_keras_habits.py tests/library/test_bundled.py tests/library/data/test_readers.py tests/training/test_train.py
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
+	@{ command -v qemu-aarch64-static && command -v mmdebstrap; } >/dev/null || { [ "$$(id -u)" = 0 ] && \
+		apt-get update -q && apt-get install -y -q --no-install-recommends qemu-user-static \
+		mmdebstrap debian-archive-keyring; } || true  # run.py tells what is missing
 	.venv-demo/bin/python edge/arm64/run.py
 
 web: edge/web/node_modules/ready  ## builds the browser page into the runner's package; commit the result

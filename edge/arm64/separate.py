@@ -2,8 +2,9 @@
 
 Run: python separate.py OUT SONG MODEL...
 
-Writes OUT/MODEL/SONG/SOURCE.wav with the command `mmdense separate`, and for a quantized model
-OUT/MODEL.npz with the masks or magnitudes that its network answers to one window.
+Writes OUT/MODEL.npz with the stems of the command `mmdense separate`, "SOURCE, stem"; for a
+quantized model also with the masks or magnitudes that its network answers to one window, "SOURCE,
+answer".
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile as sf
 from mmdense_edge.cli.main import main as mmdense
 from mmdense_edge.model.contract import Contract, load_model
 from mmdense_edge.model.interpreter import TFLiteNetwork
@@ -35,10 +37,8 @@ def answers(path: Path) -> dict[str, Any]:
     model = load_model(path)
     magnitude = probe(model.contract)
     factor = magnitude if model.contract.output == "mask" else np.float32(1)
-    return {
-        source: estimate / factor
-        for source, estimate in TFLiteNetwork(model)(magnitude.copy()).items()
-    }
+    estimates = TFLiteNetwork(model)(magnitude.copy())
+    return {f"{source}, answer": estimate / factor for source, estimate in estimates.items()}
 
 
 def main(out: str, song: str, *models: str) -> int:
@@ -49,8 +49,10 @@ def main(out: str, song: str, *models: str) -> int:
         code = mmdense([*command, "--overwrite"])
         if code:
             return code
+        arrays = {f"{path.stem}, stem": sf.read(path)[0] for path in folder.rglob("*.wav")}
         if load_model(model).contract.precision != "float32":
-            np.savez(folder.with_suffix(".npz"), **answers(model))
+            arrays.update(answers(model))
+        np.savez(folder.with_suffix(".npz"), **arrays)
     return 0
 
 
