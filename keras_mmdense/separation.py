@@ -44,7 +44,7 @@ def separate(
     `window_frames` and has no seams. Before and after the song the network sees silence. The
     estimates have the mixture's phase. A mono model processes stereo channel by channel; for a
     stereo model, mono is duplicated and the estimates are averaged. With more than two channels,
-    pairs are separated together (`mmdense_edge.signal.channels.groups`).
+    pairs are separated together (`mmdense_edge.signal.chain.groups`).
 
     For audio that does not fit into memory, pass blocks to `Separator.stream`, see `KerasNetwork`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,7 @@ from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.model.bundled import find
 from mmdense_edge.model.contract import Contract, Model, load_model
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
-from mmdense_edge.signal.chain import Stems
-from mmdense_edge.signal.channels import MAX_CHANNELS, Groups
+from mmdense_edge.signal.chain import MAX_CHANNELS, Pipeline, Stems, groups
 from mmdense_edge.signal.stft import Audio
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
@@ -45,6 +44,11 @@ class Separator:
             `Network` such as `keras_mmdense.separation.KerasNetwork`.
         num_threads: Threads of the interpreter, 1 to 256, default 1; a `Network` has its own.
 
+    Attributes:
+        contract: What the model says about itself.
+        sources: The sources that the model separates.
+        runtime: The package in use: ai_edge_litert, tflite_runtime or tensorflow, or the network's.
+
     Raises:
         ModelError: The model cannot be used.
         InterpreterError: No usable TFLite interpreter is installed.
@@ -66,21 +70,9 @@ class Separator:
         else:
             self.model: Model = load_model(find(model))  # only of a file
             self.network = TFLiteNetwork(self.model, num_threads)
-
-    @property
-    def contract(self) -> Contract:
-        """What the model says about itself."""
-        return self.network.contract
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The sources that the model separates."""
-        return self.contract.sources
-
-    @property
-    def runtime(self) -> str:
-        """The package in use: ai_edge_litert, tflite_runtime or tensorflow, or the network's."""
-        return self.network.runtime
+        self.contract: Contract = self.network.contract
+        self.sources = self.contract.sources
+        self.runtime = self.network.runtime
 
     @property
     def engine(self) -> str:
@@ -121,7 +113,7 @@ class Separator:
 
         Args:
             audio: The mixture, floats, full scale 1.0, shape (num_samples,) or (num_samples,
-                channels) with 1 to 64 channels; for more than 2 see `channels.groups`. It is not
+                channels) with 1 to 64 channels; for more than 2 see `chain.groups`. It is not
                 changed.
             sample_rate: In Hz, 1000 to 768000.
             sources: The sources wanted; default all.
@@ -206,8 +198,11 @@ class Separator:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
         if not isinstance(blocks, Iterable):
             raise SampleError(f"blocks must be an iterable of arrays; received {blocks!r}")
-        groups = Groups(self.network, rate, channels, wanted, residual, wiener)
-        return _run(groups, _pieces(blocks, rate, channels), progress, cancel)
+        pipelines = {
+            group: Pipeline(self.network, rate, len(group), wanted, residual, wiener)
+            for group in groups(channels)
+        }
+        return _run(pipelines, _pieces(blocks, rate, channels), progress, cancel)
 
 
 def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -263,19 +258,31 @@ def as_sample_rate(sample_rate: object) -> int:
 
 
 def _run(
-    groups: Groups, pieces: Iterator[Audio], progress: OnProgress | None, cancel: Cancel | None
+    pipelines: Mapping[tuple[int, ...], Pipeline],
+    pieces: Iterator[Audio],
+    progress: OnProgress | None,
+    cancel: Cancel | None,
 ) -> Iterator[Stems]:
+    """Run the pipeline of each group of channels and join their stems."""
     done = 0
     for piece in itertools.chain(pieces, [None]):  # None is the end
         if cancel is not None and cancel():
             raise Cancelled("cancelled by the caller")
-        for stems in groups.finish() if piece is None else groups.push(piece):
-            length = len(next(iter(stems.values())))
+        parts = [
+            pipeline.finish() if piece is None
+            else pipeline.push(np.ascontiguousarray(piece[:, group]))
+            for group, pipeline in pipelines.items()
+        ]  # fmt: skip
+        # The pipelines differ only in their channels, so they yield at the same samples. Each must
+        # run to its end, which zip would not ensure.
+        for stems in itertools.zip_longest(*parts, fillvalue={}):
+            joined = {name: np.concatenate([s[name] for s in stems], axis=1) for name in stems[0]}
+            length = len(next(iter(joined.values())))
             done += length
             if progress is not None:
                 progress(done)
             if length:
-                yield stems
+                yield joined
 
 
 def _pieces(

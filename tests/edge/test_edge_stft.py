@@ -104,10 +104,8 @@ def test_streams_hold_less_than_three_frames():
 
 
 @pytest.mark.parametrize("num_samples", [0, 8, 32])
-def test_no_samples_and_frames_of_another_length_are_refused(num_samples):
+def test_frames_of_another_length_are_refused(num_samples):
     transform = Transform(16, 8)
     spectra = stft(uniform(20, 1), transform)
     with pytest.raises(ValueError, match=f"{num_samples} samples have . frames; received 4"):
         istft(spectra, transform, num_samples)
-    with pytest.raises(ValueError, match="at least 1 sample; received 0"):
-        stft(np.zeros((0, 1), np.float32), transform)

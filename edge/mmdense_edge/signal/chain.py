@@ -17,6 +17,38 @@ RESIDUAL = "residual"
 
 Stems = dict[str, Audio]
 
+MAX_CHANNELS = 64
+
+# The order of channels in WAV and FLAC files: front left, front right, center, low frequencies,
+# back pair, side pair. The center and the low frequencies belong to no pair.
+_LAYOUTS = {
+    3: ((0, 1), (2,)),
+    5: ((0, 1), (2,), (3, 4)),
+    6: ((0, 1), (2,), (3,), (4, 5)),
+    7: ((0, 1), (2,), (3,), (4,), (5, 6)),
+    8: ((0, 1), (2,), (3,), (4, 5), (6, 7)),
+}
+
+
+def groups(channels: int) -> tuple[tuple[int, ...], ...]:
+    """Return the groups of channels that are separated together, counted from 0, in order.
+
+    One or two channels form one group. Files with 3 or 5 to 8 channels are treated as surround
+    sound in the channel order of WAV and FLAC: left and right pairs (front, back, side) together,
+    the others (center, low frequencies, back center) individually. Any other number of channels is
+    treated as pairs; an odd last channel is processed individually.
+
+    Args:
+        channels: Channels of the signal, 1 to 64.
+
+    Example:
+        >>> groups(2), groups(6), groups(4)
+        (((0, 1),), ((0, 1), (2,), (3,), (4, 5)), ((0, 1), (2, 3)))
+    """
+    if channels in _LAYOUTS:
+        return _LAYOUTS[channels]
+    return tuple(tuple(range(first, min(first + 2, channels))) for first in range(0, channels, 2))
+
 
 class Pipeline:
     """Resample, analyze, run windows, apply the Wiener filter, synthesize and resample back.
@@ -53,7 +85,8 @@ class Pipeline:
         # One for each source: all in one would need twice the memory.
         self._synthesis = {name: Synthesis(contract.transform, channels) for name in sources}
         self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
-        self._mixture = np.zeros((0, channels), np.float32) if residual else None
+        self._nothing = np.zeros((0, channels), np.float32)
+        self._mixture = self._nothing if residual else None
 
     def push(self, block: Audio) -> Iterator[Stems]:
         """Take the next samples, shape (any length, channels), and yield stems that are ready."""
@@ -66,16 +99,14 @@ class Pipeline:
     def finish(self) -> Iterator[Stems]:
         """End the signal and yield the rest; the stems are then as long as the signal."""
         inside = resampled_length(self._received, *self._rates)
-        rest = self._analysis.push(self._into.finish(inside)), self._analysis.finish()
-        windows = chain(*map(self._windows.push, rest), self._windows.finish())
+        rest = self._into.push(self._nothing, inside)
+        spectra = self._analysis.push(rest), self._analysis.finish()
+        windows = chain(*map(self._windows.push, spectra), self._windows.finish())
         yield from map(self._stems, self._filtered(windows))
         if self._wiener is not None:
             yield from map(self._stems, self._wiener.finish())
-        stems = {}
-        for name, synthesis in self._synthesis.items():
-            ready = self._back[name].push(synthesis.finish(inside))
-            stems[name] = np.concatenate([ready, self._back[name].finish(self._received)])
-        yield self._complete(stems)
+        ends = {name: synthesis.finish(inside) for name, synthesis in self._synthesis.items()}
+        yield self._stems_of(ends, self._received)
 
     def _filtered(self, windows: Iterable[Window]) -> Iterator[dict[str, Spectrum]]:
         for mixture, estimates in windows:
@@ -85,11 +116,11 @@ class Pipeline:
                 yield from self._wiener.push(mixture, estimates)
 
     def _stems(self, spectra: dict[str, Spectrum]) -> Stems:
-        parts = {name: part.push(spectra[name]) for name, part in self._synthesis.items()}
-        return self._complete({name: self._back[name].push(part) for name, part in parts.items()})
+        return self._stems_of({n: part.push(spectra[n]) for n, part in self._synthesis.items()})
 
-    def _complete(self, stems: Stems) -> Stems:
-        """Add the residual, if it is wanted."""
+    def _stems_of(self, parts: Stems, end: int | None = None) -> Stems:
+        """Resample the sources back and add the residual, if it is wanted."""
+        stems = {name: self._back[name].push(part, end) for name, part in parts.items()}
         if self._mixture is not None:
             length = len(next(iter(stems.values())))
             total = sum(stem.astype(np.float64) for stem in stems.values())

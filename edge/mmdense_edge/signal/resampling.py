@@ -33,35 +33,30 @@ class Resampler:
 
     Example:
         >>> resampler = Resampler(48000, 44100, channels=1)
-        >>> first = resampler.push(np.zeros((48000, 1), np.float32))
-        >>> len(first) + len(resampler.finish(44100))
+        >>> first = resampler.push(np.zeros((24000, 1), np.float32))
+        >>> len(first) + len(resampler.push(np.zeros((24000, 1), np.float32), end=44100))
         44100
     """
 
     def __init__(self, in_rate: int, out_rate: int, channels: int) -> None:
-        self._channels = channels
         self._returned = 0
         self._stream: soxr.ResampleStream | None = None
         if in_rate != out_rate:
             self._stream = soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
 
-    def push(self, block: Audio) -> Audio:
-        """Take the next samples, shape (any length, channels), and return what is ready."""
-        ready = block
-        if self._stream is not None:
-            ready = self._stream.resample_chunk(np.ascontiguousarray(block))
-        self._returned += len(ready)
-        return ready
-
-    def finish(self, num_samples: int) -> Audio:
-        """End the signal and return its remaining samples.
+    def push(self, block: Audio, end: int | None = None) -> Audio:
+        """Take the next samples and return what is ready.
 
         Args:
-            num_samples: Length of the whole resampled signal; the output is cut or zero-padded to
-                this length.
+            block: Shape (any length, channels).
+            end: With the last block, the length of the whole resampled signal: the output is cut
+                or zero-padded to this length.
         """
-        rest = np.zeros((0, self._channels), np.float32)
         if self._stream is not None:
-            rest = self._stream.resample_chunk(rest, last=True)
-        left = num_samples - self._returned
-        return np.pad(rest[:left], ((0, left - len(rest[:left])), (0, 0)))
+            chunk = np.ascontiguousarray(block)
+            block = self._stream.resample_chunk(chunk, last=end is not None)
+        if end is not None:
+            left = end - self._returned
+            block = np.pad(block[:left], ((0, left - len(block[:left])), (0, 0)))
+        self._returned += len(block)
+        return block

@@ -97,8 +97,6 @@ class Analysis:
         Raises:
             ValueError: The signal had no samples.
         """
-        if self._samples == 0:
-            raise ValueError("a signal needs at least 1 sample; received 0")
         pad = self._transform.pad
         if self._samples > pad:
             self._buffer = np.concatenate([self._buffer, self._buffer[-2 : -pad - 2 : -1]])

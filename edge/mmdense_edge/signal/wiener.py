@@ -55,9 +55,6 @@ class WienerFilter:
     Args:
         iterations: Iterations of the estimation, 1 to 10; 1 is the most useful.
 
-    Raises:
-        ValueError: The number of iterations is out of range.
-
     Example:
         >>> stage = WienerFilter(iterations=1)
         >>> ones = np.ones((300, 5, 2), np.complex64)
@@ -68,10 +65,6 @@ class WienerFilter:
     """
 
     def __init__(self, iterations: int) -> None:
-        if not 1 <= iterations <= MAX_ITERATIONS:
-            raise ValueError(
-                f"iterations must be 1 to {MAX_ITERATIONS}; received {iterations}. Try 1."
-            )
         self._iterations = iterations
         self._names: tuple[str, ...] = ()
         self._buffer: Spectrum | None = None  # the mixture, then the sources
