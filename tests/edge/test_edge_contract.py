@@ -274,28 +274,21 @@ def test_printable_keeps_letters_and_escapes_controls():
 
 
 def test_the_names_of_bundled_models(tmp_path, monkeypatch):
-    """With a folder of test models in the package's place."""
-    models = tmp_path / "models"
-    models.mkdir()
-    monkeypatch.setattr(bundled, "FOLDER", models)
+    assert bundled.library_name("mmdensenet-edge-int8") == "mmdensenet-edge"
+    assert bundled.library_name("song") is None
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="no default model is bundled"):
-        bundled.find()
-    tiny = models / "tiny.tflite"
-    tiny.write_bytes(b"")
-    assert bundled.find() == bundled.find("tiny") == tiny  # the only one is the default
-    (models / "large.tflite").write_bytes(b"")
+    for name, text in (("tiny.tflite", ""), ("large.tflite", ""), ("DEFAULT", "tiny\n"), ("x", "")):
+        (tmp_path / name).write_text(text)
     assert bundled.names() == ["large", "tiny"]
-    assert bundled.default() is None
-    (models / "DEFAULT").write_text("tiny\n")
-    assert bundled.find() == tiny
-    assert bundled.find("some/model.tflite").name == "model.tflite"
-    (tmp_path / "other").write_bytes(b"")
-    assert str(bundled.find("other")) == "other"
-    with pytest.raises(UsageError, match="is bundled as Keras weights only"):
-        bundled.find("mmdensenet-vocals")
-    with pytest.raises(UsageError, match="called 'tni'; bundled models: large, tiny"):
-        bundled.find("tni")
+    assert bundled.find() == bundled.find("tiny") == tmp_path / "tiny.tflite"
+    assert [str(bundled.find(path)) for path in ("a/b.tflite", "x")] == ["a/b.tflite", "x"]
+    for name, words in (
+        ("mmdensenet-vocals", "is bundled as Keras weights only: write its file with"),
+        ("tni", "called 'tni'; bundled models: large, tiny"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            bundled.find(name)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
-import pytest
 from mmdense_edge.cli.main import main
-from mmdense_edge.errors import UsageError
-from mmdense_edge.model import bundled, interpreter
+from mmdense_edge.model import bundled
 
 
 def test_models_with_score_size_speed_and_licence(pack, capsys, monkeypatch, tmp_path):
@@ -52,15 +49,3 @@ def test_info_of_what_is_no_model(tmp_path, capsys):
     (tmp_path / "a.tflite").write_bytes(b"text")
     assert main(["info", str(tmp_path / "a.tflite")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 2
-
-
-def test_a_bundled_model_has_two_names_or_keras_weights_only():
-    assert bundled.library_name("mmdensenet-edge-int8") == "mmdensenet-edge"
-    assert bundled.library_name("song") is None
-    with pytest.raises(UsageError, match="Keras weights only: write its file with"):
-        bundled.find("mmdensenet-vocals")
-
-
-def test_cores_are_counted_on_systems_without_affinity(monkeypatch):
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    assert interpreter.free_cores() == os.cpu_count()

@@ -31,12 +31,9 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.tflite"))
 
 
-def default() -> str | None:
-    """Return the default model's name: the one in DEFAULT, or the only bundled one."""
-    marker = FOLDER / "DEFAULT"
-    if marker.is_file():
-        return marker.read_text("utf-8").strip()
-    return names()[0] if len(names()) == 1 else None
+def default() -> str:
+    """Return the default model's name, which the file DEFAULT states."""
+    return (FOLDER / "DEFAULT").read_text("utf-8").strip()
 
 
 def find(model: str | os.PathLike[str] | None = None) -> Path:
@@ -48,12 +45,9 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
             the same name.
 
     Raises:
-        UsageError: The name is neither a bundled model nor a path, or there is no default.
+        UsageError: The name is neither a bundled model nor a path.
     """
-    known = names()
     model = default() if model is None else model
-    if model is None:
-        raise UsageError("no default model is bundled. Give a model file (--model FILE)")
     if not isinstance(model, (str, os.PathLike)):
         raise UsageError(f"a model must be a bundled model's name or a path; received {model!r}")
     if model in MODELS:
@@ -63,12 +57,12 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
                 f"`keras-mmdense export {model} -o {model}.tflite`"
             )
         model = MODELS[str(model)][0]
-    if model in known:
+    if model in names():
         return FOLDER / f"{model}.tflite"
     path = Path(model)
     if path.suffix != ".tflite" and not path.exists():
         raise UsageError(
             f"no bundled model or file is called {os.fspath(model)!r}; "
-            f"bundled models: {', '.join(known) or 'none'}"
+            f"bundled models: {', '.join(names())}"
         )
     return path

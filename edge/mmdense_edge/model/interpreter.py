@@ -6,8 +6,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import platform
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -28,13 +26,11 @@ _RUNTIMES = (
     ("tensorflow", "tensorflow.lite"),
 )
 
-# Where the interpreters have wheels. tflite-runtime stopped at Python 3.11; 32-bit Linux calls an
-# Arm processor armv7l or armv8l.
-_LITERT_SYSTEMS = {
-    *(("linux", "x86_64"), ("linux", "arm64"), ("darwin", "arm64"), ("win32", "amd64")),
-}
-_TENSORFLOW_SYSTEMS = {*_LITERT_SYSTEMS, ("darwin", "x86_64")}
-_TFLITE_MACHINES = {"aarch64", "armv7l", "armv8l"}
+# Where each interpreter has wheels; pip installs the right one with this package.
+_INSTALL = (
+    "pip install ai-edge-litert (64-bit Linux, Windows, macOS on Arm), pip install tflite-runtime "
+    "'numpy<2' (32-bit Arm with Python 3.11) or pip install tensorflow (macOS on Intel)"
+)
 
 # Raised by packages that were built for another NumPy, C library or processor.
 _LOAD_ERRORS = (ImportError, AttributeError, OSError, SystemError)
@@ -56,16 +52,15 @@ def interpreter_class() -> tuple[str, Any]:
             continue
         # With NumPy 2 tflite_runtime imports, and its constructor then dies with a SystemError.
         if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
-            other = what_to_install()
             raise InterpreterError(
-                f"tflite-runtime needs NumPy 1; received {np.__version__}: pip install 'numpy<2'"
-                + ("" if "tflite" in other else f", or {other}")
+                f"tflite-runtime needs NumPy 1; received {np.__version__}: pip install 'numpy<2', "
+                "or pip install ai-edge-litert on a 64-bit system"
             )
         try:
             return package, importlib.import_module(module).Interpreter
         except _LOAD_ERRORS as error:
             raise _unusable(package, error) from error
-    raise InterpreterError(f"no TFLite interpreter is installed: {what_to_install()}")
+    raise InterpreterError(f"no TFLite interpreter is installed: {_INSTALL}")
 
 
 def describe(package: str) -> str:
@@ -81,31 +76,10 @@ def describe(package: str) -> str:
         return name
 
 
-def what_to_install() -> str:
-    """Return the command that installs an interpreter for this Python and this machine.
-
-    If no interpreter has wheels here, the text says so and what to use instead.
-    """
-    machine, version = platform.machine().lower(), sys.version_info[:2]
-    # A 32-bit system with a 64-bit kernel reports the kernel's machine, so check the pointer size.
-    wide = sys.maxsize > 1 << 32
-    system = (sys.platform, "arm64" if machine == "aarch64" else machine)
-    if wide and system in _LITERT_SYSTEMS:
-        return "pip install ai-edge-litert"
-    if sys.platform == "linux" and version < (3, 12) and machine in _TFLITE_MACHINES:
-        return "pip install tflite-runtime 'numpy<2'"
-    if wide and system in _TENSORFLOW_SYSTEMS:
-        return "pip install tensorflow (the small interpreters have no wheels here)"
-    return (
-        f"none has wheels for Python {version[0]}.{version[1]} on {sys.platform} {machine}"
-        f"{'' if wide else ' with 32 bits'}. Use a 64-bit system with Python 3.11 or later"
-    )
-
-
 def _unusable(package: str, error: Exception) -> InterpreterError:
     return InterpreterError(
         f"{package} is installed but does not work with NumPy {np.__version__} ({error}). "
-        f"Install it again, or {what_to_install()}"
+        f"Install it again, or {_INSTALL}"
     )
 
 
