@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -156,5 +155,5 @@ def _opened(path: Path, parts: Sequence[Part]) -> Iterator[sf.SoundFile]:
         with sf.SoundFile(str(path) if os.name == "nt" else os.fsencode(path)) as sound:
             yield sound
         return
-    with path.open("rb") as file, sf.SoundFile(io.BufferedReader(Joined(file, parts))) as sound:
+    with path.open("rb") as file, sf.SoundFile(Joined(file, parts)) as sound:
         yield sound

@@ -284,8 +284,6 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     stop = begin
     while (stop := find(file, head[:4], stop + 1, size)) < size and not _is_head(file, stop, head):
         pass
-    if endless and narrow and stop == size and not held >> 32:  # which libsndfile understands
-        return whole, size
     held = stop - begin
     if promised and not endless and (held - promised) % (1 << 32 if narrow else size):
         whole.faults.append(

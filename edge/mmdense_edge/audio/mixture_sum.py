@@ -160,14 +160,29 @@ def null_test(
     Raises:
         AudioError: A file cannot be read, or is not as long as the song.
     """
-    most = 0.0
-    files = [read_blocks(path, dtype="float64") for path in stems]
+    files = (read_blocks(path, dtype="float64") for path in stems)
     whole = read_blocks(song, dtype="float64", damaged=damaged)
-    for mixture, *parts in itertools.zip_longest(*map(even, [whole, *files])):
-        if mixture is None or any(part is None or len(part) != len(mixture) for part in parts):
-            raise AudioError(f"{song}: a stem is not as long as the song")
-        most = max(most, float(np.abs(gain * mixture - sum(parts)).max()))
-    return float(most * (1 << (bits - 1)))
+    blocks = together(f"{song}: a stem is not as long as the song", whole, *files)
+    most = max(float(np.abs(gain * mixture - sum(parts)).max()) for mixture, *parts in blocks)
+    return most * (1 << (bits - 1))
+
+
+def together(
+    otherwise: str, *signals: Iterable[npt.NDArray[Any]]
+) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Yield the next block of each of several signals, all equally long, as `even` does.
+
+    Args:
+        otherwise: The error if the signals are not equally long.
+        signals: The blocks of each, of any length.
+
+    Raises:
+        AudioError: The signals are not equally long.
+    """
+    for blocks in itertools.zip_longest(*map(even, signals), fillvalue=()):
+        if len(set(map(len, blocks))) > 1:
+            raise AudioError(otherwise)
+        yield blocks
 
 
 def even(blocks: Iterable[npt.NDArray[Any]], size: int = PIECE) -> Iterator[npt.NDArray[Any]]:

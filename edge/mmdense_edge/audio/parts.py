@@ -39,16 +39,15 @@ class Stream:
             self.parts.append((start, stop))
 
 
-class Joined(io.RawIOBase):
-    """Parts of a file, read as one file through `io.BufferedReader`.
+class Joined:
+    """Parts of a file, read as one file by libsndfile.
 
     Args:
         file: The file, opened for reading in binary.
         parts: In order.
 
     Example:
-        >>> parts = [b"ab", (3, 5), (8, 10)]
-        >>> io.BufferedReader(Joined(io.BytesIO(b"0123456789"), parts)).read()
+        >>> Joined(io.BytesIO(b"0123456789"), [b"ab", (3, 5), (8, 10)]).read(99)
         b'ab3489'
     """
 
@@ -58,34 +57,27 @@ class Joined(io.RawIOBase):
         self._ends = list(accumulate(sizes)) or [0]
         self._at = 0
 
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
+    def tell(self) -> int:
+        """Return the position."""
+        return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a position and return it."""
         self._at = max(0, offset + (0, self._at, self._ends[-1])[whence])
         return self._at
 
-    def readinto(self, buffer: Any) -> int:
-        """Fill the buffer from at most one part; return the number of bytes read."""
-        view = memoryview(buffer).cast("B")
-        index = bisect_right(self._ends, self._at)
-        if index >= len(self._parts):
-            return 0
-        part, left = self._parts[index], self._ends[index] - self._at
-        if isinstance(part, bytes):
-            data = part[-left:][: len(view)]
-        else:
-            self._file.seek(part[1] - left)
-            data = self._file.read(min(left, len(view)))
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+    def read(self, count: int) -> bytes:
+        """Return the next bytes, fewer than `count` only at the end."""
+        first, data = bisect_right(self._ends, self._at), b""
+        for part, end in zip(self._parts[first:], self._ends[first:], strict=False):
+            left = end - self._at
+            wanted = min(left, count - len(data))
+            if isinstance(part, bytes):
+                data += part[len(part) - left :][:wanted]
+            else:
+                data += read(self._file, part[1] - left, wanted)
+            self._at += wanted
+        return data
 
 
 def read(file: Any, at: int, count: int) -> bytes:

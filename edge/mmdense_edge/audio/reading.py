@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -119,7 +118,7 @@ def _streams(path: Path) -> Iterator[tuple[str, Stream, sf.SoundFile | None]]:
         with contextlib.ExitStack() as opened:
             file: Any = opened.enter_context(open(path, "rb", buffering=0))
             if stream.parts:
-                file = io.BufferedReader(Joined(file, stream.parts))
+                file = Joined(file, stream.parts)
             elif os.name == "posix":
                 file = file.fileno()  # so that any file name works
             sound = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from mmdense_edge.audio import AudioInfo, OnDamage, refuse
-from mmdense_edge.audio.mixture_sum import Blocks, Exact, corrected, even, mixed, null_test
+from mmdense_edge.audio.mixture_sum import Blocks, Exact, corrected, mixed, null_test, together
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
 from mmdense_edge.separate import picture, staging
@@ -87,14 +87,16 @@ def separate_file(
         seconds = time.perf_counter() - start
         if files.lost_tags:
             warn(f"tags too long for the format: {', '.join(files.lost_tags)}")
-        stems = []
-        for name, path in paths.items():
-            sdr = baseline = None
-            if name in job.references:
-                sdr, baseline = score_files(job.references[name], path, song, known)
-            level, clipped = files.level_dbfs(name), files.clipped[name]
-            scores = (name in job.references, sdr, baseline)
-            stems.append(StemReport(name, str(job.stems[name]), level, clipped, *scores))
+        scores = {
+            name: (True, *score_files(reference, paths[name], song, known))
+            for name, reference in job.references.items()
+        }
+        stems = tuple(
+            StemReport(
+                name, str(path), files.level_dbfs(name), files.clipped[name], *scores.get(name, ())
+            )
+            for name, path in job.stems.items()
+        )
         null = None
         if options.sum_to_mixture:
             null = null_test(list(paths.values()), song, gain=gain, bits=bits, damaged=known)
@@ -113,7 +115,7 @@ def separate_file(
         channels=info.channels,
         num_samples=files.num_samples,
         seconds=seconds,
-        stems=tuple(stems),
+        stems=stems,
         picture=str(job.picture) if drawn in moves else None,
         warnings=tuple(warnings),
         gain_db=20 * math.log10(gain),
@@ -165,9 +167,9 @@ def _separated(
 
 def _read_back(song: Path, floats: Mapping[str, Path], damaged: OnDamage) -> Blocks:
     """Yield the same blocks as `_separated`, read from files."""
-    stems = [even(read_blocks(path, dtype="float64")) for path in floats.values()]
-    mixture = even(read_blocks(song, dtype="float64", damaged=damaged))
-    for whole, *block in zip(mixture, *stems, strict=True):
+    stems = [read_blocks(path, dtype="float64") for path in floats.values()]
+    mixture = read_blocks(song, dtype="float64", damaged=damaged)
+    for whole, *block in together(f"{song}: changed while it was separated", mixture, *stems):
         yield dict(zip(floats, block, strict=True)), whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import UsageError
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.stft import Analysis, Audio, Spectrum
+from mmdense_edge.signal.stft import Analysis, Audio
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,9 +79,8 @@ def spectrogram(
     weights = band_weights(sample_rate)
     power, count, done = np.zeros((columns, BANDS)), np.zeros((columns, 1)), 0
     analysis = Analysis(_TRANSFORM, channels)
-
-    def add(spectra: Spectrum) -> None:
-        nonlocal done
+    for block in chain(blocks, [None]):  # None is the end
+        spectra = analysis.finish() if block is None else analysis.push(block)
         frames = np.arange(done, done + len(spectra))
         places = np.minimum(frames * columns // num_frames, columns - 1)
         # A sine of amplitude 1 gives n_fft / 4 in its bin.
@@ -88,10 +88,6 @@ def spectrogram(
         np.add.at(power, places, squares @ weights)
         np.add.at(count, places, 1)
         done += len(spectra)
-
-    for block in blocks:
-        add(analysis.push(block))
-    add(analysis.finish())
     return 10 * np.log10(np.maximum(power / np.maximum(count, 1), _SMALLEST_POWER)).T
 
 
@@ -162,10 +158,8 @@ def draw(
         damaged: As for `read_blocks`.
 
     Raises:
-        UsageError: Matplotlib is missing.
         AudioError: A file cannot be read.
     """
-    check_available()
     from matplotlib.figure import Figure
 
     levels, rate = {}, 1

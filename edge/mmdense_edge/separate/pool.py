@@ -111,18 +111,14 @@ def _start(model: Path, threads: int, stop: Any, board: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in signals.wanted("SIGTERM"):
         signal.signal(number, lambda *_: stop.set())
-    _process.update(model=model, threads=threads, stop=stop, board=board)
+    _process.update(separator=Separator(model, threads), stop=stop, board=board)
 
 
 def _work(number: int, job: Job) -> SongReport:
     """Separate one song in this process."""
-    stop, board = _process["stop"], _process["board"]
-    if stop.is_set():
-        return SongReport(job.song.label, error=f"{job.song.label}: cancelled")
-    if "separator" not in _process:
-        _process["separator"] = Separator(_process["model"], _process["threads"])
+    board = _process["board"]
 
     def progress(done: float, expected: float) -> None:
         board[2 * number], board[2 * number + 1] = done, expected
 
-    return attempt(_process["separator"], job, progress, stop.is_set)
+    return attempt(_process["separator"], job, progress, _process["stop"].is_set)

@@ -6,10 +6,8 @@ import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from mmdense_edge.audio import OnDamage, refuse
-from mmdense_edge.audio.mixture_sum import even
+from mmdense_edge.audio.mixture_sum import together
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.signal.sdr import SDR
@@ -66,10 +64,8 @@ def score_files(
         )
     stem, baseline = SDR(), SDR()
     files = (read_blocks(reference), read_blocks(estimate), read_blocks(mixture, damaged=damaged))
-    empty = np.zeros((0, forms[0][1]), np.float32)
-    for true, estimated, mixed in itertools.zip_longest(*map(even, files), fillvalue=empty):
-        if not len(true) == len(estimated) == len(mixed):
-            raise AudioError(f"{reference}: a reference must have the mixture's length")
+    otherwise = f"{reference}: a reference must have the mixture's length"
+    for true, estimated, mixed in together(otherwise, *files):
         stem.add(true, estimated)
         baseline.add(true, mixed)
     return stem.value(), baseline.value()

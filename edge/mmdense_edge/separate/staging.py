@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mmdense_edge.errors import AudioError
@@ -69,8 +69,8 @@ def staging(out: Path) -> Iterator[Path]:
     Raises:
         AudioError: The folder is not writable.
     """
-    made = missing_folders(out)
-    try:
+    with ExitStack() as undo:
+        undo.callback(remove_empty, missing_folders(out))
         try:
             out.mkdir(parents=True, exist_ok=True)
             aside = tempfile.TemporaryDirectory(prefix=PREFIX, dir=out)
@@ -80,9 +80,7 @@ def staging(out: Path) -> Iterator[Path]:
             ) from error
         with aside as folder:
             yield Path(folder)
-    except BaseException:
-        remove_empty(made)
-        raise
+        undo.pop_all()
 
 
 def missing_folders(out: Path) -> list[Path]:
@@ -109,28 +107,28 @@ def publish(moves: Mapping[Path, Path], aside: Path, overwrite: bool) -> None:
         AudioError: A file has appeared in the meantime, or cannot be moved.
     """
     check_targets(list(moves.values()), overwrite)
-    undo: list[tuple[Path, Path, Path | None]] = []
-    made: list[Path] = []
     try:
-        for number, (source, target) in enumerate(moves.items()):
-            made[:0] = missing_folders(target.parent)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            kept = aside / f"kept-{number}" if os.path.lexists(target) else None
-            # Recorded first: Ctrl-C may come between any two steps.
-            undo.append((source, target, kept))
-            if kept is not None:
-                os.replace(target, kept)
-            os.replace(source, target)
-    except BaseException as error:
-        for source, target, kept in undo:
-            if not os.path.lexists(source):
-                target.unlink(missing_ok=True)
-            if kept is not None and os.path.lexists(kept):
-                os.replace(kept, target)
-        remove_empty(sorted(made, reverse=True))
-        if isinstance(error, OSError):
-            raise AudioError(
-                f"cannot write {error.filename2 or error.filename} ({error.strerror}). "
-                "Choose another folder (-o)."
-            ) from error
-        raise
+        with ExitStack() as undo:
+            for number, (source, target) in enumerate(moves.items()):
+                undo.callback(remove_empty, missing_folders(target.parent))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                kept = aside / f"kept-{number}"
+                # Before the steps that it undoes: Ctrl-C may come between any two.
+                undo.callback(_put_back, source, target, kept)
+                if os.path.lexists(target):
+                    os.replace(target, kept)
+                os.replace(source, target)
+            undo.pop_all()
+    except OSError as error:
+        raise AudioError(
+            f"cannot write {error.filename2 or error.filename} ({error.strerror}). "
+            "Choose another folder (-o)."
+        ) from error
+
+
+def _put_back(source: Path, target: Path, kept: Path) -> None:
+    """Undo a move, as far as it was done."""
+    if not os.path.lexists(source):
+        target.unlink(missing_ok=True)
+    if os.path.lexists(kept):
+        os.replace(kept, target)
