@@ -61,19 +61,6 @@ def test_a_mask_of_ones_copies_the_file(separators, song, tmp_path, subtype, fil
     assert everything(tmp_path / "out") == ["song", f"song/everything.{file_format}"]
 
 
-def test_what_is_beyond_full_scale_is_clipped_and_counted(separators, song, tmp_path):
-    loud = np.zeros((3000, 2))
-    loud[1000, 0], loud[2000, 1], loud[2001, 1] = 1.5, -1.5, 0.9
-    path = song(audio=loud, subtype="FLOAT")
-    report = run(separators["identity"], path, tmp_path / "float")
-    assert report.stems[0].clipped == 0
-    assert sf.read(report.stems[0].file)[0].max() == pytest.approx(1.5, abs=1e-6)
-    report = run(separators["identity"], path, tmp_path / "flac", file_format="flac")
-    assert report.stems[0].clipped == 2
-    written = sf.read(report.stems[0].file, dtype="int32")[0] >> 8
-    assert (written[1000, 0], written[2000, 1]) == (2**23 - 1, -(2**23))
-
-
 def test_levels_are_those_of_the_files(separators, song, tmp_path):
     report = run(separators["shares"], song(), tmp_path / "out")
     for stem in report.stems:
@@ -82,19 +69,6 @@ def test_levels_are_those_of_the_files(separators, song, tmp_path):
     silence = song("silence.wav", np.zeros((500, 1)))
     report = run(separators["shares"], silence, tmp_path / "out")
     assert [stem.level_dbfs for stem in report.stems] == [None] * 3
-
-
-def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
-    target = tmp_path / "out" / "song" / "vocals.wav"
-
-    def progress(done, expected):
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(b"mine")
-
-    with pytest.raises(AudioError, match=r"vocals.wav exists"):
-        run(separators["shares"], song(), tmp_path / "out", progress=progress)
-    assert target.read_bytes() == b"mine"
-    assert everything(tmp_path / "out") == ["song", "song/vocals.wav"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, Cancelled])
@@ -117,21 +91,6 @@ def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, m
         )  # fmt: skip
     assert any(name.endswith("/2.wav") for name in seen[-1][1])
     assert everything(tmp_path) == [*made, "song.wav"]
-
-
-def test_two_stems_and_their_sums(separators, song, tmp_path):
-    path = song()
-    for other in ("sum", "residual"):
-        report = run(separators["shares"], path, tmp_path / other, two_stems="bass", other=other)
-        names = [f"song/{name}.wav" for name in ("bass", "no_bass")]
-        assert everything(tmp_path / other) == ["song", *names]
-        stems = [sf.read(stem.file, dtype="int32")[0] >> 16 for stem in report.stems]
-        difference = sum(stems) - (sf.read(path, dtype="int32")[0] >> 16)
-        # The network's masks add up to one: the sum is the rest but for two roundings.
-        assert np.abs(difference).max() <= (1 if other == "sum" else 0)
-    run(separators["shares"], path, tmp_path / "all")
-    alone = sf.read(tmp_path / "all" / "song" / "bass.wav")[0]
-    np.testing.assert_array_equal(sf.read(tmp_path / "sum" / "song" / "bass.wav")[0], alone)
 
 
 @pytest.mark.parametrize(

@@ -117,12 +117,14 @@ RIGHT = {
     "unknown chunk": song(edit=odd_chunk),
     "junk behind": song(edit=lambda data: data + b"junk" * 9),
     "piped header": patched(4, "<I", 0xFFFFFFFF),
+    "wrong count": patched(4, "<I", 13036),  # of all bytes, 1000 too many
     "link": special(lambda f: os.symlink(song("a.wav")(f), f / "link.wav"), "link.wav"),
 }
 
 REFUSED = {
     "zero bytes": (raw("a.wav", b""), "the file is empty"),
     "one byte": (raw("a.flac", b"f"), "cannot be read as audio"),
+    "text, no suffix": (raw("a", b"some text\n" * 99), "cannot be read as audio"),
     "text": (raw("a.wav", b"some text\n" * 99), "cannot be read as audio"),
     "picture": (raw("a.mp3", b"\x89PNG\r\n\x1a\n" + bytes(99)), "cannot be read as audio"),
     "zeros": (raw("a.mp3", bytes(9999)), "cannot be read as audio"),

@@ -10,13 +10,12 @@ from mmdense_edge.separate import picture
 from mmdense_edge.separate.picture import BANDS, MAX_COLUMNS, band_edges, draw, spectrogram
 
 
-@pytest.mark.parametrize(("rows", "num_samples", "level"), [(1, 1, 0.1), (2, 5000, 0.0)])
-def test_a_picture_has_a_row_for_each_file(song, tmp_path, rows, num_samples, level):
-    path = song(audio=np.full((num_samples, 2), level))
-    draw({f"row {index}": path for index in range(rows)}, num_samples, tmp_path / "picture.png")
+def test_a_picture_has_a_row_for_each_file(song, tmp_path):
+    path = song(audio=np.zeros((1, 2)))
+    draw({"a": path, "b": path}, 1, tmp_path / "picture.png")
     data = (tmp_path / "picture.png").read_bytes()
     assert data.startswith(b"\x89PNG")
-    assert struct.unpack(">II", data[16:24]) == (1000, 200 * rows)
+    assert struct.unpack(">II", data[16:24]) == (1000, 400)
 
 
 @pytest.mark.parametrize("hertz", [60, 440, 5000, 15000])
