@@ -29,7 +29,7 @@ LENGTHS = st.one_of(
     st.integers(1, 12000),
     st.sampled_from([1, 2, 95, 96, 97, 767, 768, 769, 1023, 1024, 1025, 8192, 16384, 16385]),
 )
-RATES = st.sampled_from([1000, 8000, 11025, 16000, 22050, 44099, 44100, 48000, 96000, 192000])
+RATES = st.sampled_from([8000, 11025, 16000, 22050, 44099, 44100, 48000, 96000, 192000])
 CHANNELS = st.sampled_from([1, 1, 2, 2, 2, 3, 5, 6, 8])
 BITS = {"16": 16, "24": 24}
 
@@ -225,7 +225,7 @@ def command_lines(draw) -> list[str]:
     return argv
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(argv=command_lines())
 @example(argv=["separate", "a.wav", "-o", "out", "--overwrite"])
 @example(argv=["separate", "none", "-o", "out"])

@@ -53,13 +53,6 @@ def test_masks_that_add_up_give_stems_that_add_up(separators, noise):
     np.testing.assert_array_equal(some["vocals"], stems["vocals"])
 
 
-def test_mono_is_the_average_of_the_same_in_both_channels(separators, noise):
-    mono = noise(20000, 1)
-    both = separators["shares"].separate(np.repeat(mono, 2, axis=1), 44100)
-    for name, stem in separators["shares"].separate(mono, 44100).items():
-        np.testing.assert_allclose(stem[:, 0], both[name].mean(axis=1), atol=1e-5)
-
-
 @pytest.mark.parametrize(("model", "wiener"), [("shares", 0), ("magnitudes", 1), ("mono", 1)])
 def test_equal_channels_come_back_equal(separators, noise, model, wiener):
     equal = np.repeat(noise(30000, 1), 2, axis=1)
@@ -73,14 +66,6 @@ def test_the_equal_part_of_a_song_comes_back_equal(noise):
     for stem in stems.values():
         np.testing.assert_array_equal(stem[:25000, 0], stem[:25000, 1])
         assert np.abs(stem[30000:, 0] - stem[30000:, 1]).max() > 0.01
-
-
-@pytest.mark.parametrize("wiener", [0, 2])
-def test_silence_gives_silence(separators, wiener):
-    silence = np.zeros((9000, 2), np.float32)
-    for separator in separators.values():
-        for stem in separator.separate(silence, 44100, wiener=wiener).values():
-            np.testing.assert_array_equal(stem, 0)
 
 
 def test_progress_counts_every_sample_and_can_stop(separators, noise):
@@ -238,8 +223,8 @@ def test_memory_does_not_grow_with_length(separators, noise):
         finally:
             tracemalloc.stop()
 
-    peak(10)
-    assert peak(40) < 1.1 * peak(10)
+    peak(5)
+    assert peak(20) < 1.1 * peak(5)
 
 
 def test_one_huge_block_is_worked_on_in_pieces(separators, noise):
@@ -299,10 +284,3 @@ def test_each_group_is_separated_as_if_it_were_alone(separators, noise, channels
         for name, stem in stems.items():
             assert stem.shape == audio.shape
             np.testing.assert_array_equal(stem[:, list(group)], alone[name])
-
-
-def test_the_channels_keep_their_places(separators):
-    audio = np.zeros((3000, 8), np.float32)
-    audio[1000, :] = np.arange(1, 9) / 10
-    stem = separators["identity"].separate(audio, 44100)["everything"]
-    np.testing.assert_allclose(stem[1000], audio[1000], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The transform against scipy and plain NumPy, and streams against the whole signal."""
+"""The transform against plain NumPy, and streams against the whole signal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.stft import Analysis, Synthesis, hann, istft, stft
+from mmdense_edge.signal.stft import Analysis, Synthesis, istft, stft
 
 SMALL = [Transform(16, 8), Transform(16, 4), Transform(32, 5), Transform(18, 9), Transform(16, 1)]
 
@@ -35,28 +35,13 @@ def split(total: int, cuts: list[int]) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(edges)]
 
 
-@pytest.mark.parametrize("num_samples", [20480, 33333])
-def test_stft_equals_scipy(num_samples):
-    np.testing.assert_allclose(hann(2048), scipy.signal.get_window("hann", 2048), atol=1e-7)
-    audio = uniform(num_samples)
-    _, _, expected = scipy.signal.stft(
-        audio.T, window="hann", nperseg=2048, noverlap=1024, boundary="even", padded=True
-    )
-    expected = np.moveaxis(expected, 0, 2).swapaxes(0, 1) * hann(2048).sum()
-    actual = stft(audio, Transform())
-    assert actual.dtype == np.complex64
-    assert actual.shape == expected.shape == (1 + -(-num_samples // 1024), 1025, 2)
-    # Spectra of noise reach 80: 1e-5 of that.
-    np.testing.assert_allclose(actual, expected, atol=5e-4)
-    assert np.abs(actual - expected).max() < 1e-5 * np.abs(expected).max()
-
-
 @pytest.mark.parametrize("transform", [Transform(), *SMALL])
-@pytest.mark.parametrize("num_samples", [1, 2, 8, 9, 17, 1024, 1025])
+@pytest.mark.parametrize("num_samples", [1, 2, 8, 9, 17, 1024, 1025, 5001])
 def test_stft_equals_the_definition_at_any_length(transform, num_samples):
     audio = uniform(num_samples)
     expected = plain_stft(audio, transform)
     actual = stft(audio, transform)
+    assert actual.dtype == np.complex64
     assert actual.shape == expected.shape
     assert len(actual) == transform.num_frames(num_samples)
     np.testing.assert_allclose(actual, expected, atol=1e-5 * max(1, np.abs(expected).max()))

@@ -19,7 +19,6 @@ from mmdense_edge.audio.mixture_sum import Exact
 from mmdense_edge.audio.reading import BLOCK
 from mmdense_edge.errors import AudioError
 
-FORMATS = ("wav", "flac", "ogg")
 BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 
 # The highest sample rate in Hz and the most channels. Ogg: libsndfile crashes beyond that rate.

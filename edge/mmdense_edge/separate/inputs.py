@@ -30,21 +30,17 @@ class Song:
     Args:
         path: The audio file.
         folder: Its folder relative to the folder that was searched, separated by "/"; otherwise "".
-        label: Its name in messages; defaults to its path.
-        track: Its name in the results; defaults to the file's name without its suffix.
         piped: True for the standard input, which `spool` copies to a file.
     """
 
     path: Path
     folder: str = ""
-    label: str = ""
-    track: str = ""
     piped: bool = False
 
-    def __post_init__(self) -> None:
-        """Fill in the defaults."""
-        object.__setattr__(self, "label", self.label or str(self.path))
-        object.__setattr__(self, "track", self.track or self.path.stem)
+    @property
+    def label(self) -> str:
+        """Its name in messages."""
+        return STDIN if self.piped else str(self.path)
 
 
 def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], int]:
@@ -123,10 +119,10 @@ def spool(stream: BinaryIO, folder: Path) -> Song:
     Raises:
         AudioError: The file cannot be written.
     """
-    path = folder / "stdin"
+    path = folder / "stdin"  # its name in the results
     try:
         with path.open("wb") as file:
             shutil.copyfileobj(stream, file, 1 << 20)
     except OSError as error:
         raise AudioError(f"-: cannot store the standard input in {folder} ({error})") from error
-    return Song(path, label=STDIN, track="stdin")
+    return Song(path, piped=True)

@@ -155,7 +155,8 @@ def plan(
 
     def place(song: Song, stem: str, ext: str) -> Path:
         name = options.filename.format(
-            folder=song.folder, track=song.track, trackext=song.path.suffix[1:], stem=stem, ext=ext,
+            folder=song.folder, track=song.path.stem, trackext=song.path.suffix[1:],
+            stem=stem, ext=ext,
             # The name comes from the model file and must not lead to another folder, on any system.
             model=re.sub(r'[/\\:*?"<>|]', "_", model),
         )  # fmt: skip
