@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 
 MIRROR = "http://deb.debian.org/debian"
+PACKAGES = "python3,libstdc++6"  # NumPy's wheels do not bring the C++ library
 TOOLS = {"qemu-aarch64-static": "qemu-user-static", "mmdebstrap": "mmdebstrap"}
 
 # The processors of the Raspberry Pi 4 and 5: qemu's name, Arm's part number, features in Linux's
@@ -56,8 +57,8 @@ def build(root: Path, suite: str) -> None:
     part.mkdir(parents=True)
     # Releases from 13 on keep everything below /usr, and the loader's path is an old one.
     hook = "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"
-    command = ["mmdebstrap", "--variant=extract", "--architectures=arm64", "--include=python3"]
-    command += [hook, suite, str(part), MIRROR]
+    command = ["mmdebstrap", "--variant=extract", "--architectures=arm64", hook]
+    command += [f"--include={PACKAGES}", suite, str(part), MIRROR]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
