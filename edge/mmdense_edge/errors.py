@@ -40,6 +40,24 @@ class UsageError(MMDenseError, ValueError):
     """A request with invalid or contradictory options."""
 
 
+def check_usage(*rules: tuple[object, str]) -> None:
+    """Raise the error of the first rule that is broken.
+
+    Args:
+        rules: Pairs: whether the rule is broken, and the message.
+
+    Raises:
+        UsageError: A rule is broken.
+
+    Example:
+        >>> port = 8765
+        >>> check_usage((port > 65535, f"--port must be up to 65535; received {port}"))
+    """
+    for broken, message in rules:
+        if broken:
+            raise UsageError(message)
+
+
 def shortened(text: str, most: int = 80) -> str:
     """Return `text`, or only its beginning if it is long, as when quoting a damaged file.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmdense_edge import __version__
-from mmdense_edge.errors import UsageError, printable
+from mmdense_edge.errors import UsageError, check_usage, printable
 
 if TYPE_CHECKING:
     from mmdense_edge.separate.jobs import Job
@@ -139,12 +139,18 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     from mmdense_edge.separate.reference_scores import find_references
     from mmdense_edge.separator import Separator
 
-    if not 1 <= arguments.jobs <= MAX_PROCESSES:
-        raise UsageError(f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}")
-    if arguments.two_stems is None and arguments.other is not None:
-        raise UsageError("--other needs --two-stems SOURCE")
-    if arguments.two_stems is not None and arguments.sources is not None:
-        raise UsageError("--two-stems writes its two stems. Drop --sources.")
+    two_stems = arguments.two_stems
+    check_usage(
+        (
+            not 1 <= arguments.jobs <= MAX_PROCESSES,
+            f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}",
+        ),
+        (two_stems is None and arguments.other is not None, "--other needs --two-stems SOURCE"),
+        (
+            two_stems is not None and arguments.sources is not None,
+            "--two-stems writes its two stems. Drop --sources.",
+        ),
+    )
     if arguments.picture:
         # Matplotlib refuses to start if MPLBACKEND names a backend that is not installed, as a
         # notebook's shell may do. Writing a file needs only this one.
@@ -157,7 +163,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     parts = choose(
         separator.sources,
         separator.select(names),
-        two_stems=arguments.two_stems,
+        two_stems=two_stems,
         other=arguments.other or "residual",
         residual=arguments.residual,
         sum_to_mixture=arguments.sum_to_mixture,
@@ -172,7 +178,21 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
         out = Path(folder, "stems") if piped else Path(arguments.out)
         songs, others = find_songs(arguments.songs, None if piped else out)
         if piped:
-            _check_piped(arguments, len(songs), len(parts))
+            check_usage(
+                (
+                    len(songs) != 1 or len(parts) != 1,
+                    f"-o - writes one stem of one song; received {len(parts)} stem(s) of "
+                    f"{len(songs)} song(s). Name one with --sources.",
+                ),
+                (
+                    arguments.json or arguments.picture,
+                    "-o - writes the stem to stdout. Drop --json and --picture.",
+                ),
+                (
+                    sys.stdout.isatty(),
+                    "-o - writes the stem to stdout, but stdout is a terminal. Redirect it.",
+                ),
+            )
         for number, song in enumerate(songs):
             if song.piped and sys.stdin.isatty():
                 raise UsageError("- reads a song from stdin, but stdin is a terminal. Pipe one in.")
@@ -196,18 +216,6 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             reports = [replace(reports[0], stems=(replace(reports[0].stems[0], file=STDOUT),))]
     _print(arguments, separator, reports, others)
     return int(any(report.error is not None for report in reports))
-
-
-def _check_piped(arguments: argparse.Namespace, num_songs: int, num_stems: int) -> None:
-    if num_songs != 1 or num_stems != 1:
-        raise UsageError(
-            f"-o - writes one stem of one song; received {num_stems} stem(s) of {num_songs} "
-            "song(s). Name one with --sources."
-        )
-    if arguments.json or arguments.picture:
-        raise UsageError("-o - writes the stem to stdout. Drop --json and --picture.")
-    if sys.stdout.isatty():
-        raise UsageError("-o - writes the stem to stdout, but stdout is a terminal. Redirect it.")
 
 
 def _reports(

@@ -8,7 +8,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from mmdense_edge.errors import UsageError
+from mmdense_edge.errors import check_usage
 
 _DESCRIPTION = """
 Serve a page that separates songs in the browser, on the device that opens it. Songs stay there:
@@ -48,16 +48,16 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C and return the exit code; see `mmdense serve --help`."""
-    from mmdense_edge.serve import site
-    from mmdense_edge.serve.server import Server, tls_context
+    from mmdense_edge.serve.server import Server, load, tls_context
 
-    if not 0 <= arguments.port <= 65535:
-        raise UsageError(f"--port must be from 0 to 65535; received {arguments.port}")
-    if arguments.key and not arguments.certificate:
-        raise UsageError("--key needs --certificate")
+    port = arguments.port
+    check_usage(
+        (not 0 <= port <= 65535, f"--port must be from 0 to 65535; received {port}"),
+        (arguments.key and not arguments.certificate, "--key needs --certificate"),
+    )
     key = Path(arguments.key) if arguments.key else None
     tls = tls_context(Path(arguments.certificate), key) if arguments.certificate else None
-    with Server(arguments.host, arguments.port, site.load(), tls) as server:
+    with Server(arguments.host, port, load(), tls) as server:
         bound = ipaddress.ip_address(str(server.server_address[0]))
         url = server.url(own_address() if bound.is_unspecified else None)
         print(f"mmdense: the page is at {url} (Ctrl-C ends it)", flush=True)

@@ -1,21 +1,48 @@
-"""The server behind `mmdense serve`: a few fixed files, with the headers that threads need."""
+"""The server behind `mmdense serve`: a table of files, with the headers that threads need.
+
+The files are read once, at the start. A request is looked up in the table and never becomes a path,
+so no request reaches another file.
+"""
 
 from __future__ import annotations
 
 import errno
+import gzip
+import hashlib
 import os
 import re
 import socket
 import socketserver
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from mmdense_edge.errors import MMDenseError, UsageError, printable
-from mmdense_edge.serve.site import Page
+from mmdense_edge.errors import MMDenseError, UsageError
+from mmdense_edge.model import bundled
+
+FOLDER = Path(__file__).with_name("static")
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+    ".wasm": "application/wasm",
+    ".tflite": "application/octet-stream",
+}
+_COMPRESSED_TYPES = {".html", ".js", ".css", ".json", ".webmanifest", ".svg", ".txt"}
+
+# Folders whose files have their version in the address: a browser need not ask again.
+_LASTING = ("/assets/", "/litert-", "/models/")
+
 
 _TIMEOUT_SECONDS = 30
 _YEAR_SECONDS = 31536000
@@ -37,6 +64,60 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Page:
+    """One file of the page.
+
+    Args:
+        content_type: Its MIME type.
+        content: Its bytes.
+        packed: Whether they are compressed with gzip.
+        etag: A name for the contents, without quotes.
+        lasting: Whether the address changes with the contents.
+    """
+
+    content_type: str
+    content: bytes = field(repr=False)
+    packed: bool
+    etag: str
+    lasting: bool
+
+
+def load(folder: Path = FOLDER, models: Path = bundled.FOLDER) -> dict[str, Page]:
+    """Read the page's files.
+
+    Args:
+        folder: The built page.
+        models: The folder with the model files, which appear below /models/.
+
+    Returns:
+        For each address, such as "/assets/index.js", the file. "/" is "/index.html". What ends in
+        ".gz" has the address without that. Links, hidden files and unknown suffixes are left out.
+
+    Raises:
+        MMDenseError: There is no page in the folder.
+    """
+    found = [("/" + path.relative_to(folder).as_posix(), path) for path in folder.rglob("*")]
+    found += [(f"/models/{path.name}", path) for path in models.glob("*.tflite")]
+    pages = {}
+    for address, path in found:
+        plain = address.removesuffix(".gz")
+        suffix = PurePosixPath(plain).suffix
+        hidden = "/." in address or path.is_symlink() or not path.is_file()
+        if hidden or suffix not in _TYPES:
+            continue
+        data = path.read_bytes()
+        packed = plain != address or suffix in _COMPRESSED_TYPES
+        if packed and plain == address:
+            data = gzip.compress(data, mtime=0)
+        etag = hashlib.sha256(data).hexdigest()[:20]
+        pages[plain] = Page(_TYPES[suffix], data, packed, etag, plain.startswith(_LASTING))
+    if "/index.html" not in pages:
+        raise MMDenseError(f"there is no page in {folder}: install keras_mmdense again")
+    pages["/"] = pages["/index.html"]
+    return pages
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answer GET and HEAD from the server's table of files."""
 
@@ -55,7 +136,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         accepted = self.headers.get("Accept-Encoding", "").lower()
-        body, packed = page.body(accepts_gzip=_GZIP.search(accepted) is not None)
+        packed = page.packed and _GZIP.search(accepted) is not None
         etag = f'"{page.etag}{"-gzip" if packed else ""}"'
         known = [tag.strip() for tag in self.headers.get("If-None-Match", "").split(",")]
         fresh = etag in known
@@ -63,15 +144,17 @@ class Handler(BaseHTTPRequestHandler):
         lasting = f"public, max-age={_YEAR_SECONDS}, immutable"
         self.send_header("Cache-Control", lasting if page.lasting else "no-cache")
         self.send_header("ETag", etag)
-        if page.packed is not None:
+        if page.packed:
             self.send_header("Vary", "Accept-Encoding")
+        body = b""
         if not fresh:
+            body = page.content if packed or not page.packed else gzip.decompress(page.content)
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(body)))
             if packed:
                 self.send_header("Content-Encoding", "gzip")
         self.end_headers()
-        if self.command == "GET" and not fresh:
+        if self.command == "GET":
             self.wfile.write(body)
 
     do_HEAD = do_GET
@@ -106,20 +189,20 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(
         self, host: str, port: int, pages: Mapping[str, Page], tls: ssl.SSLContext | None = None
     ) -> None:
-        """Bind and listen."""
         self.pages = pages
         self.host, self._scheme = host, "https" if tls else "http"
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Handler)
         except OSError as error:
-            text = f"cannot serve on {printable(host)}, port {port} ({error.strerror or error}). "
-            text += "Use an address of this machine"
-            if error.errno == errno.EADDRINUSE:
-                text = f"port {port} on {host} is in use. Choose another one with --port, or 0 for "
-                text += "a free one"
-            elif error.errno == errno.EACCES:
-                text = f"port {port} is not allowed for this user. Use --port with 1024 or above"
+            texts = {
+                errno.EADDRINUSE: f"port {port} on {host} is in use. Choose another one with "
+                "--port, or 0 for a free one",
+                errno.EACCES: f"port {port} is not allowed for this user. Use --port with 1024 or "
+                "above",
+            }
+            other = f"cannot serve on {host}, port {port} ({error.strerror or error}). "
+            text = texts.get(error.errno or 0, f"{other}Use an address of this machine")
             raise MMDenseError(text) from error
         if tls is not None:
             # The handshake then waits in the connection's own thread.
