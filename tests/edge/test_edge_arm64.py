@@ -12,7 +12,7 @@ import pytest
 from mmdense_edge.model.contract import load_model
 
 ARM64 = Path(__file__).parents[2] / "edge" / "arm64"
-NAMES = ("compare", "run", "separate", "userland")
+NAMES = ("run", "separate", "userland")
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +48,21 @@ def test_what_two_processors_made_is_compared(arm64, tmp_path, name, by, passed)
     np.savez(expected, **arrays)
     arrays[name][50, 1] += by
     np.savez(found, **{**arrays, "vocals, stem": stem + (0 if "stem" in name else 0.1)})
-    lines, agrees = zip(*arm64.compare.compare(found, expected), strict=True)
+    lines, agrees = zip(*arm64.run.compare(found, expected), strict=True)
     assert [*agrees] == passed
     assert ["TOO FAR" not in line for line in lines] == passed
     assert ("equal" in lines[0]) is (by == 0)
     np.savez(found, other=stem)
     with pytest.raises(ValueError, match=r"found: arrays {'other': .*, the reference has {'vocal"):
-        list(arm64.compare.compare(found, expected))
+        list(arm64.run.compare(found, expected))
 
 
 def test_the_scale_of_an_output_is_read_off_its_values(arm64):
     scale = np.float32(3.7 / 255)
     coded = (np.arange(-100, 100, dtype=np.float32) * scale).reshape(20, 10)
-    assert arm64.compare.output_step(coded) == pytest.approx(scale, rel=1e-3)
-    assert arm64.compare.output_step(coded) > np.diff(coded.ravel()).max()
-    assert arm64.compare.output_step(np.linspace(0, 1, 1000)) == 1 / 256
+    assert arm64.run.output_step(coded) == pytest.approx(scale, rel=1e-3)
+    assert arm64.run.output_step(coded) > np.diff(coded.ravel()).max()
+    assert arm64.run.output_step(np.linspace(0, 1, 1000)) == 1 / 256
 
 
 def test_the_probe_gives_the_masks_without_rounding(arm64, model_path):
