@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from mmdense_edge.signal.channels import groups
 PATH = Path(__file__).with_name("reference.json")
 SOURCES = ("bass", "vocals")
 RATE = 44100
+A, B = 1664525, 1013904223  # of a linear congruential generator
 
 # n_fft, hop_length, bins, network's channels, frames, context_frames, output, channels, num_samples
 CASES = (
@@ -40,13 +42,11 @@ CASES = (
 
 def signal(num_samples: int, channels: int) -> np.ndarray:
     """Return pseudo-random values, with a stretch of digital silence in the last channel."""
-    state, out = 1, np.zeros((num_samples, channels), np.float32)
-    for sample in range(num_samples):
-        for channel in range(channels):
-            state = (state * 1664525 + 1013904223) % 2**32
-            out[sample, channel] = state / 2**32 - 0.5
-    out[num_samples // 3 : num_samples // 2, -1] = 0
-    return out
+    places = range(num_samples * channels)
+    states = accumulate(places, lambda state, _: (state * A + B) % 2**32, initial=1)
+    values = np.array([*states][1:]).reshape(num_samples, channels) / 2**32 - 0.5
+    values[num_samples // 3 : num_samples // 2, -1] = 0
+    return values.astype(np.float32)
 
 
 class Network:
@@ -88,9 +88,14 @@ def stems(case: tuple[Any, ...]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    found = []
-    for case in CASES:
-        made = {name: stem.astype("<f4").tobytes() for name, stem in stems(case).items()}
-        coded = {name: base64.b64encode(data).decode() for name, data in made.items()}
-        found.append({"case": case, "stems": coded})
+    found = [
+        {
+            "case": case,
+            "stems": {
+                name: base64.b64encode(stem.astype("<f4").tobytes()).decode()
+                for name, stem in stems(case).items()
+            },
+        }
+        for case in CASES
+    ]
     PATH.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
