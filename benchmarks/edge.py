@@ -40,10 +40,11 @@ _RUNTIME = (
 def write_song(path: Path, seconds: float) -> None:
     """Write music, 44.1 kHz stereo, 16 bits."""
     import soundfile as sf
-    from mmdense_edge.bench.worker import CHANNELS, RATE, music
+    from mmdense_edge.bench.worker import open_song
 
-    with sf.SoundFile(path, "w", RATE, CHANNELS, "PCM_16") as file:
-        for block in music(seconds):
+    music = open_song(None, seconds)
+    with sf.SoundFile(path, "w", music.sample_rate, music.channels, "PCM_16") as file:
+        for block in music.blocks:
             file.write(block)
 
 

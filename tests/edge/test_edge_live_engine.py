@@ -11,7 +11,7 @@ import pytest
 from live_simulation import Simulation
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import ModelError
-from mmdense_edge.live.drivers import run_fast, worker
+from mmdense_edge.live.drivers import run_blocks, worker
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
@@ -19,6 +19,9 @@ from mmdense_edge.signal import windows
 
 BLOCK = 1024
 STEP_SECONDS = 4 * 1024 / 44100
+SILENT = {"everything": 0.0, "residual": 0.0}
+# A sine of 200 Hz changes by 0.015 a sample at most, a fade of 10 ms by 0.5 / 441.
+STEEPEST = 0.015 + 0.5 / 441
 
 
 def plan_for(separator, rate=44100, channels=2, block=BLOCK, **options):
@@ -26,32 +29,28 @@ def plan_for(separator, rate=44100, channels=2, block=BLOCK, **options):
     return make_plan(separator.contract, rate, channels, block=block, **sizes)
 
 
-def tone(num_samples, channels=2):
-    """A sine of 200 Hz: it changes by 0.015 a sample at most."""
+def tone(num_samples):
     wave = 0.5 * np.sin(2 * np.pi * 200 * np.arange(num_samples) / 44100)
-    return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+    return np.repeat(wave[:, None], 2, axis=1).astype(np.float32)
 
 
-def silenced(separator, audio, cost, **options):
+def silenced(separator, audio, cost=lambda _: 0.0, **options):
     """Runs the identity model at gain 0: the output is the mixture's share, and nothing else."""
     plan = plan_for(separator, **options)
-    simulation = Simulation(
-        separator.network, plan, {"everything": 0.0, "residual": 0.0}, audio, cost
-    )
-    played = simulation.run()
-    assert not played[: plan.latency].any()
-    return simulation, played[plan.latency : plan.latency + len(audio)]
+    simulation = Simulation(separator.network, plan, SILENT, audio, cost)
+    return simulation, simulation.run()
 
 
-@pytest.mark.parametrize("model", ["shares", "magnitudes", "mono"])
 @pytest.mark.parametrize(
-    ("rate", "channels", "block", "length", "steps"),
+    ("model", "rate", "channels", "block", "length", "steps"),
     [
-        (44100, 2, 1024, 50000, 1),
-        (44100, 1, 1000, 30000, 2),
-        (16000, 1, 160, 20001, 1),
-        (48000, 2, 500, 40000, 2),
-        (44100, 1, 333, 7, 1),
+        ("shares", 44100, 2, 1024, 30000, 1),
+        ("magnitudes", 44100, 2, 1000, 30000, 2),
+        ("mono", 44100, 2, 1000, 30000, 2),
+        ("shares", 44100, 1, 1000, 30000, 2),
+        ("shares", 16000, 1, 160, 12001, 1),
+        ("magnitudes", 48000, 2, 500, 30000, 2),
+        ("mono", 44100, 1, 333, 7, 1),
     ],
 )
 def test_live_equals_separate(separators, noise, model, rate, channels, block, length, steps):
@@ -63,37 +62,35 @@ def test_live_equals_separate(separators, noise, model, rate, channels, block, l
     played = simulation.run()
     stems = separator.separate(audio, rate, residual=True)
     expected = sum(gains[name] * stem.astype(np.float64) for name, stem in stems.items())
-    assert not played[: plan.latency].any()
-    assert np.abs(played[plan.latency :][:length] - expected).max() < 1e-4
-    assert not played[plan.latency + length :].any()
+    assert np.abs(played - expected).max() < 1e-4
     counts = simulation.engine.stats
     assert (counts.dropouts, counts.unprocessed) == (0, 0)
     assert counts.captured == counts.played == length
 
 
-@pytest.mark.parametrize(("block", "step"), [(64, 4), (1024, 4), (768, 4), (8192, 8)])
+@pytest.mark.parametrize(("block", "step"), [(256, 4), (768, 4), (1024, 4), (8192, 8)])
 def test_the_latency_is_enough_and_none_to_spare(separators, block, step):
     """Without any cost the buffer may be 0; a block less is too little."""
     separator, audio = separators["identity"], tone(60000)
-    simulation, played = silenced(
-        separator, audio, lambda _: 0.0, buffer_seconds=0, block=block, step_frames=step
-    )
+    simulation, played = silenced(separator, audio, buffer_seconds=0, block=block, step_frames=step)
     # Of the signal's end a card tells a block later: with large blocks that is too late.
     assert not played[: len(audio) if block <= 1024 else len(audio) // 2].any()
     report = simulation.engine.stats
     assert report.as_json()["latency"]["worst_needed"] == report.plan.latency
-    plan = replace(simulation.plan, algorithmic=simulation.plan.algorithmic - block)
-    tight = Simulation(separator.network, plan, {"everything": 0.0, "residual": 0.0}, audio)
+    plan = replace(report.plan, algorithmic=report.plan.algorithmic - block)
+    tight = Simulation(separator.network, plan, SILENT, audio)
     assert tight.run().any()
     assert tight.engine.stats.dropouts > 0
 
 
-@pytest.mark.parametrize("model", ["identity", "mono_identity"])
-@pytest.mark.parametrize(("rate", "block"), [(48000, 500), (22050, 64), (32000, 1024)])
+@pytest.mark.parametrize(
+    ("model", "rate", "block"),
+    [("identity", 48000, 500), ("identity", 22050, 128), ("mono_identity", 32000, 1024)],
+)
 def test_the_latency_is_enough_where_the_rate_differs(separators, model, rate, block):
     """The resampler gives its samples unevenly."""
     simulation, played = silenced(
-        separators[model], tone(3 * rate), lambda _: 0.0, rate=rate, buffer_seconds=0, block=block
+        separators[model], tone(2 * rate), rate=rate, buffer_seconds=0, block=block
     )
     assert not played.any()
     assert simulation.engine.stats.dropouts == 0
@@ -119,7 +116,7 @@ def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypa
     mixer = Mixer({"everything": 1.0, "residual": 1.0}, 44100)
     plan = plan_for(separator, step_frames=8)
     engine = LiveEngine(separator.network, plan, mixer, False, lambda: next(ticks))
-    run_fast(engine, iter(np.split(noise(30 * BLOCK), 30)), lambda block: None, lambda: True)
+    run_blocks(engine, iter(np.split(noise(30 * BLOCK), 30)), lambda block: None, lambda: True)
     stats = engine.stats
     assert len(stats.block_seconds) == stats.windows == 4  # of 8 frames each, of 31
     assert sum(stats.block_seconds) == stats.busy_seconds - engine._carried
@@ -128,9 +125,8 @@ def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypa
 def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
     """One window comes 2.5 steps late: once the mixture is heard, from its own place."""
     audio = tone(120000)
-    cost = {6: 3.5 * STEP_SECONDS}
     simulation, played = silenced(
-        separators["identity"], audio, lambda window: cost.get(window, 0.0)
+        separators["identity"], audio, lambda window: 3.5 * STEP_SECONDS * (window == 6)
     )
     report = simulation.engine.stats.as_json()
     assert report["dropouts"] == 1
@@ -144,32 +140,27 @@ def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
     full = share > 0.999
     assert np.array_equal(played[full], audio[full])
     assert full.sum() > 2 * 4096 * 0.5
-    # As steep as the sine and a fade of 10 ms, no steeper: no click.
-    assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
+    assert np.abs(np.diff(played[:, 0])).max() < STEEPEST  # no click
 
 
-@pytest.mark.parametrize("factor", [1.2, 1.7, 2.5, 40.0])
+@pytest.mark.parametrize("factor", [1.2, 2.5, 40.0])
 def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
-    audio = tone(300000)
+    audio = tone(250000)
     simulation, played = silenced(separators["identity"], audio, lambda _: factor * STEP_SECONDS)
     stats = simulation.engine.stats
     assert min(stats.dropouts, stats.skipped) > 0
-    assert stats.worst_needed > simulation.plan.latency
+    assert stats.worst_needed > stats.plan.latency
     assert stats.played == len(audio) == stats.captured
-    assert np.abs(np.diff(played[:, 0])).max() < 0.015 + 0.5 / 441
+    assert np.abs(np.diff(played[:, 0])).max() < STEEPEST
     # The worker is behind by what it works on, and never by more and more.
-    assert simulation.backlog < simulation.plan.latency + (factor + 2) * 4096
-    if factor > 20:
-        assert np.abs(played).mean() > 0.9 * np.abs(audio).mean(), "next to nothing is in time"
-    if factor < 2:
-        share = 1 - np.abs(played).mean() / np.abs(audio).mean()
-        assert share > 0.25, "most windows are in time for a part of their stretch"
+    assert simulation.backlog < stats.plan.latency + (factor + 2) * 4096
+    share = np.abs(played).mean() / np.abs(audio).mean()
+    assert share > 0.9 if factor > 20 else share < 0.75 or factor > 2
 
 
 def test_after_a_stall_the_stems_come_back(separators):
-    audio = tone(400000)
     simulation, played = silenced(
-        separators["identity"], audio, lambda window: 20 * STEP_SECONDS if window == 3 else 0.0
+        separators["identity"], tone(250000), lambda window: 20 * STEP_SECONDS * (window == 3)
     )
     heard = np.flatnonzero(np.abs(played).max(axis=1) > 0)
     assert heard[-1] < 40 * 4096
@@ -178,19 +169,17 @@ def test_after_a_stall_the_stems_come_back(separators):
 
 def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
     separator, audio = separators["shares"], noise(30000)
-    broken = audio.copy()
-    broken[100, 0], broken[2000, 1], broken[2001] = np.nan, -np.inf, 1e30
-    clean = np.where(np.abs(broken) <= 1e4, broken, 0)
+    audio[100, 0], audio[2000, 1], audio[2001] = np.nan, -np.inf, 1e30
     gains = {source: 1.0 for source in (*separator.sources, "residual")}
-    plan = plan_for(separator)
-    simulation = Simulation(separator.network, plan, gains, broken)
+    simulation = Simulation(separator.network, plan_for(separator), gains, audio)
     played = simulation.run()
     assert simulation.engine.stats.repaired == 4
-    assert np.abs(played[plan.latency :][:30000] - clean).max() < 1e-4
+    assert np.abs(played - np.where(np.abs(audio) <= 1e4, audio, 0)).max() < 1e-4
 
 
-@pytest.mark.parametrize(("model", "residual"), [("magnitudes", 1.0), ("identity", 0.0)])
-@pytest.mark.parametrize("steps", [0.5, 1, 3])
+@pytest.mark.parametrize(
+    ("model", "residual", "steps"), [("magnitudes", 1.0, 0.5), ("identity", 0.0, 3)]
+)
 def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model, residual, steps):
     """Of the windows that are left out nothing is heard, at their edges neither."""
     separator, audio = separators[model], noise(80000)
@@ -198,9 +187,8 @@ def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model
     gains = {**dict.fromkeys(separator.sources, 1.0), "residual": residual}
     cost = lambda window: 4.1 * STEP_SECONDS * (window % 7 == 3)  # noqa: E731
     simulation = Simulation(separator.network, plan, gains, audio, cost)
-    played = simulation.run()
+    assert np.abs(simulation.run() - audio).max() < 1e-5
     assert simulation.engine.stats.skipped > 0
-    assert np.abs(played[plan.latency :][:80000] - audio).max() < 1e-5
 
 
 def test_without_pace_nothing_is_left_out(separators, noise):
@@ -210,29 +198,28 @@ def test_without_pace_nothing_is_left_out(separators, noise):
     slow = lambda: 10 * STEP_SECONDS * next(ticks)  # noqa: E731
     engine = LiveEngine(separator.network, plan_for(separator), Mixer(gains, 44100), False, slow)
     output = []
-    run_fast(engine, even([audio], BLOCK), output.append, lambda: True)
+    run_blocks(engine, even([audio], BLOCK), output.append, lambda: True)
     expected = 0.5 * (audio - separator.separate(audio, 44100)["bass"])
     assert np.abs(np.concatenate(output) - expected).max() < 1e-4
     assert (engine.stats.skipped, engine.stats.windows) == (0, 15)
 
 
 def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
-    separator, threads = separators["identity"], set()
-    calls = iter(range(3))
+    separator, threads = separators["identity"], []
 
     class Breaking:
         contract = separator.contract
 
         def __call__(self, magnitude):
-            threads.add(threading.current_thread())
-            if next(calls, None) is None:
+            threads.append(threading.current_thread())
+            if len(threads) > 3:
                 raise ModelError("broken")
             return separator.network(magnitude)
 
     engine = LiveEngine(Breaking(), plan_for(separator), Mixer({"everything": 1.0}, 44100), False)
     for block in even([noise(20000)], BLOCK):
         engine.capture(block)
-    engine.end()
+    engine.capture(block[:0])
 
     def until_it_fails():
         with worker(engine) as check:
@@ -242,5 +229,4 @@ def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
     with pytest.raises(ModelError, match="broken"):
         until_it_fails()
     assert engine.player.delivered > 0
-    assert threading.current_thread() not in threads
-    assert len(threads) == 1
+    assert len({*threads, threading.current_thread()}) == 2

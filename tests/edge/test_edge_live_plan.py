@@ -5,25 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError
-from mmdense_edge.live.network import SlidingNetwork
 from mmdense_edge.live.plan import (
+    SlidingNetwork,
     algorithmic_latency,
     make_plan,
     measured_latency,
-    shortest_step,
     time_window,
 )
 from mmdense_edge.signal.chain import Pipeline
-
-
-def separate(network, audio, rate=44100):
-    """Stems of a signal through a pipeline, block by block."""
-    sources = network.contract.sources
-    pipeline = Pipeline(network, rate, audio.shape[1], sources, False)
-    parts = [part for first in range(0, len(audio), 1000)
-             for part in pipeline.push(audio[first : first + 1000])]  # fmt: skip
-    parts += pipeline.finish()
-    return {source: np.concatenate([part[source] for part in parts]) for source in sources}
 
 
 def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
@@ -31,14 +20,14 @@ def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
     separator, audio = separators["shares"], noise(60000)
     answers = iter([True, True, False] + [True] * 100)
     sliding = SlidingNetwork(separator.network, 4, 4, admit=lambda: next(answers))
-    stems = separate(sliding, audio)
-    whole = separator.separate(audio, 44100)
+    pipeline = Pipeline(sliding, 44100, 2, separator.sources, False)
+    parts = [*pipeline.push(audio), *pipeline.finish()]
     gap = slice((2 * 4 - 1) * 1024, 3 * 4 * 1024)  # frames 8 to 11, and what they reach
-    silent = slice(8 * 1024, 11 * 1024)
-    for source in whole:
-        assert not stems[source][silent].any()
-        kept = np.delete(np.arange(len(audio)), np.r_[gap])
-        assert np.abs(stems[source][kept] - whole[source][kept]).max() < 1e-4
+    for source, whole in separator.separate(audio, 44100).items():
+        stem = np.concatenate([part[source] for part in parts])
+        assert not stem[8 * 1024 : 11 * 1024].any()
+        whole[gap] = stem[gap] = 0
+        assert np.abs(stem - whole).max() < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -47,45 +36,40 @@ def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
         (4, 3, "--lookahead must be a multiple of 4 from 0 to 4 frames; received 3"),
         (4, 8, "from 0 to 4 frames; received 8"),
         (4, -4, "from 0 to 4 frames.* -4"),
-        (
-            0,
-            4,
-            "--step-frames must be a multiple of 4 from 4 to 8 with a look-ahead of 4; received 0",
-        ),
+        (0, 4, "--step-frames must be a multiple of 4 from 4 to 8 with a look-ahead of 4; rec"),
         (6, 4, "received 6"),
         (12, 4, "received 12"),
         (16, 0, "from 4 to 12 with a look-ahead of 0; received 16"),
     ],
 )
 def test_steps_that_cannot_be(separators, step, lookahead, match):
-    network = separators["shares"].network
     with pytest.raises(UsageError, match=match):
-        SlidingNetwork(network, step, lookahead)
+        SlidingNetwork(separators["shares"].network, step, lookahead)
 
 
 class Recorder:
     """A network that keeps what it is given and returns it."""
 
     def __init__(self, contract):
-        self.contract = contract
-        self.windows = []
+        self.contract, self.windows = contract, []
 
     def __call__(self, magnitude):
         self.windows.append(magnitude)
         return {source: magnitude for source in self.contract.sources}
 
 
-@pytest.mark.parametrize(("step", "lookahead"), [(4, 0), (4, 4), (8, 0), (8, 4), (12, 0)])
-@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("step", "lookahead", "groups"), [(4, 0, 1), (4, 4, 2), (8, 0, 2), (8, 4, 1), (12, 0, 1)]
+)
 def test_the_networks_windows_are_filled_with_the_past(separators, step, lookahead, groups):
     contract = separators["shares"].contract
-    signals = np.random.default_rng(0).random((groups, 80, 1024, 2), np.float32)
+    signals = np.random.default_rng(0).random((groups, 40, 1024, 2), np.float32)
     recorder, asked = Recorder(contract), []
     sliding = SlidingNetwork(
         recorder, step, lookahead, groups, lambda: asked.append(len(recorder.windows)) or True
     )
     length = step + 2 * lookahead
-    for start in range(0, 80 - length + 1, step):
+    for start in range(0, 40 - length + 1, step):
         for signal in signals:
             answer = sliding(signal[start : start + length])
             assert np.array_equal(answer["bass"], signal[start : start + length])
@@ -95,15 +79,16 @@ def test_the_networks_windows_are_filled_with_the_past(separators, step, lookahe
 
 
 @pytest.mark.parametrize(
-    ("model", "step", "lookahead"),
-    [("shares", 4, 0), ("shares", 4, 4), ("shares", 12, 0), ("mono", 2, 2), ("mono", 4, 0)],
+    ("model", "step", "lookahead", "block"),
+    [("shares", 4, 4, 64), ("shares", 12, 0, 1024), ("mono", 2, 2, 48), ("mono", 4, 0, 200)],
 )
-def test_the_latency_formula_is_what_is_counted(separators, model, step, lookahead):
+def test_the_latency_formula_is_what_is_counted(separators, model, step, lookahead, block):
     """The most that the input is ahead of the stems, just before they come, over a second."""
-    contract = separators[model].network.contract
-    counted = measured_latency(contract, contract.sample_rate, 1, 1, step, lookahead) - 1
-    assert algorithmic_latency(contract, step, lookahead) == counted
-    assert model == "mono" or counted == (step + lookahead + 2) * 1024
+    contract = separators[model].contract
+    counted = measured_latency(contract, contract.sample_rate, 1, block, step, lookahead) - block
+    assert algorithmic_latency(contract, step, lookahead, block) == counted
+    sample_by_sample = (step + lookahead + 2) * 1024
+    assert model == "mono" or algorithmic_latency(contract, step, lookahead) == sample_by_sample
 
 
 def test_a_plan_by_default(separators):
@@ -125,12 +110,18 @@ def test_a_plan_by_default(separators):
             make_plan(contract, 44100, 2, block=64, buffer_seconds=seconds)
 
 
-def test_the_shortest_step_lasts_twice_as_long_as_a_window_takes(separators):
-    contract = separators["shares"].contract
-    hop_seconds = 1024 / 44100
-    for frames, expected in ((0, 4), (1.9, 4), (2.1, 8), (4.1, 8), (99, 8)):
-        assert shortest_step(contract, 4, frames * hop_seconds) == expected
-    assert shortest_step(contract, 0, 99) == 12
+@pytest.mark.parametrize(
+    ("frames", "lookahead", "expected"),
+    [(0, 4, 4), (1.9, 4, 4), (2.1, 4, 8), (4.1, 4, 8), (99, 4, 8), (99, 0, 12)],
+)
+def test_the_shortest_step_lasts_twice_as_long_as_a_window_takes(
+    separators, frames, lookahead, expected
+):
+    plan = make_plan(
+        separators["shares"].contract, 44100, 2,
+        block=64, lookahead_frames=lookahead, window_seconds=frames * 1024 / 44100,
+    )  # fmt: skip
+    assert plan.step_frames == expected
 
 
 def test_a_window_is_timed_by_its_median(separators):

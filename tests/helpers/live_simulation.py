@@ -25,14 +25,10 @@ class Simulation:
         audio: np.ndarray,
         cost: Callable[[int], float] = lambda window: 0.0,
     ) -> None:
-        self.now = 0.0
-        self.calls = 0
-        self.contract = network.contract
-        self._network, self._cost = network, cost
-        self.plan, self._audio = plan, audio
-        self._ticks = 0
+        self.contract, self._network, self._cost = network.contract, network, cost
+        self._audio, self._period = audio, plan.block / plan.sample_rate
+        self.now, self.calls, self.backlog = 0.0, 0, 0
         self.output: list[np.ndarray] = []
-        self.backlog = 0
         self.engine = LiveEngine(self, plan, Mixer(gains, plan.sample_rate), True, lambda: self.now)
 
     def __call__(self, magnitude: np.ndarray) -> Any:
@@ -40,27 +36,25 @@ class Simulation:
         self.calls += 1
         return self._network(magnitude)
 
-    @property
-    def _next_tick(self) -> float:
-        return (self._ticks + 1) * self.plan.block / self.plan.sample_rate
-
-    def advance(self, time: float) -> None:
-        while self._next_tick <= time:
-            self.now = self._next_tick
-            block = self._audio[self._ticks * self.plan.block :][: self.plan.block]
-            self._ticks += 1
-            if len(block):
-                self.engine.capture(block)
-            else:
-                self.engine.end()
-            self.output.append(self.engine.player.play(self.plan.block))
+    def advance(self, time: float | None = None) -> None:
+        """Plays until a time, by default one block."""
+        size, tick = self.engine.plan.block, (len(self.output) + 1) * self._period
+        time = tick if time is None else time
+        while tick <= time:
+            self.now = tick
+            first = len(self.output) * size
+            self.output.append(self.engine.exchange(self._audio[first : first + size])[0])
             behind = self.engine.stats.captured - self.engine.player.delivered
             self.backlog = max(self.backlog, behind)
+            tick = (len(self.output) + 1) * self._period
         self.now = max(self.now, time)
 
     def run(self) -> np.ndarray:
-        """Returns all that was played, the silence before the signal included."""
+        """Returns what was played of the signal; before it and after it there is silence."""
         while not self.engine.player.finished:
             if not self.engine.work():
-                self.advance(self._next_tick)
-        return np.concatenate(self.output)
+                self.advance()
+        played, latency = np.concatenate(self.output), self.engine.plan.latency
+        assert not played[:latency].any()
+        assert not played[latency + len(self._audio) :].any()
+        return played[latency:][: len(self._audio)]

@@ -210,12 +210,3 @@ def test_zsh_and_fish_get_every_command_and_option(capsys):
                     for option in action.option_strings:
                         forms = (f"-l {option[2:]} ", f"-s {option[1:]} ")
                         assert option in script or any(form in script for form in forms)
-
-
-@pytest.mark.parametrize("command", [main, mmdense])
-def test_completion_without_shtab_is_refused_in_one_line(command, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "shtab", None)
-    assert command(["completion", "bash"]) == 1
-    assert capsys.readouterr().err.endswith(
-        "needs shtab, which is not installed. Run pip install shtab.\n"
-    )

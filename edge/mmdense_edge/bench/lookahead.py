@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.bench.worker import open_song
-from mmdense_edge.live.network import SlidingNetwork, check_steps
-from mmdense_edge.live.plan import algorithmic_latency
+from mmdense_edge.live.plan import SlidingNetwork, algorithmic_latency, check_steps
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Network
 from mmdense_edge.signal.chain import Pipeline
@@ -28,7 +26,7 @@ def default_lookaheads(contract: Contract) -> list[int]:
 
 
 def measure(
-    network: Network, song: Path, seconds: float, step_frames: int, lookaheads: Sequence[int]
+    network: Network, song: str, seconds: float, step_frames: int, lookaheads: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """Yield the figures of each look-ahead.
 
@@ -52,29 +50,26 @@ def measure(
     for lookahead in lookaheads:
         check_steps(contract, step_frames, lookahead)
 
-    def stems(lookahead: int | None) -> Iterator[Audio]:
+    def stems(step_frames: int, lookahead: int) -> Iterator[Audio]:
         """Yield the sources' samples, shape (samples, sources, channels)."""
         source = open_song(song, seconds)
         groups = max(1, source.channels // contract.channels)
-        sliding = network if lookahead is None else SlidingNetwork(
-            network, step_frames, lookahead, groups
-        )  # fmt: skip
-        pipeline = Pipeline(
-            cast(Network, sliding), source.sample_rate, source.channels, contract.sources, False
-        )
+        sliding = cast(Network, SlidingNetwork(network, step_frames, lookahead, groups))
+        pipeline = Pipeline(sliding, source.sample_rate, source.channels, contract.sources, False)
         pushed = chain.from_iterable(map(pipeline.push, source.blocks))
         for block in chain(pushed, pipeline.finish()):
             yield np.stack([block[name] for name in contract.sources], axis=1)
 
     for lookahead in lookaheads:
         scores = {name: SDR() for name in contract.sources}
-        for whole, live in zip(even(stems(None)), even(stems(lookahead)), strict=True):
+        file = even(stems(contract.step_frames, contract.context_frames))
+        for whole, live in zip(file, even(stems(step_frames, lookahead)), strict=True):
             for number, score in enumerate(scores.values()):
                 score.add(whole[:, number], live[:, number])
+        latency = algorithmic_latency(contract, step_frames, lookahead)
         yield {
             "lookahead_frames": lookahead,
             "step_frames": step_frames,
-            "latency_seconds": algorithmic_latency(contract, step_frames, lookahead)
-            / contract.sample_rate,
+            "latency_seconds": latency / contract.sample_rate,
             "snr_db": {name: score.value() for name, score in scores.items()},
         }

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from mmdense_edge.live.input import LiveInput
-    from mmdense_edge.model.interpreter import Magnitude, Network
-    from mmdense_edge.signal.stft import Audio
+    from mmdense_edge.live.streams import LiveInput
+    from mmdense_edge.model.interpreter import Network
 
 RATE, CHANNELS = 44100, 2
 BLOCK = 4096
 
 
-def music(seconds: float) -> Iterator[Audio]:
-    """Yield something like music, from a fixed seed: chords, a bass and a beat, in a loop of 4 s.
+def open_song(song: str | None, seconds: float) -> LiveInput:
+    """Return the first seconds of an audio file, or of something like music.
 
     Args:
-        seconds: Length, 44.1 kHz stereo.
+        song: The file; None for chords, a bass and a beat from a fixed seed, 44.1 kHz stereo, in a
+            loop of 4 s.
+        seconds: How many.
+
+    Raises:
+        AudioError: The file cannot be read.
     """
     import numpy as np
 
+    from mmdense_edge.live.streams import LiveInput, limited, open_file
+
+    if song is not None:
+        return limited(open_file(Path(song), BLOCK), seconds)
     generator = np.random.default_rng(0)
     time_axis = np.arange(4 * RATE) / RATE
     beat = np.exp(-8 * (time_axis % 0.5))
@@ -34,37 +42,8 @@ def music(seconds: float) -> Iterator[Audio]:
                 enumerate(notes.ravel()))  # fmt: skip
     sides = [0.05 * tones + 0.3 * beat * generator.normal(size=len(time_axis)) for _ in "lr"]
     loop = np.stack(sides, axis=1).astype(np.float32) * 0.5
-    left = max(1, round(seconds * RATE))
-    while left > 0:
-        for first in range(0, min(left, len(loop)), BLOCK):
-            yield loop[first : min(first + BLOCK, left)]
-        left -= len(loop)
-
-
-def open_song(song: Path, seconds: float) -> LiveInput:
-    """Return the first seconds of an audio file as blocks.
-
-    Raises:
-        AudioError: It cannot be read.
-    """
-    from mmdense_edge.live.input import limited, open_file
-
-    source = open_file(song, BLOCK)
-    return limited(source, max(1, round(seconds * source.sample_rate)))
-
-
-class CountedNetwork:
-    """A network that counts its windows."""
-
-    def __init__(self, network: Network) -> None:
-        """Wrap a network."""
-        self.contract, self.num_calls = network.contract, 0
-        self._network = network
-
-    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        """Count, and answer as the network does."""
-        self.num_calls += 1
-        return self._network(magnitude)
+    blocks = itertools.cycle(np.split(loop, range(BLOCK, len(loop), BLOCK)))
+    return limited(LiveInput("generated", RATE, CHANNELS, blocks), seconds)
 
 
 def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[str, Any]:
@@ -74,7 +53,7 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
         model: A model file.
         threads: Of the interpreter.
         seconds: Of audio.
-        song: An audio file; None generates `music`.
+        song: As for `open_song`.
 
     Returns:
         load_seconds and load_cpu_seconds: From nothing but Python to a network that has run once;
@@ -86,34 +65,36 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
 
     separator = Separator(model, threads)
     load = (time.perf_counter() - start[0], time.process_time() - start[1])
-    rate, channels, blocks = RATE, CHANNELS, music(seconds)
-    if song is not None:
-        source = open_song(Path(song), seconds)
-        rate, channels, blocks = source.sample_rate, source.channels, source.blocks
-    network = CountedNetwork(separator.network)
+    from mmdense_edge.bench.host import peak_memory_bytes
+    from mmdense_edge.live.plan import SlidingNetwork
+
+    source, contract, times = open_song(song, seconds), separator.contract, []
+
+    def new_window() -> bool:
+        times.append(0.0)
+        return True
+
+    # With the model's own steps it answers as the network itself, and tells when a window begins.
+    groups = max(1, source.channels // contract.channels)
+    network = SlidingNetwork(
+        separator.network, contract.step_frames, contract.context_frames, groups, new_window
+    )
     separator.network = cast("Network", network)
-    times: list[float] = []
-    done = calls = 0
+    done = 0
     start = (time.perf_counter(), time.process_time())
     last = start[0]
-    for stems in separator.stream(blocks, rate, channels):
+    for stems in separator.stream(source.blocks, source.sample_rate, source.channels):
         done += len(next(iter(stems.values())))
-        if network.num_calls > calls:
-            times.append(0.0)
-            calls = network.num_calls
         # A window comes in parts: its time is that of all of them.
         now = time.perf_counter()
         times[-1] += now - last
         last = now
-    wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
-    from mmdense_edge.bench.host import peak_memory_bytes
-
     return {
         "load_seconds": load[0],
         "load_cpu_seconds": load[1],
-        "seconds": done / rate,
-        "wall_seconds": wall,
-        "cpu_seconds": cpu,
+        "seconds": done / source.sample_rate,
+        "wall_seconds": time.perf_counter() - start[0],
+        "cpu_seconds": time.process_time() - start[1],
         "block_seconds": times,
         "peak_memory_bytes": peak_memory_bytes(),
     }

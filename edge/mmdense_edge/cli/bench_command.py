@@ -6,11 +6,12 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdense_edge import __version__
-from mmdense_edge.errors import MMDenseError, UsageError
+from mmdense_edge.errors import MMDenseError, UsageError, check_usage
 
 if TYPE_CHECKING:
     from mmdense_edge.model.contract import Model
@@ -68,37 +69,49 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense bench --help`."""
+    from mmdense_edge.audio.reading import audio_info
     from mmdense_edge.bench import bench_report, host
     from mmdense_edge.model import interpreter
     from mmdense_edge.model.bundled import find
     from mmdense_edge.model.contract import load_model
 
-    if not 0 < arguments.seconds <= MAX_SECONDS:
-        raise UsageError(
-            f"--seconds must be more than 0, up to {MAX_SECONDS}; received {arguments.seconds:g}"
-        )
-    if not 1 <= arguments.rounds <= MAX_ROUNDS:
-        raise UsageError(f"--rounds must be from 1 to {MAX_ROUNDS}; received {arguments.rounds}")
-    if arguments.compare and arguments.models:
-        raise UsageError("--compare takes both models itself. Drop the others.")
-    if arguments.lookahead is not None and arguments.song is None:
-        raise UsageError("--lookahead needs --song: its cost depends on the music")
-    if arguments.song is not None:
-        from mmdense_edge.audio.reading import audio_info
-
-        audio_info(Path(arguments.song))
+    seconds, rounds, song = arguments.seconds, arguments.rounds, arguments.song
+    check_usage(
+        (
+            not 0 < seconds <= MAX_SECONDS,
+            f"--seconds must be more than 0, up to {MAX_SECONDS}; received {seconds:g}",
+        ),
+        (
+            not 1 <= rounds <= MAX_ROUNDS,
+            f"--rounds must be from 1 to {MAX_ROUNDS}; received {rounds}",
+        ),
+        (
+            arguments.compare and arguments.models,
+            "--compare takes both models itself. Drop the others.",
+        ),
+        (
+            arguments.lookahead is not None and song is None,
+            "--lookahead needs --song: its cost depends on the music",
+        ),
+    )
+    if song is not None:
+        audio_info(Path(song))
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
     models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
 
+    def say(text: str) -> None:
+        if not arguments.quiet:
+            print(f"mmdense: {text} ...", file=sys.stderr, flush=True)
+
     def measure(model: Model, count: int) -> dict[str, Any]:
-        _tell(arguments, f"{model.contract.name}, {count} thread(s)")
-        return measure_in_a_process(model, count, arguments.seconds, arguments.song)
+        say(f"{model.contract.name}, {count} thread(s)")
+        return measure_in_a_process(model, count, seconds, song)
 
     described = host.describe()  # before the measurement, for the load average
     found: Any
     if arguments.compare:
         figures: tuple[list[float], list[float]] = ([], [])
-        for number in range(arguments.rounds):
+        for number in range(rounds):
             # Alternate, so that other work on the machine affects both; each goes first in every
             # other round.
             for index in (0, 1) if number % 2 == 0 else (1, 0):
@@ -110,7 +123,8 @@ def run(arguments: argparse.Namespace) -> int:
         text = bench_report.comparison_text(found)
     elif arguments.lookahead is not None:
         kind, found = "lookahead", [
-            _lookahead(arguments, model, threads[0]) for model in models
+            {"model": model.contract.name, "rows": [*_lookahead(arguments, model, threads[0], say)]}
+            for model in models
         ]  # fmt: skip
         text = "\n\n".join(
             f"{one['model']}: difference from file processing\n"
@@ -125,19 +139,14 @@ def run(arguments: argparse.Namespace) -> int:
         ]  # fmt: skip
         text = bench_report.table(found)
     described["interpreter"] = interpreter.describe(interpreter.interpreter_class()[0])
-    source = arguments.song or "generated"
+    source = song or "generated"
     if arguments.json:
         report = {"version": __version__, "machine": described, "audio": source, kind: found}
-        print(json.dumps({**report, "seconds": arguments.seconds}, indent=2))
+        print(json.dumps({**report, "seconds": seconds}, indent=2))
     else:
         shown = ", ".join(f"{name} {value}" for name, value in described.items())
-        print(f"{text}\n\n{arguments.seconds:g} s of audio ({source}); {shown}")
+        print(f"{text}\n\n{seconds:g} s of audio ({source}); {shown}")
     return 0
-
-
-def _tell(arguments: argparse.Namespace, text: str) -> None:
-    if not arguments.quiet:
-        print(f"mmdense: {text} ...", file=sys.stderr, flush=True)
 
 
 def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
@@ -149,23 +158,22 @@ def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _lookahead(arguments: argparse.Namespace, model: Model, threads: int) -> dict[str, Any]:
+def _lookahead(
+    arguments: argparse.Namespace, model: Model, threads: int, say: Callable[[str], None]
+) -> Iterator[dict[str, Any]]:
     from mmdense_edge.bench import lookahead
-    from mmdense_edge.separator import Separator
+    from mmdense_edge.model.interpreter import TFLiteNetwork
 
-    separator = Separator(model.path, threads)
-    contract = separator.contract
-    lookaheads = lookahead.default_lookaheads(contract)
+    contract, step = model.contract, arguments.step_frames
+    frames = lookahead.default_lookaheads(contract)
     if arguments.lookahead:
-        lookaheads = _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
-    step = 2 * contract.frame_multiple if arguments.step_frames is None else arguments.step_frames
-    rows = []
-    for row in lookahead.measure(
-        separator.network, Path(arguments.song), arguments.seconds, step, lookaheads
-    ):
-        rows.append(row)
-        _tell(arguments, f"{len(rows)} of {len(lookaheads)}")
-    return {"model": contract.name, "rows": rows}
+        frames = _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
+    step = 2 * contract.frame_multiple if step is None else step
+    network = TFLiteNetwork(model, threads)
+    rows = lookahead.measure(network, arguments.song, arguments.seconds, step, frames)
+    for number, row in enumerate(rows, 1):
+        say(f"{number} of {len(frames)}")
+        yield row
 
 
 def measure_in_a_process(

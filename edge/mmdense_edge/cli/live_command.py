@@ -7,20 +7,14 @@ import json
 import math
 import os
 import sys
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, UsageError, check_usage
 
 if TYPE_CHECKING:
-    from mmdense_edge.live.engine import LiveEngine
-    from mmdense_edge.live.input import LiveInput
-    from mmdense_edge.live.mixer import Mixer
-    from mmdense_edge.live.output import Write
-    from mmdense_edge.live.sound_card import Card
-    from mmdense_edge.live.stats import LiveStats
-    from mmdense_edge.separator import Separator
+    from mmdense_edge.live import sound_card, stats, streams
 
 MIN_BLOCK, MAX_BLOCK = 64, 16384
 CARD, NULL, STREAM = "card", "null", "-"
@@ -112,10 +106,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense live --help`."""
-    from mmdense_edge.live import drivers, sound_card
-    from mmdense_edge.live.controls import controls, help_line, keys
-    from mmdense_edge.live.input import limited
-    from mmdense_edge.live.mixer import Mixer, parse_mix
+    from mmdense_edge.live import controls, drivers, engine, mixer, plan, sound_card, streams
     from mmdense_edge.separator import Separator
 
     if arguments.devices:
@@ -123,14 +114,26 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _check(arguments)
     separator = Separator(arguments.model, arguments.threads)
-    gains = parse_mix(arguments.mix, separator.sources)
-    source, card = _open(arguments, separator.contract.sample_rate)
-    limit = sys.maxsize
-    if arguments.seconds is not None:
-        limit = max(1, round(arguments.seconds * source.sample_rate))
-    source = limited(source, limit)
-    engine = _engine(arguments, separator, source, Mixer(gains, source.sample_rate))
-    stats = engine.stats
+    contract, paced = separator.contract, arguments.pace == "real"
+    gains = mixer.parse_mix(arguments.mix, separator.sources)
+    opened, card = _open(arguments, contract.sample_rate)
+    source = streams.limited(opened, arguments.seconds)
+    step = arguments.step_frames
+    if step is None and not paced:
+        step = contract.step_frames
+    sizes = plan.make_plan(
+        contract,
+        source.sample_rate,
+        source.channels,
+        block=arguments.block,
+        step_frames=step,
+        lookahead_frames=arguments.lookahead,
+        buffer_seconds=arguments.buffer,
+        window_seconds=plan.time_window(separator.network) if step is None else 0.0,
+    )
+    mixed = mixer.Mixer(gains, source.sample_rate)
+    live = engine.LiveEngine(separator.network, sizes, mixed, paced)
+    stats = live.stats
 
     def say(text: str) -> None:
         if not arguments.quiet:
@@ -141,79 +144,86 @@ def run(arguments: argparse.Namespace) -> int:
         # stdout may carry samples.
         print(text, file=sys.stderr if arguments.output == STREAM else sys.stdout, flush=True)
 
-    def finish() -> None:
-        if stats.captured and not arguments.quiet:
-            show_report()
-
-    with ExitStack() as stack:
-        write = stack.enter_context(_output(arguments, source, stats))
-        say(f"{source.name}: {engine.mixer.describe()}")
-        say(engine.plan.describe() if stats.paced else "not paced: no latency")
+    with _output(arguments, source, stats) as write, controls.keys(sys.stdin) as read_key:
+        say(f"{source.name}: {mixed.describe()}")
+        say(sizes.describe() if paced else "not paced: no latency")
         if sys.stdin.isatty():
-            say(help_line(engine.mixer))
-        read_key = stack.enter_context(keys(sys.stdin))
-        stack.callback(finish)
-        working = drivers.worker(engine) if stats.paced else nullcontext(lambda: None)
-        watching = controls(
-            engine,
-            read_key,
-            sys.stderr,
-            show_report=show_report,
-            check=stack.enter_context(working),
-            quiet=arguments.quiet,
-        )
-        poll = stack.enter_context(watching)
-        if card is not None:
-            drivers.run_card(engine, card, source.blocks, write, poll, limit=limit)
-        elif stats.paced:
-            waits = arguments.input == STREAM
-            drivers.run_paced(engine, source.blocks, write, poll, waits=waits)
-        else:
-            drivers.run_fast(engine, source.blocks, write, poll)
-        if not stats.captured and arguments.input != CARD:
-            raise AudioError(f"{source.name}: audio must have at least 1 sample; received 0")
+            say(controls.help_line(mixed))
+        try:
+            with (
+                drivers.worker(live) if paced else nullcontext(lambda: None) as check,
+                controls.controls(
+                    live,
+                    read_key,
+                    sys.stderr,
+                    show_report=show_report,
+                    check=check,
+                    quiet=arguments.quiet,
+                ) as poll,
+            ):
+                if card is not None:
+                    drivers.run_card(live, card, source, write, poll)
+                else:
+                    waits = arguments.input == STREAM
+                    drivers.run_blocks(live, source.blocks, write, poll, waits=waits)
+                if not stats.captured and arguments.input != CARD:
+                    raise AudioError(
+                        f"{source.name}: audio must have at least 1 sample; received 0"
+                    )
+        finally:
+            if stats.captured and not arguments.quiet:
+                show_report()
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not MIN_BLOCK <= arguments.block <= MAX_BLOCK:
-        raise UsageError(
-            f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {arguments.block}"
-        )
-    seconds = arguments.seconds
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"--seconds must be more than 0 and finite; received {seconds:g}")
-    if arguments.pace == "fast" and CARD in (arguments.input, arguments.output):
-        raise UsageError(
-            "--pace fast cannot use a sound card. Give a file or - as INPUT, and --output."
-        )
-    for option, value in (("--rate", arguments.rate), ("--channels", arguments.channels)):
-        if value is not None and arguments.input not in (STREAM, CARD):
-            raise UsageError(f"{option} applies to raw samples and sound cards: a file has its own")
-    if arguments.input == STREAM and arguments.rate is None and arguments.channels is not None:
-        raise UsageError(
-            "--channels applies to raw samples, which need --rate: a WAV file has its own"
-        )
-    if arguments.input == STREAM and arguments.output == CARD:
-        raise UsageError(
-            "stdin cannot be played on a sound card directly. Use --output - and a pipe."
-        )
+    block, seconds, rate, channels = (
+        getattr(arguments, name) for name in ("block", "seconds", "rate", "channels")
+    )
+    stdin, card = arguments.input == STREAM, CARD in (arguments.input, arguments.output)
+    file = arguments.input not in (STREAM, CARD)
+    own = "applies to raw samples and sound cards: a file has its own"
+    check_usage(
+        (
+            not MIN_BLOCK <= block <= MAX_BLOCK,
+            f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {block}",
+        ),
+        (
+            seconds is not None and not 0 < seconds < math.inf,
+            f"--seconds must be more than 0 and finite; received {seconds}",
+        ),
+        (
+            arguments.pace == "fast" and card,
+            "--pace fast cannot use a sound card. Give a file or - as INPUT, and --output.",
+        ),
+        (file and rate is not None, f"--rate {own}"),
+        (file and channels is not None, f"--channels {own}"),
+        (
+            stdin and rate is None and channels is not None,
+            "--channels applies to raw samples, which need --rate: a WAV file has its own",
+        ),
+        (
+            stdin and arguments.output == CARD,
+            "stdin cannot be played on a sound card directly. Use --output - and a pipe.",
+        ),
+    )
 
 
-def _open(arguments: argparse.Namespace, model_rate: int) -> tuple[LiveInput, Card | None]:
+def _open(
+    arguments: argparse.Namespace, model_rate: int
+) -> tuple[streams.LiveInput, sound_card.Card | None]:
     """Return the input, and the sound card if one is used, with the input's form."""
-    from mmdense_edge.live.input import LiveInput, open_file, open_stdin
-    from mmdense_edge.live.sound_card import Card
+    from mmdense_edge.live import sound_card, streams
 
     block, rate, channels = arguments.block, arguments.rate, arguments.channels
     if arguments.input == STREAM:
-        return open_stdin(block, rate, channels or 2, arguments.sample_format), None
+        return streams.open_stdin(block, rate, channels or 2, arguments.sample_format), None
     if arguments.input != CARD:
-        source = open_file(Path(arguments.input), block)
+        source = streams.open_file(Path(arguments.input), block)
         if arguments.output != CARD:
             return source, None
         rate, channels = source.sample_rate, source.channels
-    card = Card(
+    card = sound_card.Card(
         arguments.input_device if arguments.input == CARD else None,
         arguments.output_device if arguments.output == CARD else None,
         model_rate=model_rate,
@@ -222,49 +232,25 @@ def _open(arguments: argparse.Namespace, model_rate: int) -> tuple[LiveInput, Ca
         block=block,
     )
     if arguments.input == CARD:
-        source = LiveInput("card", card.sample_rate, card.channels, iter(()))
+        source = streams.LiveInput("card", card.sample_rate, card.channels, iter(()))
     return source, card
 
 
-def _engine(
-    arguments: argparse.Namespace, separator: Separator, source: LiveInput, mixer: Mixer
-) -> LiveEngine:
-    from mmdense_edge.live.engine import LiveEngine
-    from mmdense_edge.live.plan import make_plan, time_window
-
-    contract, paced = separator.contract, arguments.pace == "real"
-    step = arguments.step_frames
-    if step is None and not paced:
-        step = contract.step_frames
-    plan = make_plan(
-        contract,
-        source.sample_rate,
-        source.channels,
-        block=arguments.block,
-        step_frames=step,
-        lookahead_frames=arguments.lookahead,
-        buffer_seconds=arguments.buffer,
-        window_seconds=time_window(separator.network) if step is None else 0.0,
-    )
-    return LiveEngine(separator.network, plan, mixer, paced)
-
-
 def _output(
-    arguments: argparse.Namespace, source: LiveInput, stats: LiveStats
-) -> AbstractContextManager[Write]:
-    from mmdense_edge.live.input import STDIN
-    from mmdense_edge.live.output import file_output, raw_output
+    arguments: argparse.Namespace, source: streams.LiveInput, counted: stats.LiveStats
+) -> AbstractContextManager[streams.Write]:
+    from mmdense_edge.live import streams
 
     if arguments.output == STREAM:
-        return raw_output(sys.stdout.fileno(), arguments.sample_format, stats)
+        return streams.raw_output(sys.stdout.fileno(), arguments.sample_format, counted)
     if arguments.output in (CARD, NULL):
         return nullcontext(lambda block: None)
     path = Path(arguments.output)
     if arguments.input != CARD and path.exists():
         # The standard input may be redirected from the same file.
-        read = os.stat(STDIN if arguments.input == STREAM else arguments.input)
+        read = os.stat(streams.STDIN if arguments.input == STREAM else arguments.input)
         if os.path.samestat(path.stat(), read):
             raise UsageError(
                 f"{path} is an input file and would be replaced. Choose another --output."
             )
-    return file_output(path, source, stats, arguments.overwrite)
+    return streams.file_output(path, source, counted, arguments.overwrite)

@@ -53,14 +53,8 @@ def add_completion(top: argparse.ArgumentParser, commands: Any) -> None:
     """
 
     def run(arguments: argparse.Namespace) -> int:
-        try:
-            import shtab
-        except ModuleNotFoundError as error:
-            from mmdense_edge.errors import MMDenseError
+        import shtab
 
-            raise MMDenseError(
-                "completion needs shtab, which is not installed. Run pip install shtab."
-            ) from error
         for command in commands.choices.values():
             for action in command._actions:
                 if not (action.nargs == 0 or action.choices or action.type):

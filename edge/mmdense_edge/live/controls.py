@@ -7,6 +7,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TextIO
 
 from mmdense_edge.live.engine import LiveEngine
@@ -71,7 +72,7 @@ def controls(
     stream: TextIO,
     *,
     show_report: Callable[[], None],
-    check: Callable[[], None],
+    check: Callable[[], object],
     quiet: bool = False,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[Callable[[], bool]]:
@@ -91,7 +92,6 @@ def controls(
     """
     mixer, stats, plan = engine.mixer, engine.stats, engine.plan
     line = stream.isatty() and not quiet
-    toggles = keys_of(mixer.stems)
     shown = warned = float("-inf")
     unprocessed = 0
 
@@ -100,21 +100,24 @@ def controls(
         stream.write(f"\r\x1b[K{text}" if line else text)
         stream.flush()
 
+    sources = mixer.stems[:-1]
+    actions = {" ": show_report}
+    actions |= {key: partial(mixer.toggle, stem) for key, stem in keys_of(mixer.stems).items()}
+    actions |= {
+        str(number): partial(mixer.set, parse_mix(name, sources))
+        for number, (name, (about, _)) in enumerate(PRESETS.items(), 1)
+        if about in (None, *sources)  # a preset for a stem that this model has
+    }
+
     def poll() -> bool:
         nonlocal shown, warned, unprocessed
         check()
         while key := read_key():
             if key == "q":
                 return False
-            if key in toggles:
-                mixer.toggle(toggles[key])
-            elif key == " ":
+            if key in actions:
                 write("")
-                show_report()
-            elif key.isdecimal() and 1 <= int(key) <= len(PRESETS):
-                name, (stem, _) = list(PRESETS.items())[int(key) - 1]
-                if stem in (None, *mixer.stems[:-1]):  # a preset for a stem that this model has
-                    mixer.set(parse_mix(name, mixer.stems[:-1]))
+                actions[key]()
         seconds = now()
         if line and seconds - shown >= TERMINAL_SECONDS:
             shown = seconds

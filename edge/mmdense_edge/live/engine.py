@@ -12,8 +12,7 @@ from typing import cast
 import numpy as np
 
 from mmdense_edge.live.mixer import Mixer
-from mmdense_edge.live.network import SlidingNetwork
-from mmdense_edge.live.plan import Plan
+from mmdense_edge.live.plan import Plan, SlidingNetwork
 from mmdense_edge.live.player import Player
 from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.model.interpreter import Network
@@ -22,16 +21,14 @@ from mmdense_edge.signal.stft import Audio
 
 # Values beyond this are not audio, and the transform would overflow.
 LOUDEST = 1e4
-IDLE_SECONDS = 0.1
 
 
 class LiveEngine:
     """Take the mixture block by block on one thread and separate it on another.
 
-    The audio side calls `capture` (or `end`, after the last block) and `player.play`; the worker
-    calls `work` or `run`. A paced engine always plays `plan.latency` samples behind the input;
-    windows that would be late are skipped so that the worker can catch up. An engine that is not
-    paced skips nothing and plays what is ready.
+    The audio side calls `exchange`; the worker calls `work` or `run`. A paced engine always plays
+    `plan.latency` samples behind the input; windows that would be late are skipped so that the
+    worker can catch up. An engine that is not paced skips nothing and plays what is ready.
 
     Args:
         network: The model's network.
@@ -42,10 +39,8 @@ class LiveEngine:
 
     Example:
         >>> engine = LiveEngine(network, plan, mixer, paced=False)
-        >>> engine.capture(np.zeros((plan.block, 2), np.float32))
-        >>> engine.work()
-        True
-        >>> engine.player.play(engine.player.ready).shape
+        >>> played, _ = engine.exchange(np.zeros((plan.block, 2), np.float32))
+        >>> played.shape  # nothing is ready yet
         (0, 2)
     """
 
@@ -57,7 +52,6 @@ class LiveEngine:
         paced: bool,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Start before the first sample."""
         contract = network.contract
         self.plan, self.mixer, self.stats = plan, mixer, LiveStats(plan, paced)
         longest = plan.algorithmic + plan.step + plan.fade + 2 * plan.block
@@ -74,14 +68,36 @@ class LiveEngine:
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
         self._queue: deque[Audio] = deque()
         self._wake = threading.Event()
-        self._stopped = self._flushed = False
-        self._windows = 0
+        self._stopped = self._new_window = False
         self._expected = 0.0  # seconds that the next window will take
         self._left_out: list[tuple[int, int]] = []  # stretches of samples without estimates
-        self._carried = 0.0
+        self._carried = 0.0  # seconds spent since the last stems
+
+    def exchange(self, block: Audio) -> tuple[Audio, Audio]:
+        """Take the next block of the mixture and return one of the output.
+
+        Args:
+            block: As for `capture`.
+
+        Returns:
+            `plan.block` samples to play (without pace: all that are ready), and the part of them
+            that belongs to the signal.
+        """
+        self.capture(block)
+        if not self.stats.paced:
+            self.work()
+        first = self.player.position
+        played = self.player.play(self.plan.block if self.stats.paced else self.player.ready)
+        return played, played[max(0, -first) : max(0, self.stats.captured - first)]
 
     def capture(self, block: Audio) -> None:
-        """Take the next samples, shape (samples, channels), `plan.block` of them at most."""
+        """Take the next samples of the mixture.
+
+        Args:
+            block: Shape (samples, channels), `plan.block` samples at most; none end the signal.
+        """
+        if self.player.ended:
+            return
         usable = np.abs(block) <= LOUDEST  # False for NaN, too
         if not usable.all():
             self.stats.repaired += int(np.count_nonzero(~usable))
@@ -90,58 +106,45 @@ class LiveEngine:
         self._queue.append(block)
         self._wake.set()
 
-    def end(self) -> None:
-        """End the signal: no more samples follow."""
-        self.player.ended = True
-        self._wake.set()
-
     def stop(self) -> None:
         """Make `run` return as soon as the current window is done."""
         self._stopped = True
         self._wake.set()
 
     def run(self) -> None:
-        """Work until the signal has ended, or `stop`: the body of the worker's thread."""
-        while not self._stopped and not self._flushed:
+        """Work until `stop`: the body of the worker's thread."""
+        while not self._stopped:
+            self._wake.wait()
             self._wake.clear()
-            if not self.work():
-                self._wake.wait(IDLE_SECONDS)
+            self.work()
 
     def work(self) -> bool:
         """Separate what has been captured; return False if there was nothing to do."""
-        ended = self.player.ended  # read before the queue: nothing is queued after the end
         busy = bool(self._queue)
         while self._queue and not self._stopped:
-            self._process(self._pipeline.push(self._queue.popleft()))
-        if ended and not self._flushed and not self._queue and not self._stopped:
-            if self.stats.captured:
+            block = self._queue.popleft()
+            if len(block):
+                self._process(self._pipeline.push(block))
+            elif self.stats.captured:
                 self._process(self._pipeline.finish())
-            self._flushed = busy = True
         return busy
 
     def _process(self, results: Iterator[Stems]) -> None:
         """Deliver the stems of a block or of the end, and measure the time of each window."""
-        stats, start, before = self.stats, self._now(), self._windows
+        stats, start, times = self.stats, self._now(), self.stats.block_seconds
         for stems in results:  # the pipeline computes them here, one by one
             taken = self._now() - start
             start += taken
             stats.busy_seconds += taken
-            if self._windows == before:
+            self._carried += taken
+            if self._network.admitted:
                 # The stems of a window come in parts: its time is the sum of theirs.
-                if self._network.admitted and stats.windows:
-                    stats.block_seconds[-1] += taken
-                    self._expected += taken
-            elif self._network.admitted:
-                stats.windows += 1
-                self._expected = taken + self._carried
-                stats.block_seconds.append(self._expected)
-                self._carried = 0.0
-            else:
-                stats.skipped += 1
-                # The machine may have become faster: after some skipped windows, try one.
-                self._expected /= 2
-                self._carried = 0.0
-            before = self._windows
+                if self._new_window:
+                    times.append(0.0)
+                    self._new_window = False
+                times[-1] += self._carried
+                self._expected = times[-1]
+            self._carried = 0.0
             first = self.player.delivered
             rows = np.stack([stems[name] for name in self.mixer.stems], axis=1)
             valid = np.ones(len(rows), np.bool_)
@@ -158,11 +161,16 @@ class LiveEngine:
 
         Called by the network before each window.
         """
-        plan, number = self.plan, self._windows
-        self._windows += 1
+        plan, stats = self.plan, self.stats
+        number = stats.windows + stats.skipped
         played = self.player.position + self._expected * plan.sample_rate
-        if not self.stats.paced or played + plan.fade < self.player.delivered + plan.step:
+        if not stats.paced or played + plan.fade < self.player.delivered + plan.step:
+            stats.windows += 1
+            self._new_window = True
             return True
+        stats.skipped += 1
+        # The machine may have become faster: after some skipped windows, try one.
+        self._expected /= 2
         # Its estimates are zeros; frames reach over two hops each.
         first, last = number * plan.step_frames, (number + 1) * plan.step_frames
         self._left_out.append((math.floor((first - 1) * self._hop), math.ceil(last * self._hop)))

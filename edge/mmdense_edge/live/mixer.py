@@ -135,7 +135,6 @@ class Mixer:
     """
 
     def __init__(self, gains: Mapping[str, float], sample_rate: int) -> None:
-        """Start at the gains, without a ramp."""
         self.stems = tuple(gains)
         self.gains = dict(gains)
         self._restored = {stem: gain or 1.0 for stem, gain in gains.items()}

@@ -1,4 +1,4 @@
-"""The latency of a live run and its parts."""
+"""The windows of a live run, and the latency that follows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import time
 import timeit
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import cycle
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
 
-from mmdense_edge.errors import UsageError
-from mmdense_edge.live.network import check_steps, longest_step
+from mmdense_edge.errors import check_usage
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Magnitude, Network
 from mmdense_edge.signal.chain import Pipeline
@@ -24,7 +25,105 @@ MAX_BUFFER_SECONDS = 30.0
 PROBED_WINDOWS = 8
 
 
-def algorithmic_latency(contract: Contract, step_frames: int, lookahead_frames: int) -> int:
+def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> None:
+    """Check the step and the look-ahead of a live run.
+
+    Args:
+        contract: The model's contract.
+        step_frames: New frames of each window, a multiple of the model's frame_multiple.
+        lookahead_frames: Frames seen after the new ones, a multiple of frame_multiple, up to
+            context_frames.
+
+    Raises:
+        UsageError: A value is out of range. Multiples keep each frame aligned with the network's
+            pooling grid as in file processing, so that with the full look-ahead the estimates are
+            the same.
+    """
+    multiple, most = contract.frame_multiple, contract.context_frames
+    longest = longest_step(contract, lookahead_frames)
+    check_usage(
+        (
+            lookahead_frames % multiple or not 0 <= lookahead_frames <= most,
+            f"--lookahead must be a multiple of {multiple} from 0 to {most} frames; "
+            f"received {lookahead_frames}",
+        ),
+        (
+            step_frames % multiple or not multiple <= step_frames <= longest,
+            f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
+            f"look-ahead of {lookahead_frames}; received {step_frames}",
+        ),
+    )
+
+
+def longest_step(contract: Contract, lookahead_frames: int) -> int:
+    """Return the most new frames that a window can have with all of the context before them."""
+    return contract.frames - contract.context_frames - lookahead_frames
+
+
+class SlidingNetwork:
+    """A network whose windows move by `step_frames` and see `lookahead_frames` of the future.
+
+    It acts as a `Network` with shorter windows and remembers the frames before them, so that the
+    model's whole window is filled, mostly with the past. One object serves one signal.
+
+    Args:
+        network: The model's network.
+        step_frames: See `check_steps`.
+        lookahead_frames: See `check_steps`.
+        groups: Calls for each window: 2 if a stereo signal goes through a mono network.
+        admit: Called before each window; False skips the network, and its estimates are zeros.
+
+    Raises:
+        UsageError: As `check_steps`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        step_frames: int,
+        lookahead_frames: int,
+        groups: int = 1,
+        admit: Callable[[], bool] | None = None,
+    ) -> None:
+        contract = network.contract
+        check_steps(contract, step_frames, lookahead_frames)
+        self._network = network
+        self._admit = admit
+        self.contract: Contract = replace(
+            contract,
+            frames=step_frames + 2 * lookahead_frames,
+            context_frames=lookahead_frames,
+        )
+        past = contract.frames - self.contract.frames
+        silence = np.zeros((past, contract.bins, contract.channels), np.float32)
+        self._past = [silence] * groups
+        self._groups = cycle(range(groups))
+        self.admitted = True  # whether the last window went through the network
+
+    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        """Estimate the sources' magnitudes, as `Network` does, in a shorter window.
+
+        Args:
+            magnitude: Shape (step_frames + 2 * lookahead_frames, bins, channels), float32.
+
+        Returns:
+            For each source an array of the same shape.
+        """
+        group = next(self._groups)
+        if group == 0:
+            self.admitted = self._admit is None or self._admit()
+        window = np.concatenate([self._past[group], magnitude])
+        step = self.contract.step_frames
+        self._past[group] = window[step : step + len(self._past[group])]
+        if not self.admitted:
+            return {source: np.zeros_like(magnitude) for source in self.contract.sources}
+        estimates = self._network(window)
+        return {source: estimate[-len(magnitude) :] for source, estimate in estimates.items()}
+
+
+def algorithmic_latency(
+    contract: Contract, step_frames: int, lookahead_frames: int, block: int = 1
+) -> int:
     """Return the samples between a sample's arrival and its stems on an infinitely fast machine.
 
     The first of a window's new frames waits for the others and for the look-ahead; a frame ends
@@ -35,16 +134,21 @@ def algorithmic_latency(contract: Contract, step_frames: int, lookahead_frames: 
         contract: The model's; its transform gives the sizes.
         step_frames: New frames of each window.
         lookahead_frames: Frames seen after them.
+        block: Samples that come at a time.
 
     Returns:
-        Samples at the model's rate, for sample-by-sample input; whole blocks add up to one block.
+        Samples at the model's rate.
 
     Example:
-        With n_fft = 2 * hop_length: (step_frames + lookahead_frames + 2) * hop_length.
+        With n_fft = 2 * hop_length and a block of 1: (step_frames + lookahead_frames + 2) *
+        hop_length.
     """
-    transform = contract.transform
-    ahead = (step_frames + lookahead_frames - 1) * transform.hop_length + transform.pad
-    return ahead + max(transform.pad, 2 * transform.hop_length)
+    hop, pad = contract.transform.hop_length, contract.transform.pad
+    # A window is complete after `first` samples, and each step later. Until its block is complete
+    # it waits for up to a block, less what the lengths have in common.
+    first = (step_frames + lookahead_frames - 1) * hop + pad
+    common = math.gcd(block, step_frames * hop)
+    return first + max(pad, 2 * hop) + block - common + -first % common
 
 
 @dataclass(frozen=True)
@@ -124,23 +228,18 @@ def make_plan(
     lookahead = contract.context_frames if lookahead_frames is None else lookahead_frames
     hop_seconds = contract.transform.hop_length / contract.sample_rate
     if step_frames is None:
-        step_frames = shortest_step(contract, lookahead, window_seconds)
+        multiple = contract.frame_multiple
+        wanted = math.ceil(HEADROOM * window_seconds / hop_seconds / multiple) * multiple
+        step_frames = min(max(multiple, wanted), longest_step(contract, lookahead))
     check_steps(contract, step_frames, lookahead)
     if buffer_seconds is None:
         buffer_seconds = step_frames * hop_seconds
-    if not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS:
-        raise UsageError(
-            f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; "
-            f"received {buffer_seconds:g}"
-        )
+    wrong = (
+        f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; received {buffer_seconds:g}"
+    )
+    check_usage((not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS, wrong))
     if sample_rate == contract.sample_rate:
-        transform = contract.transform
-        # A window is complete after `first` samples, and each step later. Until its block is
-        # complete it waits for up to a block, less what the lengths have in common.
-        first = (step_frames + lookahead - 1) * transform.hop_length + transform.pad
-        common = math.gcd(block, step_frames * transform.hop_length)
-        wait = block - common + -first % common
-        algorithmic = algorithmic_latency(contract, step_frames, lookahead) + wait
+        algorithmic = algorithmic_latency(contract, step_frames, lookahead, block)
     else:
         algorithmic = measured_latency(
             contract, sample_rate, channels, block, step_frames, lookahead
@@ -156,23 +255,6 @@ def make_plan(
         fade=max(1, round(FADE_SECONDS * sample_rate)),
         buffer=math.ceil(buffer_seconds * sample_rate),
     )
-
-
-def shortest_step(contract: Contract, lookahead_frames: int, window_seconds: float) -> int:
-    """Return the fewest new frames that last twice as long as a window takes.
-
-    Args:
-        contract: The model's.
-        lookahead_frames: Frames seen after them.
-        window_seconds: Time that the network takes for a window.
-
-    Returns:
-        A multiple of frame_multiple; the longest possible if none is long enough.
-    """
-    multiple = contract.frame_multiple
-    hop_seconds = contract.transform.hop_length / contract.sample_rate
-    wanted = math.ceil(HEADROOM * window_seconds / hop_seconds / multiple) * multiple
-    return min(max(multiple, wanted), longest_step(contract, lookahead_frames))
 
 
 def time_window(network: Network, now: Callable[[], float] = time.perf_counter) -> float:
@@ -198,32 +280,17 @@ def measured_latency(
     The resampler's delay follows no simple formula and varies with its phase: it is measured over
     at least a second, and a block is added.
     """
-    silent = _Passing(
-        replace(
-            contract,
-            frames=step_frames + 2 * lookahead_frames,
-            context_frames=lookahead_frames,
-        )
-    )
-    network = cast(Network, silent)
-    pipeline = Pipeline(network, sample_rate, channels, contract.sources[:1], False)
+    groups = max(1, channels // contract.channels)
+    no_network = cast(Network, SimpleNamespace(contract=contract))
+    silent = SlidingNetwork(no_network, step_frames, lookahead_frames, groups, lambda: False)
+    pipeline = Pipeline(cast(Network, silent), sample_rate, channels, contract.sources[:1], False)
+    hop_seconds = contract.transform.hop_length / contract.sample_rate
+    seconds = max(1.0, (PROBED_WINDOWS * step_frames + lookahead_frames) * hop_seconds)
     zeros = np.zeros((block, channels), np.float32)
     received = done = worst = 0
-    while silent.windows < PROBED_WINDOWS or received < sample_rate:
+    while received < seconds * sample_rate:
         received += block
         for stems in pipeline.push(zeros):
             worst = max(worst, received - done)
             done += len(next(iter(stems.values())))
     return worst + block
-
-
-class _Passing:
-    """A network that returns its input and counts its windows."""
-
-    def __init__(self, contract: Contract) -> None:
-        self.contract = contract
-        self.windows = 0
-
-    def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        self.windows += 1
-        return {source: magnitude for source in self.contract.sources}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,49 +12,6 @@ from mmdense_edge.signal.stft import Audio
 Flags = npt.NDArray[np.bool_]
 
 
-class Ring:
-    """Hold the last `capacity` rows of a signal, addressed by their position in the signal.
-
-    Rows that were never written are zeros.
-
-    Args:
-        capacity: Rows held.
-        shape: Of a row, for example (channels,).
-        dtype: Of the values.
-
-    Example:
-        >>> ring = Ring(4, (1,), np.float32)
-        >>> ring.write(6, np.ones((3, 1)))
-        >>> ring.read(5, 4)[:, 0]
-        array([0., 1., 1., 1.], dtype=float32)
-    """
-
-    def __init__(self, capacity: int, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        """Start with zeros."""
-        self._rows = np.zeros((capacity, *shape), dtype)
-
-    def write(self, start: int, rows: npt.NDArray[Any]) -> None:
-        """Store rows at the positions from `start` on.
-
-        Raises:
-            ValueError: More rows than the ring holds.
-        """
-        self._rows[self._places(start, len(rows))] = rows
-
-    def read(self, start: int, count: int) -> npt.NDArray[Any]:
-        """Return a copy of the `count` rows from `start` on.
-
-        Raises:
-            ValueError: More rows than the ring holds.
-        """
-        return self._rows[self._places(start, count)]
-
-    def _places(self, start: int, count: int) -> npt.NDArray[np.intp]:
-        if count > len(self._rows):
-            raise ValueError(f"the ring holds {len(self._rows)} rows; received {count}")
-        return np.arange(start, start + count) % len(self._rows)
-
-
 class Player:
     """Play the mix of the stems at a fixed latency behind the input.
 
@@ -64,7 +19,7 @@ class Player:
     cross-fades of `plan.fade` samples; late stems are never played. Therefore the output never
     stops, never clicks and never falls behind.
 
-    The audio side calls `capture`, `end` and `play`; the worker calls `deliver`. They need no
+    The audio side calls `capture` and `play`; the worker calls `deliver`. They need no
     lock: each counter is written by one side only, and only after the samples that it counts.
 
     Args:
@@ -75,15 +30,15 @@ class Player:
     """
 
     def __init__(self, stats: LiveStats, mixer: Mixer, capacity: int) -> None:
-        """Start before the first sample."""
         plan = stats.plan
         self.delivered = 0
         self.position = -plan.latency if stats.paced else 0
         self._stats, self._mixer, self._fade = stats, mixer, plan.fade
-        self._mixture = Ring(capacity, (plan.channels,), np.float32)
-        self._stems = Ring(capacity, (len(mixer.stems), plan.channels), np.float32)
-        self._valid = Ring(capacity, (), np.bool_)
-        self.ended = False  # set to True after the last sample of the signal
+        # Rings: the sample at position n of the signal is in row n % capacity.
+        self._mixture = np.zeros((capacity, plan.channels), np.float32)
+        self._stems = np.zeros((capacity, len(mixer.stems), plan.channels), np.float32)
+        self._valid = np.zeros(capacity, np.bool_)
+        self.ended = False  # whether the last sample of the signal was captured
         self._wet = plan.fade  # share of the stems in the last sample played, in steps
 
     @property
@@ -99,8 +54,9 @@ class Player:
         return self.ended and self.position >= self._stats.captured
 
     def capture(self, block: Audio) -> None:
-        """Take the next samples of the mixture, shape (samples, channels)."""
-        self._mixture.write(self._stats.captured, block)
+        """Take the next samples of the mixture, shape (samples, channels); none end the signal."""
+        self.ended = not len(block)
+        self._mixture[self._rows(self._stats.captured, len(block))] = block
         self._stats.captured += len(block)
 
     def deliver(self, stems: Audio, valid: Flags) -> None:
@@ -113,8 +69,8 @@ class Player:
         if len(stems):
             ahead = self._stats.captured - self.delivered
             self._stats.worst_delay = max(self._stats.worst_delay, ahead)
-        self._stems.write(self.delivered, stems)
-        self._valid.write(self.delivered, valid)
+        rows = self._rows(self.delivered, len(stems))
+        self._stems[rows], self._valid[rows] = stems, valid
         self.delivered += len(stems)
 
     def play(self, num_samples: int) -> Audio:
@@ -128,12 +84,15 @@ class Player:
         block = np.zeros((num_samples, self._stats.plan.channels), np.float32)
         if inside:
             wet = self._shares(first, inside)[:, None]
-            stems = self._mixer.mix(self._stems.read(first, inside))
-            mixture = self._mixture.read(first, inside)
-            block[before : before + inside] = wet * stems + (1 - wet) * mixture
+            rows = self._rows(first, inside)
+            stems = self._mixer.mix(self._stems[rows])
+            block[before : before + inside] = wet * stems + (1 - wet) * self._mixture[rows]
         self.position += num_samples
         self._stats.played += inside
         return block
+
+    def _rows(self, first: int, count: int) -> npt.NDArray[np.intp]:
+        return np.arange(first, first + count) % len(self._valid)
 
     def _shares(self, first: int, count: int) -> npt.NDArray[np.float32]:
         """Return the share of the stems in each sample, and count the drop-outs.
@@ -144,7 +103,7 @@ class Player:
         # Which samples have stems by now; none are missing beyond the signal's end.
         usable = np.zeros(count + self._fade, np.bool_)
         here = min(max(0, self.delivered - first), len(usable))
-        usable[:here] = self._valid.read(first, here)
+        usable[:here] = self._valid[self._rows(first, here)]
         if self.ended:
             usable[max(0, self._stats.captured - first) :] = True
         # Counted in whole steps of 1 / fade: rounding must not look like a fade.

@@ -78,15 +78,17 @@ class Card:
         channels: int | None,
         block: int,
     ) -> None:
-        """Query the devices without opening them."""
         self._sounddevice = load()
         self._block = block
-        self._sides: dict[str, Any] = {}
+        names = {"input": records, "output": plays}
         with _reported(self._sounddevice):
-            for kind, name in (("input", records), ("output", plays)):
-                if name is not None:
-                    wanted = int(name) if name.isdecimal() else name or None
-                    self._sides[kind] = self._sounddevice.query_devices(wanted, kind)
+            self._sides: dict[str, Any] = {
+                kind: self._sounddevice.query_devices(
+                    int(name) if name.isdecimal() else name or None, kind
+                )
+                for kind, name in names.items()
+                if name is not None
+            }
             most = [int(side[f"max_{kind}_channels"]) for kind, side in self._sides.items()]
             self.channels = channels or min(2, *most)
             self.sample_rate = rate or model_rate
