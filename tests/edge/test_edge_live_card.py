@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import AudioError, CardStopped, UsageError
-from mmdense_edge.live import drivers, sound_card
+from mmdense_edge.live import sound_card
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
@@ -124,10 +124,10 @@ def through(module, separators, monkeypatch):
                 module.streams[-1].fire(audio)
             engine.work()
 
-        monkeypatch.setattr(drivers, "time", types.SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(sound_card, "time", types.SimpleNamespace(sleep=sleep))
         source = limited(LiveInput("card", rate, channels, iter(blocks)), seconds)
         poll = lambda: next(polls, None) is not None  # noqa: E731
-        drivers.run_card(engine, card, source, engine.written.append, poll)
+        sound_card.run_card(engine, card, source, engine.written.append, poll)
         return engine
 
     return run

@@ -15,7 +15,7 @@ import pytest
 import soundfile as sf
 from live_simulation import Simulation
 from mmdense_edge.errors import CardStopped, ModelError
-from mmdense_edge.live import controls, drivers
+from mmdense_edge.live import controls, engine, sound_card
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
@@ -42,8 +42,8 @@ def live(model_path, mmdense, monkeypatch):
 
     The worker's part is done whenever its health is asked for.
     """
-    monkeypatch.setattr(drivers, "time", FastClock())
-    monkeypatch.setattr(drivers, "worker", lambda engine: nullcontext(engine.work))
+    monkeypatch.setattr(engine, "time", FastClock())
+    monkeypatch.setattr(LiveEngine, "worker", lambda live: nullcontext(live.work))
     return lambda *arguments: mmdense("live", "--model", model_path("shares"), *arguments)
 
 
@@ -229,7 +229,7 @@ def test_with_a_sound_card(live, song, monkeypatch, tmp_path, noise):
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     assert live("--devices")[:2] == (0, "> 0 USB card\n> 1 microphone\n")
     clock = types.SimpleNamespace(sleep=lambda seconds: module.streams[-1].fire(audio))
-    monkeypatch.setattr(drivers, "time", clock)
+    monkeypatch.setattr(sound_card, "time", clock)
     options = ["--block", "512", "--mix", "all"]
     code, out, _ = live(song(audio=audio, subtype="FLOAT"), *options)
     assert code == 0
@@ -249,24 +249,22 @@ def test_a_late_input_is_made_up_for_unless_it_takes_its_own_time(
 ):
     """The fifth block comes three blocks late."""
     clock, block = FastClock(), 1024 / 44100
-    monkeypatch.setattr(drivers, "time", clock)
+    monkeypatch.setattr(engine, "time", clock)
     separator = separators["identity"]
     plan = make_plan(separator.contract, 44100, 2, block=1024, step_frames=4)
-    engine = LiveEngine(separator.network, plan, Mixer({"everything": 1.0}, 44100), True)
-    times = []
+    run = LiveEngine(separator.network, plan, Mixer({"everything": 1.0}, 44100), True)
+    times, written = [], []
 
     def blocks():
         for number in range(12):
-            clock.time += 3.5 * block if number == 4 else 0
+            clock.time += 3.5 * block * (number == 4)
             yield noise(1024)
 
     def poll():
         times.append(clock.time / block)
-        engine.work()
-        return True
+        return run.work() or True
 
-    written = []
-    drivers.run_blocks(engine, blocks(), written.append, poll, waits=waits)
+    engine.run_blocks(run, blocks(), written.append, poll, waits=waits)
     expected = np.arange(1, 13) / speed
     if waits:
         expected[4:] += expected[3] + 3.5 - expected[4]

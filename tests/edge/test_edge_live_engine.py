@@ -11,8 +11,7 @@ import pytest
 from live_simulation import Simulation
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.errors import ModelError
-from mmdense_edge.live.drivers import run_blocks, worker
-from mmdense_edge.live.engine import LiveEngine
+from mmdense_edge.live.engine import LiveEngine, run_blocks
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
 from mmdense_edge.signal import windows
@@ -222,7 +221,7 @@ def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
     engine.capture(block[:0])
 
     def until_it_fails():
-        with worker(engine) as check:
+        with engine.worker() as check:
             while True:
                 check()
 

@@ -106,7 +106,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], ep
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense live --help`."""
-    from mmdense_edge.live import controls, drivers, engine, mixer, plan, sound_card, streams
+    from mmdense_edge.live import controls, engine, mixer, plan, sound_card, streams
     from mmdense_edge.separator import Separator
 
     if arguments.devices:
@@ -151,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(controls.help_line(mixed))
         try:
             with (
-                drivers.worker(live) if paced else nullcontext(lambda: None) as check,
+                live.worker() if paced else nullcontext(lambda: None) as check,
                 controls.controls(
                     live,
                     read_key,
@@ -162,10 +162,10 @@ def run(arguments: argparse.Namespace) -> int:
                 ) as poll,
             ):
                 if card is not None:
-                    drivers.run_card(live, card, source, write, poll)
+                    sound_card.run_card(live, card, source, write, poll)
                 else:
                     waits = arguments.input == STREAM
-                    drivers.run_blocks(live, source.blocks, write, poll, waits=waits)
+                    engine.run_blocks(live, source.blocks, write, poll, waits=waits)
                 if not stats.captured and arguments.input != CARD:
                     raise AudioError(
                         f"{source.name}: audio must have at least 1 sample; received 0"

@@ -7,6 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import cast
 
 import numpy as np
@@ -15,6 +18,7 @@ from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import Plan, SlidingNetwork
 from mmdense_edge.live.player import Player
 from mmdense_edge.live.stats import LiveStats
+from mmdense_edge.live.streams import Write
 from mmdense_edge.model.interpreter import Network
 from mmdense_edge.signal.chain import Pipeline, Stems
 from mmdense_edge.signal.stft import Audio
@@ -22,11 +26,16 @@ from mmdense_edge.signal.stft import Audio
 # Values beyond this are not audio, and the transform would overflow.
 LOUDEST = 1e4
 
+# A little faster than real time: a producer whose clock runs fast must not be blocked.
+STDIN_SPEED = 1.01
+
+Poll = Callable[[], bool]
+
 
 class LiveEngine:
     """Take the mixture block by block on one thread and separate it on another.
 
-    The audio side calls `exchange`; the worker calls `work` or `run`. A paced engine always plays
+    The audio side calls `exchange`; the worker calls `work`. A paced engine always plays
     `plan.latency` samples behind the input; windows that would be late are skipped so that the
     worker can catch up. An engine that is not paced skips nothing and plays what is ready.
 
@@ -106,17 +115,27 @@ class LiveEngine:
         self._queue.append(block)
         self._wake.set()
 
-    def stop(self) -> None:
-        """Make `run` return as soon as the current window is done."""
-        self._stopped = True
-        self._wake.set()
+    @contextmanager
+    def worker(self) -> Iterator[Callable[[], object]]:
+        """Call `work` on a thread of its own, whenever there is something to do.
 
-    def run(self) -> None:
-        """Work until `stop`: the body of the worker's thread."""
-        while not self._stopped:
-            self._wake.wait()
-            self._wake.clear()
-            self.work()
+        Yields:
+            A function that raises the error that ended the thread, if one did.
+        """
+
+        def run() -> None:
+            while not self._stopped:
+                self._wake.wait()
+                self._wake.clear()
+                self.work()
+
+        with ThreadPoolExecutor(1, "mmdense-worker") as pool:
+            running = pool.submit(run)
+            try:
+                yield lambda: running.done() and running.result()
+            finally:
+                self._stopped = True
+                self._wake.set()
 
     def work(self) -> bool:
         """Separate what has been captured; return False if there was nothing to do."""
@@ -175,3 +194,39 @@ class LiveEngine:
         first, last = number * plan.step_frames, (number + 1) * plan.step_frames
         self._left_out.append((math.floor((first - 1) * self._hop), math.ceil(last * self._hop)))
         return False
+
+
+def run_blocks(
+    engine: LiveEngine,
+    blocks: Iterator[Audio],
+    write: Write,
+    poll: Poll,
+    *,
+    waits: bool = False,
+) -> None:
+    """Run without a sound card: a paced engine by the clock, any other as fast as possible.
+
+    By the clock, a block is taken when it would have been recorded. The silence before the signal
+    is not written: the output has exactly the input's length.
+
+    Args:
+        engine: If it is paced, its worker runs elsewhere; if not, it works here.
+        blocks: The mixture.
+        write: Takes the output.
+        poll: Called between blocks; False ends the run.
+        waits: True if the input arrives in real time: the clock then runs a little faster, and
+            delays of the input are not made up for.
+    """
+    plan, due = engine.plan, time.perf_counter()
+    end = np.zeros((0, plan.channels), np.float32)
+    for block in chain(blocks, repeat(end)):
+        if engine.stats.paced:
+            due += plan.seconds(plan.block) / (STDIN_SPEED if waits else 1.0)
+            late = time.perf_counter() - due
+            if late < 0:
+                time.sleep(-late)
+            elif waits:
+                due += late
+        write(engine.exchange(block)[1])
+        if not poll() or engine.player.finished:
+            return

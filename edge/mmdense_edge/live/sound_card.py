@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +11,13 @@ from typing import Any
 import numpy as np
 
 from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable
+from mmdense_edge.live.engine import LiveEngine, Poll
 from mmdense_edge.live.stats import LiveStats
+from mmdense_edge.live.streams import LiveInput, Write
 from mmdense_edge.signal.stft import Audio
+
+POLL_SECONDS = 0.02
+PREFETCHED = 64
 
 Exchange = Callable[[Any], Audio]
 
@@ -167,3 +174,50 @@ def _reported(sounddevice: Any) -> Iterator[None]:
             f"the sound card cannot be used ({printable(str(error))}). "
             "mmdense live --devices lists the sound cards."
         ) from error
+
+
+def run_card(engine: LiveEngine, card: Card, source: LiveInput, write: Write, poll: Poll) -> None:
+    """Run by a sound card's clock; its callback captures and plays.
+
+    Args:
+        engine: Paced; its worker runs elsewhere.
+        card: The sound card, opened to record, play or both.
+        source: The mixture; if the card records it, only its length counts.
+        write: Takes the output, whether the card plays it or not.
+        poll: Called regularly; False ends the run.
+
+    Raises:
+        CardStopped: The card stopped.
+    """
+    plan, stats, end = engine.plan, engine.stats, np.zeros((0, engine.plan.channels), np.float32)
+    # Read ahead and write later: the callback must not wait for a file.
+    waiting: deque[Audio] = deque()
+    done: deque[Audio] = deque()
+
+    def exchange(recorded: Audio | None) -> Audio:
+        """Take a block of the mixture and return one of the output, on the card's thread."""
+        if recorded is not None:
+            block = recorded[: max(0, source.num_samples - stats.captured)]
+        elif waiting:
+            block = end if waiting[0] is end else waiting.popleft()
+        else:
+            # The file was not read in time: play silence, as for a late card.
+            stats.device_faults += 1
+            return np.zeros((plan.block, plan.channels), np.float32)
+        played, signal = engine.exchange(block)
+        done.append(signal)
+        return played
+
+    def feed() -> None:
+        while len(waiting) < PREFETCHED:
+            waiting.append(next(source.blocks, end))
+        while done:
+            write(done.popleft())
+
+    feed()
+    with card.running(exchange, stats) as check_running:
+        while poll() and not engine.player.finished:
+            time.sleep(POLL_SECONDS)
+            feed()
+            check_running()
+    feed()
