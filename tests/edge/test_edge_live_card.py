@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import builtins
+import json
 import sys
 import types
+from contextlib import nullcontext
 from functools import partialmethod
 
 import numpy as np
 import pytest
-from mmdense_edge.audio.mixture_sum import even
-from mmdense_edge.errors import AudioError, CardStopped, UsageError
-from mmdense_edge.live import sound_card
+import soundfile as sf
+from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.live import controls, sound_card
 from mmdense_edge.live.engine import LiveEngine
-from mmdense_edge.live.mixer import Mixer
-from mmdense_edge.live.plan import make_plan
-from mmdense_edge.live.streams import LiveInput, limited
 
 BLOCK = 512
 
@@ -108,65 +107,60 @@ def open_card(records="", plays="", **options):
 
 
 @pytest.fixture
-def through(module, separators, monkeypatch):
-    """Runs audio through a card; all gains are 1, so that the output is the mixture."""
+def live(module, model_path, mmdense, monkeypatch):
+    """Runs `mmdense live` with a card that hears `audio`; returns (code, report, stderr)."""
 
-    def run(card, audio, blocks=(), seconds=None, stop_after=10**6, per_poll=3):
-        separator, rate, channels = separators["shares"], card.sample_rate, card.channels
-        plan = make_plan(separator.contract, rate, channels, block=BLOCK, step_frames=4)
-        gains = dict.fromkeys((*separator.sources, "residual"), 1.0)
-        engine = LiveEngine(separator.network, plan, Mixer(gains, rate), True)
-        polls = iter(range(stop_after))
-        engine.written = []
-
+    def run(audio, *arguments, per_poll=3):
         def sleep(_: float) -> None:
             for _ in range(per_poll):
                 module.streams[-1].fire(audio)
-            engine.work()
 
         monkeypatch.setattr(sound_card, "time", types.SimpleNamespace(sleep=sleep))
-        source = limited(LiveInput("card", rate, channels, iter(blocks)), seconds)
-        poll = lambda: next(polls, None) is not None  # noqa: E731
-        sound_card.run_card(engine, card, source, engine.written.append, poll)
-        return engine
+        # The worker's part is done whenever its health is asked for.
+        monkeypatch.setattr(LiveEngine, "worker", lambda live: nullcontext(live.work))
+        options = ["--mix", "all", "--block", BLOCK, "--json", "--step-frames", 4]
+        code, out, err = mmdense("live", "--model", model_path("shares"), *options, *arguments)
+        return code, json.loads(out), err
 
     return run
 
 
 @pytest.mark.native
-def test_from_card_to_card(through, module, noise):
+def test_from_card_to_card(live, module, noise):
     audio = noise(40000)
-    engine = through(open_card(), audio, seconds=30000 / 44100)
+    code, report, _ = live(audio, "--seconds", 30000 / 44100)
     (stream,) = module.streams
     form = {"device": (0, 0), "samplerate": 44100, "channels": 2, "blocksize": BLOCK,
             "dtype": "float32"}  # fmt: skip
     assert {**stream.form, **form} == stream.form
-    assert stream.closed
-    assert engine.stats.device_seconds == pytest.approx(0.03)
-    played, latency = np.concatenate(stream.played), engine.plan.latency
+    assert (code, stream.closed, report["dropouts"]) == (0, True, 0)
+    played, latency = np.concatenate(stream.played), report["latency"]["total"]
+    assert report["latency"]["device_seconds"] == pytest.approx(0.03)
     assert not played[:latency].any()
     assert np.abs(played[latency:][:30000] - audio[:30000]).max() < 1e-5
     assert not played[latency + 30000 :].any()
-    assert engine.stats.dropouts == 0
 
 
-def test_from_the_card_to_a_file(through, module, noise):
-    audio, card = noise(30000, 1), open_card(records="microphone", plays=None)
-    engine = through(card, audio, seconds=20001 / 44100)
+def test_from_the_card_to_a_file(live, module, noise, tmp_path):
+    audio, path = noise(30000, 1), tmp_path / "o.wav"
+    options = ["--output", path, "--input-device", "microphone", "--seconds", 20001 / 44100]
+    assert live(audio, *options)[0] == 0
     assert module.streams[0].form["device"] == 1
-    written = np.concatenate(engine.written)
-    assert written.shape == (20001, card.channels) == (20001, 1)
+    written, rate = sf.read(path, always_2d=True)
+    assert (written.shape, rate) == ((20001, 1), 44100)
     assert np.abs(written - audio[:20001]).max() < 1e-5
-    assert engine.player.finished
 
 
-def test_the_run_ends_when_it_is_asked_to(through, module, noise):
-    engine = through(open_card(), noise(90000), stop_after=5)
-    assert engine.stats.captured == 5 * 3 * BLOCK
-    assert module.streams[0].closed
+def test_the_run_ends_when_it_is_asked_to(live, module, noise, monkeypatch):
+    pressed = iter([*[""] * 5, "q"])
+    monkeypatch.setattr(controls, "keys", lambda _: nullcontext(lambda: next(pressed)))
+    code, report, _ = live(noise(90000))
+    assert (code, report["captured"], module.streams[0].closed) == (0, 5 * 3 * BLOCK, True)
 
 
-def test_a_card_that_stops_ends_the_run(through, module, noise, monkeypatch):
+def test_a_card_that_stops_ends_the_run_and_what_was_heard_is_kept(
+    live, module, noise, monkeypatch, tmp_path
+):
     fire = FakeStream.fire
 
     def until_unplugged(stream, recorded):
@@ -174,19 +168,21 @@ def test_a_card_that_stops_ends_the_run(through, module, noise, monkeypatch):
         stream.active = stream.position < 60 * BLOCK
 
     monkeypatch.setattr(FakeStream, "fire", until_unplugged)
-    with pytest.raises(CardStopped, match=r"the sound card stopped\. Is it still plugged in"):
-        through(open_card(plays=None), noise(60 * BLOCK))
-    assert module.streams[0].closed
+    code, _, err = live(noise(60 * BLOCK), "--output", tmp_path / "o.wav")
+    assert (code, module.streams[0].closed) == (1, True)
+    assert err[-1] == "mmdense: the sound card stopped. Is it still plugged in?"
+    assert sf.info(tmp_path / "o.wav").frames > 20 * BLOCK
 
 
-def test_a_file_that_is_read_too_slowly_is_counted(through, module, noise):
-    """More callbacks between two polls than blocks are fetched in advance."""
+@pytest.mark.parametrize(("per_poll", "faults"), [(3, 0), (70, 6)])
+def test_from_a_file_to_the_card(live, module, noise, song, per_poll, faults):
+    """More callbacks between two polls than blocks are fetched in advance are counted."""
     audio = noise(100 * BLOCK)
-    card = open_card(records=None, rate=44100, channels=2)
-    engine = through(card, None, blocks=even([audio], BLOCK), per_poll=70)
-    assert engine.stats.device_faults == 6
-    assert engine.stats.captured == len(audio)
-    assert sum(map(len, module.streams[0].played)) >= len(audio) + 6 * BLOCK
+    code, report, _ = live(None, song(audio=audio, subtype="FLOAT"), per_poll=per_poll)
+    assert (code, report["device_faults"], report["captured"]) == (0, faults, len(audio))
+    played = np.concatenate(module.streams[0].played)
+    assert len(played) >= len(audio) + faults * BLOCK
+    assert faults or np.abs(played[report["latency"]["total"] :][: len(audio)] - audio).max() < 1e-5
 
 
 def test_faults_that_the_card_reports_are_counted(module, noise):
@@ -229,8 +225,8 @@ def test_a_card_that_breaks_is_closed_and_other_errors_are_not_its_fault(module)
     assert [stream.closed for stream in module.streams] == [True, True]
 
 
-def test_a_list_of_cards(module):
-    assert sound_card.listing() == "> 0 USB card\n> 1 microphone"
+def test_a_list_of_cards(module, mmdense):
+    assert mmdense("live", "--devices") == (0, "> 0 USB card\n> 1 microphone\n", [])
     module.cards.clear()
     with pytest.raises(AudioError, match="no sound card was found"):
         sound_card.listing()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -144,8 +144,10 @@ def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
 
 @pytest.mark.parametrize("factor", [1.2, 2.5, 40.0])
 def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
-    audio = tone(250000)
-    simulation, played = silenced(separators["identity"], audio, lambda _: factor * STEP_SECONDS)
+    """For its first 40 windows; then the stems come back."""
+    audio = tone(300000)
+    cost = lambda window: factor * STEP_SECONDS * (window < 40 / factor)  # noqa: E731
+    simulation, played = silenced(separators["identity"], audio, cost)
     stats = simulation.engine.stats
     assert min(stats.dropouts, stats.skipped) > 0
     assert stats.worst_needed > stats.plan.latency
@@ -153,17 +155,9 @@ def test_a_machine_that_is_too_slow_stays_in_time(separators, factor):
     assert np.abs(np.diff(played[:, 0])).max() < STEEPEST
     # The worker is behind by what it works on, and never by more and more.
     assert simulation.backlog < stats.plan.latency + (factor + 2) * 4096
-    share = np.abs(played).mean() / np.abs(audio).mean()
+    share = np.abs(played[: 40 * 4096]).mean() / np.abs(audio).mean()
     assert share > 0.9 if factor > 20 else share < 0.75 or factor > 2
-
-
-def test_after_a_stall_the_stems_come_back(separators):
-    simulation, played = silenced(
-        separators["identity"], tone(250000), lambda window: 20 * STEP_SECONDS * (window == 3)
-    )
-    heard = np.flatnonzero(np.abs(played).max(axis=1) > 0)
-    assert heard[-1] < 40 * 4096
-    assert simulation.engine.stats.dropouts == 1
+    assert not played[60 * 4096 :].any()
 
 
 def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
@@ -204,28 +198,14 @@ def test_without_pace_nothing_is_left_out(separators, noise):
 
 
 def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
-    separator, threads = separators["identity"], []
-
-    class Breaking:
-        contract = separator.contract
-
-        def __call__(self, magnitude):
-            threads.append(threading.current_thread())
-            if len(threads) > 3:
-                raise ModelError("broken")
-            return separator.network(magnitude)
-
-    engine = LiveEngine(Breaking(), plan_for(separator), Mixer({"everything": 1.0}, 44100), False)
-    for block in even([noise(20000)], BLOCK):
+    contract = separators["identity"].contract
+    estimate = np.zeros((contract.frames, contract.bins, contract.channels), np.float32)
+    answers = [*[{"everything": estimate}] * 3, ModelError("broken")]
+    network = Mock(contract=contract, side_effect=answers)
+    plan = plan_for(separators["identity"])
+    engine = LiveEngine(network, plan, Mixer({"everything": 1.0}, 44100), False)
+    for block in [*even([noise(20000)], BLOCK), noise(0)]:
         engine.capture(block)
-    engine.capture(block[:0])
-
-    def until_it_fails():
-        with engine.worker() as check:
-            while True:
-                check()
-
-    with pytest.raises(ModelError, match="broken"):
-        until_it_fails()
+    with pytest.raises(ModelError, match="broken"), engine.worker() as check:
+        any(iter(check, True))  # until it raises
     assert engine.player.delivered > 0
-    assert len({*threads, threading.current_thread()}) == 2

@@ -71,9 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense bench --help`."""
     from mmdense_edge.audio.reading import audio_info
     from mmdense_edge.bench import bench_report, host
-    from mmdense_edge.model import interpreter
-    from mmdense_edge.model.bundled import find
-    from mmdense_edge.model.contract import load_model
+    from mmdense_edge.model import bundled, contract, interpreter
 
     seconds, rounds, song = arguments.seconds, arguments.rounds, arguments.song
     check_usage(
@@ -97,7 +95,10 @@ def run(arguments: argparse.Namespace) -> int:
     if song is not None:
         audio_info(Path(song))
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
-    models = [load_model(find(name)) for name in arguments.compare or arguments.models or [None]]
+    models = [
+        contract.load_model(bundled.find(name))
+        for name in arguments.compare or arguments.models or [None]
+    ]
 
     def say(text: str) -> None:
         if not arguments.quiet:

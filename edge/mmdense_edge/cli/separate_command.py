@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,18 +133,15 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             the model that they name.
     """
     from mmdense_edge.audio.mixture_sum import choose
-    from mmdense_edge.separate import picture
-    from mmdense_edge.separate.inputs import STDIN, find_songs, spool
+    from mmdense_edge.separate import inputs, picture, pool, reference_scores
     from mmdense_edge.separate.jobs import Options, plan
-    from mmdense_edge.separate.pool import MAX_PROCESSES
-    from mmdense_edge.separate.reference_scores import find_references
     from mmdense_edge.separator import Separator
 
     two_stems = arguments.two_stems
     check_usage(
         (
-            not 1 <= arguments.jobs <= MAX_PROCESSES,
-            f"--jobs must be from 1 to {MAX_PROCESSES}; received {arguments.jobs}",
+            not 1 <= arguments.jobs <= pool.MAX_PROCESSES,
+            f"--jobs must be from 1 to {pool.MAX_PROCESSES}; received {arguments.jobs}",
         ),
         (two_stems is None and arguments.other is not None, "--other needs --two-stems SOURCE"),
         (
@@ -171,12 +169,12 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     references = {}
     if arguments.reference is not None:
         written = [name for name, part in parts.items() if part]
-        references = find_references(Path(arguments.reference), written)
+        references = reference_scores.find_references(Path(arguments.reference), written)
     piped = arguments.out == STDOUT
-    own = piped or STDIN in arguments.songs
+    own = piped or inputs.STDIN in arguments.songs
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:
         out = Path(folder, "stems") if piped else Path(arguments.out)
-        songs, others = find_songs(arguments.songs, None if piped else out)
+        songs, others = inputs.find_songs(arguments.songs, None if piped else out)
         if piped:
             check_usage(
                 (
@@ -197,7 +195,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             if song.piped and sys.stdin.isatty():
                 raise UsageError("- reads a song from stdin, but stdin is a terminal. Pipe one in.")
             if song.piped:
-                songs[number] = spool(sys.stdin.buffer, Path(folder))
+                songs[number] = inputs.spool(sys.stdin.buffer, Path(folder))
         model = separator.contract.name
         jobs = plan(songs, out, parts, options, model=model, references=references)
         reports = []
@@ -224,32 +222,29 @@ def _reports(
     """Separate the songs; on a terminal, show a progress bar in seconds of music."""
     from tqdm import tqdm
 
-    from mmdense_edge.separate.pool import attempt, separate_all
+    from mmdense_edge.separate import pool
 
     form = {"unit": " s", "leave": False, "disable": arguments.quiet or None, "dynamic_ncols": True}
+
+    def show(bar: tqdm[None], done: float, expected: float) -> None:
+        bar.total = round(expected) or None
+        bar.update(int(done) - bar.n)
+
     if arguments.jobs > 1 and len(jobs) > 1:
         with tqdm(desc="songs", **form) as bar:
 
             def show_all(songs: int, done: float, expected: float) -> None:
                 bar.set_description(f"{songs} of {len(jobs)} songs", refresh=False)
-                bar.total = round(expected) or None
-                bar.update(int(done) - bar.n)
+                show(bar, done, expected)
 
-            reports = separate_all(
-                jobs, separator.model.path, arguments.threads, arguments.jobs, show_all
-            )
+            model, threads = separator.model.path, arguments.threads
+            reports = pool.separate_all(jobs, model, threads, arguments.jobs, show_all)
         yield from reports
         return
     for number, job in enumerate(jobs, 1):
         name = job.song.label if len(jobs) == 1 else f"{job.song.label} ({number}/{len(jobs)})"
         with tqdm(desc=printable(name), **form) as bar:
-
-            def show(done: float, expected: float, bar: tqdm[None] = bar) -> None:
-                if not done:
-                    bar.reset(round(expected) or None)
-                bar.update(int(done) - bar.n)
-
-            report = attempt(separator, job, show)
+            report = pool.attempt(separator, job, partial(show, bar))
         yield report
 
 

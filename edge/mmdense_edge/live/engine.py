@@ -151,11 +151,13 @@ class LiveEngine:
     def _process(self, results: Iterator[Stems]) -> None:
         """Deliver the stems of a block or of the end, and measure the time of each window."""
         stats, start, times = self.stats, self._now(), self.stats.block_seconds
-        for stems in results:  # the pipeline computes them here, one by one
+        for stems in chain(results, [None]):  # the pipeline computes them here, one by one
             taken = self._now() - start
             start += taken
             stats.busy_seconds += taken
             self._carried += taken
+            if stems is None:
+                return
             if self._network.admitted:
                 # The stems of a window come in parts: its time is the sum of theirs.
                 if self._new_window:
@@ -171,9 +173,6 @@ class LiveEngine:
                 valid[max(0, left - first) : max(0, right - first)] = False
             self._left_out = [span for span in self._left_out if span[1] > first + len(rows)]
             self.player.deliver(rows, valid)
-        rest = self._now() - start
-        self._carried += rest
-        stats.busy_seconds += rest
 
     def _in_time(self) -> bool:
         """Return whether the next window will be ready before it must be played.

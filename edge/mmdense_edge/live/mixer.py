@@ -111,10 +111,9 @@ def keys_of(stems: Sequence[str]) -> dict[str, str]:
     """
     keys: dict[str, str] = {}
     for stem in stems:
-        letters = (letter for letter in stem.lower() if letter.isalpha())
-        key = next((letter for letter in letters if letter not in (*keys, *RESERVED_KEYS)), None)
-        if key is not None:
-            keys[key] = stem
+        free = [key for key in stem.lower() if key.isalpha() and key not in (*keys, *RESERVED_KEYS)]
+        if free:
+            keys[free[0]] = stem
     return keys
 
 
