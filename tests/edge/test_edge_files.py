@@ -63,6 +63,19 @@ def test_a_mask_of_ones_copies_the_file(separators, song, tmp_path, subtype, fil
     assert everything(tmp_path / "out") == ["song", f"song/everything.{file_format}"]
 
 
+def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
+    target = tmp_path / "out" / "song" / "vocals.wav"
+
+    def progress(done, expected):
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(b"mine")
+
+    with pytest.raises(AudioError, match=r"vocals.wav exists"):
+        run(separators["shares"], song(), tmp_path / "out", progress=progress)
+    assert target.read_bytes() == b"mine"
+    assert everything(tmp_path / "out") == ["song", "song/vocals.wav"]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, Cancelled])
 @pytest.mark.parametrize("made", [["deep", "deep/out"], []])
 def test_an_interrupted_song_leaves_nothing(separators, song, tmp_path, error, made):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import contents
 from mmdense_edge.errors import printable
 
 SOURCES = ("drums", "bass", "vocals")
@@ -170,14 +171,6 @@ REFUSED = {
 }
 
 
-def state(folder: Path) -> dict[str, object]:
-    """Everything in a folder, with the files' contents."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else path.is_symlink()
-        for path in folder.rglob("*")
-    }
-
-
 @pytest.fixture
 def run(tmp_path, model_path, mmdense):
     """Runs the command; checks that nothing that was there changes; returns (code, stderr)."""
@@ -185,11 +178,11 @@ def run(tmp_path, model_path, mmdense):
     folder.mkdir()
 
     def separate(path: Path, *arguments: object, out: object = None) -> tuple[int, list[str]]:
-        before = state(tmp_path)
+        before = contents(tmp_path)
         out = tmp_path / "out" if out is None else out
         model = model_path("shares")
         code, _, err = mmdense("separate", path, "-o", out, "--model", model, *arguments)
-        after = state(tmp_path)
+        after = contents(tmp_path)
         assert {name: after.get(name) for name in before} == before
         if code:
             assert after == before

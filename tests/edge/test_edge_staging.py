@@ -7,15 +7,9 @@ import types
 from pathlib import Path
 
 import pytest
+from command_runs import contents
 from mmdense_edge.errors import AudioError
 from mmdense_edge.separate import staging
-
-
-def everything(folder: Path) -> dict[str, str | None]:
-    return {
-        str(path.relative_to(folder)): None if path.is_dir() else path.read_text()
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ def moves(tmp_path):
 def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_at, error, after):
     """Before a step is taken, or just after it."""
     aside, places = moves
-    before = everything(tmp_path / "out")
+    before = contents(tmp_path / "out")
     calls, replace = [], os.replace
 
     def failing(source: Path, target: Path) -> None:
@@ -56,21 +50,21 @@ def test_what_fails_in_the_middle_is_undone(moves, tmp_path, monkeypatch, fails_
     expected = AudioError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected) as caught:
         staging.publish(places, aside, overwrite=True)
-    assert everything(tmp_path / "out") == before
+    assert contents(tmp_path / "out") == before
     if expected is AudioError:
         assert "cannot write y (No space left on device). Choose another" in str(caught.value)
 
 
 def test_nothing_is_replaced_unasked(moves, tmp_path):
     aside, places = moves
-    before = everything(tmp_path / "out")
+    before = contents(tmp_path / "out")
     with pytest.raises(AudioError, match=r"a/1.wav exists. Choose another folder"):
         staging.publish(places, aside, overwrite=False)
-    assert everything(tmp_path / "out") == before
+    assert contents(tmp_path / "out") == before
     (tmp_path / "out" / "c").write_text("a file in the place of a folder")
     with pytest.raises(AudioError, match="out/c"):
         staging.publish(places, aside, overwrite=True)
-    assert everything(tmp_path / "out") == {**before, "c": "a file in the place of a folder"}
+    assert contents(tmp_path / "out") == {**before, "c": b"a file in the place of a folder"}
 
 
 def test_a_link_that_leads_nowhere_is_a_result(tmp_path):

@@ -38,3 +38,11 @@ def said(stderr: str) -> list[str]:
 def everything(folder: Path) -> list[str]:
     """Returns the names of all files and folders below a folder, sorted."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Returns the contents of all files below a folder, None for what is no file, by name."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }

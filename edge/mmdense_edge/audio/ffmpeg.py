@@ -68,11 +68,10 @@ def _names(path: Path) -> list[list[str]]:
         starts, at = [0], 0
         if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
             while len(box := read(file, at, 16)) >= 8:
-                length, kind = struct.unpack(">I4s", box[:8])
-                if length == 1 and len(box) == 16:
-                    (length,) = struct.unpack(">Q", box[8:])
+                length, kind, wide = struct.unpack(">I4sQ", box.ljust(16, b"\0"))
                 if kind == b"ftyp" and at:
                     starts.append(at)
+                length = wide if length == 1 else length
                 if length < 8:
                     break
                 at += length

@@ -150,13 +150,9 @@ def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
 
 def _tag(file: Any, at: int, head: bytes) -> int:
     """Return the length of a tag of the kind found at the end of MP3 files; 0 if there is none."""
-    if head.startswith(b"ID3"):
-        return behind_tags(file, at) - at
-    if head.startswith(b"TAG"):
-        return 128
     if head.startswith(b"APETAGEX"):
         size, flags = struct.unpack("<I4xI", head[12:24])
         return 32 + (size if flags & 1 << 29 else 0)
     if head.startswith(b"LYRICSBEGIN"):
         return max(map(read(file, at, 1 << 14).find, (b"LYRICS200", b"LYRICSEND"))) + 9
-    return 0
+    return 128 if head.startswith(b"TAG") else behind_tags(file, at) - at
