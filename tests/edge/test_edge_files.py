@@ -167,6 +167,14 @@ def test_memory_does_not_grow_with_the_song(separators, song, tmp_path):
     assert peak(60) < 1.1 * peak(20)
 
 
+def test_a_tag_that_the_format_does_not_take_is_a_warning(separators, tmp_path):
+    with sf.SoundFile(tmp_path / "a.flac", "w", 44100, 2) as file:
+        file.comment = "x" * 2500
+        file.write(np.full((2000, 2), 0.1))
+    report = run(separators["identity"], tmp_path / "a.flac", tmp_path / "out")
+    assert report.warnings == ("tags too long for the format: comment",)
+
+
 @pytest.mark.parametrize(("clip", "needed"), [("clamp", 240000), ("scale", 720000)])
 def test_too_little_space_is_refused_before_the_work(
     separators, song, tmp_path, monkeypatch, clip, needed
