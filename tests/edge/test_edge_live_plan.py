@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError
@@ -47,35 +49,22 @@ def test_steps_that_cannot_be(separators, step, lookahead, match):
         SlidingNetwork(separators["shares"].network, step, lookahead)
 
 
-class Recorder:
-    """A network that keeps what it is given and returns it."""
-
-    def __init__(self, contract):
-        self.contract, self.windows = contract, []
-
-    def __call__(self, magnitude):
-        self.windows.append(magnitude)
-        return {source: magnitude for source in self.contract.sources}
-
-
 @pytest.mark.parametrize(
     ("step", "lookahead", "groups"), [(4, 0, 1), (4, 4, 2), (8, 0, 2), (8, 4, 1), (12, 0, 1)]
 )
 def test_the_networks_windows_are_filled_with_the_past(separators, step, lookahead, groups):
     contract = separators["shares"].contract
     signals = np.random.default_rng(0).random((groups, 40, 1024, 2), np.float32)
-    recorder, asked = Recorder(contract), []
-    sliding = SlidingNetwork(
-        recorder, step, lookahead, groups, lambda: asked.append(len(recorder.windows)) or True
-    )
-    length = step + 2 * lookahead
+    network = Mock(contract=contract, side_effect=lambda window: {"bass": window})
+    admit, length = Mock(return_value=True), step + 2 * lookahead
+    sliding = SlidingNetwork(network, step, lookahead, groups, admit)
     for start in range(0, 40 - length + 1, step):
         for signal in signals:
-            answer = sliding(signal[start : start + length])
-            assert np.array_equal(answer["bass"], signal[start : start + length])
+            window = signal[start : start + length]
+            assert np.array_equal(sliding(window)["bass"], window)
             past = np.concatenate([np.zeros((16, 1024, 2)), signal])
-            assert np.array_equal(recorder.windows[-1], past[start + length :][:16])
-    assert asked == list(range(0, len(recorder.windows), groups))
+            assert np.array_equal(network.call_args.args[0], past[start + length :][:16])
+    assert admit.call_count * groups == network.call_count
 
 
 @pytest.mark.parametrize(

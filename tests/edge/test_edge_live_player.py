@@ -18,13 +18,9 @@ def make_player(latency: int = 0, capacity: int = 400) -> Player:
     return Player(LiveStats(plan, latency > 0), Mixer({"a": 1.0}, 1000), capacity)
 
 
-def feed(player: Player, stems: int, valid: bool = True) -> None:
+def deliver(player: Player, *valid: bool) -> None:
     """Delivers zeros: the output then is the mixture's share."""
-    player.deliver(np.zeros((stems, 1, 1), np.float32), np.full(stems, valid))
-
-
-def ones(count: int) -> np.ndarray:
-    return np.ones((count, 1), np.float32)
+    player.deliver(np.zeros((len(valid), 1, 1), np.float32), np.array(valid, np.bool_))
 
 
 def slow_shares(usable: list[bool], steps: list[tuple[int, int]]) -> list[int]:
@@ -42,36 +38,33 @@ def slow_shares(usable: list[bool], steps: list[tuple[int, int]]) -> list[int]:
 @pytest.mark.parametrize("seed", range(15))
 def test_shares_follow_the_rule(seed):
     """In a ring of half the signal's length."""
-    generator = np.random.default_rng(seed)
-    total = 300
+    generator, total = np.random.default_rng(seed), 300
     usable = np.repeat(generator.random(30) < 0.7, 10)
-    player = make_player(capacity=total // 2)
-    signal = np.linspace(1, 2, total)[:, None]
-    steps, output, known, captured, first = [], [], 0, 0, 0
+    player, signal = make_player(capacity=total // 2), np.linspace(1, 2, total)[:, None]
+    steps, output, known, first = [], [], 0, 0
+    player.capture(signal[:110])
     while first < total - FADE:
         count = int(min(generator.integers(1, 25), total - FADE - first))
         more = int(min(generator.integers(0, 40), total - known, first + 100 - known))
-        ahead = min(total, first + 110)
-        player.capture(signal[captured:ahead])
-        captured = ahead
-        player.deliver(np.zeros((more, 1, 1), np.float32), usable[known : known + more])
+        deliver(player, *usable[known : known + more])
         known += more
         steps.append((count, known))
         output.append(player.play(count))
+        player.capture(signal[first + 110 : first + count + 110])
         first += count
     expected = np.array(slow_shares(usable.tolist(), steps))
     heard = np.concatenate(output)[:, 0] / signal[:first, 0]
     assert np.allclose(heard, 1 - expected / FADE, atol=1e-6)
     dry = expected < FADE
     assert player._stats.unprocessed == dry.sum()
-    assert player._stats.dropouts == np.count_nonzero(np.diff(np.concatenate([[False], dry])) & dry)
+    assert player._stats.dropouts == np.count_nonzero(np.diff(dry, prepend=False) & dry)
 
 
 def test_silence_before_and_after_the_signal():
     player = make_player(latency=7)
-    player.capture(ones(10))
-    feed(player, 10, valid=False)
-    player.capture(ones(0))
+    player.capture(np.ones((10, 1)))
+    deliver(player, *[False] * 10)
+    player.capture(np.ones((0, 1)))
     assert not player.finished
     assert player.play(20)[:, 0].tolist() == [0] * 7 + [1] * 10 + [0] * 3
     assert player.finished
@@ -79,13 +72,12 @@ def test_silence_before_and_after_the_signal():
 
 def test_late_stems_are_not_heard():
     player = make_player()
-    player.capture(ones(100))
+    player.capture(np.ones((100, 1)))
     assert player.play(30)[:, 0].tolist() == [1] * 30
-    feed(player, 20)
+    deliver(player, *[True] * 20)
     assert player.play(10)[:, 0].tolist() == [1] * 10
-    feed(player, 60)
-    after = player.play(20)[:, 0]
-    assert np.allclose(after[:FADE], 1 - np.arange(1, FADE + 1) / FADE, atol=1e-6)
-    assert not after[FADE:].any()
-    assert (player._stats.dropouts, player._stats.unprocessed) == (1, 40 + FADE - 1)
-    assert player._stats.worst_delay == 100
+    deliver(player, *[True] * 60)
+    fade = (1 - np.arange(1, FADE + 1) / FADE).tolist()
+    assert player.play(20)[:, 0].tolist() == pytest.approx(fade + [0] * 15)
+    stats = player._stats
+    assert (stats.dropouts, stats.unprocessed, stats.worst_delay) == (1, 40 + FADE - 1, 100)
