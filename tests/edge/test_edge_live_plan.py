@@ -57,7 +57,7 @@ def test_the_networks_windows_are_filled_with_the_past(separators, step, lookahe
     signals = np.random.default_rng(0).random((groups, 40, 1024, 2), np.float32)
     network = Mock(contract=contract, side_effect=lambda window: {"bass": window})
     admit, length = Mock(return_value=True), step + 2 * lookahead
-    sliding = SlidingNetwork(network, step, lookahead, groups, admit)
+    sliding = SlidingNetwork(network, step, lookahead, 2 * groups, admit)
     for start in range(0, 40 - length + 1, step):
         for signal in signals:
             window = signal[start : start + length]

@@ -26,6 +26,7 @@ class Simulation:
         cost: Callable[[int], float] = lambda window: 0.0,
     ) -> None:
         self.contract, self._network, self._cost = network.contract, network, cost
+        self.runtime, self.num_threads = network.runtime, network.num_threads
         self._audio, self._period = audio, plan.block / plan.sample_rate
         self.now, self.calls, self.backlog = 0.0, 0, 0
         self.output: list[np.ndarray] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -53,8 +53,7 @@ def measure(
     def stems(step_frames: int, lookahead: int) -> Iterator[Audio]:
         """Yield the sources' samples, shape (samples, sources, channels)."""
         source = open_song(song, seconds)
-        groups = max(1, source.channels // contract.channels)
-        sliding = cast(Network, SlidingNetwork(network, step_frames, lookahead, groups))
+        sliding = SlidingNetwork(network, step_frames, lookahead, source.channels)
         pipeline = Pipeline(sliding, source.sample_rate, source.channels, contract.sources, False)
         pushed = chain.from_iterable(map(pipeline.push, source.blocks))
         for block in chain(pushed, pipeline.finish()):

@@ -7,11 +7,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmdense_edge.live.streams import LiveInput
-    from mmdense_edge.model.interpreter import Network
 
 RATE, CHANNELS = 44100, 2
 BLOCK = 4096
@@ -75,11 +74,8 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
         return True
 
     # With the model's own steps it answers as the network itself, and tells when a window begins.
-    groups = max(1, source.channels // contract.channels)
-    network = SlidingNetwork(
-        separator.network, contract.step_frames, contract.context_frames, groups, new_window
-    )
-    separator.network = cast("Network", network)
+    sizes = (contract.step_frames, contract.context_frames, source.channels)
+    separator.network = SlidingNetwork(separator.network, *sizes, new_window)
     done = 0
     start = (time.perf_counter(), time.process_time())
     last = start[0]

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, repeat
-from typing import cast
 
 import numpy as np
 
@@ -66,13 +65,11 @@ class LiveEngine:
         longest = plan.algorithmic + plan.step + plan.fade + 2 * plan.block
         self.player = Player(self.stats, mixer, plan.latency + longest)
         self._now = now
-        groups = max(1, plan.channels // contract.channels)
         self._network = SlidingNetwork(
-            network, plan.step_frames, plan.lookahead_frames, groups, self._in_time
+            network, plan.step_frames, plan.lookahead_frames, plan.channels, self._in_time
         )
-        # The pipeline uses only the members of a network that the stand-in has.
         self._pipeline = Pipeline(
-            cast(Network, self._network), plan.sample_rate, plan.channels, contract.sources, True
+            self._network, plan.sample_rate, plan.channels, contract.sources, True
         )
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
         self._queue: deque[Audio] = deque()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import cycle
 from types import SimpleNamespace
-from typing import cast
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class SlidingNetwork:
         network: The model's network.
         step_frames: See `check_steps`.
         lookahead_frames: See `check_steps`.
-        groups: Calls for each window: 2 if a stereo signal goes through a mono network.
+        channels: Of the signal: a stereo signal goes through a mono network channel by channel.
         admit: Called before each window; False skips the network, and its estimates are zeros.
 
     Raises:
@@ -82,7 +82,7 @@ class SlidingNetwork:
         network: Network,
         step_frames: int,
         lookahead_frames: int,
-        groups: int = 1,
+        channels: int = 1,
         admit: Callable[[], bool] | None = None,
     ) -> None:
         contract = network.contract
@@ -96,8 +96,9 @@ class SlidingNetwork:
         )
         past = contract.frames - self.contract.frames
         silence = np.zeros((past, contract.bins, contract.channels), np.float32)
-        self._past = [silence] * groups
-        self._groups = cycle(range(groups))
+        self._past = [silence] * max(1, channels // contract.channels)
+        self._groups = cycle(range(len(self._past)))
+        self.runtime, self.num_threads = network.runtime, network.num_threads
         self.admitted = True  # whether the last window went through the network
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
@@ -280,10 +281,9 @@ def measured_latency(
     The resampler's delay follows no simple formula and varies with its phase: it is measured over
     at least a second, and a block is added.
     """
-    groups = max(1, channels // contract.channels)
-    no_network = cast(Network, SimpleNamespace(contract=contract))
-    silent = SlidingNetwork(no_network, step_frames, lookahead_frames, groups, lambda: False)
-    pipeline = Pipeline(cast(Network, silent), sample_rate, channels, contract.sources[:1], False)
+    none: Any = SimpleNamespace(contract=contract, runtime="none", num_threads=None)
+    silent = SlidingNetwork(none, step_frames, lookahead_frames, channels, lambda: False)
+    pipeline = Pipeline(silent, sample_rate, channels, contract.sources[:1], False)
     hop_seconds = contract.transform.hop_length / contract.sample_rate
     seconds = max(1.0, (PROBED_WINDOWS * step_frames + lookahead_frames) * hop_seconds)
     zeros = np.zeros((block, channels), np.float32)
