@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mmdense_edge.audio import OnDamage
 from mmdense_edge.audio.reading import read_blocks
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, check_usage
 from mmdense_edge.signal.chain import RESIDUAL, Stems
 
 FRAME = 1024
@@ -58,30 +58,35 @@ def choose(
         {'vocals': ('vocals',), 'no_vocals': ('drums', 'bass')}
     """
     parts: dict[str, tuple[str, ...]] = {name: (name,) for name in wanted}
+    others = tuple(name for name in known if name != two_stems) if other == "sum" else ()
     if two_stems is not None:
-        if two_stems not in known:
-            raise UsageError(
-                f"--two-stems must be one of {', '.join(known)}; received {two_stems!r}"
-            )
-        others = tuple(name for name in known if name != two_stems) if other == "sum" else ()
-        if other == "sum" and not others:
-            raise UsageError(f"the model has no source besides {two_stems!r}. Use --other residual")
         parts = {two_stems: (two_stems,), f"no_{two_stems}": others}
-    if residual:
-        if () in parts.values():
-            raise UsageError(
-                "--two-stems with --other residual leaves no residual. Drop one of them"
-            )
-        parts[RESIDUAL] = ()
-    if sum_to_mixture:
-        if () in parts.values():
-            raise UsageError("with a residual, the stems already add up. Drop --sum-to-mixture")
-        if set(itertools.chain(*parts.values())) != set(known) or len(parts) < 2:
-            raise UsageError(
-                f"--sum-to-mixture needs at least two stems and all sources ({', '.join(known)}); "
-                f"received {', '.join(parts)}. Drop --sources, or use --residual"
-            )
-    return parts
+    has_rest = () in parts.values()
+    is_whole = set(itertools.chain(*parts.values())) == set(known) and len(parts) > 1
+    check_usage(
+        (
+            two_stems not in (None, *known),
+            f"--two-stems must be one of {', '.join(known)}; received {two_stems!r}",
+        ),
+        (
+            other == "sum" and not others,
+            f"the model has no source besides {two_stems!r}. Use --other residual",
+        ),
+        (
+            residual and has_rest,
+            "--two-stems with --other residual leaves no residual. Drop one of them",
+        ),
+        (
+            sum_to_mixture and (residual or has_rest),
+            "with a residual, the stems already add up. Drop --sum-to-mixture",
+        ),
+        (
+            sum_to_mixture and not is_whole,
+            f"--sum-to-mixture needs at least two stems and all sources ({', '.join(known)}); "
+            f"received {', '.join(parts)}. Drop --sources, or use --residual",
+        ),
+    )
+    return {**parts, RESIDUAL: ()} if residual else parts
 
 
 def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blocks:

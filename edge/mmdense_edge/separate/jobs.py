@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Formatter
 
 from mmdense_edge.audio.mixture_sum import Parts
-from mmdense_edge.errors import UsageError
+from mmdense_edge.errors import UsageError, check_usage
 from mmdense_edge.separate.inputs import Song
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
@@ -52,17 +52,21 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        if self.file_format == "ogg" and (self.bit_depth or self.sum_to_mixture):
-            raise UsageError(
+        check_usage(
+            (
+                self.file_format == "ogg" and (self.bit_depth or self.sum_to_mixture),
                 "ogg files are lossy: they have no --bit-depth and cannot --sum-to-mixture. "
-                "Use --format wav or flac."
-            )
-        if (self.file_format, self.bit_depth) == ("flac", "32f"):
-            raise UsageError("flac files have no floats. Use --bit-depth 24 or --format wav.")
-        if not 0 <= self.wiener <= MAX_ITERATIONS:
-            raise UsageError(
-                f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {self.wiener}"
-            )
+                "Use --format wav or flac.",
+            ),
+            (
+                (self.file_format, self.bit_depth) == ("flac", "32f"),
+                "flac files have no floats. Use --bit-depth 24 or --format wav.",
+            ),
+            (
+                not 0 <= self.wiener <= MAX_ITERATIONS,
+                f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {self.wiener}",
+            ),
+        )
         check_template(self.filename)
 
 
@@ -84,18 +88,24 @@ def check_template(template: str) -> None:
         raise UsageError(
             f"--filename must be a template; received {template!r}: {error}"
         ) from error
-    rule = ""
     literal = "".join(text if name is None else text + "x" for text, name, *_ in parts)
-    if any(name is not None and (name not in FIELDS or any(more)) for _, name, *more in parts):
-        rule = "have no fields but " + ", ".join(f"{{{name}}}" for name in FIELDS)
-    elif not template.endswith(".{ext}"):
-        rule = "end in .{ext}"
-    elif template[0] in "/\\" or ".." in re.split(r"[/\\]", literal) or {*":\0"} & {*literal}:
-        rule = "stay below the output folder"
-    elif "\\" in literal:
-        rule = "separate folders with /, on Windows too"
-    if rule:
-        raise UsageError(f"--filename must {rule}; received {template!r}")
+    fields = [(name, any(more)) for _, name, *more in parts if name is not None]
+    rules = (
+        (
+            any(name not in FIELDS or has_format for name, has_format in fields),
+            "have no fields but " + ", ".join(f"{{{name}}}" for name in FIELDS),
+        ),
+        (not template.endswith(".{ext}"), "end in .{ext}"),
+        (
+            template.startswith(("/", "\\"))
+            or ".." in re.split(r"[/\\]", literal)
+            or {*":\0"} & {*literal},
+            "stay below the output folder",
+        ),
+        ("\\" in literal, "separate folders with /, on Windows too"),
+    )
+    received = f"; received {template!r}"
+    check_usage(*((broken, f"--filename must {rule}{received}") for broken, rule in rules))
 
 
 @dataclass(frozen=True)
