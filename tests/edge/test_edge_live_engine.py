@@ -109,18 +109,6 @@ def test_what_the_buffer_holds_is_no_drop_out(separators):
     )
 
 
-def test_a_window_that_comes_in_parts_is_timed_whole(separators, noise, monkeypatch):
-    monkeypatch.setattr(windows, "PART_FRAMES", 1)
-    separator, ticks = separators["identity"], itertools.count()
-    mixer = Mixer({"everything": 1.0, "residual": 1.0}, 44100)
-    plan = plan_for(separator, step_frames=8)
-    engine = LiveEngine(separator.network, plan, mixer, False, lambda: next(ticks))
-    run_blocks(engine, iter(np.split(noise(30 * BLOCK), 30)), lambda block: None, lambda: True)
-    stats = engine.stats
-    assert len(stats.block_seconds) == stats.windows == 4  # of 8 frames each, of 31
-    assert sum(stats.block_seconds) == stats.busy_seconds - engine._carried
-
-
 def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
     """One window comes 2.5 steps late: once the mixture is heard, from its own place."""
     audio = tone(120000)
@@ -180,17 +168,19 @@ def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model
     assert simulation.engine.stats.skipped > 0
 
 
-def test_without_pace_nothing_is_left_out(separators, noise):
-    """Each window takes ten times as long as its samples last, or longer."""
+def test_without_pace_nothing_is_left_out_and_every_window_is_timed(separators, noise, monkeypatch):
+    """Each comes in parts, and takes ten times as long as its samples last, or longer."""
+    monkeypatch.setattr(windows, "PART_FRAMES", 1)
     separator, audio, ticks = separators["shares"], noise(60000), itertools.count()
     gains = {**dict.fromkeys((*separator.sources, "residual"), 0.5), "bass": 0.0}
-    slow = lambda: 10 * STEP_SECONDS * next(ticks)  # noqa: E731
+    slow = lambda: 10 * next(ticks)  # noqa: E731
     engine = LiveEngine(separator.network, plan_for(separator), Mixer(gains, 44100), False, slow)
-    output = []
+    output, stats = [], engine.stats
     run_blocks(engine, even([audio], BLOCK), output.append, lambda: True)
     expected = 0.5 * (audio - separator.separate(audio, 44100)["bass"])
     assert np.abs(np.concatenate(output) - expected).max() < 1e-4
-    assert (engine.stats.skipped, engine.stats.windows) == (0, 15)
+    assert (stats.skipped, stats.windows, len(stats.block_seconds)) == (0, 15, 15)
+    assert sum(stats.block_seconds) == stats.busy_seconds - engine._carried
 
 
 def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
