@@ -1,6 +1,7 @@
 """The command `python -m training.corpus`.
 
-Exit code 0: all songs are there; 2: nothing could be done, or a song failed; 130: stopped.
+Exit code 0: all songs are there; 1: a file cannot be written; 2: nothing could be done, or a song
+failed; 130: stopped.
 """
 
 from __future__ import annotations
@@ -13,31 +14,37 @@ from pathlib import Path
 
 import training.corpus
 from keras_mmdense.data import SUBSETS
-from training.corpus.material import CorpusError
+from training import command
 from training.corpus.render import FORMATS, Order, render
 from training.corpus.studio import ABILITIES
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+@command("corpus", "complete songs are kept, and the same command continues")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.corpus",
         description=training.corpus.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="the corpus")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder of the corpus")
     add("--songs", type=int, required=True, metavar="N", help="number of songs")
-    add("--seconds", type=float, default=40.0, metavar="S", help="length of each (40)")
+    add("--seconds", type=float, default=40.0, metavar="S", help="length of each song (40)")
     add("--seed", type=int, default=0, metavar="K", help="seed of the first song (0)")
     add("--subset", choices=SUBSETS, default="train", help="subset of the songs (train)")
     add("--material", type=Path, nargs="+", action="extend", default=[], metavar="DIR",
         help="folders of recordings")  # fmt: skip
-    add("--use", default=",".join(ABILITIES), metavar="NAMES", help="what may be used (all)")
-    add("--format", choices=FORMATS, default="wav", help="audio files, of 16 bits (wav)")
+    add(
+        "--use",
+        default=",".join(ABILITIES),
+        metavar="NAMES",
+        help="what may be used (all), see above",
+    )
+    add("--format", choices=FORMATS, default="wav", help="format of the 16-bit audio files (wav)")
     add("--bands", action="store_true",
-        help="a voice over recordings of whole bands, for models of the vocals alone")  # fmt: skip
-    add("--jobs", type=int, default=1, metavar="N", help="processes (1)")
+        help="voices over recordings of whole bands, for models of the vocals only")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N", help="number of processes (1)")
     args = vars(parser.parse_args(argv))
     args["use"] = tuple(name for name in args["use"].split(",") if name)
     args["material"] = tuple(args["material"])
@@ -50,21 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         left = (time.monotonic() - begin) * (total - done) / done
         tell(f"{done}/{total}, {left / 60:.1f} min left: {line}")
 
-    try:
-        manifest = render(Order(**args), tell, progress)
-    except CorpusError as error:
-        tell(f"corpus: {error}")
-        return 2
-    except OSError as error:
-        text = f"{args['out']} cannot be written: {error.strerror or error}"
-        tell(f"corpus: {text}; songs that are complete are kept")
-        return 2
-    except KeyboardInterrupt:
-        tell("\nstopped; complete songs are kept, the same command goes on")
-        return 130
+    manifest = render(Order(**args), tell, progress)
     shared = ", ".join(manifest["share_alike"]) or "none"
     print(f"{args['out']}: {manifest['num_songs']} songs; share-alike sources: {shared}")
-    return 0
 
 
 if __name__ == "__main__":

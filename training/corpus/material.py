@@ -1,4 +1,4 @@
-"""The sources of sound: folders and soundfonts, each with its license and whom to credit."""
+"""Sound material: folders and soundfonts, each with its license and credit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import soundfile as sf
 import soxr
 
 from keras_mmdense.data.tracks import to_channels
+from keras_mmdense.errors import SettingsError
 from training.corpus.dsp import SAMPLE_RATE, Audio
 
 CATALOGUE = Path(__file__).with_name("catalogue.toml")
@@ -28,8 +29,8 @@ SUFFIXES = (".wav", ".flac", ".ogg")
 SOUNDFONTS = (Path("/usr/share/sounds/sf2"), Path("/usr/share/sounds/sf3"))
 
 
-class CorpusError(ValueError):
-    """A corpus that cannot be rendered."""
+class CorpusError(SettingsError):
+    """A corpus cannot be rendered."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ class Item:
             explains them.
         source: "bass", "drums", "other" or "vocals".
         license: License of the audio.
-        credit: Whom to name.
-        share_alike: The license asks for the same license on what contains the audio.
-        sets: Patterns of file names that belong together; of bands, of files and of folders, each
-            of which is a recording.
+        credit: Whom to credit.
+        share_alike: Whether works that contain the audio need the same license.
+        sets: Patterns of file names that belong together; for bands, of files and folders, each of
+            which is a recording.
         kit: Patterns of file names by stroke.
         songs: Tempo, tonic and mode by song.
     """
@@ -80,10 +81,10 @@ class Item:
         return sorted(p for p in self.path.glob(pattern) if p.suffix.lower() in SUFFIXES)
 
     def recordings(self) -> list[tuple[Path, ...]]:
-        """Return what the sets name, in order of names: a file, or a folder of files to be added.
+        """Return the recordings of the sets by name: each is a file, or the files of a folder.
 
         Raises:
-            CorpusError: Nothing is there for one of the sets.
+            CorpusError: One of the sets is empty.
         """
         found: dict[Path, tuple[Path, ...]] = {}
         for pattern in self.sets:
@@ -99,10 +100,10 @@ class Item:
         return [found[place] for place in sorted(found)]
 
     def pitches(self) -> dict[str, int]:
-        """Return the MIDI note of each file, of index.csv.
+        """Return the MIDI note of each file from index.csv.
 
         Raises:
-            CorpusError: No such table, or no whole number where a pitch should be.
+            CorpusError: The table is missing, or a pitch is not a whole number.
         """
         try:
             with (self.path / "index.csv").open(newline="", encoding="utf-8") as table:
@@ -115,7 +116,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Soundfont:
-    """A soundfont file of the catalogue; `kit` where it holds drums only."""
+    """A soundfont file of the catalogue; `kit` means that it contains only drums."""
 
     name: str
     path: Path
@@ -126,13 +127,13 @@ class Soundfont:
 
 
 def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
-    """Find what can be used in folders: each is one of the catalogue, or holds such folders.
+    """Find material in folders, each of which is in the catalogue or contains such folders.
 
     Returns:
-        The items in order of names, and a note on each folder inside that is left unused.
+        The items by name, and a note on each folder that is not used.
 
     Raises:
-        CorpusError: A folder that is missing, or in which nothing is known.
+        CorpusError: A folder is missing, or nothing in it is known.
 
     Example:
         >>> find_material([])
@@ -177,7 +178,7 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
 
 
 def find_soundfonts(folders: Sequence[Path] = SOUNDFONTS) -> list[Soundfont]:
-    """Find the soundfonts of the catalogue; others are left alone, for want of a license."""
+    """Find the soundfonts of the catalogue; the license of others is not known."""
     known = _read_toml(CATALOGUE)["soundfonts"]
     found = {name: place / name for name in known for place in folders if (place / name).is_file()}
     if "MuseScore_General_Full.sf3" in found:  # the same instruments with longer samples
@@ -186,7 +187,7 @@ def find_soundfonts(folders: Sequence[Path] = SOUNDFONTS) -> list[Soundfont]:
 
 
 def fingerprint(items: Sequence[Item], fonts: Sequence[Soundfont]) -> str:
-    """Return a checksum of names and sizes of all files: the same material, the same value."""
+    """Return a checksum of the names and sizes of all files."""
     lines = [f"{font.name}|{font.path.stat().st_size}" for font in fonts]
     for item in items:
         paths = sorted(path for path in item.path.rglob("*") if path.is_file())

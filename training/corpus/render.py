@@ -1,4 +1,4 @@
-"""Rendering a corpus: what is asked for is there, songs in several processes, progress."""
+"""Render a corpus: check what is needed, then render songs in one or several processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from training.corpus.song import render_band, render_song
 from training.corpus.studio import ABILITIES, SCORES, VOICES, Studio
 from training.corpus.units import labelled_units, save_units
 
-REVISION = 4  # to be raised when the same seed gives another song
+REVISION = 4  # raise it when the same seed gives another song
 PROGRAMS = {"mma": "mma", "soundfonts": "fluidsynth", "espeak": "espeak-ng"}
 PACKAGES = {"mma": "mido", "soundfonts": "mido", "espeak": "pyworld", "units": "pyworld"}
 MATERIAL = {"takes": ("takes", "units"), "units": ("units",), "songs": ("songs",)}
@@ -85,18 +85,18 @@ class Order:
 
 
 def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dict[str, Any]:
-    """Render the songs of an order that are not there yet.
+    """Render the missing songs of an order.
 
     Args:
-        order: What is asked for.
-        tell: Called with lines on what is found and what is done before the first song.
-        progress: Called after each song with songs done and songs in all of this run, and its name.
+        order: What to render.
+        tell: Called with remarks before the first song.
+        progress: Called after each song: songs done, songs of this run, a line about the song.
 
     Returns:
-        The manifest, which is written in any case, also when a song fails or the run is stopped.
+        The manifest. It is also written if a song fails or the run is stopped.
 
     Raises:
-        CorpusError: Something is missing, or fails; songs that are complete are kept.
+        CorpusError: Something is missing or fails; complete songs are kept.
         OSError: `order.out` cannot be written.
     """
     items, notes = find_material(order.material)
@@ -163,7 +163,7 @@ def render(order: Order, tell: Callable[[str], None], progress: Progress) -> dic
 
 
 def check_means(use: tuple[str, ...], items: list[Item], fonts: list[Soundfont]) -> None:
-    """Refuse an order for which programs, packages or material are missing; name all of them.
+    """Check that programs, packages and material are there; name all that are missing.
 
     Raises:
         CorpusError: Something is missing.
@@ -209,7 +209,7 @@ def version_of(program: str) -> str:
 
 
 def render_place(order: Order, studio: Studio, place: Path) -> str:
-    """Render the song of a folder, which appears when it is complete; return a line about it."""
+    """Render a song and return a line about it; its folder appears when it is complete."""
     seed = int(place.name.partition("-")[2])
     seeds = (SUBSETS.index(order.subset), seed)
     begin = time.monotonic()

@@ -1,9 +1,10 @@
-"""One song: who sings, what key and tempo follow from that, the band, and the mix."""
+"""One song: a singer, the key and tempo that follow, a band, and the mix."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,12 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Singing:
-    """A voice and what the band must follow.
+    """A voice, and the chart that the band follows.
 
     Args:
         chart: Tempo and chords.
         used: Names of what was used.
-        finished: It is a mixed stem, not to be treated much.
+        finished: Whether it is a mixed stem, which gets no more effects.
     """
 
     audio: Audio
@@ -70,12 +71,12 @@ def render_song(
 
     Args:
         seeds: The same seeds and studio give the same samples.
-        studio: What it is rendered with.
-        seconds: Its length.
-        folder: An empty folder for files of programs.
+        studio: The instruments and voices.
+        seconds: Length of the song.
+        folder: An empty folder for the files of programs.
 
     Returns:
-        int16 stems, each (num_samples, 2), whose sum fits into int16; and facts for the manifest.
+        int16 stems (num_samples, 2) whose sum fits into int16, and facts for the manifest.
     """
     rng = np.random.default_rng(seeds)
     num_samples = round(seconds * SAMPLE_RATE)
@@ -117,9 +118,9 @@ def render_song(
 
 
 def render_band(seeds: Sequence[int], studio: Studio, seconds: float) -> tuple[Stems, Facts]:
-    """Render a voice over the recording of a whole band, which is `other`; two stems are silent.
+    """Render a voice over the recording of a whole band, the stem `other`; two stems are silent.
 
-    The band is played faster or slower, by two semitones at most, where that brings it into the
+    The band is played faster or slower, by at most two semitones, if this brings it into the
     singer's key.
     """
     rng = np.random.default_rng(seeds)
@@ -146,15 +147,15 @@ def in_key(
     chart: Chart,
     furthest: int,
 ) -> Audio:
-    """Return a recording, played faster or slower where that brings it into the chart's key.
+    """Return a recording, played faster or slower if this brings it into the chart's key.
 
     Args:
-        rng: Chooses the place.
+        rng: Chooses the excerpt.
         play: Plays an item faster by some semitones.
         item: The material.
         num_samples: Length of the result.
-        chart: Whose key it is.
-        furthest: In semitones: nearer than that, the sound does not suffer.
+        chart: Its key is used.
+        furthest: Largest shift in semitones that does not harm the sound.
     """
     state = int(rng.integers(2**32))
     audio = play(np.random.default_rng(state), item, num_samples, 0)
@@ -167,7 +168,7 @@ def in_key(
 def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS) -> Stems:
     """Balance, limit and round stems so that they and their sum fit into 16 bits.
 
-    The limiter's gain, made for the sum, is applied to every stem.
+    The limiter's gain is computed for the sum and applied to every stem.
 
     Args:
         rng: Chooses the balance and the loudness.
@@ -183,7 +184,7 @@ def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS)
         decibels = mean + spread * float(np.clip(rng.standard_normal(), -2, 2))
         loudness = level(stems[source])
         factor = gain(decibels) / loudness if loudness else 0.0
-        # a peak far above the rest, of a bad sample say, would make the whole mix soft
+        # a single high peak, for example of a bad sample, would make the whole mix quiet
         most = np.float32(10 * gain(decibels))
         balanced[source] = np.asarray(np.tanh(stems[source] * np.float32(factor) / most) * most)
     total = sum(balanced.values(), np.zeros_like(balanced["bass"]))
@@ -200,18 +201,22 @@ def mix(rng: Rng, stems: Stems, levels: dict[str, tuple[float, float]] = LEVELS)
 
 
 def sing_somehow(rng: Rng, studio: Studio, seconds: float) -> Singing:
-    """Return the singing of a kind that there is."""
+    """Return singing of a random available kind."""
     kind = draw(rng, studio.voices())
-    makers = {"takes": sing_takes, "songs": sing_song, "units": sing_tune, "espeak": sing_tune}
-    singing = makers[kind](rng, studio, seconds, kind)
+    makers: dict[str, Callable[[Rng, Studio, float], Singing]] = {
+        "takes": sing_takes,
+        "songs": sing_song,
+        "units": partial(sing_tune, spoken=False),
+        "espeak": partial(sing_tune, spoken=True),
+    }
+    singing = makers[kind](rng, studio, seconds)
     if not singing.finished and chance(rng, 0.3):
         singing = replace(singing, audio=takes.doubled(rng, singing.audio))
     return singing
 
 
-def sing_takes(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
-    """Return recordings of a singer; the band plays in the key that they are in."""
-    del kind
+def sing_takes(rng: Rng, studio: Studio, seconds: float) -> Singing:
+    """Return recordings of a singer; the band plays in their key."""
     item = pick(rng, studio.find(["takes", "units"], "vocals"))
     other_voice = "units" in studio.abilities and chance(rng, 0.2)
     shift = rng.uniform(-1, 1) if other_voice else rng.uniform(-3, 3)
@@ -226,9 +231,8 @@ def sing_takes(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
     return Singing(audio, draw_chart(rng, seconds, draw_tempo(rng), tonic, minor), [name])
 
 
-def sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
+def sing_song(rng: Rng, studio: Studio, seconds: float) -> Singing:
     """Return the singing of a mixed song, at its tempo and in its key."""
-    del kind
     item = pick(rng, studio.find(["songs"], "vocals"))
     name = pick(rng, sorted(item.songs))
     tempo, tonic, minor = item.songs[name]
@@ -238,13 +242,13 @@ def sing_song(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
     return Singing(audio, chart, [f"{item.name}: {name}"], finished=chance(rng, 0.6))
 
 
-def sing_tune(rng: Rng, studio: Studio, seconds: float, kind: str) -> Singing:
-    """Return a tune sung with syllables, of recordings or of espeak-ng.
+def sing_tune(rng: Rng, studio: Studio, seconds: float, spoken: bool) -> Singing:
+    """Return a tune sung with syllables of recordings, or with words spoken by espeak-ng.
 
     Often a second voice sings above or below it in the chorus.
     """
     chart = draw_chart(rng, seconds, draw_tempo(rng), int(rng.integers(12)), int(chance(rng, 0.45)))
-    if kind == "units" and studio.units is not None:
+    if studio.units and not spoken:
         units = load_units(studio.units)
         name = ", ".join(item.name for item in studio.items if item.use == "units")
         name += ": syllables"

@@ -1,11 +1,10 @@
-"""The corpus on the disk: songs that appear when they are complete, and the manifest."""
+"""The corpus on disk: songs, which appear when they are complete, and the manifest."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import soundfile as sf
 
 from training.corpus.dsp import SAMPLE_RATE, Audio
 from training.corpus.material import SOURCES, CorpusError, Item, Soundfont
+from training.train.run_folder import write_text
 
 MANIFEST = "manifest.json"
 SONG = "song.json"
@@ -27,7 +27,7 @@ PROGRAM_CREDITS = {
 def write_song(
     place: Path, stems: Mapping[str, Audio], facts: Mapping[str, Any], ending: str
 ) -> None:
-    """Write stems, their exact sum and facts into a hidden folder, then give it its name.
+    """Write stems, their exact sum and facts to a hidden folder, then rename it.
 
     Args:
         place: The song's folder, which does not exist.
@@ -44,24 +44,24 @@ def write_song(
             raise CorpusError(f"{place.name}: the mixture does not fit into 16 bits.")
         for name, audio in {**stems, "mixture": total.astype(np.int16)}.items():
             sf.write(hidden / f"{name}.{ending}", audio, SAMPLE_RATE, subtype="PCM_16")
-        (hidden / SONG).write_text(_text(facts), "utf-8")
+        write_json(hidden / SONG, facts)
         hidden.rename(place)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 
 
 def start(out: Path, settings: dict[str, Any]) -> None:
-    """Make the folder of a corpus, or check that it holds one with the same settings.
+    """Make the folder of a corpus, or check that it contains one with the same settings.
 
     Raises:
-        CorpusError: It holds something else, or a corpus with other settings.
+        CorpusError: It contains something else, or a corpus with other settings.
     """
     manifest = out / MANIFEST
     if manifest.is_file():
         stored = _read(manifest).get("settings")
         if not isinstance(stored, dict):
             raise CorpusError(f"{manifest} must have settings; received {stored!r}.")
-        # a setting that is not there is off
+        # a missing setting is off
         have, want = ({k: of.get(k, False) for k in stored | settings} for of in (stored, settings))
         wrong = [key for key in have if have[key] != want[key]]
         if wrong:
@@ -73,30 +73,27 @@ def start(out: Path, settings: dict[str, Any]) -> None:
         raise CorpusError(f"{out} holds something that is no corpus: choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     if not manifest.is_file():
-        _write(manifest, {"settings": settings})
+        write_json(manifest, {"settings": settings})
 
 
 def clean(out: Path) -> None:
-    """Remove what a run that was stopped or killed left unfinished."""
+    """Remove the unfinished files of a run that was stopped or killed."""
     for leftover in [*out.glob(f"{PARTIAL}*"), *out.glob(f"*/{PARTIAL}*")]:
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def write_manifest(
     out: Path, settings: Mapping[str, Any], sources: Sequence[Item | Soundfont]
 ) -> dict[str, Any]:
-    """Write what the corpus holds: settings, songs, and the sources used with their credits.
+    """Write the settings, the songs, and the sources used with their credits.
 
     Args:
         out: The corpus.
-        settings: What it was rendered with.
-        sources: All that could have been used.
+        settings: The settings of the corpus.
+        sources: All sources that could be used.
 
     Returns:
-        The manifest. `share_alike` lists the sources whose license passes on to what contains them.
+        The manifest. `share_alike` lists the sources whose license also applies to the songs.
     """
     songs = {path.parent.name: _read(path) for path in sorted(out.glob(f"*/*/{SONG}"))}
     names = {name for song in songs.values() for used in song["used"].values() for name in used}
@@ -116,21 +113,13 @@ def write_manifest(
         "share_alike": [credit["name"] for credit in credits if credit["share_alike"]],
         "songs": songs,
     }
-    _write(out / MANIFEST, manifest)
+    write_json(out / MANIFEST, manifest)
     return manifest
 
 
-def _text(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def _write(path: Path, value: Mapping[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=PARTIAL, delete=False
-    ) as file:
-        file.write(_text(value))
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
-from corpus_material import RATE, tone
+from corpus_material import RATE
 
 from training.corpus import dsp, effects
 from training.corpus.song import mix
 
 SOURCES = ("bass", "drums", "other", "vocals")
-
-
-def stereo(mono):
-    return np.repeat(np.asarray(mono, np.float32)[:, None], 2, axis=1)
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ def test_a_shelf_raises_its_side_by_its_decibels(noise, high, band):
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_treated_stems_keep_length_and_are_finite(noise, source, seed):
     before = noise.copy()
     treated = effects.treat(np.random.default_rng(seed), noise, source, 0.5)
@@ -53,23 +49,6 @@ def test_silence_stays_silent():
     assert not any(audio.any() for audio in mixed.values())
 
 
-def test_a_bass_that_growls_has_a_middle_as_loud_as_its_lows_and_moves():
-    bass = stereo(tone(60, 4, decay=0))
-    bass *= np.float32(effects.NOMINAL / dsp.level(bass))
-    ratios, moves = [], []
-    for seed in range(12):
-        made = effects.growl(np.random.default_rng(seed), bass, 0.5)
-        assert made.shape == bass.shape
-        assert dsp.level(made) == pytest.approx(dsp.level(bass), rel=0.02)
-        ratios.append(decibels(made, 300, 3000) - decibels(made, 20, 150))
-        parts = [decibels(part, 300, 3000) for part in np.array_split(made, 32)]
-        moves.append(max(parts) - min(parts))
-    assert decibels(bass, 300, 3000) - decibels(bass, 20, 150) < -40
-    assert max(ratios) > -3
-    assert np.median(ratios) > -15
-    assert max(moves) > 4
-
-
 @pytest.mark.parametrize("decay", [0.2, 1.0, 3.0])
 def test_a_room_has_unit_energy_and_dies_away(rng, decay):
     response = effects.room(rng, decay)
@@ -79,8 +58,8 @@ def test_a_room_has_unit_energy_and_dies_away(rng, decay):
     assert len(response) >= decay * RATE
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("ceiling", [0.1, 0.5, 0.98])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("ceiling", [0.1, 0.98])
 def test_the_limiter_never_lets_a_peak_through(seed, ceiling):
     rng = np.random.default_rng(seed)
     audio = 0.2 * rng.standard_normal((20000 + seed * 7, 2))
@@ -94,35 +73,17 @@ def test_the_limiter_never_lets_a_peak_through(seed, ceiling):
     np.testing.assert_array_equal(effects.limiter_curve(soft, ceiling), 1)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_the_mix_fits_into_16_bits(seed):
-    rng = np.random.default_rng(seed)
-    stems = {s: (rng.standard_normal((RATE, 2)) ** 3).astype(np.float32) for s in SOURCES}
-    mixed = mix(rng, stems)
-    total = sum(audio.astype(int) for audio in mixed.values())
-    assert np.abs(total).max() <= 32767
-    for source in SOURCES:
-        assert mixed[source].dtype == np.int16
-        assert np.abs(mixed[source].astype(int)).max() < 32767
-        assert np.abs(mixed[source].astype(int)).max() > 100
-
-
 def test_all_stems_get_the_same_gain_over_time(rng):
     """Equal stems stay in proportion in every sample, also where the limiter works."""
     wave = (0.1 * rng.standard_normal((RATE, 2))).astype(np.float32)
     wave[RATE // 2 : RATE // 2 + 4000] *= 6
     mixed = mix(np.random.default_rng(1), dict.fromkeys(SOURCES, wave))
+    total = sum(audio.astype(int) for audio in mixed.values())
+    assert 10000 < np.abs(total).max() <= 32767
     loud = np.abs(mixed["bass"][:, 0].astype(float)) > 100
     ratio = mixed["vocals"][loud, 0] / mixed["bass"][loud, 0]
     # peaks are rounded before: the same in each stem, as all have the same crest
     assert np.ptp(ratio) < 0.02 * np.median(ratio)
-
-
-def test_level_is_the_rms_of_what_sounds():
-    audio = np.concatenate([np.full((RATE, 2), 0.5), np.zeros((3 * RATE, 2))])
-    assert dsp.level(audio) == pytest.approx(0.5)
-    assert dsp.level(np.zeros((RATE, 2))) == 0
-    assert dsp.level(np.full((100, 2), 0.25)) == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize(("start", "kept"), [(-3, [3, 4]), (0, [0, 1, 2, 3, 4]), (8, [0, 1])])

@@ -61,23 +61,6 @@ def test_a_note_sounds_from_its_start_until_after_its_end(tmp_path, rng):
     assert not audio[round(0.8 * RATE) :].any()
 
 
-def test_notes_without_pitches_are_refused(tmp_path, rng):
-    folder = make_notes(tmp_path / "notes")
-    (folder / "index.csv").write_text("file,midi\nnote_40_v0.wav,high\n")
-    with pytest.raises(CorpusError, match="must give file,midi"):
-        play(rng, one(folder), Note(0, 1, 40, 90))
-    (folder / "index.csv").write_text("file,midi\nother.wav,40\n")
-    with pytest.raises(CorpusError, match="has no notes"):
-        play(rng, one(folder), Note(0, 1, 40, 90))
-
-
-def test_strokes_are_sorted_by_sound(tmp_path):
-    kit = sampler._kit(one(make_hits(tmp_path / "kit")))
-    assert [path.stem for path in kit["kick"]] == ["hit_0", "hit_1"]
-    assert [path.stem for path in kit["closed_hat"]] == ["hit_6"]
-    assert sum(map(len, kit.values())) == 7
-
-
 def test_named_strokes_come_first_and_others_fill_the_gaps(tmp_path):
     named = one(make_hits(tmp_path / "named"))
     named = Item(**{**vars(named), "kit": {"snare": ["hit_3*"], "ride": ["none*"]}})
@@ -107,7 +90,7 @@ def test_strokes_sound_at_their_times(tmp_path, player):
         assert np.isfinite(audio).all()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_patch_has_the_pitch_of_the_note(seed):
     rng = np.random.default_rng(seed)
     patch = synth.draw_patch(rng, "other")
@@ -118,12 +101,6 @@ def test_a_patch_has_the_pitch_of_the_note(seed):
     assert not audio[round(1.7 * RATE) :, 0].any() or np.abs(audio[-2000:]).max() < 1e-3
     heard = loudest_hertz(audio[RATE // 2 : RATE, 0])
     assert abs(12 * np.log2(heard / 220)) < 0.5
-
-
-def test_waves_have_no_harmonic_beyond_the_limit():
-    for wave in ("saw", "pulse", "sine"):
-        powers = np.abs(np.fft.rfft(synth.wave_table(wave, 10)))
-        assert powers[11:].max() < 1e-3 * powers[1]
 
 
 @pytest.mark.parametrize("semitones", [-2, 0, 1])
@@ -194,23 +171,6 @@ def test_folders_of_the_catalogue_need_no_description(tmp_path):
     assert items[1].songs["2.Lithium"] == [124, 7, 1]
     with pytest.raises(CorpusError, match="nothing in"):  # never to be trained on
         find_material([tmp_path / "everything_is_remixed" / "valid"])
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("use = 'notes'", "needs use, source, license and credit"),
-        ("use = 'noise'\nsource = 'bass'\nlicense = 'x'\ncredit = 'y'", "received 'noise'"),
-        ("use = 'hits'\nsource = 'lute'\nlicense = 'x'\ncredit = 'y'", "'lute'"),
-        ("use = ", "cannot be read"),
-        ("x = 1" + " " * (1 << 20), "must have at most"),
-    ],
-)
-def test_wrong_descriptions_are_told(tmp_path, text, told):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "material.toml").write_text(text)
-    with pytest.raises(CorpusError, match=told):
-        find_material([tmp_path / "mine"])
 
 
 def test_recordings_are_stereo_at_one_rate(tmp_path):

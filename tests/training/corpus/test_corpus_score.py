@@ -56,7 +56,7 @@ def make_library(folder, **files):
     return folder
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_every_pattern_is_playable(seed):
     rng = np.random.default_rng(seed)
     chart = draw_chart(rng, 30, rng.uniform(60, 180), int(rng.integers(12)), seed % 2)
@@ -76,14 +76,6 @@ def test_every_pattern_is_playable(seed):
     assert max(note.pitch for note in bass.notes) <= 60
 
 
-def test_the_bass_plays_the_chords():
-    part = patterns.bass(np.random.default_rng(0), CHART)
-    for note in part.notes:
-        bar = int(note.start / CHART.bar + 0.01)
-        root = CHART.chord(bar)[0]
-        assert note.pitch % 12 in {*CHART.chord(bar), (root + 7) % 12}
-
-
 def test_accompaniment_stays_in_the_key():
     for seed in range(6):
         for kind in (patterns.chords, patterns.pad, patterns.arpeggio, patterns.stabs):
@@ -91,15 +83,7 @@ def test_accompaniment_stays_in_the_key():
             assert {note.pitch % 12 for note in notes} <= CHART.scale
 
 
-def test_a_chart_lasts_long_enough_and_has_two_sections():
-    chart = draw_chart(np.random.default_rng(1), 40, 100, 7, 1)
-    assert chart.bars * chart.bar >= 40 > (chart.bars - 1) * chart.bar
-    assert [chart.second(bar) for bar in (0, 7, 8, 15, 16)] == [False, False, True, True, False]
-    assert chart.key == "Gm"
-    assert chart.scale == {7, 9, 10, 0, 2, 3, 5}
-
-
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_tune_is_in_key_in_range_and_one_voice(seed):
     tune = write_melody(np.random.default_rng(seed), CHART, 60, 74)
     assert {note.pitch % 12 for note in tune} <= CHART.scale
@@ -107,13 +91,6 @@ def test_a_tune_is_in_key_in_range_and_one_voice(seed):
     pairs = list(pairwise(tune))
     assert all(a.start + a.duration <= b.start + 1e-9 for a, b in pairs)
     assert max(b.start - a.start - a.duration for a, b in pairs) > 0.3  # phrases end
-
-
-def test_harmony_is_a_third_above_in_the_chorus():
-    tune = [Note(0, 1, 62, 100), Note(8.5 * CHART.bar, 1, 62, 100)]
-    (note,) = harmony(tune, CHART)
-    assert (note.start, note.pitch) == (8.5 * CHART.bar, 66)  # D: F sharp
-    assert harmony(tune, CHART, -2)[0].pitch == 59
 
 
 def test_grooves_are_those_of_the_library_in_four(tmp_path):
@@ -146,25 +123,6 @@ def test_parts_come_back_from_mma(programs, monkeypatch, rng):
     assert [line.split()[1][:2] for line in text.splitlines() if line.startswith("2 ")] == [
         "A"
     ] or ("\n2 A7\n" in text)
-
-
-@pytest.mark.parametrize(
-    ("name", "text"), [("Broken", "refuses the grooves Broken"), ("Dull", "five grooves without")]
-)
-def test_grooves_that_fail_are_told(programs, monkeypatch, rng, name, text):
-    monkeypatch.setattr(mma, "grooves", lambda: {"pop": (name,)})
-    with pytest.raises(CorpusError, match=text):
-        mma.write_mma(rng, CHART, programs)
-
-
-def test_programs_that_do_not_run_are_told(tmp_path, monkeypatch, rng):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(mma, "grooves", lambda: {"pop": ("Pop",)})
-    with pytest.raises(CorpusError, match="mma does not run"):
-        mma.write_mma(rng, CHART, tmp_path)
-    font = Soundfont("a.sf2", tmp_path / "a.sf2", "MIT", "x")
-    with pytest.raises(CorpusError, match="fluidsynth fails"):
-        soundfonts.play(rng, Part("bass", 33, (Note(0, 1, 40, 90),)), font, 10, tmp_path)
 
 
 def test_midi_comes_back_as_it_was_written(tmp_path, rng):
@@ -206,3 +164,18 @@ def test_only_soundfonts_with_a_known_license_are_found(tmp_path):
     for name in ("MuseScore_General_Full.sf3", "MuseScore_General_Lite.sf3"):
         (tmp_path / name).write_bytes(b"x")
     assert [font.name[:14] for font in find_soundfonts([tmp_path])].count("MuseScore_Gene") == 1
+
+
+def test_the_bass_plays_the_chords():
+    part = patterns.bass(np.random.default_rng(0), CHART)
+    for note in part.notes:
+        bar = int(note.start / CHART.bar + 0.01)
+        root = CHART.chord(bar)[0]
+        assert note.pitch % 12 in {*CHART.chord(bar), (root + 7) % 12}
+
+
+def test_harmony_is_a_third_above_in_the_chorus():
+    tune = [Note(0, 1, 62, 100), Note(8.5 * CHART.bar, 1, 62, 100)]
+    (note,) = harmony(tune, CHART)
+    assert (note.start, note.pitch) == (8.5 * CHART.bar, 66)  # D: F sharp
+    assert harmony(tune, CHART, -2)[0].pitch == 59

@@ -88,13 +88,6 @@ def test_a_tune_is_sung_at_its_pitches_and_times(vocoder, rng):
         assert abs(69 + 12 * np.log2(heard / 440) - note.pitch) < 0.3
 
 
-def test_a_voice_can_be_made_another(vocoder):
-    audio = np.repeat(tone(300, 1.0, decay=0, harmonics=1)[:, None], 2, axis=1)
-    other = world.revoice(audio, Voice(shift=5))
-    assert other.shape == audio.shape
-    assert loudest_hertz(other[2000:-2000, 0]) == pytest.approx(300 * 2 ** (5 / 12), abs=8)
-
-
 def test_formants_are_moved_by_their_factor():
     bins = np.arange(BINS)
     envelope = np.exp(-(((bins - 200) / 30.0) ** 2))[None] + 1e-6
@@ -119,23 +112,6 @@ def test_labelled_recordings_give_their_syllables(vocoder, tmp_path):
     assert (first.onset, len(first.pitch_curve)) == (20, 100)
     assert (second.onset, len(second.pitch_curve)) == (0, 80)
     assert first.pitch == pytest.approx(69 + 12 * np.log2(300 / 440), abs=0.5)
-
-
-@pytest.mark.parametrize(
-    ("labels", "text"), [("0 x a", "must have lines"), ("0 5000000 sil", "no sung syllables")]
-)
-def test_useless_labels_are_told(vocoder, tmp_path, labels, text):
-    with pytest.raises(CorpusError, match=text):
-        units.labelled_units(sung(tmp_path, labels))
-
-
-def test_units_come_back_from_their_file(tmp_path):
-    written = [unit(60.5, 50, 3), unit(70.25, 80, 9)]
-    units.save_units(written, tmp_path / "units.npz")
-    for old, new in zip(written, units.load_units(tmp_path / "units.npz"), strict=True):
-        assert (old.onset, old.pitch) == (new.onset, new.pitch)
-        for name in ("envelope", "aperiodicity", "pitch_curve"):
-            np.testing.assert_array_equal(getattr(old, name), getattr(new, name))
 
 
 def test_words_are_spoken_by_espeak(vocoder, tmp_path, monkeypatch, rng):
