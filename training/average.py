@@ -1,7 +1,7 @@
-"""The weighted mean of models' weights: `python -m training.average A.keras B.keras --out C.keras`.
+"""Average the weights of models: `python -m training.average A.keras B.keras --out C.keras`.
 
 The mean of models that were fine-tuned from the same weights is often better than each of them
-(Wortsman and others, "Model soups", ICML 2022). All must have the same architecture; the result has
+(Wortsman and others, "Model soups", ICML 2022). All must have the same architecture. The result has
 the settings of the first one and never replaces a file. Exit code 0: success; 2: wrong input.
 """
 
@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None) -> keras.Model:
-    """Return the first of some models with the mean of all weights, statistics included.
+    """Return the first model with the mean of all models' weights, statistics included.
 
     Args:
-        models: Two or more of one architecture.
-        shares: One a model, 0 or more, not all 0; they are divided by their sum. Default equal.
+        models: Two or more models of one architecture.
+        shares: The weight of each model, 0 or more, not all 0. Default: equal.
 
     Raises:
         SettingsError: Another number of shares, or models of different architectures.
@@ -50,18 +50,17 @@ def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None
     shares = [1.0] * len(models) if shares is None else shares
     if len(models) < 2 or len(shares) != len(models) or min(shares) < 0 or sum(shares) <= 0:
         raise SettingsError(
-            "two or more models are needed, each with a share of 0 or more; received "
+            "there must be two or more models, each with a share of 0 or more; received "
             f"{len(models)} models and shares {shares}."
         )
     shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
     if any(one != shapes[0] for one in shapes):
         raise SettingsError(
-            "all models must have the same architecture; received different weights."
+            "all models must have the same architecture; received weights of other shapes."
         )
-    for variable, *others in zip(*(model.weights for model in models), strict=True):
-        values = [np.asarray(weight) for weight in (variable, *others)]
-        mean = np.average(values, axis=0, weights=shares)
-        variable.assign(mean.astype(values[0].dtype))
+    for variables in zip(*(model.weights for model in models), strict=True):
+        mean = np.average([np.asarray(v) for v in variables], axis=0, weights=shares)
+        variables[0].assign(mean.astype(variables[0].dtype))
     return models[0]
 
 

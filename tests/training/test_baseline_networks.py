@@ -49,21 +49,31 @@ def test_published_sizes():
     assert min(range(400, 700), key=lambda cells: abs(size(cells) - 30.03e6)) == 572
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_they_take_and_give_what_our_models_do(network, magnitudes):
-    model = build_network(network, ["bass", "vocals"], **TINY)
-    estimates = model.predict(magnitudes, verbose=0)
+def test_they_take_and_give_what_our_models_do(magnitudes):
+    """BLEND contains the other two; its estimate is the weighted sum of theirs."""
+    model = build_network("blend", ["bass", "vocals"], **TINY, fnn_share=0.3)
+    keras_mmdense.adapt(model, [magnitudes])
+    scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
+    assert len(scales) == 1 + 2 * 2  # of the input, and of both estimates of both sources
+    for layer in scales:
+        mean = magnitudes.mean((0, 1, 3))
+        np.testing.assert_allclose(np.ravel(layer.adapt_mean), mean, rtol=1e-5)
+    estimates = model(magnitudes)
     assert list(estimates) == ["bass", "vocals"]
-    for estimate in estimates.values():
-        assert estimate.shape == magnitudes.shape
-        assert (estimate >= 0).all()
     assert not np.allclose(estimates["bass"], estimates["vocals"])
-    settings = keras_mmdense.settings_of(model)
-    assert (settings.sources, settings.preset) == (("bass", "vocals"), network)
     again = float32_copy(model)
     assert again.get_config() == model.get_config()
-    for source, estimate in again.predict(magnitudes, verbose=0).items():
+    for source, estimate in again(magnitudes).items():
         np.testing.assert_array_equal(estimate, estimates[source])
+        assert estimate.shape == magnitudes.shape
+        assert np.min(estimate) >= 0
+        parts = [model.get_layer(f"{source}_{name}_estimate").output for name in ("fnn", "blstm")]
+        fnn, blstm = map(np.asarray, keras.Model(model.input, parts)(magnitudes))
+        assert fnn.any()
+        assert blstm.any()
+        np.testing.assert_allclose(estimate, 0.3 * fnn + 0.7 * blstm, rtol=1e-5, atol=1e-6)
+    settings = keras_mmdense.settings_of(model)
+    assert (settings.sources, settings.preset) == (("bass", "vocals"), "blend")
 
 
 @pytest.mark.slow
@@ -78,16 +88,6 @@ def test_the_trainer_trains_them_from_a_recipe(tmp_path):
     assert {name: len(stem) for name, stem in stems.items()} == {"bass": 4000, "vocals": 4000}
 
 
-def test_blend_is_the_weighted_sum_of_both_estimates(magnitudes):
-    model = build_network("blend", **TINY, fnn_share=0.3)
-    parts = [model.get_layer(f"{name}_estimate").output for name in ("fnn", "blstm")]
-    fnn, blstm = keras.Model(model.input, parts).predict(magnitudes, verbose=0)
-    assert fnn.any()
-    assert blstm.any()
-    estimate = model.predict(magnitudes, verbose=0)["vocals"]
-    np.testing.assert_allclose(estimate, 0.3 * fnn + 0.7 * blstm, rtol=1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("network", "frames"), [("fnn", [10, 11, 12, 13, 14]), ("blstm", [*range(24)])]
 )
@@ -96,19 +96,8 @@ def test_they_read_as_many_frames_as_they_say(network, frames, magnitudes):
     model = build_network(network, **TINY)
     other = magnitudes.copy()
     other[:, 12] *= 3
-    one, two = (model.predict(x, verbose=0)["vocals"] for x in (magnitudes, other))
+    one, two = (np.asarray(model(x)["vocals"]) for x in (magnitudes, other))
     assert np.flatnonzero((one != two).any((0, 2, 3))).tolist() == frames
-
-
-def test_the_scale_of_the_data_goes_into_every_layer_that_needs_it(magnitudes):
-    model = build_network("blend", **TINY)
-    keras_mmdense.adapt(model, [magnitudes])
-    scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
-    assert len(scales) == 3
-    for layer in scales:
-        np.testing.assert_allclose(
-            np.ravel(layer.adapt_mean), magnitudes.mean((0, 1, 3)), rtol=1e-5
-        )
 
 
 @pytest.mark.parametrize(
@@ -129,7 +118,3 @@ def test_wrong_arguments_are_refused_in_one_line(arguments, told):
     with pytest.raises(SettingsError, match=told) as error:
         build_model(arguments)
     assert "\n" not in str(error.value)
-
-
-def test_without_the_key_a_recipe_builds_our_own_model():
-    assert build_model({"preset": "mdensenet", "bins": 64, "growth_rate": 2}).name == "mdensenet"

@@ -1,16 +1,15 @@
 """The paper's figure 5: `python -m training.paper.figure5 MODEL.keras [--out DIR]`.
 
-For the first convolution of every dense block after an up-sampling: the l2 norm of the weights
-that read one map, for each map that was up-sampled and each that came over the skip connection.
-Prints Markdown; docs/results/reproduction.md says what it means. Exit code 0: done; 1: a file
-cannot be written; 2: wrong usage or input; 130: stopped.
+Prints, as Markdown, the l2 norms of the weights in the first convolution of every dense block after
+an up-sampling, for each map that was up-sampled and each that came over the skip connection.
+docs/results/reproduction.md says what they mean. Exit code 0: success; 1: a file cannot be written;
+2: wrong usage or input; 130: stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.inspection import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
-from training import command
+from training import command, new_folder
 from training.evaluate.tables import table
 
 if TYPE_CHECKING:
@@ -89,14 +88,9 @@ def blocks(model: keras.Model) -> list[Block]:
                 # (frames, bins, read, made); the concatenation before it joined the maps read
                 kernel = np.asarray(calls[conv].layer.kernel, np.float64)
                 norms = np.sqrt(np.square(kernel).sum((0, 1, 3)))
-                edges = np.cumsum([shape[-1] for shape in calls[join].input_shapes])[:-1]
-                is_up = [maker(calls, part, BETWEEN) == up for part in calls[join].inputs]
-                parts = list(zip(np.split(norms, edges), is_up, strict=True))
-                up_sampled, skipped = (
-                    np.concatenate([part for part, its in parts if its == wanted])
-                    for wanted in (True, False)
-                )
-                found.append(Block(name[1], int(name[2]), up_sampled, skipped))
+                made_by_up = [maker(calls, part, BETWEEN) == up for part in calls[join].inputs]
+                is_up = np.repeat(made_by_up, [shape[-1] for shape in calls[join].input_shapes])
+                found.append(Block(name[1], int(name[2]), norms[is_up], norms[~is_up]))
     if not found:
         raise SettingsError(
             "figure 5 needs a model with an up-sampling path; received "
@@ -152,26 +146,20 @@ def draw(found: Sequence[Block], name: str, path: Path | None = None) -> Figure:
     for block in found:
         axes = grid[rows.index(block.network), columns.index(block.number)]
         axes.set_visible(True)
-        for norms, start, style, label in (
-            (block.up, 0, {"color": UP}, "up-sampled map"),
-            (
-                block.skip,
-                len(block.up),
-                {"color": SKIP, "hatch": "///"},
-                "map of the skip connection",
-            ),
+        for norms, start, color, hatch, label in (
+            (block.up, 0, UP, "", "up-sampled map"),
+            (block.skip, len(block.up), SKIP, "///", "map of the skip connection"),
         ):
-            places = np.arange(start, start + len(norms))
-            axes.bar(places, norms, edgecolor="white", linewidth=0.4, label=label, **style)
-            axes.hlines(norms.mean(), places[0] - 0.5, places[-1] + 0.5, color="black", lw=1.2)
+            axes.bar(
+                np.arange(start, start + len(norms)), norms, edgecolor="white", linewidth=0.4,
+                label=label, color=color, hatch=hatch,
+            )  # fmt: skip
+            end = start + len(norms) - 0.5
+            axes.hlines(norms.mean(), start - 0.5, end, color="black", lw=1.2)
         axes.axvline(len(block.up) - 0.5, color="black", linestyle=":", linewidth=0.8)
-        axes.set_title(
-            f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}", fontsize=9
-        )
-        axes.set_xlabel("map", fontsize=8)
+        title = f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}"
+        axes.set(title=title, xlabel="map", ylabel="l2 norm")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylabel("l2 norm", fontsize=8)
-        axes.tick_params(labelsize=7)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(plain(f"Weights that read each map, {name}"), fontsize=11)
@@ -191,22 +179,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg and .md"
     )
     args = parser.parse_args(argv)
-    if args.out and args.out.exists():
-        raise SettingsError(
-            f"--out must be a new folder, nothing is overwritten; received {args.out}. Choose "
-            "another."
-        )
     model = keras_mmdense.build(weights=args.model)
     found = blocks(model)
     text = report(found, args.model.name, settings_of(model).norm)
     if args.out:
-        args.out.mkdir()
-        try:
-            (args.out / "figure5.md").write_text(text, "utf-8")
-            draw(found, args.model.name, args.out / "figure5")
-        except BaseException:
-            shutil.rmtree(args.out)
-            raise
+        with new_folder(args.out) as made:
+            (made / "figure5.md").write_text(text, "utf-8")
+            draw(found, args.model.name, made / "figure5")
     print(text, end="")
 
 

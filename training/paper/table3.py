@@ -1,8 +1,8 @@
 """The paper's table 3: `python -m training.paper.table3`.
 
-Prints size, multiply-adds and training time of MDenseNet, MMDenseNet, FNN, BLSTM and BLEND as
-Markdown; docs/results/reproduction.md holds the output and says what it means. Exit code 0: done;
-1: a track cannot be read; 2: wrong usage or input; 130: stopped.
+Prints, as Markdown, size, multiply-adds and training time of MDenseNet, MMDenseNet, FNN, BLSTM and
+BLEND. docs/results/reproduction.md contains the output and explains it. Exit code 0: success; 1: a
+track cannot be read; 2: wrong usage or input; 130: stopped.
 """
 
 from __future__ import annotations
@@ -122,12 +122,11 @@ def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
         weights, settings = parameters(model), settings_of(model)
         work = multiply_adds_per_second(model, args.frames)
         seconds = step_seconds(model, batches(model, tracks, args), args.steps)
-        frames = args.batch_size * args.frames
-        audio = frames * settings.transform.hop_length / settings.sample_rate
+        hops_per_second = settings.sample_rate / settings.transform.hop_length
+        steps = args.epoch_seconds * hops_per_second / (args.batch_size * args.frames)
         rows.append([
             name, f"{weights:,}", PUBLISHED.get(name, "-")[0], f"{weights / blend:.1%}",
-            f"{work / 1e9:.2f}", f"{seconds:.2f}",
-            f"{seconds * args.epoch_seconds / audio / 3600:.1f}",
+            f"{work / 1e9:.2f}", f"{seconds:.2f}", f"{seconds * steps / 3600:.1f}",
         ])  # fmt: skip
         keras.backend.clear_session()
     head = ["network", "weights", "published", "share of BLEND", "GMAC per s of audio",
