@@ -41,11 +41,10 @@ import numpy.typing as npt
 
 from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
 from keras_mmdense.data import Track, open_dataset
-from training.evaluate.estimators import open_estimator
+from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, Array, SourceScore
 from training.evaluate.rows import SUM, Row
-from training.evaluate.songs import open_song, stored
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
@@ -142,13 +141,13 @@ def scenarios(
 ) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
     """Yield the sources together, then the vocals with the accompaniment."""
     with_rest = VOCALS in track.sources and len(track.sources) > 1
-    song = open_song(track, with_rest, folder)
-    sources = tuple(song.references)
+    signals = open_signals(track, with_rest, folder)
+    sources = tuple(name for name in signals if name != "mixture")
     row = Row("irm", "baseline", "", sources, accompaniment=SUM if with_rest else "")
-    estimates = stored(open_estimator(row)(song), folder)
+    estimates = stored(open_estimator(row)(track, signals), folder)
     together = [track.sources, (VOCALS, ACCOMPANIMENT)] if with_rest else [track.sources]
     for title, names in zip(("sources", "vocals, accompaniment"), together, strict=False):
-        yield title, {s: song.references[s] for s in names}, {s: estimates[s] for s in names}
+        yield title, {s: signals[s] for s in names}, {s: estimates[s] for s in names}
 
 
 def agreement(args: argparse.Namespace) -> list[dict[str, Any]]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 
 import mmdense_edge.cli.main
 
@@ -17,18 +20,23 @@ mmdense_edge.cli.main.prepare(own_process=False)
 os.environ["MPLBACKEND"] = "agg"
 
 
-def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Make the main function of a command report errors in one line.
 
     Args:
         name: The command's name, which the line starts with.
+        kept: What is left after a failure or Ctrl-C, which the line ends with.
 
     Returns:
         A decorator. The function then returns its own exit code, 0 if that is None, or 1: data or
         a file failed, 2: wrong usage or input, 130: Ctrl-C.
     """
+    from mmdense_edge.errors import MMDenseError
+
     from keras_mmdense.data import DatasetError, TrackError
     from keras_mmdense.errors import SettingsError
+
+    rest = f"; {kept}" if kept else ""
 
     def decorate(main: Callable[..., int | None]) -> Callable[..., int]:
         @wraps(main)
@@ -36,9 +44,9 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
             try:
                 return main(argv) or 0
             except KeyboardInterrupt:
-                print("stopped", file=sys.stderr)
+                print(f"stopped{rest}", file=sys.stderr)
                 return 130
-            except (SettingsError, DatasetError) as error:
+            except (SettingsError, DatasetError, MMDenseError) as error:
                 code, line = 2, str(error)
             except ModuleNotFoundError as error:
                 code, line = 2, f"{error}; pip install -e '.[train]'"
@@ -49,10 +57,39 @@ def command(name: str) -> Callable[[Callable[..., int | None]], Callable[..., in
                 # of TensorFlow's long messages that of the reader inside
                 inside = re.search(r"TrackError: (.+)", str(error))
                 text = inside[1] if inside else str(error).strip() or type(error).__name__
-                code, line = 1, text.splitlines()[0]
+                code, line = 1, text.splitlines()[0] + rest
             print(f"{name}: {line}", file=sys.stderr)
             return code
 
         return run
 
     return decorate
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `out` at the end of the block; after an error nothing is left.
+
+    Args:
+        out: A new or empty folder.
+
+    Raises:
+        SettingsError: It is in use.
+    """
+    from mmdense_edge.errors import printable
+
+    from keras_mmdense.errors import SettingsError
+
+    out = out.resolve()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingsError(
+            f"--out must be a new or empty folder; received {printable(out)}. Choose another."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
+        made = Path(beside, "made")
+        made.mkdir()
+        yield made
+        if out.exists():
+            out.rmdir()
+        made.rename(out)

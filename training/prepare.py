@@ -123,7 +123,7 @@ def prepare(
             continue
         else:
             reason = f"{printable(place)} exists and is not a prepared copy of it: move it away"
-        faults.append(Fault(track.path, reason, _label(track)))
+        faults.append(Fault(track.path, reason, track.label))
     size = sum(track_bytes(track) for track in pending)
     free = shutil.disk_usage(there).free
     plan = (
@@ -149,7 +149,7 @@ def prepare(
                 finished += 1
                 notes = [f"clipped {count} samples of {name}" for name, count in counts.items()]
             except TrackError as error:
-                faults.append(Fault(error.path, error.reason, _label(track)))
+                faults.append(Fault(error.path, error.reason, track.label))
                 notes = ["left out"]
             except (OSError, KeyboardInterrupt):
                 text = "finished tracks are kept; the same command continues"
@@ -158,7 +158,7 @@ def prepare(
             finally:
                 shutil.rmtree(hidden, ignore_errors=True)
             if notes:
-                bar.write(f"{printable(_label(track))}: {', '.join(notes)}", file=sys.stderr)
+                bar.write(f"{printable(track.label)}: {', '.join(notes)}", file=sys.stderr)
             bar.update(track_bytes(track))
     return finished, faults
 
@@ -243,10 +243,6 @@ def track_bytes(track: Track) -> int:
 
 def _data_bytes(stream: Stream) -> int:
     return stream.num_samples * stream.channels * 2
-
-
-def _label(track: Track) -> str:
-    return f"{track.subset}/{track.name}" if track.subset else track.name
 
 
 if __name__ == "__main__":

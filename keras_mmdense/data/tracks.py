@@ -46,6 +46,11 @@ class Track:
     streams: Mapping[str, Stream] = field(repr=False, hash=False)
 
     @property
+    def label(self) -> str:
+        """The name with its subset: "test/Artist - Title"."""
+        return f"{self.subset}/{self.name}" if self.subset else self.name
+
+    @property
     def duration(self) -> float:
         """Length in seconds."""
         return self.num_samples / self.sample_rate

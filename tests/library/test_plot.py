@@ -231,3 +231,14 @@ def test_colours_differ_for_eyes_without_red_or_green():
         seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)
         far = np.linalg.norm(seen[:, None] - seen[None], axis=2) + np.eye(len(seen))
         assert far.min() > 0.12
+
+
+def test_box_plots_have_a_dot_per_track_and_values_of_silence_lie_beyond_the_axis(tmp_path):
+    panels = {"bass": {"one": [1.0, 2.0, 200.0, -200.0], "$t_w$o": [3.0, 5.0]}, "vocals": {"x": []}}
+    figure, _ = (plot.boxes(panels, "SDR in dB", tmp_path / name) for name in "ab")
+    dots = [[len(dots.get_offsets()) for dots in axes.collections] for axes in figure.axes]
+    assert dots == [[4, 2], []]
+    assert "2 values lie beyond the axis" in figure.get_supxlabel()
+    assert max(np.abs(figure.axes[0].get_xlim())) < 10
+    for suffix in (".png", ".svg"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()

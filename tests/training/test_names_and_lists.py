@@ -10,8 +10,7 @@ import pytest
 import trees
 
 from keras_mmdense.data import open_dataset
-from training.evaluate.__main__ import main as evaluate
-from training.evaluate.rows import find_estimates
+from training.evaluate.rows import choose_tracks, find_estimates
 from training.train.recipe import RecipeError, load_recipe
 from training.train.split import fingerprint, open_tracks
 
@@ -59,30 +58,26 @@ def test_names_are_the_same_in_both_forms_of_unicode(forms, tmp_path):
     (folder / given).mkdir(parents=True)
     (folder / given / "bass.wav").touch()
     assert find_estimates(folder, valid, ["bass"]) == {"bass": folder / given / "bass.wav"}
-    options = ["mixture", "--data", str(tree), "--out", str(tmp_path / "report")]
-    assert evaluate([*options, "--tracks", given]) == 0
+    assert [track.name for track in choose_tracks(dataset, [given])] == [on_disk]
 
 
-@pytest.mark.parametrize("place", ["", "test", "Test"])
-def test_the_runner_s_stems_of_a_stem_file_are_found(place, tmp_path):
+def test_the_runner_s_stems_of_a_stem_file_are_found(tmp_path):
+    """Below the subset first, under whatever case; an exact name comes before X.stem."""
     root = trees.make_musdb18(tmp_path / "tree", 1, 1, 0.2)
     (root / "test").rename(root / "Test")
     (track,) = open_dataset(root, subset="test")
     folder = tmp_path / "estimates"
-    stems = folder / place / f"{track.name}.stem"
-    stems.mkdir(parents=True)
-    (stems / "Vocals.WAV").touch()
-    assert find_estimates(folder, track, ["vocals"]) == {"vocals": stems / "Vocals.WAV"}
-    exact = folder / place / track.name
-    exact.mkdir()
-    (exact / "vocals.flac").touch()
-    assert find_estimates(folder, track, ["vocals"]) == {"vocals": exact / "vocals.flac"}
+    for place in ("", "Test", "test"):
+        for name, file in ((f"{track.name}.stem", "Vocals.WAV"), (track.name, "vocals.flac")):
+            path = folder / place / name / file
+            path.parent.mkdir(parents=True)
+            path.touch()
+            assert find_estimates(folder, track, ["vocals"]) == {"vocals": path}
 
 
 @pytest.mark.parametrize(
     ("encoding", "command"),
     [
-        ("ascii", ["keras_mmdense.data", "{tree}"]),
         ("cp1252", ["training.prepare", "{tree}", "--out", "{out}/Песня"]),
         ("ascii", ["training.evaluate", "mixture", "--data", "{tree}", "--out", "{out}/Песня"]),
     ],

@@ -1,13 +1,13 @@
 """Score models: `python -m training.evaluate MODEL... --data DIR --out REPORT`.
 
-MODEL is a .keras file, a .tflite file (which the device runner separates with), several of one kind
-joined by "+", a folder of estimates made elsewhere (FOLDER/TRACK/SOURCE.wav, .flac or .ogg), the
-name of a bundled model, or a baseline: mixture, irm, ibm, iwf. NAME=MODEL names the row.
+MODEL is a .keras file, a .tflite file (separated by the device runner), several of one kind joined
+by "+", a folder of estimates made elsewhere (FOLDER/TRACK/SOURCE.wav, .flac or .ogg), the name of a
+bundled model, or a baseline: mixture, irm, ibm, iwf. NAME=MODEL names the row.
 
-REPORT will contain report.md, scores.csv, summary.json, plots/ and, per metric, row and track, a
-JSON file in museval's format. If the command is stopped, finished tracks are kept and the same
-command continues; it scores again only what has changed. docs/how-to/evaluation.md says which
-figures may be compared.
+REPORT will contain report.md, scores.csv, summary.json, plots/ and, for each metric, row and track,
+a JSON file in museval's format. If the command is stopped, finished tracks are kept; run the same
+command again to continue. It scores again only what has changed. docs/how-to/evaluation.md says
+which figures may be compared.
 
 Exit code 0: success; 1: tracks failed and are listed, or a file cannot be written; 2: wrong usage
 or data; 130: stopped with Ctrl-C.
@@ -21,104 +21,51 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmdense_edge import signals
-from mmdense_edge.errors import MMDenseError, printable
+from mmdense_edge.errors import printable
 
-from keras_mmdense.data import KINDS, SUBSETS, DatasetError, open_dataset
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.data import KINDS, SUBSETS, open_dataset
+from training import command
 from training.evaluate import EvaluationError
 from training.evaluate.metrics import METRICS
+from training.evaluate.rows import choose_tracks, open_rows
+from training.evaluate.scoring import evaluate
 
-INTERRUPTED = 130
 
-
+@command("evaluate", "finished tracks are kept, and the same command continues")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    args = _parser().parse_args(argv)
-    try:
-        with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
-            faults = _evaluate(args)
-    except ModuleNotFoundError as error:
-        print(f"evaluate: {error}; pip install -e '.[train]'", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; finished tracks are kept, and the same command continues", file=sys.stderr)
-        return INTERRUPTED
-    except (EvaluationError, DatasetError, SettingsError, MMDenseError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"evaluate: {error}; finished tracks are kept", file=sys.stderr)
-        return 1
-    for fault in faults:
-        print(f"evaluate: {fault}", file=sys.stderr)
-    if faults:
-        print(
-            f"{len(faults)} tracks failed, so no report was written; the others are kept. Repair "
-            "them, or choose the tracks with --tracks",
-            file=sys.stderr,
-        )
-        return 1
-    print(f"report in {printable(Path(args.out) / 'report.md')}")
-    return 0
-
-
-def _evaluate(args: argparse.Namespace) -> list[str]:
-    from training.evaluate.rows import open_rows
-    from training.evaluate.scoring import evaluate
-    from training.evaluate.songs import choose_tracks
-
-    metrics = tuple(dict.fromkeys(args.metric.split(",")))
-    if not set(metrics) <= set(METRICS):
-        raise EvaluationError(
-            f"--metric must be of {', '.join(METRICS)}; received {args.metric!r}."
-        )
-    if args.jobs < 1:
-        raise EvaluationError(f"--jobs must be 1 or more; received {args.jobs}. Leave it out.")
-    dataset = open_dataset(
-        args.data, kind=args.kind, subset=args.subset, sample_rate=args.sample_rate
-    )
-    if dataset.faults:
-        print(dataset.report(), file=sys.stderr)
-    tracks = choose_tracks(dataset, args.tracks, args.limit)
-    rows = open_rows(
-        args.models,
-        tracks,
-        accompaniment=args.accompaniment,
-        wiener=args.wiener,
-        allow_missing=args.allow_missing,
-    )
-    return evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("models", metavar="MODEL", nargs="+", help="what to score, one row each")
-    parser.add_argument("--data", metavar="DIR", required=True, help="tree of separated tracks")
+    parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
     parser.add_argument("--out", metavar="REPORT", required=True, help="folder of the report")
     parser.add_argument(
         "--metric",
         default="usdr",
         metavar="NAME,...",
-        help="usdr (default: fast, whole tracks), active (usdr where a source sounds), museval, "
+        help="usdr (default: fast, whole tracks), active (usdr where a source is heard), museval, "
         "bsseval3, sisdr",
     )
-    parser.add_argument("--kind", choices=KINDS, default="auto", help="form of the tree")
+    parser.add_argument("--kind", choices=KINDS, default="auto", help="layout of the data set")
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="subsets; default all")
     parser.add_argument(
-        "--tracks", nargs="+", default=[], metavar="NAME", help="names of tracks, also 'Artist*'"
+        "--tracks",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names of tracks, or 'Artist*'",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="use the first N tracks only")
     parser.add_argument(
-        "--sample-rate", type=int, default=44100, metavar="HZ", help="rate of every file"
+        "--sample-rate", type=int, default=44100, metavar="HZ", help="sample rate of all files"
     )
     parser.add_argument(
         "--accompaniment",
         action="store_true",
-        help="also score the sum of all sources but the vocals",
+        help="also score the sum of all sources except the vocals",
     )
     parser.add_argument(
         "--wiener",
@@ -130,16 +77,49 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="score a folder of estimates on the tracks that it has",
+        help="score a folder of estimates on the tracks it contains",
     )
     parser.add_argument(
         "--jobs",
         type=int,
         default=1,
         metavar="N",
-        help="processes, each with its models and its share of the cores; default 1",
+        help="number of processes, each with its own models and share of the cores; default 1",
     )
-    return parser
+    args = parser.parse_args(argv)
+    metrics = tuple(dict.fromkeys(args.metric.split(",")))
+    if not set(metrics) <= set(METRICS):
+        raise EvaluationError(
+            f"--metric must be of {', '.join(METRICS)}; received {args.metric!r}."
+        )
+    if args.jobs < 1:
+        raise EvaluationError(f"--jobs must be 1 or more; received {args.jobs}. Leave it out.")
+    with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+        dataset = open_dataset(
+            args.data, kind=args.kind, subset=args.subset, sample_rate=args.sample_rate
+        )
+        if dataset.faults:
+            print(dataset.report(), file=sys.stderr)
+        tracks = choose_tracks(dataset, args.tracks, args.limit)
+        rows = open_rows(
+            args.models,
+            tracks,
+            accompaniment=args.accompaniment,
+            wiener=args.wiener,
+            allow_missing=args.allow_missing,
+        )
+        faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
+    for fault in faults:
+        print(f"evaluate: {fault}", file=sys.stderr)
+    if faults:
+        print(
+            f"{len(faults)} tracks failed, so no report was written; the others are kept. Repair "
+            "them, or choose the tracks with --tracks",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"report in {printable(Path(args.out) / 'report.md')}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Compare rows of reports: `python -m training.evaluate.compare REPORT... --out FOLDER`.
 
-Every row is paired with the base row, track by track. FOLDER receives comparison.md,
-differences.csv and plots/. Exit code 0: done; 1: a file cannot be written; 2: wrong usage or
+Every row is compared with the base row, track by track. FOLDER will contain comparison.md,
+differences.csv and plots/. Exit code 0: success; 1: a file cannot be written; 2: wrong usage or
 reports; 130: stopped with Ctrl-C.
 """
 
@@ -10,20 +10,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pandas as pd
 from mmdense_edge.errors import printable
 
+from training import command, new_folder
 from training.evaluate import EvaluationError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from training.evaluate.tables import (
+    FORMAT,
+    KEYS,
+    PLOTS,
+    SCORES,
+    SUMMARY,
+    VERSION,
+    bootstrap,
+    box_plots,
+    number,
+    table,
+    text,
+)
+from training.train.run_folder import write_text
 
 PAGE, DIFFERENCES = "comparison.md", "differences.csv"
-SMALLEST_DB = 0.01  # differences below are rounding, not a better row
+SMALLEST_DB = 0.01  # smaller differences are rounding errors
 READ_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
@@ -31,17 +42,13 @@ def read_report(folder: Path) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
     """Read the summary and the scores of a report.
 
     Returns:
-        The sources of its rows; and the content of its scores.csv, with what must be the same in
-        all reports that are compared: "title" of the metric, "audio", the form of the track, and
-        "accompaniment", whether it was scored along.
+        The sources of each row; and the content of scores.csv with three more columns, which must
+        agree in all reports that are compared: "title" of the metric, "audio", the length and rate
+        of the track, and "accompaniment", whether it was scored.
 
     Raises:
-        EvaluationError: The folder holds no report, or a damaged one.
+        EvaluationError: The folder contains no report, or a damaged one.
     """
-    import pandas as pd
-
-    from training.evaluate.tables import FORMAT, KEYS, SCORES, SUMMARY, VERSION
-
     try:
         summary = json.loads((folder / SUMMARY).read_text("utf-8"))
         if (summary["format"], summary["version"]) != (FORMAT, VERSION):
@@ -49,55 +56,48 @@ def read_report(folder: Path) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
         scores = pd.read_csv(folder / SCORES, dtype=str, keep_default_na=False, index_col=False)
         if list(scores) != [*KEYS, "value"] or scores.duplicated(KEYS).any():
             raise ValueError(f"{SCORES} has other columns, or a value twice")
-        titles = {name: metric["title"] for name, metric in summary["metrics"].items()}
         audio = {
             printable(t["name"]): f"{t['num_samples']} samples at {t['sample_rate']} Hz"
             for t in summary["data"]["tracks"]
         }
         scores = scores.assign(
             value=scores["value"].replace("", "nan").astype(float),
-            title=scores["metric"].map(titles),
+            title=scores["metric"].map({k: m["title"] for k, m in summary["metrics"].items()}),
             audio=scores["track"].map(audio),
             accompaniment=any(row["accompaniment"] for row in summary["rows"]),
         )
-        sources = {row["name"]: frozenset(row["sources"]) for row in summary["rows"]}
         if scores.empty or scores[["title", "audio"]].isna().any(axis=None):
             raise ValueError("it has no rows, tracks or metrics")
+        return {row["name"]: frozenset(row["sources"]) for row in summary["rows"]}, scores
     except READ_ERRORS as error:
         raise EvaluationError(
             f"a report must be a folder with {SUMMARY} and {SCORES} of training.evaluate; received "
-            f"{printable(folder)} ({' '.join(str(error).split())}). Evaluate first, to the end."
+            f"{printable(folder)} ({' '.join(str(error).split())}). Run the evaluation to its end "
+            "first."
         ) from error
-    return sources, scores
 
 
 def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
-    """Pair the rows of reports with a base row by track, and write what differs.
+    """Compare the rows of reports with a base row, track by track, and write the differences.
 
     Args:
         reports: Folders of reports. A row whose name occurs in several is called REPORT/ROW.
-        base: Label of the row to compare with; default the first row of the first report.
-        folder: New or empty folder for comparison.md, differences.csv and plots/; all or nothing.
+        base: The row to compare with. Default: the first row of the first report.
+        folder: New or empty folder for comparison.md, differences.csv and plots/.
 
     Raises:
-        EvaluationError: An unknown base, reports whose scores mean different things, or a folder
-            in use.
-        OSError: A file cannot be written.
+        EvaluationError: The base is unknown, or scores of the reports have different meanings.
+        SettingsError: The folder is in use.
+        OSError: A file cannot be written; no other file is left then.
     """
-    import pandas as pd
-
-    from training.evaluate.tables import KEYS, PLOTS, box_plot
-    from training.train.run_folder import write_text
-
     read = [read_report(path) for path in reports]
     names = [row for own, _ in read for row in own]
     folders = [path.resolve().name for path in reports]
     sources: dict[str, frozenset[str]] = {}
     parts = []
-    for path, (own, part) in zip(reports, read, strict=True):
-        name = path.resolve().name
-        name = name if folders.count(name) == 1 else str(path)
-        labels = {row: row if names.count(row) == 1 else f"{name}/{row}" for row in own}
+    for path, name, (own, part) in zip(reports, folders, read, strict=True):
+        prefix = name if folders.count(name) == 1 else str(path)
+        labels = {row: row if names.count(row) == 1 else f"{prefix}/{row}" for row in own}
         sources |= {labels[row]: own[row] for row in own}
         parts.append(part.assign(row=part["row"].map(labels)))
     if len(sources) < len(names):
@@ -115,39 +115,26 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
         for name, facts in scores.groupby(key)[fact]:
             if facts.nunique() > 1:
                 raise EvaluationError(
-                    "reports must be of the same audio and metrics, all with or all without the "
+                    "reports must have the same audio and metrics, all with or all without the "
                     f"accompaniment; received, as {fact} of {name}, "
-                    f"{' and '.join(map(str, facts.unique()))}. Evaluate again, on one data set "
-                    "with one version."
+                    f"{' and '.join(map(str, facts.unique()))}. Evaluate all with one version on "
+                    "one data set."
                 )
     pairs = scores.merge(scores[scores["row"] == base], on=KEYS[1:], suffixes=("", "_base"))
     pairs = pairs[pairs["row"] != base].rename(columns={"row_base": "base"})
     pairs["difference"] = pairs["value"] - pairs["value_base"]
     if pairs.empty:
         raise EvaluationError(
-            f"the rows must share tracks, sources and a metric with the base {printable(base)}; "
-            "received none that does. Evaluate them on the same data."
+            "at least one row must share a track, a source and a metric with the base "
+            f"{printable(base)}; received none. Evaluate them on the same data."
         )
-    folder = folder.resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise EvaluationError(
-            f"--out must be a new or empty folder; received {printable(folder)}. Choose another."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        made = Path(beside) / "made"
-        (made / PLOTS).mkdir(parents=True)
-        for (metric, measure), group in pairs.groupby(["metric", "measure"], sort=False):
-            title = f"{metric}: {measure} less that of {printable(base)}"
-            axis = f"difference of {measure} in dB"
-            box_plot(group, "difference", axis, made / PLOTS / f"{metric}_{measure}", title, True)
+    with new_folder(folder) as made:
+        less = f"less that of {printable(base)}"
+        box_plots(pairs, "difference", made / PLOTS, "difference of ", less, zero=True)
         listed = pairs[["row", "base", *KEYS[1:], "difference"]]
         write_text(made / DIFFERENCES, listed.to_csv(index=False, lineterminator="\n"))
-        rest = dict.fromkeys(scores["metric"][~scores["metric"].isin(pairs["metric"])])
-        write_text(made / PAGE, "\n\n".join(page(pairs, base, sources, rest)) + "\n")
-        if folder.exists():
-            folder.rmdir()
-        made.rename(folder)
+        unpaired = dict.fromkeys(scores["metric"][~scores["metric"].isin(pairs["metric"])])
+        write_text(made / PAGE, "\n\n".join(page(pairs, base, sources, unpaired)) + "\n")
 
 
 def page(
@@ -160,18 +147,16 @@ def page(
 
     Args:
         pairs: The values with their differences from the base.
-        base: Label of the base.
-        sources: The sources of all rows, by label.
-        left_out: The metrics that the base has no values of.
+        base: The base row.
+        sources: The sources of all rows.
+        left_out: The metrics of which the base has no values.
     """
-    from training.evaluate.tables import PLOTS, bootstrap, number, table, text
-
     yield f"# Compared with {text(base)}"
     yield (
-        "Differences in dB, row less base, on the tracks that both have a value for: above 0 the "
-        "row is better. In brackets the 95 % interval by bootstrap over tracks: one that holds 0 "
-        "is no evidence of a difference, and of many intervals some miss 0 by chance. Better and "
-        f"worse: tracks that differ by {SMALLEST_DB} dB or more."
+        "Differences in dB, row less base, on the tracks for which both have a value: above 0 the "
+        "row is better. In brackets the 95 % interval by bootstrap over tracks. An interval that "
+        "contains 0 is no evidence of a difference, and of many intervals some miss 0 by chance. "
+        f"Better and worse: tracks that differ by {SMALLEST_DB} dB or more."
     )
     header = ["row", "source", "median difference", "mean difference", "better", "worse", "tracks"]
     for metric, of_metric in pairs.groupby("metric", sort=False):
@@ -200,45 +185,36 @@ def page(
     unpaired = [row for row in sources if row != base and row not in set(pairs["row"])]
     if unpaired:
         yield (
-            "Rows with no value on a track, source and metric of the base, left out: "
+            "Rows without a value for any track, source and metric of the base, left out: "
             f"{text(', '.join(unpaired))}."
         )
     if left_out:
         yield f"Without values of the base: {', '.join(left_out)}."
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+@command("compare", "nothing was written")
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate.compare",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("reports", metavar="REPORT", nargs="+", help="folders of training.evaluate")
-    parser.add_argument("--out", metavar="FOLDER", required=True, help="new folder for the page")
+    parser.add_argument(
+        "reports", metavar="REPORT", nargs="+", type=Path, help="folders of training.evaluate"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, required=True, help="new folder for the page"
+    )
     parser.add_argument(
         "--base",
         metavar="ROW",
-        help="row to compare with; default the first of the first report. REPORT/ROW if several "
+        help="row to compare with; default: the first of the first report. REPORT/ROW if several "
         "reports have it",
     )
     args = parser.parse_args(argv)
-    try:
-        compare([Path(path) for path in args.reports], args.base, Path(args.out))
-    except ModuleNotFoundError as error:
-        print(f"compare: {error}; pip install -e '.[train]'", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; nothing was written", file=sys.stderr)
-        return 130
-    except EvaluationError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
-    print(f"comparison in {printable(Path(args.out) / PAGE)}")
-    return 0
+    compare(args.reports, args.base, args.out)
+    print(f"comparison in {printable(args.out / PAGE)}")
 
 
 if __name__ == "__main__":

@@ -1,25 +1,31 @@
-"""The estimators of a song's sources: models, folders of files, ideal masks, the mixture.
+"""Signals of tracks, and estimators of their sources: models, files, ideal masks, the mixture.
 
-An estimator takes a song and yields for each source its next samples, in blocks of any length.
+An estimator takes the signals of a track and yields the next samples of each source, in blocks of
+any length.
 
 The ideal masks are those of the SiSEC 2018 campaign, per channel, on this project's transform
 (periodic Hann window of 2048, hop 1024):
 
-    irm   ideal ratio mask |S| / sum |S|, its IRM1
-    iwf   ideal single-channel Wiener filter |S|^2 / sum |S|^2, its IRM2
-    ibm   ideal binary mask, 1 where |S| >= |X| / 2, its IBM1
+    irm   ideal ratio mask |S| / sum |S|, SiSEC's IRM1
+    iwf   ideal single-channel Wiener filter |S|^2 / sum |S|^2, SiSEC's IRM2
+    ibm   ideal binary mask, 1 where |S| >= |X| / 2, SiSEC's IBM1
 
-with the sources' spectra S, the sum over all sources of the data, and the mixture's spectrum X.
+S is the spectrum of a source, the sum is over all sources of the data set, and X is the spectrum of
+the mixture.
 
 Source: Stöter, Liutkus, Ito, "The 2018 Signal Separation Evaluation Campaign", LVA/ICA 2018.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,21 +34,82 @@ from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
 from mmdense_edge.separator import Separator
 from mmdense_edge.signal.stft import Analysis, Spectrum, Synthesis
 
+from keras_mmdense.data import Track
 from keras_mmdense.data.audio_files import open_audio_file
+from keras_mmdense.data.readers import MIXTURE
 from training.evaluate import EvaluationError
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, blocks
 from training.evaluate.rows import REST, SUM, Row, find_estimates
-from training.evaluate.songs import Samples, Song, total
 
 TRANSFORM = Transform(n_fft=2048, hop_length=1024)
 
-Estimates = Iterator[dict[str, Samples]]
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[np.float32]  # of a signal: (any length, channels)
+Signals = Mapping[str, Array]  # of a track: "mixture", its sources, the accompaniment if scored
+Estimates = Iterator[dict[str, Array]]
+Estimator = Callable[[Track, Signals], Estimates]
 
 
-@cache  # models stay open from one song to the next
-def open_estimator(row: Row, num_threads: int = 1) -> Callable[[Song], Estimates]:
-    """Return the function that makes a row's estimates, the accompaniment included.
+def open_signals(track: Track, accompaniment: bool, folder: Path) -> dict[str, Array]:
+    """Copy the mixture and the sources of a track into memory maps, (num_samples, channels).
+
+    Args:
+        track: The track.
+        accompaniment: Add the sum of all sources except the vocals.
+        folder: Folder for the raw files: 4 bytes per sample, channel and signal.
+
+    Raises:
+        TrackError: A file cannot be read to its end, or contains NaN.
+    """
+
+    def signals() -> Estimates:
+        for part in blocks(0, track.num_samples):
+            block = {
+                name: track.read(name, part.start, part.stop - part.start)
+                for name in (MIXTURE, *track.sources)
+            }
+            if accompaniment:
+                block[ACCOMPANIMENT] = total(block[s] for s in track.sources if s != VOCALS)
+            yield block
+
+    return stored(signals(), folder)
+
+
+def stored(signals: Iterable[Mapping[str, Array]], folder: Path) -> dict[str, Array]:
+    """Write signals block by block and return them as memory maps.
+
+    The files have no names, so nothing is left of them, however the process ends.
+
+    Args:
+        signals: Blocks, each with all signals by name.
+        folder: A folder on a disk with enough free space.
+
+    Raises:
+        OSError: The disk is full.
+
+    Example:
+        >>> halves = ({"bass": np.zeros((50, 2), np.float32)} for _ in range(2))
+        >>> stored(halves, Path(tempfile.gettempdir()))["bass"].shape
+        (100, 2)
+    """
+    with ExitStack() as stack:
+        files: Any = defaultdict(lambda: stack.enter_context(tempfile.TemporaryFile(dir=folder)))
+        for block in signals:
+            for name, samples in block.items():
+                files[name].write(np.ascontiguousarray(samples, np.float32).data)
+        return {
+            name: np.memmap(file, np.float32, "r").reshape(-1, block[name].shape[1])
+            for name, file in files.items()
+        }
+
+
+def total(signals: Iterable[Array]) -> Array:
+    """Return the sum of signals of one length, computed in double precision."""
+    return np.asarray(np.sum(list(signals), axis=0, dtype=np.float64), np.float32)
+
+
+@cache  # models stay open from one track to the next
+def open_estimator(row: Row, num_threads: int = 1) -> Estimator:
+    """Return the function that estimates a row's sources, the accompaniment included.
 
     Args:
         row: The row.
@@ -63,62 +130,61 @@ def open_estimator(row: Row, num_threads: int = 1) -> Callable[[Song], Estimates
         networks = [TFLiteNetwork(load_model(path), num_threads) for path in row.paths]
         model = Separator(networks[0] if len(networks) == 1 else JoinedNetwork(networks))
 
-    def estimates(song: Song) -> Estimates:
-        track, sources, done = song.track, row.estimated, 0
-        parts = (song.mixture[part] for part in blocks(0, track.num_samples))
+    def estimates(track: Track, signals: Signals) -> Estimates:
+        sources, done = row.estimated, 0
+        parts = (signals[MIXTURE][part] for part in blocks(0, track.num_samples))
         stream: Estimates = (dict.fromkeys(sources, part) for part in parts)
         if model:
             stream = model.stream(
                 parts, track.sample_rate, track.channels, sources=sources, wiener=row.wiener
             )
         elif row.kind == "folder":
-            stream = read_estimates(song, row.paths[0], sources)
+            stream = read_estimates(track, row.paths[0], sources)
         elif row.name in MASKS:
-            stream = mask_estimates(song, MASKS[row.name], sources)
+            stream = mask_estimates(signals, MASKS[row.name], sources)
         for block in stream:
             start, done = done, done + len(next(iter(block.values())))
             if row.accompaniment == SUM:
                 others = total(block[source] for source in sources if source != VOCALS)
                 block = {**block, ACCOMPANIMENT: others}
             elif row.accompaniment == REST:
-                block = {**block, ACCOMPANIMENT: song.mixture[start:done] - block[VOCALS]}
+                block = {**block, ACCOMPANIMENT: signals[MIXTURE][start:done] - block[VOCALS]}
             yield {source: block[source] for source in row.sources}
 
     return estimates
 
 
 def mask_estimates(
-    song: Song, mask: Callable[[Array, Array], Array], sources: Sequence[str]
+    signals: Signals, mask: Callable[[Array, Array], Array], sources: Sequence[str]
 ) -> Estimates:
     """Yield the mixture through ideal masks, with the mixture's phase.
 
     Args:
-        song: The song.
+        signals: The mixture and all sources of the data set.
         mask: One of `MASKS`.
-        sources: All sources of the data.
+        sources: The names of these sources.
     """
-    channels, count = song.track.channels, len(sources)
-    signals = [song.mixture, *(song.references[source] for source in sources)]
+    (num_samples, channels), count = signals[MIXTURE].shape, len(sources)
     analysis = Analysis(TRANSFORM, channels * (count + 1))
     synthesis = Synthesis(TRANSFORM, channels * count)
 
-    def masked(spectra: Spectrum) -> Spectrum:
+    def masked(spectra: Spectrum) -> Array:
         mixture, *true = np.split(spectra, count + 1, axis=-1)
         masks = mask(np.abs(true), np.abs(mixture))
-        return np.concatenate(list(masks * mixture), axis=-1)
+        return synthesis.push(np.concatenate(list(masks * mixture), axis=-1))
 
-    def by_source(samples: Samples) -> dict[str, Samples]:
-        return dict(zip(sources, np.split(samples, count, axis=1), strict=True))
+    def samples() -> Iterator[Array]:
+        for part in blocks(0, num_samples):
+            yield masked(analysis.push(np.hstack([signals[s][part] for s in (MIXTURE, *sources)])))
+        yield masked(analysis.finish())
+        yield synthesis.finish(num_samples)
 
-    for part in blocks(0, song.track.num_samples):
-        spectra = analysis.push(np.hstack([signal[part] for signal in signals]))
-        yield by_source(synthesis.push(masked(spectra)))
-    yield by_source(synthesis.push(masked(analysis.finish())))
-    yield by_source(synthesis.finish(song.track.num_samples))
+    for block in samples():
+        yield dict(zip(sources, np.split(block, count, axis=1), strict=True))
 
 
 def ratio_masks(magnitudes: Array, power: int) -> Array:
-    """Return |S|^power / sum |S|^power, 0 where all are silent.
+    """Return |S|^power / sum |S|^power, or 0 where all sources are silent.
 
     Args:
         magnitudes: |S|, the sources on the first axis.
@@ -134,40 +200,23 @@ def ratio_masks(magnitudes: Array, power: int) -> Array:
     return masks
 
 
-def binary_masks(magnitudes: Array, mixture: Array) -> Array:
-    """Return 1 where a source has at least half the mixture's magnitude, else 0.
-
-    The masks of sources need not add up to 1: in a bin where two sources cancel, both may have
-    more than the mixture.
-
-    Args:
-        magnitudes: |S|, the sources on the first axis.
-        mixture: |X|, of one source's shape.
-
-    Example:
-        >>> binary_masks(np.float32([[3, 0], [1, 0]]), np.float32([4, 0])).tolist()
-        [[1.0, 0.0], [0.0, 0.0]]
-    """
-    loud: npt.NDArray[np.bool_] = (2 * magnitudes >= mixture) & (magnitudes > 0)
-    return loud.astype(np.float32)
-
-
-MASKS: Mapping[str, Callable[[Array, Array], Array]] = {
-    "irm": lambda magnitudes, _: ratio_masks(magnitudes, 1),
-    "iwf": lambda magnitudes, _: ratio_masks(magnitudes, 2),
-    "ibm": binary_masks,
+MASKS: Mapping[str, Callable[[Array, Array], Array]] = {  # of |S|, sources first, and |X|
+    "irm": lambda s, x: ratio_masks(s, 1),
+    "iwf": lambda s, x: ratio_masks(s, 2),
+    # the masks of a bin need not add up to 1: where two sources cancel, both may exceed the mixture
+    "ibm": lambda s, x: ((2 * s >= x) & (s > 0)).astype(np.float32),
 }
 
 
-def read_estimates(song: Song, folder: Path, sources: Sequence[str]) -> Estimates:
-    """Yield the estimates of a song that a folder holds, in blocks.
+def read_estimates(track: Track, folder: Path, sources: Sequence[str]) -> Estimates:
+    """Yield the estimates of a track in a folder, in blocks; cut or padded to the track's length.
 
     Raises:
-        TrackError: A file has changed, ends early or holds NaN.
+        TrackError: A file has changed, ends early or contains NaN.
     """
-    places = find_estimates(folder, song.track, sources)
+    places = find_estimates(folder, track, sources)
     files = {source: open_audio_file(path) for source, path in places.items()}
-    for part in blocks(0, song.track.num_samples):
+    for part in blocks(0, track.num_samples):
         block = {}
         for source, file in files.items():
             there = max(0, min(part.stop, file.num_samples) - part.start)
@@ -177,13 +226,13 @@ def read_estimates(song: Song, folder: Path, sources: Sequence[str]) -> Estimate
 
 
 class JoinedNetwork:
-    """The networks of several files, with different sources, that read the same windows.
+    """The networks of several files with different sources, which read the same windows.
 
     Args:
         networks: With the same transform, rate, bins, channels, frames and context.
 
     Raises:
-        EvaluationError: They differ in one of these, or share a source.
+        EvaluationError: They differ in one of these, or two have the same source.
     """
 
     def __init__(self, networks: Sequence[TFLiteNetwork]) -> None:
@@ -199,7 +248,7 @@ class JoinedNetwork:
                 f"bins, channels and frames; received sources {', '.join(sources)} and windows "
                 f"{sorted(windows)}. Score them as rows of their own."
             )
-        self._networks = tuple(networks)
+        self._networks = networks
         self.contract = replace(contracts[0], sources=sources)
         self.runtime, self.num_threads = networks[0].runtime, networks[0].num_threads
 

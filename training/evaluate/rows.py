@@ -1,13 +1,14 @@
-"""The rows of a report: what the MODEL arguments of the command stand for."""
+"""The rows and tracks of a report: what the arguments MODEL and --tracks stand for."""
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mmdense_edge import read_contract
 from mmdense_edge.errors import printable
@@ -15,17 +16,14 @@ from mmdense_edge.model import bundled
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 from keras_mmdense import settings_of
-from keras_mmdense.data import Track, TrackError
+from keras_mmdense.data import Dataset, Track, TrackError
 from keras_mmdense.data.audio_files import open_audio_file
-from keras_mmdense.data.readers import entries, folded, subfolders
+from keras_mmdense.data.readers import composed, entries, folded, subfolders
 from keras_mmdense.data.tracks import LENGTH_TOLERANCE
 from keras_mmdense.weights import find_weights
 from training.evaluate import EvaluationError
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS
-from training.evaluate.songs import label
 
-Kind = Literal["baseline", "keras", "tflite", "folder"]
-MODEL_KINDS: dict[str, Kind] = {".keras": "keras", ".tflite": "tflite"}
 MAX_NAME = 100  # bytes
 SUFFIXES = (".wav", ".flac", ".ogg")  # of estimates made elsewhere
 SHOWN = 5  # faults that a message lists
@@ -46,17 +44,17 @@ class Row:
         name: Its name in the report, a plain file name.
         kind: "baseline", "keras", "tflite" or "folder".
         description: What it is, in words.
-        sources: What is scored, in the order of the data; the accompaniment last.
+        sources: The sources to score, in the order of the data set, the accompaniment last.
         paths: The model files, or the folder; none for a baseline.
         sha256: Checksum of the model files.
         wiener: Iterations of the multichannel Wiener filter; models only.
         accompaniment: How the accompaniment is computed; empty without one.
-        missing: Labels of the tracks that a folder has no estimates of.
-        fitted: Labels of the tracks whose estimates had to be cut or filled up.
+        missing: Labels of the tracks of which a folder has no estimates.
+        fitted: Labels of the tracks whose estimates had to be cut or padded.
     """
 
     name: str
-    kind: Kind
+    kind: str
     description: str
     sources: tuple[str, ...]
     paths: tuple[Path, ...] = ()
@@ -68,8 +66,40 @@ class Row:
 
     @property
     def estimated(self) -> tuple[str, ...]:
-        """The sources that its estimator is asked for."""
+        """The sources that the estimator itself provides."""
         return self.sources if self.accompaniment in ("", OWN) else self.sources[:-1]
+
+
+def choose_tracks(
+    dataset: Dataset, patterns: Sequence[str] = (), limit: int | None = None
+) -> tuple[Track, ...]:
+    """Return the tracks to score.
+
+    Args:
+        dataset: The data set.
+        patterns: Names of tracks; wildcards such as "Artist*" are allowed. Default: all tracks.
+        limit: Use only the first ones, at most this many.
+
+    Raises:
+        EvaluationError: A pattern matches no track, or the limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise EvaluationError(f"--limit must be 1 or more; received {limit}. Leave it out for all.")
+    chosen: set[Track] = set()
+    for pattern in map(composed, patterns or ["*"]):
+        # a name may contain brackets, which have a meaning in patterns
+        matches = {
+            track
+            for track in dataset
+            if pattern == composed(track.name) or fnmatch.fnmatchcase(composed(track.name), pattern)
+        }
+        if not matches:
+            raise EvaluationError(
+                f"--tracks must name tracks of the data set; received {printable(pattern)}, which "
+                f"matches none of {len(dataset)}. python -m keras_mmdense.data lists them."
+            )
+        chosen |= matches
+    return tuple(track for track in dataset if track in chosen)[:limit]
 
 
 def open_rows(
@@ -80,20 +110,20 @@ def open_rows(
     wiener: int = 0,
     allow_missing: bool = False,
 ) -> tuple[Row, ...]:
-    """Interpret the MODEL arguments, and check them as far as headers allow.
+    """Interpret the MODEL arguments and check them as far as possible without reading audio.
 
     Args:
-        texts: Each a baseline's name, a `.keras` or `.tflite` file, a bundled model's name, a
-            folder of estimates, or several model files joined by "+"; with "NAME=" before it to
-            give the row a name.
-        tracks: The tracks to be scored.
+        texts: Each is the name of a baseline, a `.keras` or `.tflite` file, the name of a bundled
+            model, a folder of estimates, or several model files joined by "+". "NAME=" before it
+            names the row.
+        tracks: The tracks to score.
         accompaniment: Score the accompaniment of every row.
         wiener: Iterations of the Wiener filter after the models.
-        allow_missing: Leave out the tracks that a folder lacks.
+        allow_missing: Leave out the tracks of which a folder has no estimates.
 
     Raises:
-        EvaluationError: An argument is none of these, has no source of the data or cannot provide
-            the accompaniment, or two rows have the same name.
+        EvaluationError: An argument is none of these, has no source of the data set or cannot
+            provide the accompaniment, or two rows have the same name.
         SettingsError, MMDenseError: A model file cannot be used.
     """
     if not 0 <= wiener <= MAX_ITERATIONS:
@@ -103,32 +133,33 @@ def open_rows(
     sources = tracks[0].sources
     if accompaniment and (VOCALS not in sources or len(sources) < 2 or ACCOMPANIMENT in sources):
         raise EvaluationError(
-            "--accompaniment needs data with vocals and other sources, and none of that name; "
-            f"received data with {', '.join(sources)}. Leave it out."
+            "--accompaniment needs data with vocals and other sources, none of them called "
+            f"accompaniment; received data with {', '.join(sources)}. Leave it out."
         )
-    wanted = (*sources, ACCOMPANIMENT) if accompaniment else sources
-    rows = tuple(_open(text, tracks, wanted, wiener, allow_missing) for text in texts)
+    rows = tuple(_open(text, tracks, accompaniment, wiener, allow_missing) for text in texts)
     names = [row.name.lower() for row in rows]
     twice = sorted({row.name for row in rows if names.count(row.name.lower()) > 1})
     if twice:
         raise EvaluationError(
-            f"rows need different names, and not only in case; received {', '.join(twice)} more "
-            "than once. Name them: first=runs/a/best.keras second=runs/b/best.keras"
+            "the names of rows must differ, and not only in case; received "
+            f"{', '.join(twice)} more than once. Name them: first=runs/a/best.keras "
+            "second=runs/b/best.keras"
         )
     return rows
 
 
 def _open(
-    text: str, tracks: Sequence[Track], wanted: Sequence[str], wiener: int, allow_missing: bool
+    text: str, tracks: Sequence[Track], accompaniment: bool, wiener: int, allow_missing: bool
 ) -> Row:
-    name, equals, target = text.partition("=")
-    named = equals and not Path(text).exists() and not re.search(r"[/\\]", name)
+    prefix, equals, target = text.partition("=")
+    named = equals and not Path(text).exists() and not re.search(r"[/\\]", prefix)
     target = target if named else text
     kind, paths = _find(target)
+    stored = tracks[0].sources
+    wanted = (*stored, ACCOMPANIMENT) if accompaniment else stored
     facts: dict[str, Any] = {"description": " + ".join(printable(path.name) for path in paths)}
-    available: Sequence[str]
+    available: Sequence[str] = wanted if target == "mixture" else stored
     if kind == "baseline":
-        available = wanted if target == "mixture" else tracks[0].sources
         facts["description"] = BASELINES[target]
     elif kind == "folder":
         available, facts["missing"], facts["fitted"] = check_estimates(
@@ -140,27 +171,28 @@ def _open(
         own = [hashlib.sha256(path.read_bytes()) for path in paths]
         whole = own[0] if len(own) == 1 else hashlib.sha256(b"".join(x.digest() for x in own))
         facts |= {"sha256": whole.hexdigest(), "wiener": wiener}
-    sources = tuple(source for source in tracks[0].sources if source in available)
+    sources = tuple(source for source in stored if source in available)
     if not sources:
         raise EvaluationError(
-            f"{printable(target)} must have a source of the data; received "
-            f"{', '.join(available)} for data with {', '.join(tracks[0].sources)}."
+            f"{printable(target)} must have a source of the data set; received "
+            f"{', '.join(available)} for data with {', '.join(stored)}."
         )
-    if wanted != tracks[0].sources:
+    if accompaniment:
+        others = set(stored) - {VOCALS}
         ways = {
             OWN: ACCOMPANIMENT in available,
-            SUM: set(wanted) - {VOCALS, ACCOMPANIMENT} <= set(available),
+            SUM: others <= set(available),
             REST: VOCALS in available,
         }
         if not any(ways.values()):
             raise EvaluationError(
-                "--accompaniment is scored for all rows or none, and needs an estimate of it, of "
-                f"the vocals or of all other sources; received {printable(target)} with "
+                "--accompaniment applies to all rows and needs an estimate of the accompaniment, "
+                f"of the vocals or of all other sources; received {printable(target)} with "
                 f"{', '.join(available)}. Leave out the row or the option."
             )
         sources = (*sources, ACCOMPANIMENT)
-        facts["accompaniment"] = next(way for way, given in ways.items() if given)
-    name = name if named else "+".join(path.stem for path in paths) or target
+        facts["accompaniment"] = next(way for way, possible in ways.items() if possible)
+    name = prefix if named else "+".join(path.stem for path in paths) or target
     if (
         # rows have a folder each in the report
         not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]+", name)
@@ -175,96 +207,97 @@ def _open(
     return Row(name, kind, sources=sources, paths=paths, **facts)
 
 
-def _find(target: str) -> tuple[Kind, tuple[Path, ...]]:
+def _find(target: str) -> tuple[str, tuple[Path, ...]]:
     path = Path(target)
     names = (*bundled.MODELS, *bundled.names())
     if target in BASELINES:
         return "baseline", ()
     if path.is_dir():
         return "folder", (path,)
-    paths = (path,) if path.exists() else tuple(Path(part) for part in target.split("+"))
+    paths = (path,) if path.exists() else tuple(map(Path, target.split("+")))
     if target in names and not path.exists():
-        device = bundled.MODELS.get(target) != ()  # a file was exported from it
-        paths = (bundled.find(target) if device else find_weights(target),)
-    kinds = {MODEL_KINDS.get(part.suffix) for part in paths}
+        exported = bundled.MODELS.get(target) != ()
+        paths = (bundled.find(target) if exported else find_weights(target),)
     gone = [part for part in paths if not part.is_file()]
-    kind = kinds.pop()
-    if gone or kinds or kind is None:
+    kinds = {part.suffix for part in paths}
+    if gone or len(kinds) > 1 or not kinds <= {".keras", ".tflite"}:
         raise EvaluationError(
             "MODEL must be a .keras or .tflite file, several of one kind joined by +, a folder of "
             f"estimates, a bundled model ({', '.join(names)}) or one of "
             f"{', '.join(BASELINES)}; received {printable(target)}"
             f"{', and there is no file ' + printable(gone[0]) if gone else ''}."
         )
-    return kind, paths
+    return kinds.pop()[1:], paths
 
 
 def check_estimates(
     path: Path, tracks: Sequence[Track], sources: Sequence[str], allow_missing: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Check a folder of estimates by the files' headers.
+    """Check the headers of the files in a folder of estimates.
 
     Args:
         path: The folder.
-        tracks: The tracks to be scored.
+        tracks: The tracks to score.
         sources: The sources to look for; those that no track has are left out.
-        allow_missing: Leave out the tracks that lack an estimate, instead of refusing.
+        allow_missing: Leave out tracks that lack an estimate, instead of refusing them.
 
     Returns:
-        The sources that it has estimates of; the labels of the tracks without all of them; the
-        labels of the tracks whose files differ from the track in length, by 0.1 s at most: they
-        are cut, or filled up with zeros.
+        The sources of which the folder has estimates; the labels of the tracks that lack one of
+        them; and the labels of the tracks whose files differ from the track in length by at most
+        0.1 s: these are cut, or padded with zeros.
 
     Raises:
-        EvaluationError: No estimate of these tracks, tracks that are missing, or files of another
-            rate, number of channels or length.
+        EvaluationError: The folder has no estimate of these tracks, tracks are missing, or files
+            have another rate, number of channels or length.
     """
-    found = {label(track): find_estimates(path, track, sources) for track in tracks}
+    found = {track.label: find_estimates(path, track, sources) for track in tracks}
     known = tuple(s for s in sources if any(s in files for files in found.values()))
     if not known:
         raise EvaluationError(
-            f"{printable(path)} holds no estimate of these tracks; expected for example "
-            f"{printable(Path(tracks[0].name, sources[0]))}.wav. Check the names of tracks and "
-            "sources."
+            f"{printable(path)} must have estimates of these tracks; received none, expected for "
+            f"example {printable(Path(tracks[0].name, sources[0]))}.wav. Check the names of tracks "
+            "and sources."
         )
     missing = tuple(name for name, files in found.items() if set(files) != set(known))
     if missing and not allow_missing:
         raise EvaluationError(
-            f"{printable(path)} must hold {', '.join(known)} of every track; not so in "
-            f"{_listed(missing)}. Add them, or pass --allow-missing to leave these tracks out."
+            f"{printable(path)} must have {', '.join(known)} of every track; received "
+            f"{_listed(missing)} without one of them. Add them, or pass --allow-missing to leave "
+            "these tracks out."
         )
     faults: list[str] = []
     fitted: dict[str, None] = {}
     for track in tracks:
-        for place in () if label(track) in missing else found[label(track)].values():
+        for place in () if track.label in missing else found[track.label].values():
             try:
                 file = open_audio_file(place)
             except TrackError as error:
                 faults.append(str(error))
                 continue
-            apart = file.num_samples - track.num_samples
+            difference = abs(file.num_samples - track.num_samples)
             if (file.sample_rate, file.channels) != (track.sample_rate, track.channels):
                 faults.append(
                     f"{printable(place)} has {file.sample_rate} Hz and {file.channels} channels, "
                     f"not {track.sample_rate} and {track.channels}"
                 )
-            elif abs(apart) > LENGTH_TOLERANCE * track.sample_rate:
+            elif difference > LENGTH_TOLERANCE * track.sample_rate:
                 faults.append(
                     f"{printable(place)} has {file.num_samples} samples, not {track.num_samples}"
                 )
-            elif apart:
-                fitted[label(track)] = None
+            elif difference:
+                fitted[track.label] = None
     if faults:
         raise EvaluationError(
-            f"estimates must have the rate, channels and length of their tracks: {_listed(faults)}"
+            "estimates must have the rate, channels and length of their tracks; received "
+            f"{_listed(faults)}"
         )
     return known, missing, tuple(fitted)
 
 
 def find_estimates(path: Path, track: Track, sources: Sequence[str]) -> dict[str, Path]:
-    """Return the files of a track by source; those in a folder of the subset come first.
+    """Return the files of a track by source; a folder named after the subset comes first.
 
-    Letter case and Unicode form do not matter. The runner writes the stems of `X.stem.mp4` into
+    Letter case and Unicode form are ignored. The runner writes the stems of `X.stem.mp4` to
     `X.stem`.
 
     Args:

@@ -1,10 +1,10 @@
-"""Score tracks, in this process or in several; every result is written as soon as it is finished.
+"""Score tracks in one or several processes; every result is written as soon as it is available.
 
 A result is the score of one track of one row by one metric: a JSON file in museval's format,
 REPORT/METRIC/ROW/SUBSET/TRACK.json. museval's `EvalStore.add_eval_dir(REPORT/museval/ROW)` reads
-the files below "test", so the tracks of trees without subsets stand there, too. A value that is
-not defined is left out of a frame, which museval reads as NaN; its own files hold the word NaN,
-which JSON does not know.
+the files below "test", so tracks of data sets without subsets are stored there, too. Frames leave
+out undefined values, which museval reads as NaN; its own files contain the word NaN, which is not
+JSON.
 """
 
 from __future__ import annotations
@@ -34,13 +34,12 @@ from tqdm import tqdm
 
 from keras_mmdense import __version__
 from keras_mmdense.data import Dataset, Track, TrackError
-from keras_mmdense.errors import AudioError, SettingsError
+from keras_mmdense.errors import SettingsError
 from training.evaluate import EvaluationError
-from training.evaluate.estimators import open_estimator
+from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS
 from training.evaluate.metrics.source_score import SourceScore
 from training.evaluate.rows import Row, find_estimates
-from training.evaluate.songs import Song, label, open_song, stored
 from training.train.run_folder import commit, write_text
 
 RECORD = "run.json"
@@ -48,8 +47,8 @@ PACKAGES = (  # whose versions a score may depend on
     "keras", "ai-edge-litert", "keras-mmdense", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
 )  # fmt: skip
 
-# What a file or a model can do wrong; anything else is a fault of this program.
-FAULTS = (TrackError, AudioError, SettingsError, MMDenseError, EvaluationError, OSError)
+# What files and models raise; anything else is a bug.
+FAULTS = (TrackError, SettingsError, MMDenseError, OSError)
 
 # Each process computes with its share of the cores.
 THREAD_VARIABLES = (
@@ -72,49 +71,48 @@ def evaluate(
     report: Path,
     jobs: int = 1,
 ) -> list[str]:
-    """Score what is not scored yet, then write the report.
+    """Score what has not been scored yet, then write the report.
 
     Args:
         dataset: The data set.
-        tracks: Its tracks to score.
+        tracks: The tracks to score.
         rows: The rows.
         metrics: Names of the metrics.
         report: Folder of the report.
-        jobs: Processes.
+        jobs: Number of processes.
 
     Returns:
-        The faults of tracks that could not be scored, a line each; with any, no report is
-        written, and the results of the other tracks are kept.
+        One line for each track that could not be scored. If there are any, no report is written;
+        the results of the other tracks are kept.
 
     Raises:
-        EvaluationError: The folder holds something else, or a process died.
+        EvaluationError: The folder contains something else, or a process died.
         OSError: A file cannot be written.
     """
     # not at the top: the processes that score need no pandas
-    from training.evaluate.tables import read_scores, write_report
+    from training.evaluate.tables import write_report
 
     contents = {
         "rows": [row.name for row in rows],
         "metrics": list(metrics),
-        "tracks": [label(track) for track in tracks],
+        "tracks": [track.label for track in tracks],
     }
     runs = earlier_runs(report, contents)
-    places = [(row, t) for t in tracks for row in rows if label(t) not in row.missing]
+    places = [(row, t) for t in tracks for row in rows if t.label not in row.missing]
     paths = [result_path(report, metric, *place) for place in places for metric in metrics]
     tasks = list(pending(places, metrics, report))
     run: dict[str, Any] = {
         "command": sys.argv,
         "data": str(dataset.root),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "seconds": None,  # only of a run that was finished
+        "seconds": None,  # set when the run ends
         "commit": commit(),
         "python": platform.python_version(),
         "versions": {d.name: d.version for d in distributions() if d.name in PACKAGES},
     }
     started = time.monotonic()
     record = {**contents, "runs": [*runs, run] if tasks else runs}
-    report.mkdir(parents=True, exist_ok=True)
-    write_text(report / RECORD, json.dumps(record, indent=1) + "\n")
+    write_json(report / RECORD, record)
     kept = len(paths) - sum(len(marks) for _, _, marks in tasks)
     if kept:
         print(f"{kept} results of an earlier run are kept", file=sys.stderr)
@@ -124,7 +122,7 @@ def evaluate(
         for (row, track, marks), scores, fault in outcomes:
             for metric, by_source in scores.items():
                 write_result(report, row, track, metric, marks[metric], by_source)
-            where = f"{printable(row.name)}, {printable(label(track))}"
+            where = f"{printable(row.name)}, {printable(track.label)}"
             faults += [f"{where}: {fault}"] if fault else []
             bar.set_postfix_str(where, refresh=False)
             bar.update()
@@ -134,35 +132,32 @@ def evaluate(
             "kind": dataset.kind,
             "sources": list(dataset.sources),
             "tracks": [
-                {"name": label(t), "num_samples": t.num_samples, "sample_rate": t.sample_rate}
+                {"name": t.label, "num_samples": t.num_samples, "sample_rate": t.sample_rate}
                 for t in tracks
             ],
             "left_out": [fault.describe(dataset.root) for fault in dataset.faults],
         }
-        write_report(report, data, rows, metrics, read_scores(map(read_result, paths)))
+        write_report(report, data, rows, metrics, map(read_result, paths))
         run["seconds"] = round(time.monotonic() - started, 1)
-        write_text(report / RECORD, json.dumps(record, indent=1) + "\n")
+        write_json(report / RECORD, record)
     return faults
 
 
 def earlier_runs(report: Path, contents: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Refuse a folder with other things in it, or a report that this one would cut down.
+    """Return the runs in the record of a report.
 
     Args:
         report: Folder of the report.
-        contents: The names of the rows, metrics and tracks.
-
-    Returns:
-        The runs that scored something for the report before, as its record has them.
+        contents: The names of the rows, metrics and tracks to score.
 
     Raises:
-        EvaluationError: Says which.
+        EvaluationError: The folder contains something else, or a report with more than `contents`.
     """
     record = report / RECORD
     if not record.is_file():
         if report.exists() and (not report.is_dir() or any(report.iterdir())):
             raise EvaluationError(
-                f"--out must be a new or empty folder, or a report to go on with; received "
+                "--out must be a new or empty folder, or a report to continue; received "
                 f"{printable(report)}. Choose another."
             )
         return []
@@ -188,29 +183,27 @@ def pending(
     """Yield the tasks whose results are missing or stale.
 
     Raises:
-        EvaluationError: There is something else in a result's place.
+        EvaluationError: A result's path holds something else.
     """
     for row, track in places:
-        marks = {metric: fingerprint(row, track, metric) for metric in metrics}
-        paths = {metric: result_path(report, metric, row, track) for metric in metrics}
-        stale = {
-            metric: mark
-            for metric, mark in marks.items()
-            if not paths[metric].exists() or read_result(paths[metric])["fingerprint"] != mark
-        }
+        stale = {}
+        for metric in metrics:
+            mark, path = fingerprint(row, track, metric), result_path(report, metric, row, track)
+            if not path.exists() or read_result(path)["fingerprint"] != mark:
+                stale[metric] = mark
         if stale:
             yield row, track, stale
 
 
 def result_path(report: Path, metric: str, row: Row, track: Track) -> Path:
-    """Return the file of a result."""
+    """Return the path of a result."""
     return report / metric / row.name / (track.subset or "test") / f"{track.name}.json"
 
 
 def fingerprint(row: Row, track: Track, metric: str) -> str:
-    """Return a checksum of all that a result depends on: row, track, metric, version.
+    """Return a checksum of everything that a result depends on: row, track, metric, version.
 
-    Model files count with their content, audio files with size and time of change.
+    It includes the content of model files, and the size and modification time of audio files.
     """
     files = {name: stream.path for name, stream in track.streams.items()}
     if row.kind == "folder":
@@ -222,7 +215,7 @@ def fingerprint(row: Row, track: Track, metric: str) -> str:
         "row": [row.kind, row.sha256, row.sources, row.wiener, row.accompaniment],
         "baseline": row.name if row.kind == "baseline" else "",
         "metric": [metric, METRICS[metric].title, METRICS[metric].measures],
-        "track": [label(track), track.num_samples, track.sample_rate, track.channels],
+        "track": [track.label, track.num_samples, track.sample_rate, track.channels],
         "sources": track.sources,
         "files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
     }
@@ -233,7 +226,7 @@ def fingerprint(row: Row, track: Track, metric: str) -> str:
 def write_result(
     report: Path, row: Row, track: Track, metric: str, mark: str, scores: Mapping[str, SourceScore]
 ) -> None:
-    """Write a result beside its place, then rename it.
+    """Write a result, completely or not at all.
 
     Args:
         report: Folder of the report.
@@ -244,11 +237,11 @@ def write_result(
         scores: The score of each source.
 
     Raises:
-        OSError: It cannot be written; nothing is left then.
+        OSError: It cannot be written.
     """
     content = {
         "row": row.name,
-        "track": label(track),
+        "track": track.label,
         "metric": metric,
         "title": METRICS[metric].title,
         "num_samples": track.num_samples,
@@ -258,7 +251,11 @@ def write_result(
         "fingerprint": mark,
         "targets": [{"name": source, **asdict(score)} for source, score in scores.items()],
     }
-    path = result_path(report, metric, row, track)
+    write_json(result_path(report, metric, row, track), content)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file, and its folder if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -267,7 +264,7 @@ def read_result(path: Path) -> dict[str, Any]:
     """Read what `write_result` wrote.
 
     Raises:
-        EvaluationError: It is something else, which is not overwritten.
+        EvaluationError: The file is something else; it is not overwritten.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
@@ -279,28 +276,28 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
-_songs: dict[Track, Song] = {}  # the song of the last task of this process
+_signals: dict[Track, dict[str, Any]] = {}  # of the last track of this process
 
 
 def score_task(task: Task, folder: Path, num_threads: int) -> tuple[Task, Scores, str]:
-    """Score a track of a row; models stay open, and the song until another one comes.
+    """Score a track of a row; models stay open, and the signals until the next track.
 
     Args:
         task: The task.
-        folder: Where raw audio goes while it is needed.
+        folder: Folder for raw audio while it is needed.
         num_threads: Threads of a TFLite interpreter.
 
     Returns:
-        The task, its scores, and what a file or model did wrong, in one line.
+        The task, its scores, and what is wrong with a file or model, in one line.
     """
     row, track, marks = task
     try:
         estimator = open_estimator(row, num_threads)
-        if track not in _songs:
-            _songs.clear()  # its disk space is free before the next one takes some
-            _songs[track] = open_song(track, bool(row.accompaniment), folder)
-        references = {source: _songs[track].references[source] for source in row.sources}
-        estimates = stored(estimator(_songs[track]), folder)
+        if track not in _signals:
+            _signals.clear()  # frees disk space for the next track
+            _signals[track] = open_signals(track, bool(row.accompaniment), folder)
+        references = {source: _signals[track][source] for source in row.sources}
+        estimates = stored(estimator(track, _signals[track]), folder)
         rate = track.sample_rate
         return task, {m: METRICS[m].score(references, estimates, rate) for m in marks}, ""
     except FAULTS as error:
@@ -308,12 +305,12 @@ def score_task(task: Task, folder: Path, num_threads: int) -> tuple[Task, Scores
 
 
 def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Task, Scores, str]]:
-    """Score all tasks; yield what `score_task` returns, in no fixed order.
+    """Score all tasks; yield the results of `score_task` in any order.
 
     Args:
         tasks: The tasks.
-        folder: Where raw audio goes while it is needed.
-        jobs: Processes; 1 works in this one. They are stopped if the iteration ends early.
+        folder: Folder for raw audio while it is needed.
+        jobs: Number of processes; 1 uses this one. They are stopped if the iteration ends early.
 
     Raises:
         EvaluationError: A process died.
@@ -321,7 +318,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
     jobs = max(1, min(jobs, len(tasks)))
     num_threads = min(MAX_THREADS, max(1, free_cores() // jobs))
     if jobs == 1:
-        _songs.clear()  # of an earlier evaluation
+        _signals.clear()  # of an earlier evaluation
         for task in tasks:
             yield score_task(task, folder, num_threads)
         return
@@ -333,7 +330,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
     wanted = dict.fromkeys(THREAD_VARIABLES, str(num_threads))
     os.environ.update(wanted | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | environment)
     try:
-        # nothing else holds the futures: their scores go when they are written
+        # nothing else refers to the futures: their scores are freed once they are written
         done = as_completed([pool.submit(score_task, t, folder, num_threads) for t in tasks])
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
@@ -342,7 +339,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
     except BrokenProcessPool:
         raise EvaluationError(
             "a process that scored tracks died; received no result from it. Memory may be short: "
-            "lower --jobs; the same command goes on where this one stopped."
+            "lower --jobs and run the same command again to continue."
         ) from None
     except BaseException:
         for child in set(multiprocessing.active_children()) - before:
@@ -356,7 +353,7 @@ def _start_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process stops this one
     parent = multiprocessing.parent_process()
 
-    def end_with_parent() -> None:  # if it was killed, nobody would take the results
+    def end_with_parent() -> None:  # without it, nobody would receive the results
         if parent:
             parent.join()
         os._exit(1)

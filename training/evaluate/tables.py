@@ -23,26 +23,11 @@ from training.train.run_folder import write_text
 SUMMARY, SCORES, PAGE, PLOTS = "summary.json", "scores.csv", "report.md", "plots"
 FORMAT, VERSION = "mmdense-evaluation", 1
 KEYS = ["row", "track", "source", "metric", "measure"]
-SILENT = ("silent_references", "silent_estimates")  # counts, in the place of a measure
+SILENT = ("silent_references", "silent_estimates")  # counts, stored like measures
 RESAMPLES, LEVEL, SEED = 5000, 95.0, 0
 NOTHING, NO_CELL = "-", {"value": None, "interval": None}
 
 Interval = tuple[float, float]
-
-
-def read_scores(results: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the values of results, one a line: `KEYS` and "value", NaN if not defined.
-
-    Args:
-        results: As `results.read_result` returns them.
-    """
-    lines = [
-        (result["row"], printable(result["track"]), target["name"], result["metric"], name, value)
-        for result in results
-        for target in result["targets"]
-        for name, value in [*target["values"].items(), *((name, target[name]) for name in SILENT)]
-    ]
-    return pd.DataFrame(lines, columns=[*KEYS, "value"]).astype({"value": float})
 
 
 def write_report(
@@ -50,30 +35,33 @@ def write_report(
     data: Mapping[str, Any],
     rows: Sequence[Row],
     metrics: Sequence[str],
-    scores: pd.DataFrame,
+    results: Iterable[Mapping[str, Any]],
 ) -> None:
     """Write a report; the same results give the same bytes.
 
     Args:
-        report: Where the files go; those of an earlier report of the same rows are replaced.
+        report: The folder; an earlier report of the same rows is replaced.
         data: What was scored: name, kind, sources, tracks, and what was left out.
         rows: The rows.
         metrics: Names of the metrics.
-        scores: As from `read_scores`.
+        results: From `scoring.read_result`.
 
     Raises:
         OSError: A file cannot be written.
     """
+    lines = [
+        (result["row"], printable(result["track"]), target["name"], result["metric"], name, value)
+        for result in results
+        for target in result["targets"]
+        for name, value in [*target["values"].items(), *((name, target[name]) for name in SILENT)]
+    ]
+    scores = pd.DataFrame(lines, columns=[*KEYS, "value"]).astype({"value": float})
     groups = scores.dropna().groupby(["metric", "row", "source", "measure"])["value"]
     values = {key: list(group) for key, group in groups}
     derived = any(row.accompaniment for row in rows)
     columns = [*data["sources"], *([ACCOMPANIMENT] if derived else [])]
     listed = scores[~scores["measure"].isin(SILENT)]
-    (report / PLOTS).mkdir(exist_ok=True)
-    for (metric, measure), group in listed.groupby(["metric", "measure"], sort=False):
-        title = f"{metric}: {measure} of {len(data['tracks'])} tracks"
-        target = report / PLOTS / f"{metric}_{measure}"
-        box_plot(group, "value", f"{measure} in dB", target, title)
+    box_plots(listed, "value", report / PLOTS, "", f"of {len(data['tracks'])} tracks")
     summary = {
         "format": FORMAT,
         "version": VERSION,
@@ -101,14 +89,14 @@ def summarize(
     row: Row,
     data: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the scores of a row by one metric, as summary.json has them.
+    """Return the scores of a row by one metric, in the form of summary.json.
 
-    `sources.SOURCE.MEASURE` has `value`, `interval` (95 %, or null) and `tracks`, the number of
-    tracks with a value; `mean` has, by measure, the mean of the values of all sources of the data,
-    the accompaniment apart; null if one of them is missing.
+    `sources.SOURCE.MEASURE` contains `value`, `interval` (95 %, or null) and `tracks`, the number
+    of tracks with a value. `mean` contains, for each measure, the mean over all sources of the data
+    set without the accompaniment; null if one of them has no value.
 
     Args:
-        values: Values of the tracks by metric, row, source and measure, none of them NaN.
+        values: Values of the tracks by metric, row, source and measure, without NaN.
         metric: Its name.
         row: The row.
         data: As for `write_report`.
@@ -121,15 +109,17 @@ def summarize(
             for measure in (*SILENT, *METRICS[metric].measures)
         }
         sources[source] = {name: int(sum(own.pop(name))) for name in SILENT}
-        for measure, known in own.items():
-            sources[source][measure] = {
+        sources[source] |= {
+            measure: {
                 "value": float(getattr(np, over_tracks)(known)) if known else None,
                 "interval": bootstrap(known, over_tracks),
                 "tracks": len(known),
             }
+            for measure, known in own.items()
+        }
     means = {}
     for measure in METRICS[metric].measures:
-        cells = [sources.get(s, {}).get(measure, {}).get("value") for s in data["sources"]]
+        cells = [sources.get(s, {}).get(measure, NO_CELL)["value"] for s in data["sources"]]
         means[measure] = None if None in cells else float(np.mean(cells))
     num_tracks = len(data["tracks"]) - len(row.missing)
     return {"tracks": num_tracks, "sources": sources, "mean": means}
@@ -138,14 +128,14 @@ def summarize(
 def bootstrap(values: Sequence[float], over_tracks: str) -> Interval | None:
     """Return the 95 % percentile interval of a median or mean, by resampling the tracks.
 
-    Always from the same seed: the same values give the same interval.
+    The seed is fixed, so the same values give the same interval.
 
     Args:
         values: One per track.
         over_tracks: "median" or "mean".
 
     Returns:
-        Lower and upper end; None for fewer than two values.
+        Lower and upper end, or None for fewer than two values.
 
     Example:
         >>> bootstrap([1.0, 1.0, 1.0], "mean")
@@ -166,24 +156,31 @@ def bootstrap(values: Sequence[float], over_tracks: str) -> Interval | None:
     return float(low), float(high)
 
 
-def box_plot(
-    scores: pd.DataFrame, column: str, axis: str, target: Path, title: str, zero: bool = False
+def box_plots(
+    scores: pd.DataFrame, column: str, folder: Path, change: str, of: str, zero: bool = False
 ) -> None:
-    """Draw a panel per source with a box per row; without a picture the figures stay.
+    """Draw a figure for each metric and measure: a panel for each source, a box for each row.
+
+    A figure that cannot be drawn is reported and left out.
 
     Args:
-        scores: With "source", "row" and the column.
-        column: What is drawn.
-        axis: What it is, in words.
-        target: Path of the two pictures, without ".png" and ".svg".
-        title: Above the figure.
+        scores: With `KEYS` and the column.
+        column: The values to draw.
+        folder: Folder for the PNG and SVG files, called METRIC_MEASURE; created if needed.
+        change: Text before the measure on the axis: "difference of ", for example.
+        of: Text after the measure in the title.
         zero: Draw a line at 0.
     """
-    panels = {
-        source: {row: list(x.dropna()) for row, x in of_source.groupby("row", sort=False)[column]}
-        for source, of_source in scores.groupby("source", sort=False)
-    }
-    attempt(boxes, panels, axis, target, title=title, zero=zero, overwrite=True)
+    folder.mkdir(exist_ok=True)
+    for (metric, measure), group in scores.groupby(["metric", "measure"], sort=False):
+        panels = {
+            source: {row: list(x.dropna()) for row, x in own.groupby("row", sort=False)[column]}
+            for source, own in group.groupby("source", sort=False)
+        }
+        attempt(
+            boxes, panels, f"{change}{measure} in dB", folder / f"{metric}_{measure}",
+            title=f"{metric}: {measure} {of}", zero=zero, overwrite=True,
+        )  # fmt: skip
 
 
 def page(summary: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
@@ -233,35 +230,35 @@ def page(summary: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
         ]
         if lines:
             yield (
-                "Windows in which the reference / the estimate is silent; rows without any are "
-                "left out:"
+                "Number of windows in which the reference / the estimate is silent, in rows with "
+                "such windows:"
             )
             yield table(["row", *map(text, columns)], lines)
         else:
-            yield "No window of a reference or an estimate is silent."
+            yield "No reference and no estimate has a silent window."
     yield "## Notes"
     rules = "; ".join(f"{text(r['name'])}: {r['accompaniment']}" for r in rows)
     notes = [
         f"Intervals: {interval['level']:g} % percentile bootstrap over tracks, "
-        f"{interval['resamples']} resamples, seed {interval['seed']}. They tell how far another "
-        "choice of such tracks would move a row, not whether two rows differ: for that, "
+        f"{interval['resamples']} resamples, seed {interval['seed']}. They say how much a "
+        "row would change with other tracks of this kind, not whether two rows differ: for that, "
         "`python -m training.evaluate.compare` pairs the tracks.",
-        "Mean of sources: of the values in the row, the accompaniment apart.",
+        "Mean of sources: the mean of the values in the row, without the accompaniment.",
         any(row["accompaniment"] for row in rows)
-        and f"The accompaniment is {rules}. The reference is the sum of all sources but the "
-        "vocals. It is scored beside the vocals alone, and so are the vocals then.",
+        and f"The accompaniment is {rules}. The reference is the sum of all sources except the "
+        "vocals. The accompaniment and the vocals are scored together, without other sources.",
         len({row["sources"] for row in rows}) > 1
         and "The rows have different sources. bsseval's SIR and SAR, and the windows that "
         "museval leaves out, depend on the sources scored together.",
         *(
-            f"{text(row['name'])} has no estimates of {len(row['missing'])} tracks, which are "
-            f"missing in its values: {text('; '.join(row['missing']))}."
+            f"{text(row['name'])} has no estimates of {len(row['missing'])} tracks, which its "
+            f"values leave out: {text('; '.join(row['missing']))}."
             for row in rows
             if row["missing"]
         ),
         *(
             f"{text(row['name'])}: estimates up to 0.1 s longer or shorter than their tracks "
-            f"were cut, or filled up with zeros: {text('; '.join(row['fitted']))}."
+            f"were cut, or padded with zeros: {text('; '.join(row['fitted']))}."
             for row in rows
             if row["fitted"]
         ),
@@ -274,9 +271,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) 
     r"""Return a Markdown table.
 
     Args:
-        header: The columns' names.
+        header: Names of the columns.
         rows: The cells.
-        texts: Columns of text, to the left; numbers, to the right, follow.
+        texts: Number of text columns, which are aligned left; the others are aligned right.
 
     Example:
         >>> print(table(["row", "bass"], [["a|b", "1.00"]]))
@@ -290,12 +287,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) 
 
 
 def number(value: float | None, interval: Interval | None = None, sign: str = "") -> str:
-    """Return a value in dB with its interval; a dash if there is none.
+    """Return a value in dB with its interval, or a dash if there is no value.
 
     Args:
         value: In dB.
-        interval: Its ends.
-        sign: "+" to write the sign of positive values, too.
+        interval: Its lower and upper end.
+        sign: "+" to write the sign of positive values.
 
     Example:
         >>> number(1.234, (1.0, 1.5)), number(0.5, sign="+"), number(None)
@@ -309,7 +306,7 @@ def number(value: float | None, interval: Interval | None = None, sign: str = ""
 
 
 def text(value: str) -> str:
-    r"""Return a name as it may stand in Markdown, on one line.
+    r"""Return a name, escaped for Markdown and on one line.
 
     Example:
         >>> text("a_b*[c]")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluate.metrics.bsseval import MEASURES, bsseval3, museval, silent, windows
+from training.evaluate.metrics.bsseval import MEASURES, bsseval3, museval
 
 RATE = 8000
 METRICS = pytest.mark.parametrize("metric", [museval, bsseval3])
@@ -14,18 +14,11 @@ def known_signals(rng, seconds=2, rate=RATE):
 
     All three have the same energy in every second and channel.
     """
-    signals = np.zeros((3, seconds * rate, 2))
-    for second in range(seconds):
-        for signal, (start, stop) in zip(
-            signals, ((0, 2900), (3600, 6000), (6700, 7900)), strict=True
-        ):
-            part = rng.standard_normal((stop - start, 2))
-            signal[second * rate + start :][: stop - start] = part / np.sqrt(np.sum(part**2, 0))
-    return signals
-
-
-def sdr_of_frames(score):
-    return [frame["metrics"].get("SDR") for frame in score.frames]
+    signals = np.zeros((3, seconds, rate, 2))
+    for signal, (start, stop) in zip(signals, ((0, 2900), (3600, 6000), (6700, 7900)), strict=True):
+        part = rng.standard_normal((seconds, stop - start, 2))
+        signal[:, start:stop] = part / np.sqrt(np.sum(part**2, 1, keepdims=True))
+    return signals.reshape(3, -1, 2)
 
 
 def test_known_interference_and_artifacts(rng):
@@ -56,34 +49,6 @@ def test_an_echo_is_spatial_distortion(rng, metric, delay):
     assert min(values["SIR"], values["SAR"]) > 100
 
 
-def test_an_echo_beyond_512_taps_is_an_artifact(rng):
-    one, two, _ = known_signals(rng)
-    one[2000:RATE] = one[RATE + 2000 :] = 0
-    estimate = one + 0.2 * np.roll(one, 2600, axis=0)
-    two = np.roll(two, 1300, axis=0)
-    values = museval({"one": one, "two": two}, {"one": estimate, "two": two}, RATE)["one"].values
-    assert values["SAR"] == pytest.approx(-20 * np.log10(0.2), abs=1e-6)
-    assert values["ISR"] > 100
-
-
-def test_filters_per_window_follow_what_filters_per_track_cannot(rng):
-    """The gain of an estimate changes between windows: v3 takes it for spatial distortion."""
-    rate = 100
-    one, two = rng.standard_normal((2, 60 * rate, 1))
-    gain = np.repeat([1.0, 0.5], 30 * rate)[:, None]
-    signals = {"one": one, "two": two}, {"one": gain * one, "two": two}
-    last = bsseval3(*signals, rate)["one"].frames[-1]["metrics"]
-    assert last["ISR"] == pytest.approx(-20 * np.log10(0.5), abs=0.01)
-    assert last["SAR"] > 100
-    assert museval(*signals, rate)["one"].frames[-1]["metrics"]["SAR"] < 15
-
-
-def test_windows():
-    assert windows(10, 4, 4) == windows(8, 4, 4) == [slice(0, 4), slice(4, 8)]
-    assert windows(4, 4, 4) == windows(4, 9, 9) == [slice(0, 4)]
-    assert windows(9, 4, 2) == [slice(0, 4), slice(2, 6), slice(4, 8)]
-
-
 @pytest.mark.parametrize(
     ("metric", "rate", "times"),
     [
@@ -96,17 +61,6 @@ def test_times_and_durations(rng, metric, rate, times):
     signal = rng.standard_normal((3 * 700 + 100, 1))
     frames = metric({"a": signal}, {"a": signal + 1}, rate)["a"].frames
     assert [(frame["time"], frame["duration"]) for frame in frames] == times
-
-
-@pytest.mark.parametrize(("metric", "average"), [(museval, np.median), (bsseval3, np.mean)])
-def test_median_and_mean_over_frames(rng, metric, average):
-    rate = 40
-    one, two = rng.standard_normal((2, 90 * rate, 1))
-    noise = np.repeat([0.01, 0.1, 1.0], 30 * rate)[:, None] * rng.standard_normal(one.shape)
-    score = metric({"one": one, "two": two}, {"one": one + noise, "two": two}, rate)["one"]
-    for measure in MEASURES:
-        values = [frame["metrics"][measure] for frame in score.frames]
-        assert score.values[measure] == pytest.approx(average(values), abs=1e-12)
 
 
 def test_one_source_alone_has_no_interference(rng):
@@ -124,8 +78,11 @@ def test_a_silent_frame_counts_for_no_source(rng, metric):
     mute = two + 0.1 * rng.standard_normal(two.shape)
     mute[10 * rate : 11 * rate] = 0
     scores = metric({"one": one, "two": two}, {"one": one + 0.1, "two": mute}, rate)
-    empty = [index for index, x in enumerate(sdr_of_frames(scores["one"])) if x is None]
-    assert empty == [index for index, x in enumerate(sdr_of_frames(scores["two"])) if x is None]
+    empty, other = (
+        [index for index, frame in enumerate(score.frames) if not frame["metrics"]]
+        for score in scores.values()
+    )
+    assert empty == other
     counts = [(score.silent_references, score.silent_estimates) for score in scores.values()]
     # bsseval3 has windows at 0-30, 15-45, 30-60, 45-75, 60-90 s
     assert empty == ([10, *range(20, 60)] if metric is museval else [2])
@@ -162,14 +119,5 @@ def test_sound_in_the_unscored_rest_alone(rng):
     one, two = np.zeros((1500, 1)), rng.standard_normal((1500, 1))
     one[1200:] = 1
     scores = museval({"one": one, "two": two}, {"one": one, "two": two}, 1000)
-    assert sdr_of_frames(scores["two"]) == [None]
+    assert [frame["metrics"] for frame in scores["two"].frames] == [{}]
     assert scores["one"].silent_references == 1
-
-
-def test_silent_means_that_the_channels_add_up_to_nothing():
-    signal = np.zeros((10, 2), np.float32)
-    signal[3] = (0.25, -0.25)
-    assert silent(signal, slice(0, 10))
-    signal[5] = (0.25, -0.2)
-    parts = [slice(0, 10), slice(0, 5), slice(6, 10)]
-    assert [silent(signal, part) for part in parts] == [False, True, True]

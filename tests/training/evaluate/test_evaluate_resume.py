@@ -2,24 +2,25 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 from command_runs import started
-from mmdense_edge import load_model
 from test_evaluate import command, contents, copy_estimates
 from trees import make_folder
 
+from keras_mmdense.data import DatasetError
 from training.evaluate import scoring
 from training.evaluate.__main__ import main
 
 ROOT = Path(__file__).parents[3]
+ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
 def test_a_signal_leaves_whole_files_and_no_process(tree, tmp_path, name):
     arguments = command(tmp_path, "mixture", "irm", jobs=2, metric="usdr,sisdr")
     process = subprocess.Popen(
@@ -100,6 +101,7 @@ def test_a_signal_leaves_whole_files_and_no_process(tree, tmp_path, name):
 # Sends itself the signal after the first result, while the processes work on the others.
 STOPPED = """
 import os, signal, sys
+from keras_mmdense.data import DatasetError
 from training.evaluate import scoring
 from training.evaluate.__main__ import main
 before = scoring.write_result
@@ -137,25 +139,6 @@ def test_what_has_changed_is_scored_again(tree, tmp_path, scored):
     assert changed == [("mixture", "Song 2"), ("mine", "Song 2")]
 
 
-def test_models_count_with_their_bytes_and_the_filter(tree, tmp_path, scored):
-    shares = ROOT / "tests" / "edge" / "data" / "shares.tflite"
-    model = tmp_path / "net.tflite"
-    # a model file whose contract has another name, and nothing else changed
-    model.write_bytes(load_model(shares).content)
-    with zipfile.ZipFile(shares) as archive:
-        contract = json.loads(archive.read("contract.json")) | {"name": "another"}
-    with zipfile.ZipFile(model, "a") as archive:
-        archive.writestr("contract.json", json.dumps(contract))
-    first, other = shares.read_bytes(), model.read_bytes()
-    for content, wiener, count in (
-        (first, 0, 1), (first, 0, 0), (other, 0, 1), (first, 0, 1), (first, 1, 1), (first, 1, 0),
-    ):  # fmt: skip
-        del scored[:]
-        model.write_bytes(content)
-        assert main(command(tmp_path, str(model), limit=1, wiener=wiener)) == 0
-        assert len(scored) == count
-
-
 def test_a_report_grows_and_is_never_cut_down(tree, tmp_path, scored, capsys):
     assert main(command(tmp_path, "mixture", "irm", limit=2)) == 0
     del scored[:]
@@ -183,3 +166,35 @@ def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, name, t
     assert main(command(tmp_path, "mixture", limit=1)) == 2
     assert str(path) in capsys.readouterr().err
     assert path.read_text() == text
+
+
+def test_models_count_with_their_bytes_and_the_filter(tree, tmp_path, scored):
+    shares, other = (ROOT / "tests" / "edge" / "data" / f"{n}.tflite" for n in ("shares", "int8"))
+    model = tmp_path / "net.tflite"
+    for path, wiener, count in (
+        (shares, 0, 1), (shares, 0, 0), (other, 0, 1), (shares, 0, 1), (shares, 1, 1),
+    ):  # fmt: skip
+        del scored[:]
+        shutil.copy(path, model)
+        assert main(command(tmp_path, str(model), limit=1, wiener=wiener)) == 0
+        assert len(scored) == count
+
+
+@pytest.mark.parametrize("number", ENDS)
+@pytest.mark.parametrize("ignored", [False, True])
+def test_signals_interrupt_unless_they_were_ignored(monkeypatch, number, ignored):
+    """In a terminal; a shell may start a command with signals that it must ignore."""
+    before = {end: signal.signal(end, signal.SIG_DFL) for end in ENDS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+    def work(*_, **__):
+        signal.raise_signal(number)
+        raise DatasetError("no track can be used")
+
+    monkeypatch.setattr("training.evaluate.__main__.open_dataset", work)
+    code = main(["mixture", "--data", "tree", "--out", "report"])
+    for end, handler in before.items():
+        signal.signal(end, handler)
+    assert code == (2 if ignored else 130)

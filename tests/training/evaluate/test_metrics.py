@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from training.evaluate import EvaluationError
+from training.evaluate.estimators import stored
 from training.evaluate.metrics import METRICS, Metric
-from training.evaluate.songs import stored
 
 RATE = 500
 
@@ -57,7 +57,7 @@ def with_last(signal, value):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda r, e: ({}, {}), "same sources, one at least"),
+        (lambda r, e: ({}, {}), "same sources, at least one"),
         (lambda r, e: (r, {"bass": e["bass"]}), r"\['bass', 'vocals'\] and \['bass'\]"),
         (lambda r, e: (r, e | {"bass": e["bass"][:-1]}), "share one shape"),
         (lambda r, e: (r, e | {"bass": e["bass"][:, :1]}), "share one shape"),

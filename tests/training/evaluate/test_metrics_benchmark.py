@@ -1,7 +1,5 @@
 """The benchmark of the metrics does its work on small signals."""
 
-import json
-
 import pytest
 
 from benchmarks import metrics
@@ -25,12 +23,3 @@ def test_a_file_that_cannot_be_written_is_reported_before_the_work(given, tmp_pa
     with pytest.raises(SystemExit):
         metrics.main([*given, "--json", str(tmp_path / "gone" / "all.json")])
     assert "--json: must name a new file in a folder that exists" in capsys.readouterr().err
-
-
-def test_a_measured_metric(tmp_path):
-    metrics.make_track(tmp_path, 1.25)
-    row = metrics.measure(str(tmp_path), "usdr")
-    assert row["track_mib"] == 8 * 55125 * 2 * 4 / (1 << 20)
-    assert all(0 < value < 30 for value in row["values"])
-    assert row["wall_seconds"] > 0
-    assert json.loads(json.dumps(row)) == row

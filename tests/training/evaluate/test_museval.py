@@ -1,7 +1,5 @@
 """BSSEval 4 and 3 have the numbers of museval 0.4.1, in every frame and measure."""
 
-import importlib.metadata
-
 import numpy as np
 import pytest
 
@@ -41,19 +39,15 @@ def check(metric, references, estimates, sample_rate, measures=MEASURES, toleran
     return found[0, 0]
 
 
-def test_the_version():
-    assert importlib.metadata.version("museval") == "0.4.1"
-
-
 @pytest.mark.parametrize(
     ("num_samples", "sample_rate"),
     [
-        (7100, 2000),  # three frames, and a rest that is not scored
-        (6000, 2000),  # frames fit
-        (6001, 6000),  # one frame and one sample that is not scored
-        (5900, 6000),  # shorter than a frame
+        (3100, 1000),  # three frames, and a rest that is not scored
+        (3000, 1500),  # frames fit
+        (3001, 3000),  # one frame and one sample that is not scored
+        (2950, 3000),  # shorter than a frame
         (3000, 400),  # frames shorter than the filters
-        (20_000, 19_000),  # frames of several blocks of the FFT
+        (9000, 8500),  # frames of several blocks of the FFT
     ],
 )
 def test_museval_stereo(rng, num_samples, sample_rate):
@@ -61,24 +55,24 @@ def test_museval_stereo(rng, num_samples, sample_rate):
 
 
 def test_museval_other_numbers_of_sources_and_channels(rng):
-    check("museval", *music(rng, "abc", 6500, 1), 3000)
+    check("museval", *music(rng, "abc", 2100, 1), 1000)
     # of one source alone museval's SIR is rounding
-    check("museval", *music(rng, "a", 6500, 3), 3000, ("SDR", "ISR", "SAR"))
+    check("museval", *music(rng, "a", 2100, 3), 1000, ("SDR", "ISR", "SAR"))
 
 
 def test_museval_leaves_out_the_same_frames(rng):
-    references, estimates = music(rng, ("vocals", "drums"), 13_000, 2)
-    references["vocals"][1900:4300] = 0  # frame 1 is silent, frame 2 is not
-    estimates["drums"][6000:8000] = 0  # frame 3
-    references["drums"][8000:10_000] = (0.5, -0.5)  # frame 4: out of phase, silent to museval
-    estimates["vocals"][10_000:11_999] = 0  # frame 5: one sample is left
-    values = check("museval", references, estimates, 2000)
+    references, estimates = music(rng, ("vocals", "drums"), 6500, 2)
+    references["vocals"][900:2300] = 0  # frame 1 is silent, frame 2 is not
+    estimates["drums"][3000:4000] = 0  # frame 3
+    references["drums"][4000:5000] = (0.5, -0.5)  # frame 4: out of phase, silent to museval
+    estimates["vocals"][5000:5999] = 0  # frame 5: one sample is left
+    values = check("museval", references, estimates, 1000)
     assert np.flatnonzero(np.isnan(values)).tolist() == [1, 3, 4]
 
 
 @pytest.mark.parametrize(
     ("num_samples", "sample_rate", "channels", "frames"),
-    [(6000, 100, 1, 3), (5999, 100, 1, 2), (3000, 100, 2, 1), (2000, 100, 1, 1)],
+    [(2400, 40, 1, 3), (2399, 40, 1, 2), (3000, 100, 2, 1), (800, 40, 1, 1)],
 )
 def test_bsseval3(rng, num_samples, sample_rate, channels, frames):
     signals = music(rng, ("vocals", "drums"), num_samples, channels)
@@ -86,22 +80,14 @@ def test_bsseval3(rng, num_samples, sample_rate, channels, frames):
 
 
 def test_bsseval3_leaves_out_the_same_frames(rng):
-    references, estimates = music(rng, ("vocals", "drums"), 9000, 1)
-    references["vocals"][1000:5500] = 0
-    values = check("bsseval3", references, estimates, 100)
+    references, estimates = music(rng, ("vocals", "drums"), 3600, 1)
+    references["vocals"][400:2200] = 0
+    values = check("bsseval3", references, estimates, 40)
     assert np.flatnonzero(np.isnan(values)).tolist() == [1]
 
 
 def test_mono_sources_in_stereo_files(rng):
     """Singular equations: museval's own rounding shows, hence 1e-4."""
-    references, estimates = music(rng, ("vocals", "drums"), 8000, 2)
+    references, estimates = music(rng, ("vocals", "drums"), 3000, 2)
     references["vocals"][:, 1] = references["vocals"][:, 0]
-    check("museval", references, estimates, 4000, tolerance=1e-4)
-
-
-def test_museval_refuses_what_is_silent_throughout(rng):
-    """Why silence has a rule of its own here."""
-    references, estimates = music(rng, ("vocals", "drums"), 2000, 1)
-    references["drums"][:] = 0
-    with pytest.raises(ValueError, match="at least one of the reference"):
-        museval_scores("museval", references, estimates, 1000)
+    check("museval", references, estimates, 1500, tolerance=1e-4)

@@ -55,29 +55,6 @@ def test_parts_equal_dense_least_squares(rng, channels):
     assert parts == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_parts_of_orthogonal_projections_add_up(rng):
-    references = list(rng.standard_normal((2, 700, 1)).astype(np.float32))
-    estimates = [references[0] + rng.standard_normal((700, 1)) for _ in range(2)]
-    for parts, estimate in zip(parts_of(references, estimates, [0, 1]), estimates, strict=True):
-        assert parts["joint"] == pytest.approx(parts["spatial"] + parts["interference"], rel=1e-9)
-        whole = parts["joint"] + parts["artifacts"]
-        assert whole == pytest.approx(np.sum(estimate**2), rel=1e-9)
-
-
-def test_filters_are_found_again(rng):
-    references = list(rng.standard_normal((2, 4000, 2)))
-    taps = rng.standard_normal((TAPS, 2, 2)) * np.exp(-np.arange(TAPS) / 5)[:, None, None]
-    estimate = np.transpose(
-        [sum(np.convolve(references[0][:, i], taps[:, i, o]) for i in (0, 1)) for o in (0, 1)]
-    )
-    padded = [np.pad(r, ((0, TAPS - 1), (0, 0))) for r in references]
-    filters = distortion_filters(padded, [estimate], [0], slice(0, len(estimate)))
-    own, joint = (np.fft.irfft(spectra)[..., :TAPS] for spectra in filters)
-    np.testing.assert_allclose(own[0], taps.transpose(1, 2, 0), atol=1e-10)
-    np.testing.assert_allclose(joint[:2], taps.transpose(1, 2, 0), atol=1e-10)
-    np.testing.assert_allclose(joint[2:], 0, atol=1e-10)
-
-
 def test_a_window_stands_alone(rng):
     references, estimates = rng.standard_normal((2, 2, 9000, 1))
     window = slice(2500, 6000)

@@ -3,10 +3,10 @@
     score = METRICS["museval"].score(references, estimates, 44100)["vocals"]
     score.values["SDR"]
 
-Every metric takes and returns the same, so that the evaluation need not know which one it has.
-Sources are scored together: bsseval's SIR and SAR, and the frames that museval leaves out, depend
-on which ones are given. The accompaniment (the mixture without the vocals) is therefore scored as
-museval and the SiSEC evaluations do: apart from the sources that it is the sum of.
+All metrics have the same arguments and results. Sources are scored together: bsseval's SIR and SAR,
+and the frames that museval leaves out, depend on which ones are given. The accompaniment (the
+mixture without the vocals) is therefore scored as in museval and the SiSEC evaluations: apart from
+the sources whose sum it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from training.evaluate.metrics.source_score import (
     SourceScore,
     blocks,
 )
-from training.evaluate.metrics.usdr import score_each
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,10 @@ class Metric:
 
     Args:
         name: Its key in `METRICS`.
-        title: One sentence for reports: metric, windows, aggregation over frames and over tracks,
+        title: One sentence for reports: metric, windows, aggregation over frames and tracks,
             silence, version.
         measures: The keys of the values; the first is the main one.
-        over_tracks: How the values of tracks become one.
+        over_tracks: How the values of tracks are aggregated.
     """
 
     name: str
@@ -51,16 +50,16 @@ class Metric:
     def score(
         self, references: Signals, estimates: Signals, sample_rate: int
     ) -> dict[str, SourceScore]:
-        """Score the sources of a track together, and the accompaniment apart.
+        """Score the sources of a track together, and the accompaniment separately.
 
-        If "accompaniment" is among the sources, the others are scored together, and after that
-        the accompaniment beside the vocals alone; the vocals' score is the one of this second
-        time, as in museval. (The scripts of SiSEC 2016 keep the vocals' first one; the SDR is the
-        same if no frame is silent.) Without vocals the accompaniment is scored by itself.
+        If "accompaniment" is among the sources, the other sources are scored together first, then
+        the accompaniment together with the vocals. The second score of the vocals is returned, as
+        in museval. (The scripts of SiSEC 2016 keep the first; the SDR is the same if no frame is
+        silent.) Without vocals the accompaniment is scored alone.
 
         Args:
-            references: The true sources by name, each of shape (num_samples, channels), all of
-                one shape; memory maps are read block by block.
+            references: The true sources by name, all of one shape (num_samples, channels); memory
+                maps are read block by block.
             estimates: The same names and shapes.
             sample_rate: In Hz.
 
@@ -68,8 +67,8 @@ class Metric:
             The score of each source, in the order of `references`.
 
         Raises:
-            EvaluationError: No source, names or shapes that differ, an empty signal, or samples
-                that are not finite.
+            EvaluationError: There is no source, names or shapes differ, a signal is empty, or
+                samples are not finite.
 
         Example:
             >>> reference = np.ones((8, 1), np.float32)
@@ -79,14 +78,14 @@ class Metric:
         """
         if not references or set(references) != set(estimates):
             raise EvaluationError(
-                "references and estimates must have the same sources, one at least; received "
+                "references and estimates must have the same sources, at least one; received "
                 f"{sorted(references)} and {sorted(estimates)}."
             )
-        signals = {f"reference {name}": signal for name, signal in references.items()}
-        signals |= {f"estimate {name}": signal for name, signal in estimates.items()}
+        sides = {"reference": references, "estimate": estimates}
+        signals = {f"{side} {name}": x for side, of in sides.items() for name, x in of.items()}
         shapes = {name: np.shape(signal) for name, signal in signals.items()}
-        shape = next(iter(shapes.values()))
-        if len(set(shapes.values())) > 1 or len(shape) != 2 or 0 in shape:
+        shape, *others = set(shapes.values())
+        if others or len(shape) != 2 or 0 in shape:
             raise EvaluationError(
                 f"signals must share one shape (num_samples, channels); received {shapes}."
             )
@@ -97,16 +96,13 @@ class Metric:
                         f"signals must be finite; received NaN or infinity in {name}, between "
                         f"samples {part.start} and {part.stop}."
                     )
-        together = [[name for name in references if name != ACCOMPANIMENT]]
+        groups = [[name for name in references if name != ACCOMPANIMENT]]
         if ACCOMPANIMENT in references:
-            together.append([name for name in references if name in (VOCALS, ACCOMPANIMENT)])
-            if together[0] in ([], [VOCALS]):
-                del together[0]  # the second time scores them
+            last = [name for name in references if name in (VOCALS, ACCOMPANIMENT)]
+            groups = [group for group in groups if not set(group) <= {VOCALS}] + [last]
         scores: dict[str, SourceScore] = {}
-        for names in together:
-            true, estimated = (
-                {name: side[name] for name in names} for side in (references, estimates)
-            )
+        for group in groups:
+            true, estimated = ({name: side[name] for name in group} for side in sides.values())
             scores |= self._function(true, estimated, sample_rate)
         return {name: scores[name] for name in references}
 
@@ -114,9 +110,15 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("usdr", usdr.USDR_TITLE, ("SDR",), "mean", partial(score_each, "SDR", usdr.usdr)),
         Metric(
-            "active", usdr.ACTIVE_TITLE, ("SDR",), "mean", partial(score_each, "SDR", usdr.active)
+            "usdr", usdr.USDR_TITLE, ("SDR",), "mean", partial(usdr.score_each, "SDR", usdr.usdr)
+        ),
+        Metric(
+            "active",
+            usdr.ACTIVE_TITLE,
+            ("SDR",),
+            "mean",
+            partial(usdr.score_each, "SDR", usdr.active),
         ),
         Metric("museval", bsseval.MUSEVAL_TITLE, bsseval.MEASURES, "median", bsseval.museval),
         Metric("bsseval3", bsseval.BSSEVAL3_TITLE, bsseval.MEASURES, "median", bsseval.bsseval3),
@@ -125,7 +127,7 @@ METRICS = {
             usdr.SISDR_TITLE,
             ("SI-SDR",),
             "mean",
-            partial(score_each, "SI-SDR", usdr.sisdr),
+            partial(usdr.score_each, "SI-SDR", usdr.sisdr),
         ),
     )
 }

@@ -1,12 +1,12 @@
 """BSSEval v4 with museval's numbers, and BSSEval v3 (images) as in SiSEC 2016.
 
-Both split an estimate into the true source, spatial distortion, interference and artifacts with
-filters of 512 taps (`projection`), and compare energies window by window. Version 4 takes one set
-of filters for the whole track, version 3 one for each window. Estimates are never permuted.
+Both use filters of 512 taps (`projection`) to split an estimate into the true source, spatial
+distortion, interference and artifacts, and compare energies window by window. Version 4 uses one
+set of filters for the whole track, version 3 one for each window. Estimates are never permuted.
 
-A window in which any reference or estimate is silent counts for no source: so does museval. It
-refuses tracks in which one is silent throughout; here such a source has no value, and the others
-are scored without its estimate and, where the reference is silent, without its reference.
+As in museval, a window in which any reference or estimate is silent is left out for all sources.
+museval refuses tracks in which a source is silent throughout. Here such a source has no value, and
+the others are scored without its estimate and, if the reference is silent, without its reference.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ BSSEVAL3_TITLE = (
 def museval(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
     """Score sources together with BSSEval v4; see `MUSEVAL_TITLE`.
 
-    The same numbers as `museval.evaluate(..., win=sample_rate, hop=sample_rate, mode="v4")`, to
-    1e-6 dB. SDR always; the other three where a reference is mono, nearly mono or holds nothing in
-    a band only as well as museval agrees with itself after zeros are appended, about 1e-5 dB,
-    because the equations are then singular to double precision. Above 100 dB both hold rounding.
+    The values are those of `museval.evaluate(..., win=sample_rate, hop=sample_rate, mode="v4")`, to
+    1e-6 dB. If a reference is mono, nearly mono or empty in a frequency band, the equations are
+    singular in double precision; ISR, SIR and SAR then agree to about 1e-5 dB, as museval's own
+    values do after zeros are appended. Above 100 dB, both are rounding errors.
 
     Args:
         references: Arrays of shape (num_samples, channels) by source.
@@ -58,7 +58,7 @@ def museval(references: Signals, estimates: Signals, sample_rate: int) -> dict[s
         sample_rate: In Hz.
 
     Returns:
-        SDR, ISR, SIR and SAR by source; no SIR for one source alone.
+        SDR, ISR, SIR and SAR by source; a single source has no SIR.
     """
     return _score(references, estimates, sample_rate, (1, 1), np.median)
 
@@ -66,11 +66,11 @@ def museval(references: Signals, estimates: Signals, sample_rate: int) -> dict[s
 def bsseval3(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
     """Score sources together with BSSEval v3 (images); see `BSSEVAL3_TITLE`.
 
-    The same numbers as `museval.evaluate(..., win=30 * sample_rate, hop=15 * sample_rate,
-    mode="v3")`. Args and result as for `museval`.
+    The values are those of `museval.evaluate(..., win=30 * sample_rate, hop=15 * sample_rate,
+    mode="v3")`. Arguments and result as for `museval`.
 
-    Of windows with silence the scripts of SiSEC 2016 know nothing: they keep the SDR of 0 dB that a
-    silent estimate has, where this leaves the window out.
+    The scripts of SiSEC 2016 do not treat silence specially: where they keep the SDR of 0 dB of a
+    silent estimate, this function leaves the window out.
 
     Source: windows and hop as in DSD100_eval_only.m of the SiSEC 2016 evaluation scripts.
     """
@@ -78,7 +78,7 @@ def bsseval3(references: Signals, estimates: Signals, sample_rate: int) -> dict[
 
 
 def windows(num_samples: int, window: int, hop: int) -> list[slice]:
-    """Return the windows of a signal: full ones, or one as long as a shorter signal.
+    """Return the full windows of a signal, or one window if the signal is shorter.
 
     Example:
         >>> windows(10, 4, 3)
@@ -90,7 +90,7 @@ def windows(num_samples: int, window: int, hop: int) -> list[slice]:
 
 
 def silent(signal: Array, window: slice) -> bool:
-    """Return whether the channels of a signal add up to 0 throughout a window, as museval asks."""
+    """Return whether the channels of a signal add up to 0 throughout a window, as in museval."""
     sums = (signal[part].sum(axis=1, dtype=float) for part in blocks(window.start, window.stop))
     return not any(block.any() for block in sums)
 

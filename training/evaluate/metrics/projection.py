@@ -1,9 +1,9 @@
 """Least-squares projection of estimates onto delayed references, block by block.
 
-BSSEval takes from an estimate what filters of 512 taps can make of its own reference (the
-spatial distortion), then what they can make of all references (the interference); the rest is
-the artifacts. Correlations and filtering run over overlapping blocks with shared FFTs, so memory
-does not grow with the track, and one factorization serves all estimates.
+BSSEval projects an estimate onto what filters of 512 taps can make of its own reference (the rest
+is interference and artifacts), then onto what they can make of all references (the rest is
+artifacts). Correlations and filtering use overlapping blocks with shared FFTs, so memory does not
+grow with the track, and one factorization serves all estimates.
 
 Source: Vincent, Sawada, Bofill, Makino, Rosca, "First stereo audio source separation evaluation
 campaign", 2007 (BSSEval v3, images).
@@ -22,8 +22,8 @@ from training.evaluate.metrics.source_score import Array
 
 TAPS = 512
 N_FFT = 8192
-STEP = N_FFT - TAPS + 1  # the samples of a block that circular convolution leaves right
-BLOCKS = 8  # blocks that one call of the FFT takes
+STEP = N_FFT - TAPS + 1  # samples of a block that circular convolution leaves intact
+BLOCKS = 8  # blocks per call of the FFT
 
 Real = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
@@ -33,7 +33,7 @@ Spectrum = npt.NDArray[np.complex128]
 Filters = tuple[Spectrum, Spectrum]
 
 # The parts of an estimate. "spatial" and "joint" are what the filters make of its own reference and
-# of all; the others are differences of those before.
+# of all references; the parts after them are differences.
 PARTS = ("true", "spatial", "joint", "distortion", "interference", "artifacts", "error")
 
 
@@ -44,9 +44,9 @@ def distortion_filters(
 
     Args:
         references: Arrays of shape (num_samples, channels), all of one shape.
-        estimates: Of some or all references, the same shapes.
+        estimates: Estimates of some or all references, of the same shape.
         own: The index of each estimate's own reference.
-        window: The samples that count.
+        window: The samples to use.
     """
     channels = references[0].shape[1]
     inputs = len(references) * channels
@@ -77,14 +77,14 @@ def energies(
 ) -> list[dict[str, float]]:
     """Return the energies of the `PARTS` of each estimate in a window.
 
-    The window stands alone, silence around it; the tails of the filters count.
+    Samples outside the window are taken as silent; the tails of the filters are included.
 
     Args:
         references: As for `distortion_filters`.
         estimates: As for `distortion_filters`.
         own: As for `distortion_filters`.
         filters: From `distortion_filters`.
-        window: The samples that count.
+        window: The samples to use.
     """
     channels = references[0].shape[1]
     total = np.zeros((len(PARTS), len(estimates)))
@@ -106,7 +106,8 @@ def _chunks(
 ) -> Iterator[tuple[Real, Real]]:
     """Yield references, each with TAPS - 1 samples before, and estimates from the window's start.
 
-    Shape (signals * channels, samples), whole blocks up to `stop`, zeros outside the window.
+    Both have the shape (signals * channels, samples): whole blocks up to `stop`, zeros outside the
+    window.
     """
     for start in range(window.start, stop, BLOCKS * STEP):
         end = start + STEP * min(BLOCKS, -(-(stop - start) // STEP))
@@ -129,7 +130,7 @@ def _spectra(signals: Real) -> Spectrum:
 
 
 def _signals(spectra: Spectrum) -> Real:
-    """Return (..., samples) of (..., blocks, bins): the part of each block that is right."""
+    """Return the intact samples (..., samples) of spectra (..., blocks, bins)."""
     blocks = np.fft.irfft(spectra)[..., TAPS - 1 :]
     return blocks.reshape(*blocks.shape[:-2], -1)
 
@@ -138,15 +139,15 @@ def _solve(lags: Real, products: Real) -> Real:
     """Return the filters (inputs, outputs, TAPS) that solve the normal equations.
 
     A channel that is a multiple of another, as in a mono source, makes them singular and adds
-    nothing to the projection: its filters are zeros. As in museval, a trace of the identity is
-    added, and least squares answers where the solver finds no solution.
+    nothing to the projection, so its filters are zeros. As in museval, a small multiple of the
+    identity is added, and least squares is used if the solver finds no solution.
 
     Args:
         lags: Correlations of the inputs with each other, (inputs, inputs, TAPS).
         products: Of the inputs with the outputs, (inputs, outputs, TAPS).
     """
-    # Two inputs depend on each other if the inequality of Cauchy and Schwarz is an equality, up to
-    # rounding. Nothing is a multiple of a silent input.
+    # Two inputs are dependent if the Cauchy-Schwarz inequality is an equality, up to rounding.
+    # Silent inputs are not.
     powers = np.diag(lags[:, :, 0])
     bounds = np.multiply.outer(powers, powers) * (1 - 8 * np.finfo(float).eps)
     dependent = (lags[:, :, 0] ** 2 >= bounds) & (powers > 0)
@@ -154,7 +155,7 @@ def _solve(lags: Real, products: Real) -> Real:
     # the inner products of all delayed inputs
     blocks = np.empty((len(kept), TAPS, len(kept), TAPS))
     for (i, k), (j, m) in itertools.product(enumerate(kept), repeat=2):
-        # sum over n of input_k[n - a] * input_m[n - b] depends on b - a alone
+        # sum over n of input_k[n - a] * input_m[n - b] depends only on b - a
         line = np.concatenate([lags[k, m, :0:-1], lags[m, k]])
         blocks[i, :, j] = sliding_window_view(line, TAPS)[::-1]
     matrix = blocks.reshape(len(kept) * TAPS, -1)

@@ -1,4 +1,4 @@
-"""What a metric returns for one source of a track, and what all metrics share."""
+"""The result of a metric for one source of a track, and functions that all metrics share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Signals = Mapping[str, Array]  # by source
 Values = Mapping[str, float | None]  # dB by measure; None where it is not defined
 
 MAX_DB = 200.0
-BLOCK = 1 << 18  # samples per channel that are in memory at a time
+BLOCK = 1 << 18  # samples per channel in memory at a time
 ACCOMPANIMENT, VOCALS = "accompaniment", "vocals"
 
 
@@ -25,10 +25,10 @@ class SourceScore:
     Args:
         values: dB by measure, after the metric's own aggregation over frames; None if no frame
             has a value.
-        silent_references: The frames in which the reference is silent.
-        silent_estimates: The frames in which the estimate is silent.
-        frames: The windows in order, as `frame_scores` returns them; one as long as the track for
-            metrics without windows.
+        silent_references: Number of frames in which the reference is silent.
+        silent_estimates: Number of frames in which the estimate is silent.
+        frames: The windows in order, in the form of `frame_scores`; metrics without windows have
+            one, as long as the track.
     """
 
     values: Values
@@ -38,7 +38,7 @@ class SourceScore:
 
 
 def frame_scores(window: slice, sample_rate: int, values: Values) -> dict[str, Any]:
-    """Return the values of one window in museval's form; those not defined are left out.
+    """Return the values of one window in museval's form, without undefined values.
 
     Example:
         >>> frame_scores(slice(8, 16), 8, {"SDR": 3.0, "SIR": None})
@@ -54,7 +54,7 @@ def frame_scores(window: slice, sample_rate: int, values: Values) -> dict[str, A
 def decibels(numerator: float, denominator: float) -> float | None:
     """Return 10 * log10(numerator / denominator) of two energies, limited to -200 to 200.
 
-    Beyond that double precision holds nothing but rounding errors, and JSON knows no infinity.
+    Larger values are rounding errors in double precision, and JSON has no infinity.
 
     Returns:
         dB; None for 0 / 0.
@@ -70,7 +70,7 @@ def decibels(numerator: float, denominator: float) -> float | None:
 
 
 def blocks(start: int, stop: int, size: int = BLOCK) -> Iterator[slice]:
-    """Yield the parts in which signals are read from `start` to `stop`: memory stays bounded.
+    """Yield the parts in which signals are read from `start` to `stop`, to bound memory.
 
     Example:
         >>> list(blocks(5, 300_000))

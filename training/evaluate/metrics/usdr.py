@@ -1,4 +1,4 @@
-"""Signal-to-distortion ratios of tracks: whole, where a source sounds, and whatever the scale."""
+"""Signal-to-distortion ratios of whole tracks: uSDR, active SDR, SI-SDR."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ SISDR_TITLE = (
 def usdr(reference: Array, estimate: Array, sample_rate: int) -> float | None:
     """Return the SDR of a source over the whole track; see `USDR_TITLE`.
 
-    Source: Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1; without its epsilon, which
-    only tells silent references from others.
+    Source: Mitsufuji et al., "Music Demixing Challenge 2021", eq. 1, without its epsilon, which
+    only matters for silent references.
     """
     return _sdr(reference, estimate, blocks(0, len(reference)))
 
 
 def active(reference: Array, estimate: Array, sample_rate: int) -> float | None:
-    """Return the SDR over the seconds in which the source sounds; see `ACTIVE_TITLE`."""
+    """Return the SDR over the seconds in which the source is heard; see `ACTIVE_TITLE`."""
     sounding = (
         second
         for second in blocks(0, len(reference), sample_rate)
@@ -59,7 +59,7 @@ def sisdr(reference: Array, estimate: Array, sample_rate: int) -> float | None:
 
     Source: Le Roux, Wisdom, Erdogan, Hershey, "SDR - half-baked or well done?", 2019, eq. 3.
     """
-    # Two passes: the difference of the energies of one pass would lose the digits above 80 dB.
+    # Two passes: a difference of energies in one pass would lose precision above 80 dB.
     power = product = error = 0.0
     for part in blocks(0, len(reference)):
         true = reference[part].astype(np.float64)
@@ -80,10 +80,10 @@ def score_each(
     estimates: Signals,
     sample_rate: int,
 ) -> dict[str, SourceScore]:
-    """Score every source by itself, in one frame as long as the track.
+    """Score every source separately, in one frame as long as the track.
 
     Args:
-        measure: What the value is called.
+        measure: Name of the value.
         value: `usdr`, `active` or `sisdr`.
         references: Arrays of shape (num_samples, channels) by source.
         estimates: The same names and shapes.
