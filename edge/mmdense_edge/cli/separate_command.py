@@ -228,6 +228,8 @@ def _reports(
 
     def show(bar: tqdm[None], done: float, expected: float) -> None:
         bar.total = round(expected) or None
+        if not done:
+            bar.refresh()  # the length is known now
         bar.update(int(done) - bar.n)
 
     if arguments.jobs > 1 and len(jobs) > 1:
