@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
 .PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-slow test-all web notebooks docs \
-	check-install lint types check env env-demo env-docs env-lowest env-tfio clean
+	check-install lint types check env env-demo env-docs env-lowest env-tfio python-of-2024 clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -96,10 +96,13 @@ env-docs: .venv-docs/ready
 	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
-env-lowest: .venv-lowest/ready
-.venv-lowest/ready: pyproject.toml
+# TensorFlow 2.17 has no wheels for newer interpreters
+python-of-2024:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
 		f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+
+env-lowest: .venv-lowest/ready
+.venv-lowest/ready: pyproject.toml | python-of-2024
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
@@ -107,9 +110,7 @@ env-lowest: .venv-lowest/ready
 	touch $@
 
 env-tfio: .venv-tfio/ready
-.venv-tfio/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
-		f"tensorflow-io needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+.venv-tfio/ready: pyproject.toml | python-of-2024
 	$(PYTHON) -m venv --clear .venv-tfio
 	.venv-tfio/bin/python -m pip install --quiet --upgrade pip
 	.venv-tfio/bin/python -m pip install --quiet -e ".[tfio]" "pytest>=8.2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import sys
@@ -18,6 +19,15 @@ mmdense_edge.cli.main.prepare(own_process=False)
 # The commands draw into files. The backend of a notebook's shell may be absent here, and importing
 # Keras fails if MPLBACKEND names one that does not exist.
 os.environ["MPLBACKEND"] = "agg"
+
+
+def command_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of `python -m MODULE`, which shows the module's docstring as it is."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], Callable[..., int]]:

@@ -17,7 +17,6 @@ usage or input; 130: stopped with Ctrl-C.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -34,7 +33,7 @@ from keras_mmdense.data.audio_files import Audio, Stream, open_audio_file
 from keras_mmdense.data.problems import Fault
 from keras_mmdense.data.readers import entries
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
-from training import command
+from training import command, command_parser
 
 BLOCK = 1 << 20  # samples per channel that are in memory at a time
 HEADER_BYTES = 44
@@ -49,11 +48,7 @@ Decoder = Callable[[Stream], Iterator[Audio]]
 @command("prepare")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.prepare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.prepare", __doc__)
     parser.add_argument("data", metavar="DATA", help="root of the data set")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the prepared tree")
     parser.add_argument("--kind", choices=KINDS, default="auto", help="form of the tree")

@@ -14,7 +14,6 @@ Exit code 0: measured; 1: a file cannot be read; 2: wrong usage or input; 130: s
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 import time
@@ -24,7 +23,7 @@ from typing import NamedTuple
 from keras_mmdense.data import DatasetError, Track, open_dataset, training_set
 from keras_mmdense.data.mixing import ExcerptReader, Mixing
 from keras_mmdense.settings import Band, Settings
-from training import command
+from training import command, command_parser
 from training.train.recipe import Recipe, load_recipe
 
 ENDLESS = 1 << 40  # examples in an epoch that no measurement comes to the end of
@@ -50,11 +49,7 @@ class Speed(NamedTuple):
 @command("profile_data")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.profile_data",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.profile_data", __doc__)
     parser.add_argument("data", metavar="DATA", help="root of the data set")
     parser.add_argument(
         "--recipe",

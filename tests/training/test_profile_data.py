@@ -9,16 +9,11 @@ from keras_mmdense.data import open_dataset
 from training import profile_data
 from training.profile_data import Speed, measure, profile, report
 
-RECIPE = """
+MODEL = 'sources = ["bass", "vocals"], shared = true, bins = 256, scales = 1'
+RECIPE = f"""
 frames = 16
 batch_size = 3
-[model]
-sources = ["bass", "vocals"]
-shared = true
-bins = 256
-growth_rate = 1
-num_layers = 1
-scales = 1
+model = {{ {MODEL}, growth_rate = 1, num_layers = 1 }}
 """
 
 

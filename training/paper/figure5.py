@@ -8,7 +8,6 @@ docs/results/reproduction.md says what they mean. Exit code 0: success; 1: a fil
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.inspection import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
-from training import command, new_folder
+from training import command, command_parser, new_folder
 from training.evaluate.tables import table
 
 if TYPE_CHECKING:
@@ -169,11 +168,7 @@ def draw(found: Sequence[Block], name: str, path: Path | None = None) -> Figure:
 @command("figure5")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.paper.figure5",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.paper.figure5", __doc__)
     parser.add_argument("model", metavar="MODEL.keras", type=Path, help="a trained model")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="new folder for figure5.png, .svg and .md"

@@ -24,7 +24,7 @@ from keras_mmdense.data import Track, training_set
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.model_settings import settings_of
-from training import command
+from training import command, command_parser
 from training.evaluate.tables import table
 from training.paper.baseline_networks import build_network
 from training.train.split import open_tracks
@@ -76,11 +76,7 @@ an epoch on a CPU, as here, takes them more. How many epochs each one needs is n
 @command("table3")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.paper.table3",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.paper.table3", __doc__)
     parser.add_argument("--steps", type=int, default=3, help="training steps to time (default: 3)")
     parser.add_argument("--frames", type=int, default=128, help="frames per example (default: 128)")
     parser.add_argument("--batch-size", type=int, default=4, help="examples per step (default: 4)")
