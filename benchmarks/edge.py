@@ -83,10 +83,12 @@ def install(args: argparse.Namespace) -> int:
         run([str(python), "-m", "pip", "install", "--quiet", wanted])
         packages, megabytes = harness.packages_of(python)
         interpreter = run([str(python), "-I", "-c", _RUNTIME])[0].strip()
-        print(f"interpreter: {interpreter}; {time.strftime('%Y-%m-%d')}")
-        print(f"size: {megabytes:.0f} MB, at most {MAX_MEGABYTES}")
-        print(f"packages: {len(packages)}, at most {MAX_PACKAGES}")
-        print("  " + ", ".join(f"{name} {version}" for name, version in packages.items()))
+        print(
+            f"interpreter: {interpreter}; {time.strftime('%Y-%m-%d')}\n"
+            f"size: {megabytes:.0f} MB, at most {MAX_MEGABYTES}\n"
+            f"packages: {len(packages)}, at most {MAX_PACKAGES}\n"
+            "  " + ", ".join(f"{name} {version}" for name, version in packages.items())
+        )
         for statement in STATEMENTS:
             command = [str(python), "-I", "-c", _TIMED.format(statement)]
             times = [float(run(command)[0].splitlines()[-1]) for _ in range(REPEATS)]

@@ -12,8 +12,8 @@ are included, so the table gives the size of the track.
 
 `agreement`: the estimates are those of the ideal ratio mask; the sources are scored together, then
 the vocals with the accompaniment. For each track it prints the largest difference of any frame in
-dB for SDR, ISR, SIR and SAR, and below it ("itself") what museval's own values move by when zeros
-are appended to the signals, which changes nothing but its rounding. Where a source is mono, nearly
+dB for SDR, ISR, SIR and SAR, and "itself": what museval's own values move by when zeros are
+appended to the signals, which changes nothing but its rounding. Where a source is mono, nearly
 mono, or holds nothing in a band, museval solves equations that are singular to double precision,
 and no implementation can agree with it more closely than it does with itself.
 
@@ -28,17 +28,18 @@ import importlib.util
 import json
 import os
 import resource
+import runpy
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks import harness
 from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
@@ -56,18 +57,12 @@ Scores = npt.NDArray[np.float64]  # (measures, sources, frames); NaN where not d
 Signals = Mapping[str, Array]
 
 
-def load_museval() -> ModuleType:
-    """Return museval's module `metrics` without importing the package, which asks for ffmpeg."""
+def load_museval() -> dict[str, Any]:
+    """Return what museval's file `metrics.py` defines; the package itself asks for ffmpeg."""
     package = importlib.util.find_spec("museval")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("museval is not installed: pip install museval==0.4.1")
-    path = Path(package.origin).with_name("metrics.py")
-    spec = importlib.util.spec_from_file_location("museval_metrics", path)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"museval has no {path}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return runpy.run_path(str(Path(package.origin).with_name("metrics.py")))
 
 
 def museval_scores(
@@ -90,7 +85,7 @@ def museval_scores(
         np.pad(np.stack([side[name] for name in references]), ((0, 0), (0, zeros), (0, 0)))
         for side in (references, estimates)
     ]
-    scores = load_museval().bss_eval(
+    scores = load_museval()["bss_eval"](
         *signals, window=window, hop=hop, framewise_filters=metric == "bsseval3"
     )
     return np.stack(scores[:4])
@@ -109,7 +104,7 @@ def our_scores(scores: Mapping[str, SourceScore]) -> Scores:
 def largest(one: Scores, other: Scores) -> list[float]:
     """Return the largest difference of each measure; 0 where no frame has a value."""
     gaps = np.abs(one - other).reshape(len(MEASURES), -1)
-    return [float(x) for x in np.nan_to_num(gaps).max(axis=1)]
+    return [float(f"{gap:.2g}") for gap in np.nan_to_num(gaps).max(axis=1)]
 
 
 def compare(
@@ -154,27 +149,18 @@ def agreement(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Score and print all tracks; return a row for each scenario."""
     rows: list[dict[str, Any]] = []
     tracks = list(open_dataset(args.data))[: args.tracks]
-    print(f"largest differences in dB of: {', '.join(MEASURES)}\n")
+    print(f"differences: largest of {', '.join(MEASURES)} in dB\n")
     for index, track in enumerate(tracks, 1):
         say(f"{index} of {len(tracks)}: {track.name}")
         with tempfile.TemporaryDirectory() as folder:
             for scenario, references, estimates in scenarios(track, Path(folder)):
                 row: dict[str, Any] = {"track": track.name, "scenario": scenario}
-                rows.append(row)
                 try:
                     row |= compare(args.metric, references, estimates, track.sample_rate)
                 except ValueError as error:
                     row["refused"] = str(error).partition(".")[0]
-                    print(f"{track.name} ({scenario})\n  museval: {row['refused']}")
-                    continue
-                times = row["museval_seconds"] / row["seconds"]
-                print(
-                    f"{track.name} ({scenario}): {row['frames']} frames, {times:.1f} times as fast"
-                )
-                for title, key in (("ours", "difference"), ("itself", "itself")):
-                    if row[key]:
-                        values = "  ".join(f"{value:.1e}" for value in row[key])
-                        print(f"  {title:6}  {values}", flush=True)
+                rows.append(row)
+                print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
     print("\n" + summary(rows))
     return rows
 
@@ -183,15 +169,17 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of agreement over all tracks."""
     done = [row for row in rows if "difference" in row]
     frames = sum(row["frames"] for row in done)
-    cells = []
-    for title, key in (
-        ("ours and museval, any frame", "difference"),
-        ("museval and itself with zeros appended, any frame", "itself"),
-        ("ours and museval, median of a track", "median"),
-    ):
-        values = [row[key] for row in done if row[key]]
-        if values:
-            cells.append([title, *(f"{value:.1e}" for value in np.max(values, axis=0))])
+    titles = {
+        "ours and museval, any frame": "difference",
+        "museval and itself with zeros appended, any frame": "itself",
+        "ours and museval, median of a track": "median",
+    }
+    values = {title: [row[key] for row in done if row[key]] for title, key in titles.items()}
+    cells = [
+        [title, *(f"{gap:.1e}" for gap in np.max(gaps, axis=0))]
+        for title, gaps in values.items()
+        if gaps
+    ]
     head = f"{len(done)} comparisons, {frames} frames; museval refused {len(rows) - len(done)}"
     return f"{head}\n\n{table(['largest difference, dB', *MEASURES], cells)}"
 
@@ -211,19 +199,14 @@ def make_track(folder: Path, seconds: float) -> None:
         signal = np.fft.irfft(spectrum, RATE, axis=0)
         return 0.5 / np.abs(signal).max() * signal
 
-    paths = {(kind, source): folder / f"{kind}.{source}" for kind in "re" for source in SOURCES}
-    files = {key: path.open("wb") for key, path in paths.items()}
-    left = round(seconds * RATE)
-    while left > 0:
-        block = {source: noise()[: min(left, RATE)] for source in SOURCES}
+    for left in range(round(seconds * RATE), 0, -RATE):
+        block = {source: noise()[:left] for source in SOURCES}
         mixture = sum(block.values())
         for source, signal in block.items():
             estimate = 0.8 * signal + 0.1 * mixture + 0.01 * rng.standard_normal(signal.shape)
-            files["r", source].write(signal.astype(np.float32).tobytes())
-            files["e", source].write(estimate.astype(np.float32).tobytes())
-        left -= RATE
-    for file in files.values():
-        file.close()
+            for kind, samples in (("r", signal), ("e", estimate)):
+                with (folder / f"{kind}.{source}").open("ab") as file:
+                    samples.astype(np.float32).tofile(file)
 
 
 def measure(folder: str, metric: str) -> dict[str, Any]:
@@ -274,10 +257,7 @@ def cost(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.metrics", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = harness.parser("metrics", __doc__)
     commands = parser.add_subparsers(required=True, metavar="cost|agreement")
     one = commands.add_parser("cost")
     one.add_argument("--seconds", type=number(float, 1, 3600), default=240, help="default 240")

@@ -9,7 +9,6 @@ import griffe
 from mkdocs.structure.files import File, Files
 
 LINK = re.compile(r"(?<=\]\()[^):#\s]+")
-LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".yml": "yaml"}
 
 
 def source_of(uri: str) -> str:
@@ -39,9 +38,8 @@ def on_files(files: Files, config: Any) -> Files:
             if files.get_file_from_path(page_of(path)) is not None:
                 continue
             content = Path(path).read_text("utf-8")
-            if not path.endswith(".md"):
-                language = LANGUAGES.get(Path(path).suffix, "text")
-                content = f"# {path}\n\n````{language}\n{content}\n````\n"
+            if not path.endswith(".md"):  # suffixes are names of languages, too
+                content = f"# {path}\n\n````{Path(path).suffix[1:]}\n{content}\n````\n"
             linked = File.generated(config, page_of(path), content=content)
             files.append(linked)
             waiting.append(linked)

@@ -32,7 +32,7 @@ from benchmarks import harness
 from benchmarks.edge import write_song
 from benchmarks.harness import call, number, numbers, on_cpu, say
 from benchmarks.peers import report
-from benchmarks.peers.environments import NAMES, PEERS, REQUIREMENTS, environment
+from benchmarks.peers.environments import NAMES, PEERS, environment
 
 COLD_SECONDS = 1
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "keras-mmdense-peers"
@@ -62,19 +62,15 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
         args: Of the command.
         found: The report to be; `environments`, `runs` and `errors` are added.
     """
-    needed = {peer.home for peer in args.peers}
-    environments = {
-        name: environment(args.cache, name, args.torch) for name in REQUIREMENTS if name in needed
-    }
+    homes = dict.fromkeys(peer.home for peer in args.peers)
+    environments = {name: environment(args.cache, name, args.torch) for name in homes}
     told = ("packages", "megabytes", "requirements", "removed")
     found["environments"] = {n: {key: one[key] for key in told} for n, one in environments.items()}
     files = args.cache / "models"
     files.mkdir(parents=True, exist_ok=True)
     say("preparing the models ...")
     call("benchmarks.peers.ours:prepare", folder=str(files))
-    runs: list[Run] = []
-    errors: list[Run] = []
-    found |= {"runs": runs, "errors": errors}
+    found |= {"runs": [], "errors": []}
     args.out.mkdir(parents=True)
     target, aside = args.out / "peers.json", args.out / "peers.part"
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
@@ -88,7 +84,7 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
             peer = PEERS[NAMES.index(one["peer"])]
             warm = one["kind"] == "separate" and not peer.slow
             try:
-                measured = call(
+                found["runs"].append(one | call(
                     "benchmarks.peers.system:measure",
                     python=environments[peer.home]["python"],
                     environ=on_cpu(one["threads"]),
@@ -97,17 +93,16 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
                     files=str(files),
                     song=str(songs[one["seconds"]]),
                     warm=str(songs[COLD_SECONDS]) if warm else None,
-                )
-                runs.append(one | measured)
+                ))  # fmt: skip
             except RuntimeError as error:
-                errors.append(one | {"error": str(error)})
+                found["errors"].append(one | {"error": str(error)})
                 say(f"  failed: {error}")
             aside.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
             aside.replace(target)
     print(report.text(found))
     (args.out / "peers.md").write_text(report.text(found) + "\n", "utf-8")
     report.plot(found, args.out / "peers.png")
-    return 1 if errors else 0
+    return 1 if found["errors"] else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

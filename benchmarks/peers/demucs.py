@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from demucs.apply import apply_model
 from demucs.htdemucs import HTDemucs
-from torch import nn
 
 from benchmarks.peers.system import System
 
@@ -22,7 +21,10 @@ class Demucs(System):
     def __init__(self, threads: int, folder: Path) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        self.model = _network().eval()
+        sources = ["drums", "bass", "other", "vocals"]
+        self.model = HTDemucs(
+            sources, bottom_channels=512, dconv_mode=3, t_dropout=0.02, segment=SEGMENT
+        ).eval()
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 7.8 s that overlap by a quarter."""
@@ -31,11 +33,3 @@ class Demucs(System):
                 self.model, torch.from_numpy(audio.T.copy())[None], overlap=OVERLAP
             )[0]
         return [stem.T.numpy() for stem in stems]
-
-
-def _network() -> nn.Module:
-    sources = ["drums", "bass", "other", "vocals"]
-    made: nn.Module = HTDemucs(
-        sources, bottom_channels=512, dconv_mode=3, t_dropout=0.02, segment=SEGMENT
-    )
-    return made

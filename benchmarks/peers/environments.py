@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,12 +87,10 @@ def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
         kept: dict[str, Any] = json.loads(mark.read_text("utf-8"))
         if kept["requirements"] == wanted:
             return kept
-    if folder.exists():
-        if not (folder / "pyvenv.cfg").is_file():
-            raise RuntimeError(f"{folder} is no environment: give another --cache, or remove it")
-        shutil.rmtree(folder)
+    if folder.exists() and not (folder / "pyvenv.cfg").is_file():
+        raise RuntimeError(f"{folder} is no environment: give another --cache, or remove it")
     say(f"installing {name}: {' '.join(wanted)}")
-    run([sys.executable, "-m", "venv", str(folder)])
+    run([sys.executable, "-m", "venv", "--clear", str(folder)])
     python = folder / "bin" / "python"
     projects = [f"{ROOT}{one[1:]}" if one.startswith(".") else one for one in wanted]
     run([str(python), "-m", "pip", "install", "--quiet", *projects])

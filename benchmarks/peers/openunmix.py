@@ -10,8 +10,6 @@ import torch
 
 from benchmarks.peers.system import System
 
-COUNTED_SECONDS = 12
-
 
 class OpenUnmix(System):
     """The published network with random weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,10 @@ FILE = "mmdensenet-float32.tflite"
 class Runner(System):
     """The runner, from file to files in fixed memory; one or several models."""
 
-    MODELS: tuple[str, ...]
-
-    def __init__(self, threads: int, folder: Path) -> None:
+    def __init__(self, models: tuple[str, ...], threads: int, folder: Path) -> None:
         from mmdense_edge import Separator
 
-        found = [folder / one if one.endswith(".tflite") else one for one in self.MODELS]
+        found = [folder / one if one.endswith(".tflite") else one for one in models]
         self.separators = [Separator(one, threads) for one in found]
 
     def file_to_files(self, song: Path, folder: Path) -> None:
@@ -38,22 +37,9 @@ class Runner(System):
                 raise RuntimeError(report.error)
 
 
-class EdgeInt8(Runner):
-    """The bundled device model in int8, with its trained weights."""
-
-    MODELS = ("mmdensenet-edge-int8",)
-
-
-class EdgeFloat32(Runner):
-    """The same in float32."""
-
-    MODELS = ("mmdensenet-edge-float32",)
-
-
-class MMDenseNetFloat32(Runner):
-    """Four networks of the published form, loaded from one float32 file."""
-
-    MODELS = (FILE,) * len(SOURCES)
+EdgeInt8 = partial(Runner, ("mmdensenet-edge-int8",))  # with its trained weights
+EdgeFloat32 = partial(Runner, ("mmdensenet-edge-float32",))
+MMDenseNetFloat32 = partial(Runner, (FILE,) * len(SOURCES))  # four of the published form
 
 
 class MMDenseNetKeras(System):

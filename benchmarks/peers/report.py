@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +18,19 @@ SHOWN = ("torch", "openunmix", "demucs", "tensorflow", "keras", "ai-edge-litert"
 Report = Mapping[str, Any]
 
 
-def value(found: Report, peer: str, kind: str, key: str, **where: float) -> float | None:
-    """Return the median over the rounds of what was measured, None if nothing was.
+def median(found: Report, peer: str, key: str, kind: str = "separate", **where: float) -> float:
+    """Return the median over the rounds of what was measured, NaN if nothing was.
 
     Args:
         found: The report.
         peer: The system.
-        kind: "separate" or "start".
         key: Of the measurement.
+        kind: "separate" or "start".
         **where: threads, seconds.
     """
-    values = by_round(found, peer, kind, key, **where).values()
-    return statistics.median(values) if values else None
-
-
-def by_round(found: Report, peer: str, kind: str, key: str, **where: float) -> dict[Any, float]:
-    """Return what was measured, by round and threads."""
     wanted = {"peer": peer, "kind": kind, **where}
-    runs = [run for run in found["runs"] if wanted.items() <= run.items()]
-    return {(run["round"], run["threads"]): run[key] for run in runs}
+    values = [run[key] for run in found["runs"] if wanted.items() <= run.items()]
+    return statistics.median(values) if values else math.nan
 
 
 def cases(found: Report) -> list[tuple[float, int]]:
@@ -45,32 +39,27 @@ def cases(found: Report) -> list[tuple[float, int]]:
     return sorted({(run["seconds"], run["threads"]) for run in runs})
 
 
-def ratio(found: Report, peer: str, seconds: float, threads: int) -> float | None:
+def ratio(found: Report, peer: str, seconds: float, threads: int) -> float:
     """Return how many times the CPU time of the device model a system takes; a median of rounds.
 
     Only rounds in which both were measured count.
     """
-    one, base = (
-        by_round(found, name, "separate", "cpu_s", seconds=seconds, threads=threads)
-        for name in (peer, BASE)
-    )
-    ratios = [one[index] / base[index] for index in one.keys() & base.keys()]
-    return statistics.median(ratios) if ratios else None
+    case = {"seconds": seconds, "threads": threads}
+    rounds = {run["round"] for run in found["runs"]}
+    pairs = [[median(found, one, "cpu_s", round=n, **case) for one in (peer, BASE)] for n in rounds]
+    ratios = [work / base for work, base in pairs if not math.isnan(work / base)]
+    return statistics.median(ratios) if ratios else math.nan
 
 
-def figures(found: Report, peer: str, key: str) -> Callable[..., float | None]:
-    """Return a function of a case: the median of a measurement, each second of audio."""
-
-    def of_case(seconds: float, threads: int) -> float | None:
-        work = value(found, peer, "separate", key, seconds=seconds, threads=threads)
-        return work and work / seconds
-
-    return of_case
+def shown(number: float, form: str) -> str:
+    """Return a number as text, "-" if there is none."""
+    return NONE if math.isnan(number) else format(number, form)
 
 
-def shown(number: float | None, form: str, unit: float = 1) -> str:
-    """Return a number in a unit as text, "-" if there is none."""
-    return NONE if number is None else format(number / unit, form)
+def megabytes(found: Report, peer: str) -> float:
+    """Return the size of a system's environment, NaN if it is not known."""
+    environment = found["environments"].get(found["homes"][peer], {})
+    return float(environment.get("megabytes", math.nan))
 
 
 def text(found: Report) -> str:
@@ -80,16 +69,19 @@ def text(found: Report) -> str:
     speed, size = [], []
     for peer, label in found["labels"].items():
         name = f"**{label}**" if peer in found["ours"] else label
-        cpu, wall = (figures(found, peer, key) for key in ("cpu_s", "wall_s"))
-        factors = [f"{shown(cpu(*one), '.3f')} / {shown(wall(*one), '.3f')}" for one in measured]
-        factors = [NONE if NONE in both.split() else both for both in factors]
-        times = ratio(found, peer, *measured[0]) if measured else None
+        factors = [
+            " / ".join(
+                shown(median(found, peer, key, seconds=seconds, threads=threads) / seconds, ".3f")
+                for key in ("cpu_s", "wall_s")
+            )
+            for seconds, threads in measured
+        ]
+        times = ratio(found, peer, *measured[0]) if measured else math.nan
         speed.append([name, *factors, shown(times, ".1f")])
-        peaks = [value(found, peer, "separate", "peak_bytes", seconds=s) for s in lengths]
-        start = shown(value(found, peer, "start", "total_cpu_s"), ".2f")
-        home = found["environments"].get(found["homes"][peer], {})
-        installed = shown(home.get("megabytes"), ".0f")
-        size.append([name, *(shown(b, ".0f", 1e6) for b in peaks), start, installed])
+        peaks = [median(found, peer, "peak_bytes", seconds=s) / 1e6 for s in lengths]
+        start = shown(median(found, peer, "total_cpu_s", "start"), ".2f")
+        installed = shown(megabytes(found, peer), ".0f")
+        size.append([name, *(shown(peak, ".0f") for peak in peaks), start, installed])
     columns = [
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
         for seconds, threads in measured
@@ -130,24 +122,22 @@ def plot(found: Report, target: Path) -> None:
     from matplotlib.figure import Figure
 
     names = list(found["labels"])[::-1]
-    measured = cases(found) or [(0.0, 1)]
+    measured = cases(found) or [(1.0, 1)]
     (seconds, threads), (last, _) = measured[0], measured[-1]
-    homes, environments = found["homes"], found["environments"]
-    peaks = [value(found, peer, "separate", "peak_bytes", seconds=last) for peer in names]
+    case = {"seconds": seconds, "threads": threads}
     panels = [
         (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", "%.3f",
-         [figures(found, peer, "cpu_s")(seconds, threads) for peer in names]),
-        (f"peak memory, MB\n({last:g} s)", "%.0f", [peak and peak / 1e6 for peak in peaks]),
-        ("installed, MB", "%.0f",
-         [environments.get(homes[peer], {}).get("megabytes") for peer in names]),
+         [median(found, peer, "cpu_s", **case) / seconds for peer in names]),
+        (f"peak memory, MB\n({last:g} s)", "%.0f",
+         [median(found, peer, "peak_bytes", seconds=last) / 1e6 for peer in names]),
+        ("installed, MB", "%.0f", [megabytes(found, peer) for peer in names]),
     ]  # fmt: skip
     figure = Figure(figsize=(11, 0.42 * len(names) + 1.2), layout="constrained")
     labels = [found["labels"][name] for name in names]
     colors = [OURS_COLOR if name in found["ours"] else PEERS_COLOR for name in names]
     all_axes = figure.subplots(1, len(panels), sharey=True)
     for axes, (title, form, sizes) in zip(all_axes, panels, strict=True):
-        known = [size or math.nan for size in sizes]
-        axes.bar_label(axes.barh(labels, known, color=colors), fmt=form, padding=3, fontsize=8)
+        axes.bar_label(axes.barh(labels, sizes, color=colors), fmt=form, padding=3, fontsize=8)
         axes.set(xscale="log", title=title)
         axes.margins(x=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -30,7 +30,6 @@ FRAMES, BINS, CHANNELS = 512, 1024, 2
 MAPS = (16, 32, 64, 128, 256, 512)
 TRANSFORM = Transform(n_fft=4096, hop_length=1024)
 EPSILON = 1e-10
-DROPPED = 3
 CALIBRATION_WINDOWS = 2
 FILE = "spleeter-int8.tflite"
 
@@ -60,11 +59,9 @@ def build(seed: int = 0) -> keras.Model:
         skips.append(made)
         x = layers.LeakyReLU(negative_slope=0.2)(layers.BatchNormalization()(made))
     x = skips.pop()
-    for number, maps in enumerate((*MAPS[-2::-1], 1)):
+    for maps in (*MAPS[-2::-1], 1):
         x = layers.Conv2DTranspose(maps, 5, strides=2, padding="same", activation="relu")(x)
         x = layers.BatchNormalization()(x)
-        if number < DROPPED:
-            x = layers.Dropout(0.5)(x)
         if skips:
             x = layers.Concatenate()([skips.pop(), x])
     mask = layers.Conv2D(CHANNELS, 4, dilation_rate=2, padding="same", activation="sigmoid")(x)
@@ -131,19 +128,9 @@ def in_tflite(model: Path, threads: int) -> Network:
     """Return a `.tflite` with one input and one output, for one window, as `separate` takes it."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(model), num_threads=threads)
-    interpreter.allocate_tensors()
-    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-
-    def network(windows: FloatArray) -> FloatArray:
-        estimates = np.empty_like(windows)
-        for window, estimate in zip(windows, estimates, strict=True):
-            interpreter.set_tensor(given["index"], window[None])
-            interpreter.invoke()
-            estimate[:] = interpreter.get_tensor(made["index"])[0]
-        return estimates
-
-    return network
+    runner = Interpreter(str(model), num_threads=threads).get_signature_runner()
+    (given,), (made,) = runner.get_input_details(), runner.get_output_details()
+    return lambda windows: np.concatenate([runner(**{given: one[None]})[made] for one in windows])
 
 
 class SpleeterInt8(System):

@@ -1,8 +1,9 @@
 """The benchmarks: what they plan, count, add up and show; nothing is installed or timed."""
 
-import ast
 import json
+import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,8 @@ def found():
     runs = [separate("edge-int8", n, cpu) for n, cpu in enumerate((0.5, 1.0, 0.4))]
     runs += [separate("openunmix", n, cpu) for n, cpu in enumerate((1.0, 4.0, 2.0))]
     runs += [separate("edge-int8", 0, 3.0, 2, 60.0), separate("openunmix", 0, 9.0, 2, 60.0, 4e9)]
-    common = {"threads": 1, "seconds": 0, "round": 0}
-    runs += [
-        {"peer": "edge-int8", "kind": "start", **common, "total_cpu_s": 0.31},
-    ]  # fmt: skip
+    start = {"kind": "start", "threads": 1, "seconds": 0, "round": 0, "total_cpu_s": 0.31}
+    runs.append({"peer": "edge-int8", **start})
     return {
         "date": "2026-11-25", "command": "python -m benchmarks.peers --out x",
         "machine": {"cpu": "A CPU", "cores": 2, "os": "Linux", "python": "3.11.7"},
@@ -46,39 +45,25 @@ def found():
     }  # fmt: skip
 
 
-def test_systems_take_turns_and_slow_ones_run_once(monkeypatch):
-    plans = []
-    monkeypatch.setattr(peers, "measure", lambda args, found: plans.append(peers.plan(args)))
-    given = "--out new --threads 1 --rounds 2 --peers spleeter-int8,demucs --seconds 5,9"
-    assert peers.main(given.split()) == 0
-    assert [tuple(run.values()) for run in plans[0]] == [
-        ("spleeter-int8", "start", 1, 1, 0), ("demucs", "start", 1, 1, 0),
-        ("spleeter-int8", "separate", 1, 5, 0), ("demucs", "separate", 1, 5, 0),
-        ("spleeter-int8", "separate", 1, 5, 1),
-        ("spleeter-int8", "separate", 1, 9, 0), ("demucs", "separate", 1, 9, 0),
-    ]  # fmt: skip
-
-
-def test_every_system_has_an_environment_and_a_class_that_exists():
-    folder = environments.ROOT / "benchmarks" / "peers"
+def test_every_system_has_an_environment_and_is_defined():
     for peer in PEERS:
         assert peer.home in environments.REQUIREMENTS
-        module, kind = peer.system.split(":")
-        body = ast.parse((folder / f"{module}.py").read_text("utf-8")).body
-        assert kind in {node.name for node in body if isinstance(node, ast.ClassDef)}
+        module, name = peer.system.split(":")
+        text = (harness.ROOT / "benchmarks" / "peers" / f"{module}.py").read_text("utf-8")
+        assert re.search(rf"^(class {name}\(System\):|{name} = )", text, re.M)
 
 
 def test_the_tables_and_what_failed(found, tmp_path):
-    assert report.cases(found) == [(10, 1), (60, 2)]
-    assert report.ratio(found, "openunmix", 10, 1) == pytest.approx(4)  # of 2, 4, 5
-    assert report.ratio(found, "openunmix", 10, 2) is None
-    lines = report.text(found).splitlines()
-    assert "| **the device model** | 0.050 / 0.050 | 0.050 / 0.025 | 1.0 |" in lines
-    assert "| Open-Unmix | 0.200 / 0.200 | 0.150 / 0.075 | 4.0 |" in lines
-    assert "| **the device model** | 200 | 200 | 0.31 | - |" in lines
-    assert "| Open-Unmix | 200 | 4000 | - | 960 |" in lines
-    assert any("torch 2.13.0+cpu" in line and "without torchaudio" in line for line in lines)
-    assert "- demucs, separate, 60 s, 2 thread(s): no memory" in lines
+    text = report.text(found)
+    for row in (
+        "| **the device model** | 0.050 / 0.050 | 0.050 / 0.025 | 1.0 |",
+        "| Open-Unmix | 0.200 / 0.200 | 0.150 / 0.075 | 4.0 |",  # the median of 2, 4 and 5
+        "| **the device model** | 200 | 200 | 0.31 | - |",
+        "| Open-Unmix | 200 | 4000 | - | 960 |",
+        "torch 2.13.0+cpu; 1 packages; without torchaudio",
+        "- demucs, separate, 60 s, 2 thread(s): no memory",
+    ):
+        assert row in text
     report.plot(found, tmp_path / "peers.png")
     assert (tmp_path / "peers.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -90,41 +75,37 @@ def test_the_published_tables_are_those_of_the_published_figures():
         assert part in (docs / "peers.md").read_text("utf-8")
 
 
-def test_each_is_measured_in_its_environment_and_a_failure_does_not_end_the_others(
-    tmp_path, monkeypatch, capsys
+def test_systems_take_turns_slow_ones_run_once_and_a_failure_does_not_end_the_others(
+    tmp_path, monkeypatch
 ):
     tasks = []
 
     def call(function, **given):
-        if "song" not in given:
-            return None  # the preparation
-        tasks.append((given["python"], Path(given["song"]).name, given["warm"] is not None))
-        if given["system"].startswith("demucs"):
-            raise RuntimeError("killed")
+        if "song" in given:  # not the preparation
+            tasks.append((given["python"], Path(given["song"]).name, given["warm"] is not None))
+            if given["system"].startswith("demucs"):
+                raise RuntimeError("killed")
         return dict.fromkeys(("cpu_s", "wall_s", "total_cpu_s", "peak_bytes"), 1.0)
 
     made = {"packages": {}, "megabytes": 1, "requirements": [], "removed": []}
     monkeypatch.setattr(peers, "environment", lambda _, name, *__: {"python": name, **made})
     monkeypatch.setattr(peers, "call", call)
     given = ["--out", tmp_path / "out", "--cache", tmp_path, "--peers", "openunmix,demucs"]
-    given += ["--seconds", "1.5", "--threads", "1", "--rounds", "1"]
+    given += ["--seconds", "5,9", "--threads", "1", "--rounds", "2"]
     assert peers.main(list(map(str, given))) == 1
     found = json.loads((tmp_path / "out" / "peers.json").read_text("utf-8"))
-    assert [one["error"] for one in found["errors"]] == ["killed"] * 2
-    assert [run["kind"] for run in found["runs"]] == ["start", "separate"]
-    assert "What failed" in capsys.readouterr().out
+    assert [one["error"] for one in found["errors"]] == ["killed"] * 3
+    assert [run["kind"] for run in found["runs"]] == ["start"] + ["separate"] * 3
     assert tasks == [
         ("openunmix", "1.wav", False), ("demucs", "1.wav", False),
-        ("openunmix", "1.5.wav", True), ("demucs", "1.5.wav", False),
+        ("openunmix", "5.wav", True), ("demucs", "5.wav", False), ("openunmix", "5.wav", True),
+        ("openunmix", "9.wav", True), ("demucs", "9.wav", False),
     ]  # fmt: skip
 
 
 def test_spleeter_has_its_size_and_nothing_that_a_converter_can_leave_out():
     network = spleeter.build()
     assert network.input_shape == network.output_shape == (None, 512, 1024, 2)
-    kernels = 25 * (2 * 16 + 16 * 32 + 32 * 64 + 64 * 128 + 128 * 256 + 256 * 512)
-    kernels += 25 * (512 * 256 + 512 * 128 + 256 * 64 + 128 * 32 + 64 * 16 + 32 * 1) + 16 * 2
-    assert sum(w.shape.num_elements() for w in network.weights if len(w.shape) == 4) == kernels
     assert 4 * network.count_params() == pytest.approx(39.3e6, rel=1e-3)
     assert min(np.ptp(np.asarray(w)) for w in network.weights if np.size(w) > 1) > 0
 
@@ -134,29 +115,22 @@ def test_spleeters_stems_share_out_the_lower_half_of_the_mixture(num_samples):
     time = np.arange(num_samples)[:, None] / 44100
     audio = np.float32(0.3) * np.sin(2 * np.pi * np.array([[220, 1000]]) * time).astype(np.float32)
     audio += np.float32(0.1)
-    networks = [lambda windows, gain=gain: gain * windows for gain in (1, 2, 3, 4)]
-    stems = spleeter.separate(audio, networks)
-    assert [stem.shape for stem in stems] == [audio.shape] * 4
-    for stem, gain in zip(stems, (1, 2, 3, 4), strict=True):
-        assert np.abs(stem - stems[0] * gain**2).max() < 1e-4
+    gains = np.arange(1, 5, dtype=np.float32)
+    stems = np.stack(spleeter.separate(audio, [partial(np.multiply, gain) for gain in gains]))
+    assert stems.shape == (4, *audio.shape)
+    np.testing.assert_allclose(stems, stems[0] * gains[:, None, None] ** 2, atol=1e-4)
     if num_samples > 10_000:
-        assert np.abs(sum(stems) - audio)[5000:-5000].max() < 0.01
+        assert np.abs(stems.sum(0) - audio)[5000:-5000].max() < 0.01
 
 
-def test_peaks_of_memory_must_be_close_together_and_low():
+def test_peaks_of_memory_must_be_close_together_and_low(capfd):
     assert edge.memory_passes([200e6, 209e6])
     assert not edge.memory_passes([200e6, 209e6, 211e6])
     assert not edge.memory_passes([250e6])
-
-
-def test_memory_is_measured_and_reported(capfd):
     code = edge.main(["memory", "--minutes", "0.01,0.03"])
-    out, err = capfd.readouterr()
-    rows = [line.split("|")[1:4] for line in out.splitlines() if line.startswith("| 0")]
-    assert [float(minutes) for minutes, _, _ in rows] == [0.01, 0.03]
-    assert all(float(peak) > 20 for _, peak, _ in rows)
-    assert f"MB: {code == 0}" in out
-    assert err == "0.01 minutes ...\n0.03 minutes ...\n"
+    table = capfd.readouterr().out
+    assert f"MB: {code == 0}" in table
+    assert "| 0.01 |" in table
     assert edge.main(["memory", "--minutes", "0.01", "--model", "none.tflite"]) == 2
     assert "no model file at none.tflite" in capfd.readouterr().err.splitlines()[-1]
 
@@ -186,6 +160,3 @@ def test_a_process_answers_or_fails_with_its_last_line():
         harness.call("benchmarks.edge:memory_passes")
     with pytest.raises(RuntimeError, match="the process ended with 3"):
         harness.run([sys.executable, "-c", "raise SystemExit(3)"])
-    output, usage = harness.run([sys.executable, "-c", "print(6 * 7)"])
-    assert output == "42\n"
-    assert usage.ru_maxrss > 1000
