@@ -9,22 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 from mmdense_edge.cli import separate_command
 from mmdense_edge.cli.main import add_completion, carry_out, prepare
 
-from keras_mmdense import __version__
+import keras_mmdense
 from keras_mmdense.errors import ExportError, PlotError, SettingsError, what_to_install
+from keras_mmdense.model_settings import settings_of
+from keras_mmdense.presets import PRESETS, resolve_settings
+from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.precisions import PRECISIONS
-
-if TYPE_CHECKING:
-    import keras
-    from mmdense_edge.separator import Separator
-
-    from keras_mmdense.settings import Settings
+from keras_mmdense.weights import find_weights
 
 EPILOG = "Exit codes: 0 success; 1 failure; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a bundled model (see mmdense models)"
@@ -49,16 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is needed, is silent
     os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
-
-    def work() -> int:
-        try:
-            return int(arguments.run(arguments) or 0)
-        except ModuleNotFoundError as error:
-            raise SettingsError(what_to_install(error)) from error
-
     lost = ": unfinished results were not written"
     errors = (ExportError, PlotError, SettingsError, ImportError, ValueError)
-    return carry_out("keras-mmdense", work, lost, errors, own_process=argv is None)
+    return carry_out(
+        "keras-mmdense", lambda: arguments.run(arguments) or 0, lost, errors,
+        own_process=argv is None,
+    )  # fmt: skip
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="keras-mmdense", description="Music source separation in Keras.", epilog=EPILOG
     )
-    top.add_argument("--version", action="version", version=f"keras-mmdense {__version__}")
+    top.add_argument("--version", action="version", version=f"%(prog)s {keras_mmdense.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(run: Callable[..., int | None], text: str, description: str | None = None) -> Any:
@@ -126,36 +126,34 @@ def parser() -> argparse.ArgumentParser:
 
 def summary(arguments: argparse.Namespace) -> None:
     """Print a model's layers and its cost."""
-    from dataclasses import asdict
-
-    model = open_model(arguments.model, trained=False)
-    from keras_mmdense.inspection import summarize
-
-    found = summarize(model, window_frames=arguments.window_frames, by_layer=arguments.layers)
+    found = keras_mmdense.summarize(
+        open_model(arguments.model, trained=False),
+        window_frames=arguments.window_frames,
+        by_layer=arguments.layers,
+    )
     shown = asdict(found) | {"settings": found.settings.to_dict()}
     print(json.dumps(shown, indent=1) if arguments.json else found)
 
 
 def plot(arguments: argparse.Namespace) -> None:
     """Draw a network from its settings alone: neither Keras nor a backend is loaded."""
-    from keras_mmdense.plot import architecture
     from keras_mmdense.plot.style import check_targets
 
     targets = check_targets(arguments.out, arguments.overwrite)
     settings = read_settings(arguments.model, trained=False)
-    architecture(settings, arguments.out, title=arguments.title, overwrite=arguments.overwrite)
+    keras_mmdense.plot.architecture(
+        settings, arguments.out, title=arguments.title, overwrite=arguments.overwrite
+    )
     print(" ".join(map(str, targets)))
 
 
 def separate(arguments: argparse.Namespace) -> int:
     """Separate songs into files with a Keras model, as the runner does."""
 
-    def opened() -> Separator:
+    def opened() -> Any:
+        model = open_model(arguments.model)
         from mmdense_edge.separator import Separator
 
-        from keras_mmdense.weights import find_weights
-
-        model = open_model(arguments.model)
         from keras_mmdense.separation import KerasNetwork
 
         name = find_weights(arguments.model).stem
@@ -167,28 +165,24 @@ def separate(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> None:
     """Write a model as `.tflite` and print the files' accuracy."""
 
-    def assignment(option: str, text: str, rule: str, example: str) -> tuple[str, float]:
-        key, _, number = text.partition("=")
+    def figures(option: str, texts: Sequence[str], form: str, example: str) -> dict[str, float]:
         try:
-            return key, float(number)
+            pairs = [text.partition("=") for text in texts]
+            return {key: float(figure) for key, _, figure in pairs}
         except ValueError as error:
             raise ExportError(
-                f"{option} must be {rule}; received {text!r}. Pass for example {example}."
+                f"{option} must be {form}; received {', '.join(texts)}. Pass for example {example}."
             ) from error
 
     thresholds: dict[str, dict[str, float]] = {}
-    for text in arguments.threshold:
-        key, value = assignment("--threshold", text, "PRECISION:FIGURE=NUMBER", "int8:snr_db=15")
+    for key, value in figures(
+        "--threshold", arguments.threshold, "PRECISION:FIGURE=NUMBER", "int8:snr_db=15"
+    ).items():
         precision, _, figure = key.partition(":")
         thresholds.setdefault(precision, {})[figure] = value
-    scores = dict(
-        assignment("--score", text, "SOURCE=NUMBER", "vocals=5.04") for text in arguments.score
-    )
-    model = open_model(arguments.model)
-    from keras_mmdense.tflite import export as tflite
-
-    contracts = tflite.export(
-        model,
+    scores = figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04")
+    contracts = keras_mmdense.export(
+        open_model(arguments.model),
         arguments.out,
         precision=[name.strip() for name in arguments.precision.split(",")],
         music=arguments.music,
@@ -210,11 +204,11 @@ def env(arguments: argparse.Namespace) -> None:
     """Print the installed versions and the machine."""
     found = environment()
     if arguments.devices:
-        start_backend()
-        import keras
+        with starting_backend():
+            import keras
 
-        known = keras.backend.backend() in ("tensorflow", "jax")
-        found["devices"] = keras.distribution.list_devices() if known else ["unknown"]
+            known = keras.backend.backend() in ("tensorflow", "jax")
+            found["devices"] = keras.distribution.list_devices() if known else ["unknown"]
     if arguments.json:
         print(json.dumps(found, indent=1))
         return
@@ -229,12 +223,6 @@ def env(arguments: argparse.Namespace) -> None:
 
 def environment() -> dict[str, Any]:
     """Return versions and machine; imports neither Keras nor a backend, and names no paths."""
-    import platform
-    import shutil
-    import subprocess
-    from importlib import metadata
-    from pathlib import Path
-
     from mmdense_edge.bench.host import cpu_name, memory_bytes
     from mmdense_edge.model.interpreter import free_cores
 
@@ -249,17 +237,17 @@ def environment() -> dict[str, Any]:
         libsndfile = str(soundfile.__libsndfile_version__)
     except (ImportError, OSError) as error:
         libsndfile = f"cannot be loaded ({error})"
-    gpus: list[str] = []
-    if program := shutil.which("nvidia-smi"):  # it is there if the driver is
-        query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-        try:
-            done = subprocess.run(query, capture_output=True, text=True, timeout=20)
-            gpus = done.stdout.strip().splitlines()
-        except (OSError, subprocess.TimeoutExpired) as error:
-            gpus = [f"nvidia-smi failed ({error})"]
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
+        gpus = done.stdout.strip().splitlines()
+    except FileNotFoundError:  # it is there if the driver is
+        gpus = []
+    except (OSError, subprocess.TimeoutExpired) as error:
+        gpus = [f"nvidia-smi failed ({error})"]
     memory = memory_bytes()
     return {
-        "keras_mmdense": __version__,
+        "keras_mmdense": keras_mmdense.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": cpu_name(),
@@ -286,39 +274,34 @@ def read_settings(name: str, *, trained: bool) -> Settings:
     Raises:
         SettingsError: The name is none of these, or the file is not a model.
     """
-    from keras_mmdense.model_settings import settings_of
-    from keras_mmdense.presets import PRESETS, resolve_settings
-    from keras_mmdense.weights import find_weights
-
     untrained = name in PRESETS and not trained
     return resolve_settings(name) if untrained else settings_of(find_weights(name))
 
 
-def open_model(name: str, *, trained: bool = True) -> keras.Model:
+def open_model(name: str, *, trained: bool = True) -> Any:
     """Return a model of the command line, as `read_settings`."""
     settings = read_settings(name, trained=trained)  # errors come before the backend is started
-    start_backend()
-    from keras_mmdense.model import build, build_from_settings
-    from keras_mmdense.presets import PRESETS
-
-    untrained = name in PRESETS and not trained
-    return build_from_settings(settings) if untrained else build(weights=name)
+    with starting_backend():
+        if name in PRESETS and not trained:
+            return keras_mmdense.build_from_settings(settings)
+        return keras_mmdense.build(weights=name)
 
 
-def start_backend() -> None:
-    """Load Keras and its backend, without what TensorFlow's start prints at any log level.
+@contextmanager
+def starting_backend() -> Iterator[None]:
+    """Hide what TensorFlow's start prints at any log level.
 
     Raises:
-        ModuleNotFoundError: The backend is not installed.
+        ImportError: The backend is not installed.
     """
     sys.stderr.flush()
-    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    shown = os.dup(2)
     try:
-        os.dup2(nowhere, 2)
-        import keras
-
-        keras.ops.zeros(1)
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    except ModuleNotFoundError as error:
+        raise ImportError(what_to_install(error)) from error
     finally:
         os.dup2(shown, 2)
         os.close(shown)
-        os.close(nowhere)

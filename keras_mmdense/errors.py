@@ -23,3 +23,15 @@ class ExportError(RuntimeError):
 
 class PlotError(RuntimeError):
     """A picture cannot be drawn or written."""
+
+
+def require(
+    holds: bool,
+    rule: str,
+    received: object,
+    way_out: str,
+    error: type[Exception] = SettingsError,
+) -> None:
+    """Raise an error unless the rule holds."""
+    if not holds:
+        raise error(f"{rule}; received {received!r}. {way_out}".rstrip())

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.receptive_field import context_frames, receptive_field
 from keras_mmdense.settings import Settings
@@ -32,8 +32,6 @@ _BLOCKS = (
     (re.compile(r"(.*_)?(?:bands|joined)"), "{}joined"),
     (re.compile(r"normalization|settings|fold|log1p\w*|sqrt\w*"), "input"),
 )
-DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose)
 GATES = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
 FREE = (
     layers.Activation, layers.Add, layers.AveragePooling2D, layers.BatchNormalization,
@@ -91,33 +89,32 @@ def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
         (('full_up5_conv', 'full_dense3_layer4_conv'), (1, 16, 256, 24))
     """
     source: Any = getattr(model, "input", None)
-    if len(getattr(source, "shape", ())) != 4:
-        raise SettingsError(
-            "a model must be functional, with one input (batch, frames, bins, channels); "
-            f"received {model!r}. Build one with keras_mmdense."
-        )
+    require(
+        len(getattr(source, "shape", ())) == 4,
+        "a model must be functional, with one input (batch, frames, bins, channels)",
+        model,
+        "Build one with keras_mmdense.",
+    )
     start = keras.Input(batch_shape=(1, source.shape[1] or frames, *source.shape[2:]))
-    makers = {id(start): ""}
-    kept = [start]  # an id is a tensor's as long as the tensor lives
     calls: dict[str, Call] = {}
     own = {operation.name: operation for operation in model.operations}
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         output = layer(*args, **kwargs)
+        require(
+            layer.name not in calls and isinstance(output, keras.KerasTensor),
+            "the layers of a model must be called once and return one tensor",
+            layer.name,
+            "Build the model with keras_mmdense.",
+        )
         inputs = keras.tree.flatten(args)
-        if layer.name in calls or not isinstance(output, keras.KerasTensor):
-            raise SettingsError(
-                "the layers of a model must be called once and return one tensor; received "
-                f"{layer.name!r} that does not. Build the model with keras_mmdense."
-            )
+        makers = (tensor._keras_history.operation.name for tensor in inputs)
         calls[layer.name] = Call(
             own[layer.name],
-            tuple(makers[id(tensor)] for tensor in inputs),
+            tuple(name if name in calls else "" for name in makers),
             tuple(tuple(tensor.shape) for tensor in inputs),
             tuple(output.shape),
         )
-        makers[id(output)] = layer.name
-        kept.append(output)
         return output
 
     # not the model itself: Keras would compile its clone, and may not know the loss
@@ -191,9 +188,10 @@ def multiply_adds_of(call: Call) -> int:
     read, made = call.input_shapes[0], call.output_shape
     if isinstance(layer, FREE) or type(layer).__name__ in FREE_OPERATIONS:
         return 0
-    if isinstance(layer, DEPTHWISE):
+    if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
         return math.prod((*made, *layer.kernel_size))
-    if isinstance(layer, TRANSPOSED):  # every value that is read meets the kernel of every map
+    if isinstance(layer, layers.Conv1DTranspose | layers.Conv2DTranspose):
+        # every value that is read meets the kernel of every map
         return math.prod((*read, *layer.kernel_size, made[-1]))
     if isinstance(layer, layers.Conv1D | layers.Conv2D):
         return math.prod((*made, *layer.kernel_size, read[-1] // layer.groups))
@@ -201,13 +199,16 @@ def multiply_adds_of(call: Call) -> int:
         return math.prod((*read, layer.units))
     both = isinstance(layer, layers.Bidirectional)
     cells = layer.forward_layer if both else layer
-    for kind, gates in GATES.items():
-        if isinstance(cells, kind):  # each gate reads the frame and the cells' last output
-            return (1 + both) * math.prod((*read[:-1], gates, cells.units, read[-1] + cells.units))
-    raise SettingsError(
+    gates = next((number for kind, number in GATES.items() if isinstance(cells, kind)), 0)
+    require(
+        gates > 0,
         "multiply-adds are known of convolutions, dense and recurrent layers, and of those without "
-        f"any; received {type(layer).__name__} {layer.name!r}. Count it in inspection.py."
+        "any",
+        f"{type(layer).__name__} {layer.name}",
+        "Count it in inspection.py.",
     )
+    # each gate reads the frame and the cells' last output
+    return (1 + both) * math.prod((*read[:-1], gates, cells.units, read[-1] + cells.units))
 
 
 @dataclass(frozen=True)
@@ -321,10 +322,8 @@ def summarize(
     else:
         kept = max(128, step) if window_frames is None else window_frames
         frames = kept + 2 * context
-        if kept < 1 or kept % step:
-            raise SettingsError(
-                f"window_frames must be a multiple of 2**scales = {step}; received {kept}. Try 128."
-            )
+        rule = f"window_frames must be a multiple of 2**scales = {step}"
+        require(kept >= 1 and kept % step == 0, rule, kept, "Try 128.")
     calls = trace(model, frames)
     groups: dict[str, list[Call]] = {}
     for name, call in calls.items():
@@ -381,8 +380,8 @@ def block_of(name: str, settings: Settings) -> str:
     """Return the block of a layer; its own name if it belongs to none.
 
     Example:
-        >>> import keras_mmdense
-        >>> block_of("low_up5_conv", keras_mmdense.settings_of(keras_mmdense.build()))
+        >>> from keras_mmdense.presets import resolve_settings
+        >>> block_of("low_up5_conv", resolve_settings("mmdensenet"))
         'low_dense5'
     """
     if name in settings.sources:

@@ -12,11 +12,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
 from keras_mmdense.normalization import ready
 from keras_mmdense.presets import PRESETS, PerBand, resolve_settings
-from keras_mmdense.settings import Band, Settings, require
+from keras_mmdense.settings import Band, Settings
 from keras_mmdense.weights import find_weights
 
 LAST = {"data_format": "channels_last"}  # whatever keras.json says
@@ -160,12 +160,12 @@ def _take_trunk(
     theirs = {layer.name: layer for layer in trained.layers}
     origin = {name: name for name in theirs}  # by the layer of the new model
     for source in () if stored.shared else settings.sources:
-        ours = _prefix(settings, source)
-        old = _prefix(stored, stored.sources[0] if source in new else source)
+        ours = prefix_of(settings, source)
+        old = prefix_of(stored, stored.sources[0] if source in new else source)
         origin |= {ours + name.removeprefix(old): name for name in theirs if name.startswith(old)}
     for source in new:
-        ours = _prefix(settings, source)
-        origin |= {f"{ours}denormalization": "normalization"}  # of the same values
+        ours = prefix_of(settings, source)
+        origin[f"{ours}denormalization"] = "normalization"  # of the same values
         origin.pop(f"{ours}final_conv", None)
     for layer in model.layers:
         if layer.weights and layer.name in origin:
@@ -199,7 +199,7 @@ def build_from_settings(settings: Settings) -> keras.Model:
     trunk = _network(x, settings, "") if settings.shared else None
     outputs = {}
     for source in settings.sources:
-        prefix = _prefix(settings, source)
+        prefix = prefix_of(settings, source)
         y = _network(x, settings, prefix) if trunk is None else trunk
         y = _conv2d(f"{prefix}final", maps, settings.final_kernel_size)(y)
         if settings.fold > 1:
@@ -219,27 +219,26 @@ def build_from_settings(settings: Settings) -> keras.Model:
 
 def compress(magnitude: Any, compression: str) -> Any:
     """Return the magnitude as the normalization reads it."""
-    known = {"none": lambda x: x, "sqrt": keras.ops.sqrt, "log": keras.ops.log1p}
-    return known[compression](magnitude)
+    operations = {"sqrt": keras.ops.sqrt, "log": keras.ops.log1p}
+    return magnitude if compression == "none" else operations[compression](magnitude)
 
 
-def _prefix(settings: Settings, source: str) -> str:
+def prefix_of(settings: Settings, source: str) -> str:
+    """Return what the names of a source's own layers begin with."""
     return f"{source}_" if settings.shared or len(settings.sources) > 1 else ""
 
 
 def _network(x: Any, settings: Settings, prefix: str) -> Any:
     """Join the band networks: (batch, frames, bins, channels) -> (batch, frames, bins, maps)."""
     maps = {band: _band(x, band, settings, prefix) for band in settings.bands}
-    width = max((y.shape[-1] for band, y in maps.items() if not band.is_full), default=0)
-    parts = []
-    for band, y in maps.items():
-        if not band.is_full:
-            if y.shape[-1] != width:
-                name = f"{prefix}{band.name}_match"
-                y = _composite(y, name, _conv2d(name, width, (1, 1)), settings)
-            parts.append(y)
+    parts = {band.name: y for band, y in maps.items() if not band.is_full}
+    width = max((y.shape[-1] for y in parts.values()), default=0)
+    for name, y in parts.items():
+        if y.shape[-1] != width:
+            match = f"{prefix}{name}_match"
+            parts[name] = _composite(y, match, _conv2d(match, width, (1, 1)), settings)
     # the parts stand one above the other: (batch, frames, bins, width)
-    joined = [_concatenate(parts, 2, f"{prefix}bands")] if parts else []
+    joined = [_concatenate([*parts.values()], 2, f"{prefix}bands")] if parts else []
     joined += [y for band, y in maps.items() if band.is_full]
     x = _concatenate(joined, 3, f"{prefix}joined")
     final = settings.final_growth_rate, settings.final_num_layers, (3, 3)
@@ -303,13 +302,13 @@ def _composite(
     before: tuple[str, ...] = ("norm", "relu"),
 ) -> Any:
     """Apply a convolution with the normalization before it, as the paper has it, or after it."""
+    steps = {
+        "conv": convolution,
+        "norm": layers.BatchNormalization(name=f"{name}_norm"),
+        "relu": layers.ReLU(name=f"{name}_relu"),
+    }
     for step in (*before, "conv") if settings.norm == "before" else ("conv", "norm", "relu"):
-        if step == "norm":
-            x = layers.BatchNormalization(name=f"{name}_norm")(x)
-        elif step == "relu":
-            x = layers.ReLU(name=f"{name}_relu")(x)
-        else:
-            x = convolution(x)
+        x = steps[step](x)
     return x
 
 

@@ -16,9 +16,9 @@ import zlib
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.settings import Settings
 
 if TYPE_CHECKING:
@@ -94,9 +94,12 @@ def annotate(
         >>> keras_mmdense.annotate(keras_mmdense.build("mdensenet"), license="CC0-1.0").license
         'CC0-1.0'
     """
-    notes: dict[str, Any] = {"training_data": training_data, "license": license}
-    given = {name: text for name, text in notes.items() if text is not None}
-    new = replace(settings_of(model), **given)
+    old = settings_of(model)
+    new = replace(
+        old,
+        training_data=old.training_data if training_data is None else training_data,
+        license=old.license if license is None else license,
+    )
     model.get_layer(LAYER_NAME).bias_initializer.value = new.to_json()
     return new
 
@@ -112,11 +115,12 @@ def _settings_of_file(path: Path) -> Settings:
         else:
             with zipfile.ZipFile(path) as archive, archive.open("config.json") as member:
                 text = member.read(MAX_CONFIG_BYTES + 1)
-        if len(text) > MAX_CONFIG_BYTES:
-            raise SettingsError(
-                f"the configuration in a model file must have at most {MAX_CONFIG_BYTES} bytes; "
-                f"received more in {path}. It is not a file of keras_mmdense."
-            )
+        require(
+            len(text) <= MAX_CONFIG_BYTES,
+            f"the configuration in {path} must have at most {MAX_CONFIG_BYTES} bytes",
+            len(text),
+            "It is not a file of keras_mmdense.",
+        )
         for layer in json.loads(text)["config"]["layers"]:
             if layer["config"]["name"] == LAYER_NAME:
                 return Settings.from_json(layer["config"]["bias_initializer"]["config"]["value"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
 from keras_mmdense.model_settings import settings_of
 
 if TYPE_CHECKING:
@@ -51,21 +51,23 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
         if index == max_batches:
             break
         mixture = np.asarray(batch[0] if isinstance(batch, tuple | list) else batch, np.float64)
-        if mixture.ndim != 4 or mixture.shape[2:] != (settings.bins, settings.channels):
-            raise SettingsError(
-                f"adapt() needs magnitudes of shape (batch, frames, {settings.bins}, "
-                f"{settings.channels}); received {mixture.shape}. Use the model's own pipeline."
-            )
+        require(
+            mixture.ndim == 4 and mixture.shape[2:] == (settings.bins, settings.channels),
+            f"adapt() needs magnitudes (batch, frames, {settings.bins}, {settings.channels})",
+            mixture.shape,
+            "Use the model's own pipeline.",
+        )
         mixture = np.asarray(compress(mixture, settings.compression), np.float64)
         count += mixture[:, :, 0].size
         rows = mixture.reshape(-1, settings.bins * settings.channels)  # the quickest to sum
         total += rows.sum(0).reshape(settings.bins, -1).sum(1)
         squares += np.square(rows).sum(0).reshape(settings.bins, -1).sum(1)
-    if count == 0 or not np.isfinite(squares).all():
-        raise SettingsError(
-            f"adapt() needs finite values; received {count} of them per bin, sum {squares.sum()}. "
-            "Check the data set."
-        )
+    require(
+        count > 0 and bool(np.isfinite(squares).all()),
+        "adapt() needs finite values",
+        {"values per bin": count, "sum of squares": float(squares.sum())},
+        "Check the data set.",
+    )
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     std = np.maximum(std, max(STD_FLOOR * std.max(), 1e-6))
@@ -82,13 +84,12 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         SettingsError: The other model has layers that its settings do not describe.
     """
     kinds, own = ({x.name: type(x).__name__ for x in m.layers} for m in (source, target))
-    if kinds != own:  # the target would leave them out, and nobody would notice
-        changed = sorted(set(kinds.items()) ^ set(own.items()))
-        raise SettingsError(
-            "a model must have the layers of its settings, nothing added or replaced; received "
-            f"{', '.join(f'{name} ({kind})' for name, kind in changed[:4])}. Use the options of "
-            "keras_mmdense.build instead."
-        )
+    require(  # the target would leave them out, and nobody would notice
+        kinds == own,
+        "a model must have the layers of its settings, nothing added or replaced",
+        sorted(set(kinds.items()) ^ set(own.items()))[:4],
+        "Use the options of keras_mmdense.build instead.",
+    )
     target.set_weights(source.get_weights())
     _refresh(target)
 
@@ -104,11 +105,12 @@ def ready(model: keras.Model) -> Settings:
     """
     settings = settings_of(model)
     outputs = getattr(model, "output", None)
-    if not isinstance(outputs, dict) or not set(settings.sources) <= set(outputs):
-        raise SettingsError(
-            f"a model must have an output for each of its sources, {settings.sources}; received "
-            f"{list(outputs) if isinstance(outputs, dict) else outputs!r}. Use the whole model."
-        )
+    require(
+        isinstance(outputs, dict) and set(settings.sources) <= set(outputs),
+        f"a model must have an output for each of its sources, {settings.sources}",
+        list(outputs) if isinstance(outputs, dict) else outputs,
+        "Use the whole model.",
+    )
     if any(
         not np.array_equal(np.ravel(used), np.ravel(stored))
         for layer in _normalizations(model)

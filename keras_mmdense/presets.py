@@ -13,75 +13,35 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_mmdense.errors import SettingsError
-from keras_mmdense.settings import Band, Settings, Transform, is_int, require
+from keras_mmdense.errors import require
+from keras_mmdense.settings import Band, Settings, Transform, is_int
 
 _PER_BLOCK = ("growth_rate", "num_layers", "kernel_size")
 PerBlock = int | Sequence[Any]
 PerBand = PerBlock | Mapping[str, PerBlock]
 
-# scale            1   1/2  1/4  1/8  1/4  1/2   1
-# dense block      1    2    3    4    5    6    7
+# Band: start, stop, growth rates and layers of dense1..dense7 at the scales 1, 1/2, 1/4, 1/8, 1/4,
+# 1/2, 1; kernel and maps of the first convolution.
 PRESETS: dict[str, tuple[Band, ...]] = {
     "mdensenet": (
-        Band(
-            "full", start=0, stop=1, first_kernel_size=(3, 4), first_filters=32,
-            growth_rate=(12, 12, 12, 12, 12, 12, 12),
-            num_layers=(4, 4, 4, 4, 4, 4, 4),
-        ),
+        Band("full", 0, 1, (12, 12, 12, 12, 12, 12, 12), (4, 4, 4, 4, 4, 4, 4), (3, 4), 32),
     ),
     "mmdensenet": (
-        Band(
-            "low", start=0, stop=0.5, first_kernel_size=(3, 4), first_filters=32,
-            growth_rate=(14, 16, 16, 16, 16, 16, 16),
-            num_layers=(4, 4, 4, 4, 4, 4, 4),
-        ),
-        Band(
-            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=32,
-            growth_rate=(10, 10, 10, 10, 10, 10, 16),
-            num_layers=(3, 3, 3, 3, 3, 3, 3),
-        ),
-        Band(
-            "full", start=0, stop=1, first_kernel_size=(3, 4), first_filters=32,
-            growth_rate=(6, 6, 6, 6, 6, 6, 6),
-            num_layers=(2, 2, 2, 4, 2, 2, 2),
-        ),
+        Band("low", 0, 0.5, (14, 16, 16, 16, 16, 16, 16), (4, 4, 4, 4, 4, 4, 4), (3, 4), 32),
+        Band("high", 0.5, 1, (10, 10, 10, 10, 10, 10, 16), (3, 3, 3, 3, 3, 3, 3), (3, 3), 32),
+        Band("full", 0, 1, (6, 6, 6, 6, 6, 6, 6), (2, 2, 2, 4, 2, 2, 2), (3, 4), 32),
     ),
     "mmdensenet-edge": (
-        Band(
-            "low", start=0, stop=0.5, first_kernel_size=(3, 3), first_filters=48,
-            growth_rate=(24, 32, 32, 48, 32, 32, 24),
-            num_layers=(2, 2, 2, 2, 2, 2, 2),
-        ),
-        Band(
-            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=24,
-            growth_rate=(16, 16, 16, 16, 16, 16, 16),
-            num_layers=(1, 1, 1, 1, 1, 1, 1),
-        ),
-        Band(
-            "full", start=0, stop=1, first_kernel_size=(3, 3), first_filters=32,
-            growth_rate=(24, 24, 32, 48, 32, 24, 24),
-            num_layers=(1, 1, 2, 2, 2, 1, 1),
-        ),
+        Band("low", 0, 0.5, (24, 32, 32, 48, 32, 32, 24), (2, 2, 2, 2, 2, 2, 2), (3, 3), 48),
+        Band("high", 0.5, 1, (16, 16, 16, 16, 16, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 3), 24),
+        Band("full", 0, 1, (24, 24, 32, 48, 32, 24, 24), (1, 1, 2, 2, 2, 1, 1), (3, 3), 32),
     ),
     "mmdensenet-micro": (
-        Band(
-            "low", start=0, stop=0.5, first_kernel_size=(3, 3), first_filters=32,
-            growth_rate=(16, 24, 24, 32, 24, 24, 16),
-            num_layers=(1, 1, 1, 1, 1, 1, 1),
-        ),
-        Band(
-            "high", start=0.5, stop=1, first_kernel_size=(3, 3), first_filters=16,
-            growth_rate=(8, 8, 8, 8, 8, 8, 8),
-            num_layers=(1, 1, 1, 1, 1, 1, 1),
-        ),
-        Band(
-            "full", start=0, stop=1, first_kernel_size=(3, 3), first_filters=24,
-            growth_rate=(16, 16, 24, 32, 24, 16, 16),
-            num_layers=(1, 1, 1, 1, 1, 1, 1),
-        ),
+        Band("low", 0, 0.5, (16, 24, 24, 32, 24, 24, 16), (1, 1, 1, 1, 1, 1, 1), (3, 3), 32),
+        Band("high", 0.5, 1, (8, 8, 8, 8, 8, 8, 8), (1, 1, 1, 1, 1, 1, 1), (3, 3), 16),
+        Band("full", 0, 1, (16, 16, 24, 32, 24, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 3), 24),
     ),
-}  # fmt: skip
+}
 
 # What a preset sets besides its bands; the paper's keep the defaults of build().
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -124,16 +84,14 @@ def resolve_settings(
     fields = {field.name for field in dataclasses.fields(Settings)}
     known = fields - {"transform", "preset", "bands"} | {"n_fft", "hop_length"}
     unknown = sorted(set(options) - known)
-    if unknown:
-        raise SettingsError(
-            f"build() takes the fields of Settings as options; received {unknown}. "
-            f"Known: {', '.join(sorted(known))}."
-        )
-    if bands is None and stored is None and not (isinstance(preset, str) and preset in PRESETS):
-        raise SettingsError(
-            f"preset must be one of {', '.join(PRESETS)}; received {preset!r}. "
-            "Or pass bands=(Band(...), ...), or weights."
-        )
+    rule = "build() takes the fields of Settings as options"
+    require(not unknown, rule, unknown, f"Known: {', '.join(sorted(known))}.")
+    require(
+        bands is not None or stored is not None or preset in list(PRESETS),
+        f"preset must be one of {', '.join(PRESETS)}",
+        preset,
+        "Or pass bands=(Band(...), ...), or weights.",
+    )
     defaults: dict[str, Any] = {"sources": "vocals", "bins": 1024}
     if stored is None:
         defaults |= _OPTIONS.get(str(preset), {})
@@ -151,11 +109,16 @@ def resolve_settings(
     else:
         bands = PRESETS[preset] if stored is None else stored.bands
     if scales is not None:
+        valid = is_int(scales) and 0 <= scales <= 12
+        require(valid, "scales must be 0 to 12", scales, "The paper has 3.")
         bands = tuple(_with_scales(band, scales) for band in bands)
+    by_band = {name for one in overrides.values() if isinstance(one, Mapping) for name in one}
+    unknown = sorted(by_band - {band.name for band in bands})
+    require(not unknown, "arguments by band must name its bands", unknown, "Use their names.")
     settings = Settings(
         preset=preset,
         sources=(sources,) if isinstance(sources, str) else sequence("sources", sources, str),
-        bands=_override(bands, overrides),
+        bands=tuple(_override(band, overrides) for band in bands),
         transform=transform,
         **options,
     )
@@ -169,47 +132,32 @@ def resolve_settings(
     return settings
 
 
-def _override(bands: tuple[Band, ...], overrides: Mapping[str, PerBand | None]) -> tuple[Band, ...]:
-    """Return the bands with growth rates, layers and kernels of their own."""
-    names = {band.name for band in bands}
-    changes: dict[str, dict[str, Any]] = {name: {} for name in names}
+def _override(band: Band, overrides: Mapping[str, PerBand | None]) -> Band:
+    """Return a band with growth rates, layers and kernels of its own."""
+    changes: dict[str, Any] = {}
     for label, override in overrides.items():
-        by_band = override if isinstance(override, Mapping) else dict.fromkeys(names, override)
-        if set(by_band) - names:
-            raise SettingsError(
-                f"{label} by band must name bands of {sorted(names)}; received "
-                f"{sorted(set(by_band) - names)}. Use the bands' names."
-            )
-        for name, value in by_band.items():
-            if isinstance(value, Sequence):
-                # one kernel, two numbers, is for all blocks
-                one = label == "kernel_size" and all(isinstance(number, int) for number in value)
-                changes[name][label] = (tuple(value),) if one else tuple(value)
-            elif value is not None:
-                blocks = next(len(band.growth_rate) for band in bands if band.name == name)
-                changes[name][label] = (value,) * blocks
-    return tuple(dataclasses.replace(band, **changes[band.name]) for band in bands)
+        value = override.get(band.name) if isinstance(override, Mapping) else override
+        if isinstance(value, Sequence):
+            # one kernel, two numbers, is for all blocks
+            one = label == "kernel_size" and all(isinstance(number, int) for number in value)
+            changes[label] = (tuple(value),) if one else tuple(value)
+        elif value is not None:
+            changes[label] = (value,) * len(band.growth_rate)
+    return dataclasses.replace(band, **changes)
 
 
 def sequence(label: str, value: Any, kind: type) -> tuple[Any, ...]:
     """Return a sequence of things of one kind as a tuple, or refuse it."""
-    if not isinstance(value, Sequence) or not all(isinstance(one, kind) for one in value):
-        raise SettingsError(
-            f"{label} must be a sequence of {kind.__name__}; received {value!r}. Pass a tuple."
-        )
+    valid = isinstance(value, Sequence) and all(isinstance(one, kind) for one in value)
+    require(valid, f"{label} must be a sequence of {kind.__name__}", value, "Pass a tuple.")
     return tuple(value)
 
 
 def _with_scales(band: Band, scales: int) -> Band:
-    if not isinstance(scales, int) or isinstance(scales, bool) or not 0 <= scales <= 12:
-        raise SettingsError(f"scales must be 0 to 12; received {scales!r}. The paper has 3.")
-
-    def cut(blocks: tuple[Any, ...]) -> tuple[Any, ...]:
-        down, lowest, up = blocks[: band.scales], blocks[band.scales], blocks[band.scales + 1 :]
-        kept = min(scales, band.scales)
-        repeated = (lowest,) * (2 * (scales - kept))
-        bottom = lowest if scales >= band.scales else down[scales]
-        return down[:kept] + repeated + (bottom,) + up[band.scales - kept :]
-
-    cuts: dict[str, Any] = {name: cut(getattr(band, name)) for name in _PER_BLOCK}
+    """Return a band that lacks its lowest scales, or repeats the lowest one."""
+    down = [min(scale, band.scales) for scale in range(scales + 1)]
+    places = [*down, *(-1 - scale for scale in reversed(down[:-1]))]
+    cuts: dict[str, Any] = {
+        name: tuple(getattr(band, name)[place] for place in places) for name in _PER_BLOCK
+    }
     return dataclasses.replace(band, **cuts)

@@ -14,8 +14,8 @@ def receptive_field(settings: Settings) -> tuple[int, int]:
     pooling grid.
 
     Example:
-        >>> import keras_mmdense
-        >>> receptive_field(keras_mmdense.settings_of(keras_mmdense.build("mdensenet")))
+        >>> from keras_mmdense.presets import resolve_settings
+        >>> receptive_field(resolve_settings("mdensenet"))
         (98, 98)
     """
     return _reach(settings, settings.bands)
@@ -25,8 +25,8 @@ def band_fields(settings: Settings) -> dict[str, tuple[int, int]]:
     """Return the receptive field through each band alone, including the layers after the bands.
 
     Example:
-        >>> import keras_mmdense
-        >>> band_fields(keras_mmdense.settings_of(keras_mmdense.build()))["full"]
+        >>> from keras_mmdense.presets import resolve_settings
+        >>> band_fields(resolve_settings("mmdensenet"))["full"]
         (70, 70)
     """
     return {band.name: _reach(settings, (band,)) for band in settings.bands}
@@ -36,8 +36,8 @@ def context_frames(settings: Settings) -> int:
     """Return the frames to discard on each side of a window: the field, on the pooling grid.
 
     Example:
-        >>> import keras_mmdense
-        >>> context_frames(keras_mmdense.settings_of(keras_mmdense.build("mdensenet")))
+        >>> from keras_mmdense.presets import resolve_settings
+        >>> context_frames(resolve_settings("mdensenet"))
         104
     """
     step = settings.frame_multiple

@@ -6,8 +6,9 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 from mmdense_edge.errors import ModelError
 from mmdense_edge.model.contract import Contract
@@ -16,13 +17,11 @@ from mmdense_edge.separator import Separator, as_audio, as_sample_rate
 from mmdense_edge.signal.resampling import resampled_length
 from mmdense_edge.signal.stft import Audio
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
+from keras_mmdense.model import build_from_settings
 from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.settings import Settings
-
-if TYPE_CHECKING:
-    import keras
 
 WINDOW_FRAMES = 256
 
@@ -117,22 +116,17 @@ class KerasNetwork:
     def __init__(
         self, models: Sequence[keras.Model], window_frames: int = WINDOW_FRAMES, name: str = ""
     ) -> None:
-        from keras_mmdense.model import build_from_settings
-
         settings = _common_settings(models)
-        if window_frames < 1:
-            raise SettingsError(
-                f"window_frames must be 1 or more, or None; received {window_frames}. Try 256."
-            )
+        rule = "window_frames must be 1 or more, or None"
+        require(window_frames >= 1, rule, window_frames, "Try 256.")
         self._lock = threading.Lock()  # calls from several threads take turns
         self._networks = []
         for model, s in zip(models, settings, strict=True):
-            if s.frames is None:
-                self._networks.append((model, s))
-            else:  # the same weights in a model that takes any number of frames
-                free = build_from_settings(replace(s, frames=None))
-                copy_weights(model, free)
-                self._networks.append((free, s))
+            network = model
+            if s.frames is not None:  # the same weights in a model that takes any number of frames
+                network = build_from_settings(replace(s, frames=None))
+                copy_weights(model, network)
+            self._networks.append((network, s))
         sources = tuple(source for s in settings for source in s.sources)
         step = math.lcm(*(s.frame_multiple for s in settings))
         kept, context = (
@@ -189,13 +183,13 @@ class KerasNetwork:
 def _common_settings(models: Sequence[keras.Model]) -> list[Settings]:
     """Return the settings of models that fit together."""
     settings = [ready(model) for model in models]
-    if not settings:
-        raise SettingsError("separate() needs a model; received none. Pass one or a list.")
+    require(bool(settings), "separate() needs a model", models, "Pass one or a list.")
     sources = [source for s in settings for source in s.sources]
     inputs = {(s.sample_rate, s.transform, s.channels) for s in settings}
-    if len(set(sources)) < len(sources) or len(inputs) > 1:
-        raise SettingsError(
-            f"models must have different sources and the same transform and channels; received "
-            f"sources {sources}, {inputs}. Separate with one after the other."
-        )
+    require(
+        len(set(sources)) == len(sources) and len(inputs) == 1,
+        "models must have different sources and the same transform and channels",
+        (sources, inputs),
+        "Separate with one after the other.",
+    )
     return settings

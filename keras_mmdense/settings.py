@@ -9,7 +9,7 @@ from typing import Any
 
 from mmdense_edge.model.contract import Transform
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import SettingsError, require
 
 MAX_JSON_BYTES = 1 << 20
 RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
@@ -49,12 +49,6 @@ STORED_NAMES = {
     "license": "licence",
 }
 _NAMES = {stored: name for name, stored in STORED_NAMES.items()}
-
-
-def require(holds: bool, rule: str, received: object, way_out: str) -> None:
-    """Raise SettingsError unless the rule holds."""
-    if not holds:
-        raise SettingsError(f"{rule}; received {received!r}. {way_out}")
 
 
 def is_int(value: object) -> bool:
@@ -124,8 +118,7 @@ class Band:
             "first_kernel_size": int_tuple(f"{self.name}: first", self.first_kernel_size, 2),
             "kernel_size": sizes * len(self.growth_rate) if len(sizes) == 1 else sizes,
         }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(checked)  # the class is frozen
         edges = (self.start, self.stop)
         require(
             all(isinstance(n, int | float) for n in edges) and 0 <= self.start < self.stop <= 1,
@@ -233,6 +226,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every value and their combinations."""
+        for name, most in (("sources", 64), ("bands", 32)):
+            value = getattr(self, name)
+            valid = isinstance(value, tuple) and 1 <= len(value) <= most
+            require(valid, f"{name} must be 1 to {most}", value, "Pass a tuple.")
         self._check_names()
         self._check_numbers()
         self._check_bands()
@@ -253,12 +250,6 @@ class Settings:
         return 1 << self.scales
 
     def _check_names(self) -> None:
-        require(
-            isinstance(self.sources, tuple) and 1 <= len(self.sources) <= 64,
-            "sources must be 1 to 64 names",
-            self.sources,
-            'Pass for example ("vocals",).',
-        )
         for name in self.sources:
             check_name("a source's name", name)
         require(
@@ -275,9 +266,12 @@ class Settings:
                 value,
                 f"The default is {allowed[0]!r}.",
             )
-        rule = "compression needs head='mask': a magnitude head undoes the scale of the input"
-        fits = self.compression == "none" or self.head == "mask"
-        require(fits, rule, self.compression, "Pass head='mask'.")
+        require(
+            self.compression == "none" or self.head == "mask",
+            "compression needs head='mask': a magnitude head undoes the scale of the input",
+            self.compression,
+            "Pass head='mask'.",
+        )
         for name in ("preset", "training_data", "license"):
             value = getattr(self, name)
             require(
@@ -298,13 +292,13 @@ class Settings:
                 values[name],
                 "Pass a whole number in that range.",
             )
-        window, n_fft, hop_length = (values[name] for name in ("window", "n_fft", "hop_length"))
-        require(window == "hann", "window must be 'hann'", window, "Leave it out.")
-        require(n_fft % 2 == 0, "n_fft must be even", n_fft, "Pass 2 * bins.")
+        t, half = self.transform, self.transform.n_fft // 2
+        require(t.window == "hann", "window must be 'hann'", t.window, "Leave it out.")
+        require(t.n_fft % 2 == 0, "n_fft must be even", t.n_fft, "Pass 2 * bins.")
         require(
-            is_int(hop_length) and 1 <= hop_length <= n_fft // 2,
-            f"hop_length must be 1 to n_fft // 2 = {n_fft // 2} samples",
-            hop_length,
+            is_int(t.hop_length) and 1 <= t.hop_length <= half,
+            f"hop_length must be 1 to n_fft // 2 = {half} samples",
+            t.hop_length,
             "Pass n_fft // 2 or less; otherwise samples are lost.",
         )
         require(
@@ -313,16 +307,14 @@ class Settings:
             self.bins,
             "Pass a longer n_fft or fewer bins.",
         )
-        rule = f"bins must be a multiple of fold = {self.fold}"
-        require(self.bins % self.fold == 0, rule, self.bins, "Choose another fold.")
+        require(
+            self.bins % self.fold == 0,
+            f"bins must be a multiple of fold = {self.fold}",
+            self.bins,
+            "Choose another fold.",
+        )
 
     def _check_bands(self) -> None:
-        require(
-            isinstance(self.bands, tuple) and 1 <= len(self.bands) <= 32,
-            "bands must be 1 to 32 Band objects",
-            self.bands,
-            "Pass a preset or a tuple of Band.",
-        )
         names = [band.name for band in self.bands]
         require(len(set(names)) == len(names), "band names must differ", names, "Rename one.")
         width = self.positions

@@ -42,6 +42,11 @@ class Block:
     read: int
     made: int
 
+    @property
+    def text(self) -> tuple[str, str]:
+        """Layers x maps per layer; maps read > maps returned."""
+        return f"{self.num_layers} x {self.growth_rate}", f"{self.read} > {self.made}"
+
 
 def band_blocks(band: Band, settings: Settings) -> list[Block]:
     """Return the dense blocks of a band, in their order, from the settings alone.
@@ -166,7 +171,7 @@ def _lane(axes: Any, settings: Settings, band: Band, top: float, blocks: int, co
     places: list[Place] = []
     for index, block in enumerate(band_blocks(band, settings)):
         place = (offset + index * STEP, y - block.scale * ROW)
-        _dense(axes, place, color, f"dense {block.number}", block)
+        _box(axes, place, color, f"dense {block.number}", *block.text)
         _arrow(axes, places[-1] if places else first, place)
         places.append(place)
         if index > band.scales:
@@ -178,8 +183,6 @@ def _scales(
     axes: Any, settings: Settings, band: Band, top: float, right: float, color: str
 ) -> None:
     """Draw the rows of the scales, and the band's share of the frequency axis beside them."""
-    from matplotlib.patches import Rectangle
-
     first, after = band.edges(settings.positions)
     height = ROW * (band.scales + 1)
     for scale in range(band.scales + 1):
@@ -193,8 +196,8 @@ def _scales(
     first, after = first * settings.fold, after * settings.fold
     x, bottom = 0.68, top - height
     low, high = (bottom + height * edge / settings.bins for edge in (first, after))
-    axes.add_patch(Rectangle((x, bottom), 0.16, height, fc="white", ec=GRAY, lw=0.8))
-    axes.add_patch(Rectangle((x, low), 0.16, high - low, fc=color, alpha=0.7))
+    axes.bar(x, height, 0.16, bottom, align="edge", fc="white", ec=GRAY, lw=0.8)
+    axes.bar(x, high - low, 0.16, low, align="edge", fc=color, alpha=0.7)
     hertz = settings.sample_rate / settings.transform.n_fft
     for y, edge, va in ((low, first, "bottom"), (high, after, "top")):
         axes.text(x - 0.05, y, f"{edge * hertz / 1000:.1f} kHz", fontsize=7, ha="right", va=va,
@@ -204,21 +207,14 @@ def _scales(
               fontsize=7, color=GRAY)  # fmt: skip
 
 
-def _dense(axes: Any, place: Place, color: str, name: str, block: Block) -> None:
-    _box(axes, place, color, name, f"{block.num_layers} x {block.growth_rate}",
-         f"{block.read} > {block.made}")  # fmt: skip
-
-
 def _box(axes: Any, place: Place, color: str, *lines: str) -> None:
-    from matplotlib.colors import to_rgb
     from matplotlib.patches import FancyBboxPatch
 
     x, y = place
-    tint = [0.25 * channel + 0.75 for channel in to_rgb(color)]
     axes.add_patch(
         FancyBboxPatch(
             (x - WIDTH / 2 + 0.04, y - HEIGHT / 2 + 0.04), WIDTH - 0.08, HEIGHT - 0.08,
-            boxstyle="round,pad=0.04", fc=tint, ec=color, lw=1.1, zorder=3,
+            boxstyle="round,pad=0.04", fc=(color, 0.25), ec=color, lw=1.1, zorder=3,
         )
     )  # fmt: skip
     for number, line in enumerate(lines):
@@ -242,12 +238,10 @@ def _arrow(axes: Any, start: Place, stop: Place, style: str = "-") -> None:
 
 def _join(axes: Any, settings: Settings, ends: dict[Band, Place], x: float) -> None:
     """Draw how the bands are joined, and what comes after."""
-    from matplotlib.patches import Rectangle
-
     heights = [place[1] for place in ends.values()]
     low, high = min(heights) - HEIGHT / 2, max(heights) + HEIGHT / 2
     middle, width = (low + high) / 2, part_width(settings)
-    axes.add_patch(Rectangle((x, low), 0.2, high - low, fc="#dddddd", ec=GRAY, lw=0.8, zorder=3))
+    axes.bar(x, high - low, 0.2, low, align="edge", fc="#dddddd", ec=GRAY, lw=0.8, zorder=3)
     axes.text(x + 0.1, middle, "joined", rotation=90, ha="center", va="center", fontsize=7.5,
               zorder=4)  # fmt: skip
     for band, place in ends.items():
@@ -256,7 +250,7 @@ def _join(axes: Any, settings: Settings, ends: dict[Band, Place], x: float) -> N
             axes.text(x - 0.04, place[1] + 0.3, f"1 x 1 conv, {width} maps", fontsize=7,
                       ha="right", va="bottom")  # fmt: skip
     final, last = (x + 0.35 + WIDTH / 2, middle), (x + 0.35 + WIDTH / 2 + STEP, middle)
-    _dense(axes, final, GRAY, "final", final_block(settings))
+    _box(axes, final, GRAY, "final", *final_block(settings).text)
     kernel = " x ".join(map(str, settings.final_kernel_size))
     sources, is_mask = settings.sources, settings.head == "mask"
     heads = f"{len(sources)} x " if settings.shared and len(sources) > 1 else ""

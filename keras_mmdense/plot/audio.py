@@ -9,7 +9,7 @@ import numpy as np
 from mmdense_edge.separate.picture import draw_panels, spectrogram
 from mmdense_edge.signal.stft import Audio
 
-from keras_mmdense.errors import PlotError
+from keras_mmdense.errors import PlotError, require
 from keras_mmdense.plot.style import PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
@@ -56,18 +56,18 @@ def spectrograms(
         3
     """
     arrays = {name: np.atleast_2d(np.asarray(x).T).T for name, x in signals.items()}
-    if (
-        len({len(x) for x in arrays.values()}) != 1
-        or not all(x.size and x.ndim == 2 and np.isfinite(x).all() for x in arrays.values())
-        or sample_rate < 1000
-    ):
-        shapes = {name: x.shape for name, x in arrays.items()}
-        raise PlotError(
-            "a picture of signals needs one or more, finite and of one length, and a rate of "
-            f"1000 Hz or more; received {shapes}, {sample_rate} Hz."
-        )
-    if columns is not None and columns < 1:
-        raise PlotError(f"columns must be 1 or more; received {columns}.")
+    require(
+        len({len(x) for x in arrays.values()}) == 1
+        and all(x.size and x.ndim == 2 and np.isfinite(x).all() for x in arrays.values())
+        and sample_rate >= 1000,
+        "a picture of signals needs one or more, finite and of one length, and a rate of 1000 Hz "
+        "or more",
+        {name: x.shape for name, x in arrays.items()} | {"sample_rate": sample_rate},
+        "",
+        PlotError,
+    )
+    valid = columns is None or columns >= 1
+    require(valid, "columns must be 1 or more", columns, "Leave it out.", PlotError)
     num_samples = len(next(iter(arrays.values())))
     levels = {
         plain(name): spectrogram(

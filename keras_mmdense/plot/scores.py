@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_mmdense.errors import PlotError
+from keras_mmdense.errors import PlotError, require
 from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from keras_mmdense.tflite.parity import Figures
 
 LARGEST_DB = 60.0  # values beyond come from silence, and would squeeze all others together
-BOX_WIDTH = 0.6
-MAX_REPORT_BYTES = 16 << 20
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "++")
 
 Panels = Mapping[str, Mapping[str, Sequence[float]]]
@@ -58,25 +56,22 @@ def boxes(
         ['int8', 'mixture']
     """
     rows = list(dict.fromkeys(row for panel in panels.values() for row in panel))
-    if not rows:
-        raise PlotError(f"boxes needs a panel with a row; received {dict(panels)}.")
+    require(bool(rows), "boxes needs a panel with a row", dict(panels), "Pass scores.", PlotError)
     figure = new_figure(1.6 + 2.6 * len(panels), 1.5 + 0.5 * len(rows))
     every = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (source, panel) in zip(every, panels.items(), strict=True):
-        for place, row in enumerate(rows):
-            values = panel.get(row, ())
-            if not len(values):
-                continue
-            drawn = axes.boxplot(
-                [values], positions=[place], widths=BOX_WIDTH, orientation="horizontal",
-                showfliers=False, patch_artist=True, manage_ticks=False,
-                medianprops={"color": "black", "linewidth": 1.6},
-            )  # fmt: skip
-            drawn["boxes"][0].set(facecolor=COLORS[place % len(COLORS)], alpha=0.6)
-            # Spread evenly in order of value, so that no dot hides another.
-            spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-            order = np.random.default_rng(0).permutation(len(values))
-            axes.scatter(values, place + spread[order], s=9, color="black", alpha=0.5, lw=0)
+        drawn = axes.boxplot(
+            [panel.get(row, []) for row in rows], positions=range(len(rows)), widths=0.6,
+            orientation="horizontal", showfliers=False, patch_artist=True, manage_ticks=False,
+            medianprops={"color": "black", "linewidth": 1.6},
+        )  # fmt: skip
+        for place, (row, box) in enumerate(zip(rows, drawn["boxes"], strict=True)):
+            box.set(facecolor=COLORS[place % len(COLORS)], alpha=0.6)
+            values = panel.get(row, [])
+            # Spread evenly in a fixed random order, so that no dot hides another.
+            spread = np.random.default_rng(0).permutation(len(values)) + 0.5
+            places = place + 0.36 * (spread / max(1, len(values)) - 0.5)
+            axes.scatter(values, places, s=9, color="black", alpha=0.5, lw=0)
         axes.grid(axis="x", alpha=0.3)
         axes.set_title(plain(source), fontsize=10)
         if zero:
@@ -125,8 +120,8 @@ def parity(
         ['SNR against Keras, dB', 'size, kB', 'CPU s per s of audio']
     """
     found = _read_parity(figures) if isinstance(figures, str | os.PathLike) else figures
-    if not found:
-        raise PlotError("parity needs the figures of one precision or more; received none.")
+    rule = "parity needs the figures of one precision or more"
+    require(len(found) > 0, rule, found, "Export with a report.", PlotError)
     lost = {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in found] for s in found[0].sdr_db}
     panels: dict[str, Mapping[str, Sequence[float]]] = {
         "SNR against Keras, dB": {s: [f.snr_db[s] for f in found] for s in found[0].snr_db},
@@ -158,11 +153,8 @@ def parity(
 def _read_parity(path: PathLike) -> Sequence[Figures]:
     from keras_mmdense.tflite.parity import Figures
 
-    file = Path(path)
     try:
-        if file.stat().st_size > MAX_REPORT_BYTES:
-            raise ValueError(f"more than {MAX_REPORT_BYTES} bytes")
-        rows = json.loads(file.read_text("utf-8"))
+        rows = json.loads(Path(path).read_text("utf-8"))
         made = [Figures(**{k: v for k, v in row.items() if k != "summary"}) for row in rows]
         for f in made:
             numbers = [*f.snr_db.values(), f.size_bytes, f.probe["cpu_rtf"]]
@@ -172,5 +164,5 @@ def _read_parity(path: PathLike) -> Sequence[Figures]:
         return made
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PlotError(
-            f"a parity report is the .parity.json of an export; received {file} ({error})."
+            f"a parity report is the .parity.json of an export; received {path} ({error})."
         ) from error

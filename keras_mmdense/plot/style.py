@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from mmdense_edge.errors import printable
 
-from keras_mmdense.errors import PlotError
+from keras_mmdense.errors import PlotError, require
+from keras_mmdense.results import check_writable, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,36 +102,28 @@ def save(figure: Figure, path: PathLike | None, *, overwrite: bool = False) -> F
         >>> figure = training_curves({"loss": [3, 2, 1]})
         >>> figure = save(figure, tempfile.mkdtemp() + "/loss")  # loss.png and loss.svg
     """
-    targets = check_targets(path, overwrite)
-    if targets:
-        with tempfile.TemporaryDirectory(prefix=".plot-", dir=targets[0].parent) as aside:
+    if path is not None:
+        targets = check_targets(path, overwrite)
+        with writing(targets, overwrite, PlotError) as aside:
             for target in targets:
                 form = target.suffix[1:].lower()
                 metadata = {"Date": None} if form == "svg" else {}
-                figure.savefig(Path(aside, target.name), format=form, metadata=metadata)
-            check_targets(path, overwrite)  # drawing took its time
-            for target in targets:
-                os.replace(Path(aside, target.name), target)
+                figure.savefig(aside / target.name, format=form, metadata=metadata)
     return figure
 
 
-def check_targets(path: PathLike | None, overwrite: bool) -> list[Path]:
+def check_targets(path: PathLike, overwrite: bool) -> list[Path]:
     """Return the files that `save` would write; all can be written.
 
     Raises:
         PlotError: As `save`.
     """
-    if path is None:
-        return []
     given = Path(path)
     suffix = given.suffix.lower()
-    if suffix in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp"):
-        raise PlotError(f"a picture's name must end in .png or .svg; received {given}. Rename it.")
-    whole = suffix in SUFFIXES
-    targets = [given] if whole else [given.with_name(given.name + s) for s in SUFFIXES]
-    if not given.parent.is_dir():
-        raise PlotError(f"the folder must exist; received {given.parent}. Create it first.")
-    for target in targets:
-        if target.is_dir() or (target.exists() and not overwrite):
-            raise PlotError(f"{target} exists already. Choose another name, or pass overwrite.")
+    other = suffix in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp")
+    rule = "a picture's name must end in .png or .svg"
+    require(not other, rule, str(given), "Rename it.", PlotError)
+    suffixes = [""] if suffix in SUFFIXES else SUFFIXES
+    targets = [given.with_name(given.name + end) for end in suffixes]
+    check_writable(targets, overwrite, PlotError)
     return targets

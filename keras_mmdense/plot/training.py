@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_mmdense.errors import PlotError
+from keras_mmdense.errors import PlotError, require
 from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MAX_CSV_BYTES = 64 << 20
 
 
 @in_style
@@ -53,11 +51,13 @@ def training_curves(
 
     columns = read_history(history)
     missing = [name for name in metrics if not columns.get(name)]
-    if missing or not metrics:
-        raise PlotError(
-            f"metrics must be columns of the history with one epoch or more; received "
-            f"{list(metrics)}, the history has {', '.join(columns) or 'none'}."
-        )
+    require(
+        bool(metrics) and not missing,
+        "metrics must be columns of the history with one epoch or more",
+        list(metrics),
+        f"The history has {', '.join(columns) or 'none'}.",
+        PlotError,
+    )
     figure = new_figure(1.2 + 4.2 * len(metrics), 3.4)
     for axes, name in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
@@ -98,22 +98,21 @@ def read_history(history: Any) -> dict[str, list[float]]:
     if isinstance(history, str | os.PathLike):
         path = Path(history)
         try:
-            if path.stat().st_size > MAX_CSV_BYTES:
-                raise ValueError(f"more than {MAX_CSV_BYTES} bytes")
             with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, strict=True)
-                rows = list(reader)
-            names = reader.fieldnames or ()
-            return {name: [float(row[name] or "nan") for row in rows] for name in names}
+                names, *rows = csv.reader(file, strict=True)
+            columns = [[float(cell or "nan") for cell in row] for row in rows]
+            return dict(zip(names, map(list, zip(*columns, strict=True)), strict=True))
         except (OSError, ValueError, TypeError, csv.Error) as error:
             raise PlotError(
                 f"a history must be a CSV file of numbers with one line an epoch; received {path} "
                 f"({error})."
             ) from error
     columns = getattr(history, "history", history)
-    if not isinstance(columns, Mapping):
-        raise PlotError(
-            f"a history is what fit() returns, a dict of columns, or a CSV file; received "
-            f"{type(history).__name__}."
-        )
+    require(
+        isinstance(columns, Mapping),
+        "a history must be what fit() returns, a dict of columns, or a CSV file",
+        type(history).__name__,
+        "Pass one of them.",
+        PlotError,
+    )
     return {str(name): [float(v) for v in values] for name, values in columns.items()}

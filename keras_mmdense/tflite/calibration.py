@@ -13,7 +13,7 @@ from mmdense_edge.signal.stft import Spectrum, analyze
 
 from keras_mmdense.data import DatasetError, Track, TrackError, open_dataset
 from keras_mmdense.data.audio_files import AudioFile, open_audio_file
-from keras_mmdense.errors import ExportError
+from keras_mmdense.errors import ExportError, require
 from keras_mmdense.settings import Settings
 
 MIN_SECONDS = 20.0
@@ -71,32 +71,36 @@ def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
     places = np.linspace(0, len(windows) - 1, min(wanted, len(windows)))
     windows = [windows[i] for i in sorted({round(place) for place in places})]
     half = len(windows) // 2
-    if half * seconds < MIN_SECONDS:
-        raise ExportError(
-            f"an export needs {MIN_SECONDS:g} s of sounding music to calibrate and as much to "
-            f"compare; received {half * seconds:.1f} s of each in {label}. Give more songs."
-        )
+    require(
+        half * seconds >= MIN_SECONDS,
+        f"an export needs {MIN_SECONDS:g} s of sounding music to calibrate and as much to compare",
+        {"seconds": round(half * seconds, 1), "music": label},
+        "Give more songs.",
+        ExportError,
+    )
     calibration, check = np.stack(windows[0::2][:half]), np.stack(windows[1::2][:half])
     names = settings.sources if check.shape[1] > 1 else ()
     sources = {name: check[:, 1 + i] for i, name in enumerate(names)}
     return Music(np.abs(calibration[:, 0]), check[:, 0], sources)
 
 
-def _songs(music: MusicSource, settings: Settings) -> list[Track] | list[AudioFile]:
+def _songs(music: MusicSource, settings: Settings) -> list[Track | AudioFile]:
     """Return the audio files directly in a folder as songs, otherwise tracks."""
-    songs: list[Track] | list[AudioFile] = []
+    found: Sequence[Track | AudioFile] = ()
     if isinstance(music, str | os.PathLike):
         paths = [p for p in sorted(Path(music).glob("*")) if p.suffix.lower() in SUFFIXES]
-        songs = [open_audio_file(path) for path in paths]
-        music = [] if songs else list(open_dataset(music, sample_rate=settings.sample_rate))
-    if music:
-        songs = [track for track in music if set(settings.sources) <= set(track.sources)]
+        found = [open_audio_file(path) for path in paths]
+        music = [] if found else list(open_dataset(music, sample_rate=settings.sample_rate))
+    songs = [*found, *(song for song in music if set(settings.sources) <= set(song.sources))]
     wrong = sorted({song.sample_rate for song in songs} - {settings.sample_rate})
-    if not songs or wrong:
-        raise ExportError(
-            f"music must have the sources {', '.join(settings.sources)} or be plain songs, at "
-            f"{settings.sample_rate} Hz; received {len(songs)} such, rates {wrong}."
-        )
+    require(
+        len(songs) > 0 and not wrong,
+        f"music must have the sources {', '.join(settings.sources)} or be plain songs, at "
+        f"{settings.sample_rate} Hz",
+        {"songs": len(songs), "other rates": wrong},
+        "Choose other songs.",
+        ExportError,
+    )
     return songs
 
 

@@ -1,9 +1,13 @@
-"""The conversion's own process: `python -m keras_mmdense.tflite.convert FOLDER`.
+"""The export's own processes: `python -m keras_mmdense.tflite.convert TASK`, by `export()`.
 
-FOLDER holds `job.json` (frames, precisions), `model.keras`, `check.npy` and `calibration.npy`. Each
+`convert FOLDER PRECISION ...`: FOLDER holds `model.keras`, `check.npy` and `calibration.npy`. Each
 precision becomes `<precision>.tflite`, a bare flatbuffer, and `<precision>.npz`, its outputs for
-the check windows; Keras' own are in `keras.npz`. Lines `STEP ...` tell what is being done. Called
-by `keras_mmdense.export`.
+the check windows; Keras' own are in `keras.npz`. Lines `STEP ...` tell what is being done.
+
+`probe FILE`: measures the cost of one file, with NumPy and ai-edge-litert alone. Prints a line of
+JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of the process,
+`operators` before the delegate takes them, `delegates` (partitions; 1 is best) and `outside`, the
+operators that stay out of them.
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
+import timeit
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,33 +27,32 @@ import numpy as np
 from keras_mmdense.tflite.precisions import PRECISIONS
 
 SIGNATURE = "serving_default"
+RUNS = 5
 
 
-def main(folder: str) -> None:
+def convert(folder: str, *precisions: str) -> None:
     """Convert to all precisions and run each file on the check windows."""
     import keras
     from ai_edge_litert.interpreter import Interpreter
 
-    from keras_mmdense.model import build_from_settings
+    from keras_mmdense.model import build_from_settings, prefix_of
     from keras_mmdense.model_settings import settings_of
     from keras_mmdense.normalization import copy_weights
     from keras_mmdense.tflite.rewrite import rewrite
 
     place = Path(folder)
-    job = json.loads((place / "job.json").read_text("utf-8"))
+    windows = np.load(place / "check.npy")[:, None]
     loaded = keras.saving.load_model(place / "model.keras", compile=False)
-    settings = replace(settings_of(loaded), frames=int(job["frames"]))
+    settings = replace(settings_of(loaded), frames=windows.shape[2])
     network = build_from_settings(settings)  # with a fixed number of frames
     copy_weights(loaded, network)
     if settings.head == "mask":  # the file gives the masks
-        prefix = settings.shared or len(settings.sources) > 1
-        names = {s: f"{s}_mask" if prefix else "mask" for s in settings.sources}
-        masks = {s: network.get_layer(name).output for s, name in names.items()}
+        names = {source: f"{prefix_of(settings, source)}mask" for source in settings.sources}
+        masks = {source: network.get_layer(name).output for source, name in names.items()}
         network = keras.Model(network.input, masks)
-    windows = np.load(place / "check.npy")[:, None]
     print("STEP Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
-    for name in job["precisions"]:
+    for name in precisions:
         print(f"STEP {name}", flush=True)
         precision = PRECISIONS[name]
         rewritten = rewrite(
@@ -138,5 +144,47 @@ def _save(path: Path, outputs: list[dict[str, Any]]) -> None:
     np.savez(path, **arrays)
 
 
+def probe(path: str) -> None:
+    """Load a file, run it and print its figures."""
+    from ai_edge_litert.interpreter import Interpreter
+    from mmdense_edge.bench.host import peak_memory_bytes
+
+    start = time.process_time()
+    interpreter = Interpreter(path, num_threads=1)
+    interpreter.allocate_tensors()
+    load = time.process_time() - start
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    shape = runner.get_input_details()["mixture"]["shape"]
+    window = np.random.default_rng(0).rayleigh(size=shape).astype(np.float32)
+    runner(mixture=window)
+    times = timeit.repeat(
+        lambda: runner(mixture=window), number=1, repeat=RUNS, timer=time.process_time
+    )
+    # The interpreter lists all operators, and its delegates with their inputs and outputs: what
+    # lies between these is inside.
+    listed = interpreter._get_ops_details()
+    operators = [op for op in listed if op["op_name"] != "DELEGATE"]
+    delegates = [op for op in listed if op["op_name"] == "DELEGATE"]
+    producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
+    inside: set[int] = set()
+    for delegate in delegates:
+        given = {int(tensor) for tensor in delegate["inputs"]}
+        open_tensors = [int(tensor) for tensor in delegate["outputs"]]
+        while open_tensors:
+            op = producer.get(open_tensors.pop())
+            if op is not None and op["index"] not in inside:
+                inside.add(op["index"])
+                open_tensors += [t for t in map(int, op["inputs"]) if t not in given]
+    found = {
+        "load_s": load,
+        "cpu_s": min(times),
+        "peak_mb": (peak_memory_bytes() or 0) / 2**20,
+        "operators": dict(Counter(op["op_name"] for op in operators)),
+        "delegates": len(delegates),
+        "outside": sorted(op["op_name"] for op in operators if op["index"] not in inside),
+    }
+    print("PROBE", json.dumps(found))
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    {"convert": convert, "probe": probe}[sys.argv[1]](*sys.argv[2:])  # type: ignore[operator]

@@ -7,6 +7,8 @@ they get their names.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import math
 import os
@@ -14,24 +16,24 @@ import re
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 
-from keras_mmdense.errors import ExportError
+from keras_mmdense.errors import ExportError, require
+from keras_mmdense.inspection import multiply_adds_per_second
 from keras_mmdense.model import build_from_settings
 from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
+from keras_mmdense.results import check_writable, writing
 from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
-from keras_mmdense.tflite.contract_writer import make_contract, with_contract, write_whole
 from keras_mmdense.tflite.parity import Figures, compare, write_report
 from keras_mmdense.tflite.precisions import Precision, choose
-
-if TYPE_CHECKING:
-    import keras
 
 NOISE_WINDOWS = 2
 
@@ -96,30 +98,30 @@ def export(
         >>> keras_mmdense.export(model, target, window_frames=8)["float32"]["sources"]
         ['vocals']
     """
-    from keras_mmdense.inspection import multiply_adds_per_second
-
     settings, chosen = ready(model), choose(precision, thresholds)
     copy_weights(model, build_from_settings(settings))  # refuses layers that a file would lack
     label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
-    targets = _check_targets(path, label, chosen, report, overwrite)
-    if window_frames < 1 or window_frames % settings.frame_multiple:
-        raise ExportError(
-            f"window_frames must be a multiple of 2**scales = {settings.frame_multiple}; received "
-            f"{window_frames}. Try 128."
-        )
+    targets = _targets(path, label, chosen, report)
+    check_writable(targets, overwrite, ExportError)
+    require(
+        window_frames > 0 and window_frames % settings.frame_multiple == 0,
+        f"window_frames must be a multiple of 2**scales = {settings.frame_multiple}",
+        window_frames,
+        "Try 128.",
+        ExportError,
+    )
     scores = scores or {}
     wrong = {s: v for s, v in scores.items() if s not in settings.sources or not math.isfinite(v)}
-    if wrong:
-        raise ExportError(
-            f"scores must be finite numbers by source, of {', '.join(settings.sources)}; received "
-            f"{wrong}. Leave them out."
-        )
+    rule = f"scores must be finite numbers by source, of {', '.join(settings.sources)}"
+    require(not wrong, rule, wrong, "Leave them out.", ExportError)
     needing = [p.name for p in chosen if p.music]
-    if music is None and needing:
-        raise ExportError(
-            f"{', '.join(needing)} needs music to calibrate on; received none. Pass music=, a data "
-            "set or a folder of songs."
-        )
+    require(
+        music is not None or not needing,
+        f"{', '.join(needing)} needs music to calibrate on",
+        music,
+        "Pass music=, a data set or a folder of songs.",
+        ExportError,
+    )
     frames = window_frames + 2 * context_frames(settings)
     say = progress or (lambda text: None)
     rounded = {source: round(value, 2) for source, value in scores.items()}
@@ -132,9 +134,7 @@ def export(
         model.save(folder / "model.keras")
         np.save(folder / "check.npy", np.abs(material.check))
         np.save(folder / "calibration.npy", material.calibration)
-        job = {"frames": frames, "precisions": [p.name for p in chosen]}
-        (folder / "job.json").write_text(json.dumps(job), "utf-8")
-        lines = _run("keras_mmdense.tflite.convert", str(folder), folder)
+        lines = _run(folder, "convert", ".", *(p.name for p in chosen))
         steps = (line[5:].strip() for line in lines if line.startswith("STEP "))
         for number, step in enumerate(steps, 1):
             say(f"{number}/{1 + len(chosen)} {step}")
@@ -147,55 +147,84 @@ def export(
                 f"the files must agree with Keras: {listed}. Nothing was written; leave "
                 "that precision out, train longer, or set thresholds."
             )
-        if report:
-            write_report(folder, label, figures)
-        contracts, contents = {}, {}
-        for f in figures:
-            content = (folder / f"{f.precision}.tflite").read_bytes()
-            contracts[f.precision] = make_contract(
-                settings, content, frames, label, f.precision, f.summary(), measured
-            )
-            contents[f.precision] = with_contract(content, contracts[f.precision])
-        for key in targets.keys() - contents.keys():
-            if (folder / key).exists():  # a picture may be missing
-                contents[key] = (folder / key).read_bytes()
-    _check_targets(path, label, chosen, report, overwrite)  # the conversion took its time
-    for key, content in contents.items():
-        write_whole(targets[key], content)
+        contracts = {}
+        with writing(targets, overwrite, ExportError) as aside:
+            if report:
+                write_report(aside, label, figures)
+            for f, target in zip(figures, targets, strict=False):
+                content = (folder / f"{f.precision}.tflite").read_bytes()
+                contracts[f.precision] = make_contract(
+                    settings, content, frames, label, f.precision, f.summary(), measured
+                )
+                (aside / target.name).write_bytes(with_contract(content, contracts[f.precision]))
     return contracts
 
 
-def _check_targets(
-    path: str | os.PathLike[str],
-    label: str,
-    chosen: Sequence[Precision],
-    report: bool,
-    overwrite: bool,
-) -> dict[str, Path]:
-    """Return the paths of each precision and the report; check that all can be written."""
+def _targets(
+    path: str | os.PathLike[str], label: str, chosen: Sequence[Precision], report: bool
+) -> list[Path]:
+    """Return the paths of each precision, then those of the report."""
     text = os.fspath(path)
-    folder = Path(path).parent
-    if not text.endswith(".tflite"):
-        raise ExportError(f"the file's name must end in .tflite; received {text}. Rename it.")
-    if len(chosen) > 1 and "{precision}" not in Path(text).name:
-        raise ExportError(
-            "for several precisions the file's name must hold {precision}; received "
-            f"{text}. Pass for example model-{{precision}}.tflite."
-        )
-    targets = {p.name: Path(text.replace("{precision}", p.name)) for p in chosen}
-    if report:
-        names = [f"{label}.parity.{suffix}" for suffix in ("json", "md", "png", "svg")]
-        targets |= {name: folder / name for name in names}
-    for target in targets.values():
-        if not target.parent.is_dir():
-            raise ExportError(f"the folder must exist; received {target.parent}. Create it first.")
-        if not os.access(target.parent, os.W_OK):
-            raise ExportError(
-                f"the folder must be writable; received {target.parent}. Choose another."
-            )
-        if target.exists() and not overwrite:
-            raise ExportError(f"{target} exists already. Pass overwrite=True to replace it.")
-    return targets
+    rule = "the file's name must end in .tflite"
+    require(text.endswith(".tflite"), rule, text, "Rename it.", ExportError)
+    require(
+        len(chosen) == 1 or "{precision}" in Path(text).name,
+        "for several precisions the file's name must hold {precision}",
+        text,
+        "Pass for example model-{precision}.tflite.",
+        ExportError,
+    )
+    suffixes = ("json", "md", "png", "svg") if report else ()
+    reports = [Path(path).with_name(f"{label}.parity.{suffix}") for suffix in suffixes]
+    return [Path(text.replace("{precision}", p.name)) for p in chosen] + reports
+
+
+def make_contract(
+    settings: Settings,
+    content: bytes,
+    frames: int,
+    name: str,
+    precision: str,
+    parity: dict[str, float],
+    measured: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the contract of a flatbuffer; `measured` holds its optional entries."""
+    return {
+        "format": "mmdense-model",
+        "version": 1,
+        "name": name,
+        "model_sha256": hashlib.sha256(content).hexdigest(),
+        "sources": list(settings.sources),
+        "sample_rate": settings.sample_rate,
+        "transform": {
+            "n_fft": settings.transform.n_fft,
+            "hop_length": settings.transform.hop_length,
+            "window": "hann",
+        },
+        "bins": settings.bins,
+        "channels": settings.channels,
+        "frames": frames,
+        "context_frames": context_frames(settings),
+        "frame_multiple": settings.frame_multiple,
+        "input": "mixture",
+        "outputs": {source: source for source in settings.sources},
+        "output": settings.head,
+        "precision": precision,
+        "licence": settings.license,
+        "training_data": settings.training_data,
+        "parity": parity,
+        "settings": settings.to_dict(),
+        **measured,
+    }
+
+
+def with_contract(content: bytes, contract: dict[str, Any]) -> bytes:
+    """Append a ZIP archive with the contract; its fixed date makes files reproducible."""
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_STORED) as archive:
+        info = zipfile.ZipInfo("contract.json", date_time=(1980, 1, 1, 0, 0, 0))
+        archive.writestr(info, json.dumps(contract, indent=1, ensure_ascii=False, allow_nan=False))
+    return buffer.getvalue()
 
 
 def _noise(settings: Settings, frames: int) -> Music:
@@ -215,25 +244,25 @@ def _measure(
     file = folder / f"{precision.name}.tflite"
     with np.load(file.with_suffix(".npz")) as found, np.load(folder / "keras.npz") as expected:
         numbers = compare(dict(found), dict(expected), music.check, music.sources, head)
-    lines = _run("keras_mmdense.tflite.probe", str(file), folder)
+    lines = _run(folder, "probe", file.name)
     probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
     probe["cpu_rtf"] = probe["cpu_s"] / seconds
-    predicted = weights * precision.weight_bytes
-    return Figures(precision.name, *numbers, file.stat().st_size, predicted, probe)
+    sizes = file.stat().st_size, weights * precision.weight_bytes
+    return Figures(precision.name, *numbers, *sizes, probe)
 
 
-def _run(module: str, argument: str, folder: Path) -> Iterator[str]:
-    """Yield the lines that a module prints; raise with its last error if it fails."""
+def _run(folder: Path, *task: str) -> Iterator[str]:
+    """Yield the lines that a task of convert.py prints; raise with its last error if it fails."""
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
     root = str(Path(__file__).resolve().parents[2])
     if root in sys.path and "site-packages" not in root:  # a checkout, not installed
-        known = os.environ.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([known, root] if known else [root])
+        known = os.environ.get("PYTHONPATH", root)
+        environment["PYTHONPATH"] = os.pathsep.join([known, root])
     # in the temporary folder: nothing in the user's folder can be imported by mistake
     with (
         (folder / "stderr").open("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", module, argument],
+            [sys.executable, "-m", "keras_mmdense.tflite.convert", *task],
             env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
         ) as process,
     ):  # fmt: skip

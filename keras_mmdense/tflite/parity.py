@@ -30,7 +30,7 @@ class Figures:
         float_sdr_db: The same of Keras.
         size_bytes: The file's size.
         predicted_bytes: Weights times their size.
-        probe: What the file's own process found: see `keras_mmdense.tflite.probe`.
+        probe: What the file's own process found: see `probe` in `keras_mmdense.tflite.convert`.
     """
 
     precision: str
@@ -76,11 +76,9 @@ def compare(
     magnitude = np.abs(mixture)
     # the estimates have the mixture's phase
     phase = np.divide(mixture, magnitude, out=np.zeros_like(mixture), where=magnitude > 0)
-    largest = 0.0
+    largest = float(np.max([np.abs(found[name] - expected[name]) for name in expected]) / scale)
     snr, sdr, float_sdr = (dict[str, float]() for _ in range(3))
     for name, value in expected.items():
-        error = np.abs(found[name] - value).max() / scale
-        largest = float(np.maximum(largest, error))  # NaN stays
         factor = magnitude if head == "mask" else 1
         estimates = found[name] * factor, value * factor
         kept, lost = _power(estimates[1]).sum(), _power(estimates[0] - estimates[1]).sum()
@@ -89,11 +87,11 @@ def compare(
             continue
         power = _power(sources[name])
         sounding = power > SILENT_SHARE * _power(mixture)
-        for estimate, medians in zip(estimates, (sdr, float_sdr), strict=True):
-            missed = np.maximum(_power(estimate * phase - sources[name]), 1e-30)
-            if sounding.any():
-                ratios = 10 * np.log10(power[sounding] / missed[sounding])
-                medians[name] = float(np.median(ratios))
+        if sounding.any():
+            for estimate, medians in zip(estimates, (sdr, float_sdr), strict=True):
+                missed = np.maximum(_power(estimate * phase - sources[name]), 1e-30)
+                ratios = power[sounding] / missed[sounding]
+                medians[name] = float(np.median(10 * np.log10(ratios)))
     return largest, snr, sdr, float_sdr
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keras_mmdense.errors import ExportError
+from keras_mmdense.errors import ExportError, require
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ def choose(
         ExportError: No precision is given, one is unknown or given twice, or a figure is unknown.
     """
     names, given = [precision] if isinstance(precision, str) else list(precision), thresholds or {}
-    if not names or len(set(names)) < len(names) or not set(names) <= set(PRECISIONS):
-        raise ExportError(
-            f"precision must be one or several of {', '.join(PRECISIONS)}; received {names}."
-        )
+    require(
+        0 < len(names) == len(set(names) & set(PRECISIONS)),
+        f"precision must be one or several of {', '.join(PRECISIONS)}",
+        names,
+        "Name each once.",
+        ExportError,
+    )
     unknown = set(given) - set(PRECISIONS) | {f for t in given.values() for f in t} - {*FIGURES}
-    if unknown:
-        raise ExportError(
-            f"thresholds must be {{precision: {{figure: number}}}} with the figures "
-            f"{', '.join(FIGURES)}; received {sorted(unknown)}."
-        )
+    rule = f"thresholds must be {{precision: {{figure: number}}}}, figures {', '.join(FIGURES)}"
+    require(not unknown, rule, sorted(unknown), "Leave these out.", ExportError)
     chosen = [PRECISIONS[name] for name in names]
     return [replace(p, thresholds={**p.thresholds, **given.get(p.name, {})}) for p in chosen]

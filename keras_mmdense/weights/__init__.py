@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmdense_edge.model import bundled
 
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
 from keras_mmdense.presets import PRESETS
 
 FOLDER = Path(__file__).parent
@@ -37,10 +37,12 @@ def find_weights(name: str | os.PathLike[str] | None) -> Path:
     known = bundled.library_name(text)
     if known is not None:
         return FOLDER / f"{known}.keras"
-    if not text.endswith(SUFFIXES):
-        raise SettingsError(
-            f"trained weights are bundled ones ({', '.join(bundled.MODELS)}) or a "
-            f"{' or '.join(SUFFIXES)} file; received {text!r}. The presets "
-            f"{', '.join(name for name in PRESETS if name not in bundled.MODELS)} have no weights."
-        )
+    untrained = ", ".join(name for name in PRESETS if name not in bundled.MODELS)
+    require(
+        text.endswith(SUFFIXES),
+        f"trained weights are bundled ones ({', '.join(bundled.MODELS)}) or a "
+        f"{' or '.join(SUFFIXES)} file",
+        text,
+        f"The presets {untrained} have no weights.",
+    )
     return Path(text)
