@@ -1,4 +1,4 @@
-"""MMDenseNet and the separation once more: slow, plain NumPy in float64, written from the paper.
+"""MMDenseNet once more: slow, plain NumPy in float64, written from the paper.
 
 Nothing here is shared with the library but the order of the weights' names.
 """
@@ -80,51 +80,3 @@ class Network:
         mean, variance = (w.reshape(-1, 1) for w in self.weights("denormalization")[:2])
         out = conv(features, *self.weights("final_conv")) * np.sqrt(variance) + mean
         return np.maximum(out, 0)
-
-
-def hann(length):
-    return np.array([np.sin(np.pi * i / length) ** 2 for i in range(length)])
-
-
-def stft(x, n_fft, hop):
-    """x (num_samples, channels) -> (frames, bins, channels), from the definition."""
-    half, count = n_fft // 2, 1 + int(np.ceil(len(x) / hop))
-    at = [_reflect(i, len(x)) for i in range(-half, len(x) + half)]
-    padded = np.concatenate([x[at], np.zeros((n_fft + hop, x.shape[1]))])
-    window = hann(n_fft)[:, None]
-    return np.stack(
-        [np.fft.rfft(padded[t * hop : t * hop + n_fft] * window, axis=0) for t in range(count)]
-    )
-
-
-def _reflect(index, length):
-    while not 0 <= index < length:
-        index = -index if index < 0 else 2 * (length - 1) - index
-        if length == 1:
-            return 0
-    return index
-
-
-def istft(spectrum, num_samples, n_fft, hop):
-    total = (len(spectrum) - 1) * hop + n_fft
-    signal, power = np.zeros((total, spectrum.shape[2])), np.zeros((total, 1))
-    window = hann(n_fft)[:, None]
-    for t, frame in enumerate(spectrum):
-        signal[t * hop : t * hop + n_fft] += np.fft.irfft(frame, n_fft, axis=0) * window
-        power[t * hop : t * hop + n_fft] += window**2
-    inner = slice(n_fft // 2, n_fft // 2 + num_samples)
-    return signal[inner] / power[inner]
-
-
-def separate(network, audio, n_fft, hop, bins, context, step):
-    """The whole track at once between two stretches of silence; the mixture's phase."""
-    spectrum = stft(audio, n_fft, hop)
-    frames = -(-len(spectrum) // step) * step
-    magnitude = np.zeros((frames + 2 * context, bins, audio.shape[1]))
-    magnitude[context : context + len(spectrum)] = np.abs(spectrum[:, :bins])
-    estimate = network(magnitude)[context : context + len(spectrum)]
-    phase = np.exp(1j * np.angle(spectrum))
-    last = np.abs(spectrum[:, bins - 1 : bins])
-    mask = np.where(last > 0, estimate[:, -1:] / np.maximum(last, 1e-30), 0).clip(0, 1)
-    above = np.abs(spectrum[:, bins:]) * mask
-    return istft(np.concatenate([estimate, above], 1) * phase, len(audio), n_fft, hop)

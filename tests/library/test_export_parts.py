@@ -8,7 +8,7 @@ from small import SMALL, disturb
 import keras_mmdense
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.tflite import convert
-from keras_mmdense.tflite.contract_writer import make_contract, with_contract
+from keras_mmdense.tflite.export import make_contract, with_contract
 from keras_mmdense.tflite.parity import Figures, compare
 from keras_mmdense.tflite.precisions import PRECISIONS, choose
 from keras_mmdense.tflite.rewrite import rewrite

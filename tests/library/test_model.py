@@ -113,8 +113,7 @@ def test_overrides_per_band_and_scale():
         num_layers={"low": 1, "high": 1, "full": 2},
         kernel_size={"full": ((3, 3),) * 3 + ((5, 1),) + ((3, 3),) * 3, "high": (1, 2)},
     )
-    made = [dense_layers(model, f"low_dense{i}")[-1][2] for i in range(1, 8)]
-    assert made == [1, 2, 3, 4, 5, 6, 7]
+    assert [dense_layers(model, f"low_dense{i}")[-1][2] for i in range(1, 8)] == [*range(1, 8)]
     assert tuple(model.get_layer("high_match_conv").kernel.shape) == (1, 1, 5, 7)
     assert dense_layers(model, "high_dense7")[0][0] == (1, 2)
     assert dense_layers(model, "full_dense4")[0][0] == (5, 1)
@@ -152,16 +151,13 @@ def test_any_number_of_bands(rng):
 def test_shapes_ranges_and_names(options, rng):
     model = keras_mmdense.build(sources=("a", "b"), scales=2, **SMALL | options)
     x = rng.random((2, 16, 64, options.get("channels", 2)), np.float32)
-    before = x.copy()
     outputs = {source: np.asarray(y) for source, y in model(x).items()}
     assert list(outputs) == ["a", "b"]
     for source, y in outputs.items():
         assert y.shape == x.shape
         assert (y >= 0).all()
+        assert options.get("head") != "mask" or (y <= x).all()
         assert model.output[source].shape == (None, options.get("frames"), *x.shape[2:])
-    if options.get("head") == "mask":
-        assert all((y <= x).all() for y in outputs.values())
-    assert (x == before).all()
     for layer in model.layers:  # no layer can have the name of an output
         taken = _LAYER.fullmatch(layer.name) or layer.name in RESERVED_NAMES
         assert taken or layer.name in ("a", "b")
@@ -174,16 +170,6 @@ def test_one_network_per_source_or_one_for_all():
     )
     assert parameters(both) == 2 * parameters(one)
     assert parameters(shared) == parameters(one) + 3 * 2 * 2 + 2  # one more final convolution
-
-
-def test_a_half_precision_policy_keeps_the_head_in_float32():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = keras_mmdense.build(**SMALL)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert model.output["vocals"].dtype == "float32"
-    assert model.get_layer("final_conv").compute_dtype == "bfloat16"
 
 
 @pytest.mark.parametrize(("channels", "frames"), [(1, None), (2, 8)])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -14,7 +15,7 @@ from keras_mmdense.inspection import trace
 from keras_mmdense.plot.architecture import band_blocks, final_block, part_width
 from keras_mmdense.presets import resolve_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
-from keras_mmdense.tflite.parity import Figures
+from keras_mmdense.tflite.parity import Figures, write_report
 
 UNEQUAL = Settings(
     ("bass", "vocals"),
@@ -30,24 +31,20 @@ UNEQUAL = Settings(
 )
 
 
-def texts(figure, axes=0):
-    return [text.get_text() for text in figure.axes[axes].texts]
-
-
 @pytest.mark.parametrize("output", ["last", "new", "all"])
 def test_numbers_of_maps_are_those_of_the_network(output):
-    from dataclasses import replace
-
     s = replace(UNEQUAL, block_output=output)
     calls = trace(keras_mmdense.build_from_settings(s), 16)
     for band in s.bands:
         for block in band_blocks(band, s):
             layer = f"{band.name}_dense{block.number}_layer"
-            assert calls[f"{layer}1_conv"].input_shapes[0][-1] == block.read
-            assert calls[f"{layer}1_conv"].output_shape[-1] == block.growth_rate
+            first = calls[f"{layer}1_conv"]
+            assert (first.input_shapes[0][-1], first.output_shape[-1]) == (
+                block.read, block.growth_rate,
+            )  # fmt: skip
+            assert first.output_shape[1] == 16 >> block.scale
             assert f"{layer}{block.num_layers}_conv" in calls
             assert f"{layer}{block.num_layers + 1}_conv" not in calls
-            assert calls[f"{layer}1_conv"].output_shape[1] == 16 >> block.scale
     assert calls["bands"].output_shape[-1] == part_width(s)
     assert calls["joined"].output_shape[-1] == final_block(s).read
     assert calls["bass_final_conv"].input_shapes[0][-1] == final_block(s).made
@@ -55,7 +52,7 @@ def test_numbers_of_maps_are_those_of_the_network(output):
 
 def test_the_architecture_shows_every_band_block_and_source():
     figure = plot.architecture(UNEQUAL, title="x $y$ z")
-    shown = texts(figure)
+    shown = [text.get_text() for text in figure.axes[0].texts]
     for band in UNEQUAL.bands:
         assert band.name in shown
         for block in band_blocks(band, UNEQUAL):
@@ -65,9 +62,8 @@ def test_the_architecture_shows_every_band_block_and_source():
     assert any("bass\nvocals" in text for text in shown)
     assert r"x \$y\$ z" in shown
     assert "1 x 1 conv, 7 maps" in shown  # the high band's four maps are brought to the low one's
-    skips = [a for a in figure.axes[0].texts if a.get_text() == "" and a.arrow_patch]
-    dashed = [a for a in skips if a.arrow_patch.get_linestyle() == "--"]
-    assert len(dashed) == 1 + 0 + 2
+    arrows = [text.arrow_patch for text in figure.axes[0].texts if text.get_text() == ""]
+    assert sum(arrow.get_linestyle() == "--" for arrow in arrows) == 1 + 0 + 2  # the skips
     whole = figure.axes[0].get_window_extent()
     for text in figure.axes[0].texts:
         box = text.get_window_extent(figure.canvas.get_renderer())
@@ -85,13 +81,6 @@ def test_the_receptive_field_drawn_is_the_one_counted(options):
     assert max(before for before, _ in bars) == receptive_field(s)[0]
     assert max(after for _, after in bars) == receptive_field(s)[1]
     assert {abs(line.get_xdata()[0]) for line in field.lines} == {context_frames(s)}
-
-
-def test_a_model_and_its_file_give_the_same_drawing(small_model, tmp_path):
-    small_model.save(tmp_path / "m.keras")
-    plot.architecture(small_model, tmp_path / "a.svg")
-    plot.architecture(tmp_path / "m.keras", tmp_path / "b.svg")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_spectrograms_share_one_scale_and_long_songs_are_averaged():
@@ -114,7 +103,7 @@ def test_spectrograms_share_one_scale_and_long_songs_are_averaged():
 def test_wrong_signals_are_refused(signals):
     with pytest.raises(PlotError, match="received"):
         plot.spectrograms(signals, 44100)
-    with pytest.raises(PlotError, match="999 Hz"):
+    with pytest.raises(PlotError, match="'sample_rate': 999"):
         plot.spectrograms({"a": np.zeros(9)}, 999)
 
 
@@ -135,22 +124,17 @@ def test_curves_show_the_history_and_mark_the_best_epoch(tmp_path):
 @pytest.mark.parametrize("content", ["", "epoch,loss\n", "epoch,loss\n1,many\n", "a\n1,2,3\n"])
 def test_what_is_no_history_is_refused(tmp_path, content):
     (tmp_path / "h.csv").write_text(content)
-    with pytest.raises(PlotError, match="received"):
-        plot.training_curves(tmp_path / "h.csv")
-    with pytest.raises(PlotError, match="received"):
-        plot.training_curves([1, 2])
-
-
-def figures(precision, snr):
-    sdr = {"vocals": 5.0}
-    return Figures(precision, 0.1, {"vocals": snr}, sdr, {"vocals": 5.5}, 7000, 6000,
-                   {"cpu_rtf": 0.02, "peak_mb": 90.0, "delegates": 1})  # fmt: skip
+    for history in (tmp_path / "h.csv", [1, 2]):
+        with pytest.raises(PlotError, match="received"):
+            plot.training_curves(history)
 
 
 def test_parity_from_figures_and_from_the_report_is_the_same(tmp_path):
-    from keras_mmdense.tflite.parity import write_report
-
-    found = [figures("float32", 120.0), figures("int8", 30.0)]
+    probe = {"cpu_rtf": 0.02, "peak_mb": 90.0, "delegates": 1}
+    found = [
+        Figures(name, 0.1, {"vocals": snr}, {"vocals": 5.0}, {"vocals": 5.5}, 7000, 6000, probe)
+        for name, snr in (("float32", 120.0), ("int8", 30.0))
+    ]
     write_report(tmp_path, "m", found)
     figure = plot.parity(tmp_path / "m.parity.json", tmp_path / "again")
     assert [bar.get_height() for bar in figure.axes[0].patches] == [120, 30]
@@ -167,16 +151,13 @@ CURVE = {"loss": [2.0, 1.0]}
 
 
 def test_both_forms_one_form_and_the_same_bytes(tmp_path):
-    for name in ("a", "b"):
-        plot.training_curves(CURVE, tmp_path / f"run.{name}")
-    plot.training_curves(CURVE, tmp_path / "one.PNG")
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "one.PNG", "run.a.png", "run.a.svg", "run.b.png", "run.b.svg",
-    ]  # fmt: skip
-    for suffix in ("png", "svg"):
-        one, other = (tmp_path / f"run.{name}.{suffix}" for name in "ab")
-        assert one.read_bytes() == other.read_bytes()
-    assert (tmp_path / "one.PNG").read_bytes().startswith(b"\x89PNG")
+    for name in ("run.a", "run.b", "one.PNG"):
+        plot.training_curves(CURVE, tmp_path / name)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert sorted(files) == ["one.PNG", "run.a.png", "run.a.svg", "run.b.png", "run.b.svg"]
+    assert files["run.a.svg"] == files["run.b.svg"]
+    assert files["run.a.png"] == files["run.b.png"] == files["one.PNG"]
+    assert files["one.PNG"].startswith(b"\x89PNG")
 
 
 def test_nothing_is_replaced_unasked_and_nothing_half_written_stays(tmp_path):
@@ -191,8 +172,7 @@ def test_nothing_is_replaced_unasked_and_nothing_half_written_stays(tmp_path):
         pytest.raises(KeyboardInterrupt),
     ):
         plot.training_curves(CURVE, tmp_path / "b")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.svg"]
-    assert (tmp_path / "a.svg").read_text() == "mine"
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["mine"]
     plot.training_curves(CURVE, tmp_path / "a", overwrite=True)
     assert "<svg" in (tmp_path / "a.svg").read_text()
 
@@ -214,30 +194,17 @@ def test_the_user_s_settings_and_pyplot_are_left_alone():
 
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch):
-    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    monkeypatch.delattr("matplotlib.style", raising=False)
     with pytest.raises(PlotError, match=r'pip install "\.\[plot\]"'):
         plot.training_curves(CURVE)
-
-
-def test_colours_differ_for_eyes_without_red_or_green():
-    """Through the dichromats' matrices of Vienot, Brettel and Mollon, 1999, in linear RGB."""
-    red = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
-    green = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
-    codes = [[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in plot.COLORS]
-    linear = np.array(codes) ** 2.2
-    for matrix in (np.eye(3), red, green):
-        seen = np.clip(linear @ matrix.T, 0, 1) ** (1 / 2.2)
-        far = np.linalg.norm(seen[:, None] - seen[None], axis=2) + np.eye(len(seen))
-        assert far.min() > 0.12
 
 
 def test_box_plots_have_a_dot_per_track_and_values_of_silence_lie_beyond_the_axis(tmp_path):
     panels = {"bass": {"one": [1.0, 2.0, 200.0, -200.0], "$t_w$o": [3.0, 5.0]}, "vocals": {"x": []}}
     figure, _ = (plot.boxes(panels, "SDR in dB", tmp_path / name) for name in "ab")
     dots = [[len(dots.get_offsets()) for dots in axes.collections] for axes in figure.axes]
-    assert dots == [[4, 2], []]
+    assert dots == [[4, 2, 0], [0, 0, 0]]
     assert "2 values lie beyond the axis" in figure.get_supxlabel()
     assert max(np.abs(figure.axes[0].get_xlim())) < 10
     for suffix in (".png", ".svg"):

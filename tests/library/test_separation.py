@@ -29,11 +29,9 @@ def test_windows_make_no_difference(small_model):
 
 def test_less_context_than_the_receptive_field_would_make_a_difference(small_model, monkeypatch):
     """The test above could not fail if nothing ever reached across a window's border."""
-    import keras_mmdense.separation as module
-
     audio = music(64 * 300)
     whole = keras_mmdense.separate(small_model, audio, 44100, window_frames=None)
-    monkeypatch.setattr(module, "context_frames", lambda settings: 8)
+    monkeypatch.setattr("keras_mmdense.separation.context_frames", lambda settings: 8)
     short = keras_mmdense.separate(small_model, audio, 44100, window_frames=64)
     assert np.abs(short["bass"] - whole["bass"]).max() > 1e-4 * np.abs(whole["bass"]).max()
 
@@ -45,7 +43,7 @@ def test_less_context_than_the_receptive_field_would_make_a_difference(small_mod
 def test_shape_stays_and_stems_add_up(small_model, length, channels, rate):
     audio = music(length, channels or 1)
     audio = audio if channels else audio[:, 0]
-    before = audio.copy()
+    audio.flags.writeable = False
     stems = keras_mmdense.separate(small_model, audio, rate, residual=True)
     assert list(stems) == ["bass", "vocals", "residual"]
     for stem in stems.values():
@@ -53,41 +51,36 @@ def test_shape_stays_and_stems_add_up(small_model, length, channels, rate):
         assert stem.dtype == np.float32
         assert np.isfinite(stem).all()
     np.testing.assert_allclose(sum(stems.values()), audio, atol=1e-6)
-    assert (audio == before).all()
 
 
-def test_any_level_gives_finite_stems():
-    model = keras_mmdense.build(**TINY)
-    disturb(model)
-    for level in (1e-44, 1e-38, 1e-20, 1e20):
-        audio = (music(3000).astype(np.float64) * level).astype(np.float32)
-        stem = keras_mmdense.separate(model, audio, 44100)["vocals"]
-        assert np.isfinite(stem).all(), level
+@pytest.mark.parametrize("level", [1e-44, 1e-38, 1e-20, 1e20])
+def test_any_level_gives_finite_stems(small_model, level):
+    audio = (music(3000).astype(np.float64) * level).astype(np.float32)
+    stems = keras_mmdense.separate(small_model, audio, 44100)
+    assert np.isfinite(list(stems.values())).all()
 
 
-def test_a_mask_of_one_gives_the_mixture_back():
-    model = keras_mmdense.build(head="mask", **TINY)
+@pytest.mark.parametrize(
+    ("n_fft", "rate", "limit"), [(128, 44100, 1e-5), (128, 48000, 1e-3), (256, 44100, 1e-5)]
+)
+def test_a_constant_mask_scales_the_mixture(n_fft, rate, limit):
+    """Also above the bins that the network sees, where n_fft is 256; they take the last one's."""
+    model = keras_mmdense.build(head="mask", n_fft=n_fft, **TINY)
     kernel, bias = model.get_layer("final_conv").weights
     kernel.assign(np.zeros(kernel.shape))
-    bias.assign([50.0, 50.0])  # sigmoid(50) is 1
-    for rate in (44100, 48000):
-        audio = np.sin(np.arange(20000) / 30)[:, None].astype(np.float32).repeat(2, 1)
-        stem = keras_mmdense.separate(model, audio, rate)["vocals"]
-        inner = slice(200, -200)  # a resampler rings at the ends of a cut signal
-        assert np.abs(stem - audio)[inner].max() < (1e-5 if rate == 44100 else 1e-3)
+    bias.assign(np.log([3.0, 3.0]))  # of which the sigmoid is 3 / 4
+    audio = np.sin(np.arange(20000) / 30)[:, None].astype(np.float32).repeat(2, 1)
+    audio += music(20000) * (rate == 44100)  # a resampler cuts off the highest frequencies
+    stem = keras_mmdense.separate(model, audio, rate)["vocals"]
+    inner = slice(200, -200)  # a resampler rings at the ends of a cut signal
+    assert np.abs(stem - 0.75 * audio)[inner].max() < limit
 
 
-def test_one_model_per_source_is_the_same_as_one_of_two(rng):
+def test_one_model_per_source_is_the_same_as_one_of_two(tmp_path):
     both = keras_mmdense.build(sources=("a", "b"), **TINY)
     disturb(both)
-    halves = [keras_mmdense.build(sources=s, **TINY) for s in "ab"]
-    for half, name in zip(halves, "ab", strict=True):
-        for layer in half.layers:
-            prefixed = layer.name if layer.name == "normalization" else f"{name}_{layer.name}"
-            if layer.weights and layer.name != "settings":
-                layer.set_weights(both.get_layer(prefixed).get_weights())
-            if hasattr(layer, "finalize_state"):
-                layer.finalize_state()
+    both.save(tmp_path / "both.keras")
+    halves = [keras_mmdense.build(sources=s, weights=tmp_path / "both.keras") for s in "ab"]
     audio, seen = music(3000), []
     expected = keras_mmdense.separate(both, audio, 44100)
     found = keras_mmdense.separate(halves, audio, 44100, progress=seen.append)
@@ -125,9 +118,8 @@ def test_a_model_of_fixed_frames_takes_any_song():
     ],
 )
 def test_wrong_audio_is_refused(small_model, audio, rate, words):
-    for window_frames in (256, None):
-        with pytest.raises(AudioError, match=words):
-            keras_mmdense.separate(small_model, audio, rate, window_frames=window_frames)
+    with pytest.raises(AudioError, match=words):
+        keras_mmdense.separate(small_model, audio, rate, window_frames=None)
 
 
 def test_models_that_do_not_fit_together_are_refused(small_model):
@@ -170,22 +162,10 @@ def test_models_may_see_different_bins_and_grids():
 
 def test_a_stream_of_blocks_gives_the_same_in_fixed_memory(small_model):
     separator = Separator(KerasNetwork([small_model], window_frames=64))
-    audio, shapes = music(64 * 700), set()
+    audio = music(64 * 700)
     expected = keras_mmdense.separate(small_model, audio, 44100)
-    stems = []
-    for block in separator.stream(np.array_split(audio, 7), 44100, channels=2):
-        stems.append(block["vocals"])
-        shapes.add(len(block["vocals"]))
+    stream = separator.stream(np.array_split(audio, 7), 44100, channels=2)
+    stems = [block["vocals"] for block in stream]
     np.testing.assert_allclose(np.concatenate(stems), expected["vocals"], atol=1e-5)
-    assert max(shapes) <= 64 * 64
+    assert max(map(len, stems)) <= 64 * 64
     assert separator.engine.startswith("keras 3.")
-
-
-def test_the_upper_bins_take_the_last_bin_s_mask():
-    model = keras_mmdense.build(head="mask", n_fft=256, **TINY)  # sees half of the bins
-    kernel, bias = model.get_layer("final_conv").weights
-    kernel.assign(np.zeros(kernel.shape))
-    bias.assign([0.0, 0.0])  # a mask of one half everywhere
-    audio = music(5000)
-    stem = keras_mmdense.separate(model, audio, 44100)["vocals"]
-    np.testing.assert_allclose(stem, audio / 2, atol=1e-6)
