@@ -178,12 +178,16 @@ def test_layers_that_the_settings_do_not_describe_are_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def own_loss(target, estimate):
+    return (target - estimate) ** 2
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
 def test_magnitudes_of_a_compiled_model_are_exported(tmp_path):
     made = keras_mmdense.build(**TINY)
     disturb(made)
-    made.compile("sgd", lambda target, estimate: (target - estimate) ** 2)
+    made.compile("sgd", own_loss)
     path = tmp_path / "m.tflite"
     found = keras_mmdense.export(made, path, window_frames=16)
     assert found["float32"]["parity"]["snr_db"] > 80
