@@ -91,13 +91,6 @@ def test_json_is_one_object_and_a_failing_song_does_not_stop_the_others(separate
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"first", "last"}
 
 
-def test_quiet_prints_errors_only(separate, song, tmp_path):
-    options = ["-o", tmp_path / "out", "--quiet"]
-    assert separate(song(), *options) == (0, "", [])
-    code, out, err = separate(tmp_path / "none.wav", *options)
-    assert (code, out, err) == (1, "", [f"mmdense: {tmp_path}/none.wav: no such file"])
-
-
 def test_folders_patterns_and_names(separate, song, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     song("music/a.wav")

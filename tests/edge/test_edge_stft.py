@@ -79,15 +79,6 @@ def test_blocks_equal_the_signal_at_once(transform, num_samples, cuts):
     np.testing.assert_allclose(result, istft(spectra, transform, num_samples), atol=1e-6, rtol=0)
 
 
-def test_streams_hold_less_than_three_frames():
-    transform = Transform(64, 16)
-    analysis, synthesis = Analysis(transform, 1), Synthesis(transform, 1)
-    for _ in range(200):
-        synthesis.push(analysis.push(uniform(40, 1)))
-        assert len(analysis._buffer) < 3 * transform.n_fft
-        assert synthesis._sums.shape[1] < 3 * transform.n_fft
-
-
 @pytest.mark.parametrize("num_samples", [0, 8, 32])
 def test_frames_of_another_length_are_refused(num_samples):
     transform = Transform(16, 8)
