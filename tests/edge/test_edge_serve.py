@@ -125,6 +125,8 @@ def test_files_come_with_their_type_and_the_headers_that_threads_need(
     ],
 )  # fmt: skip
 def test_compressed_files_go_to_those_who_take_them(server, accepted, packed):
+    plain = ask(server, "/models/small.tflite", Accept_Encoding=accepted)
+    assert (plain.headers["Content-Encoding"], plain.body) == (None, b"weights")
     for path, expected in (("/big.wasm", WASM), ("/assets/app-1.js", SCRIPT)):
         answer = ask(server, path, Accept_Encoding=accepted)
         assert (answer.headers["Content-Encoding"] == "gzip") is packed
