@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import edge, harness
+from benchmarks import edge, harness, metrics
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import environments, report, spleeter
 from benchmarks.peers.environments import PEERS
@@ -144,6 +144,7 @@ def test_peaks_of_memory_must_be_close_together_and_low(capfd):
         (peers, "--out new --rounds 0", "--rounds: must be a number from 1 to 20; received '0'"),
         (peers, "--out new --threads a", "--threads: must be a number from 1 to"),
         (peers, "--out .", "--out must name a new folder; received ."),
+        (metrics, "cost --json gone/all.json", "--json: must name a new file in a folder that"),
     ],
 )
 def test_wrong_arguments_are_refused_before_the_work(capsys, monkeypatch, command, given, said):

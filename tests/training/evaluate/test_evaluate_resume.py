@@ -29,24 +29,28 @@ def tree(tmp_path):
 
 
 @pytest.fixture
-def scored(monkeypatch):
-    """The tasks that were scored, (row, track, metrics)."""
+def scored(tmp_path, monkeypatch):
+    """Run the command; return the tasks that it scored, (row, track, metrics)."""
     tasks = []
     before = scoring.score_task
 
     def call(task, *rest):
         row, track, marks = task
-        tasks.append((row.name, track.name, tuple(marks)))
+        tasks.append((row.name, track.name, *marks))
         return before(task, *rest)
 
+    def run(*models, code=0, **options):
+        tasks.clear()
+        assert main(command(tmp_path, *models, **options)) == code
+        return list(tasks)
+
     monkeypatch.setattr(scoring, "score_task", call)
-    return tasks
+    return run
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatch, scored):
-    folder = copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x)
-    arguments = ("mixture", folder, "iwf")
-    assert main(command(tmp_path, *arguments, out="whole", metric="usdr,sisdr")) == 0
+    rows = ("mixture", copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x), "iwf")
+    scored(*rows, out="whole", metric="usdr,sisdr")
     before, report = scoring.write_text, tmp_path / "report"
 
     def stop(path, text):
@@ -54,19 +58,16 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
             raise KeyboardInterrupt
         before(path, text)
 
-    monkeypatch.setattr(scoring, "write_text", stop)
-    assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 130
+    with monkeypatch.context() as patched:
+        patched.setattr(scoring, "write_text", stop)
+        scored(*rows, metric="usdr,sisdr", code=130)
     assert len([path for path in report.rglob("*") if path.is_file()]) == 6  # and run.json
-    monkeypatch.setattr(scoring, "write_text", before)
-    del scored[:]
-    assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 0
-    assert len(scored) == 7  # of nine; one of them lacks a metric
-    assert [task for task in scored if len(task[2]) == 1] == [("iwf", "Song 0", ("sisdr",))]
+    tasks = scored(*rows, metric="usdr,sisdr")
+    assert len(tasks) == 7  # of nine; one of them lacks a metric
+    assert [task for task in tasks if len(task) == 3] == [("iwf", "Song 0", "sisdr")]
     assert contents(report) == contents(tmp_path / "whole")
-    del scored[:]
     record = (report / "run.json").read_bytes()
-    assert main(command(tmp_path, *arguments, metric="usdr,sisdr")) == 0
-    assert scored == []
+    assert scored(*rows, metric="usdr,sisdr") == []
     assert (report / "run.json").read_bytes() == record  # it tells who scored, and when
     runs = json.loads(record)["runs"]
     assert [run["seconds"] is None for run in runs] == [True, False]  # the first was stopped
@@ -115,44 +116,42 @@ if __name__ == "__main__":
 
 
 def test_what_has_changed_is_scored_again(tree, tmp_path, scored):
-    copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x)
-    arguments = command(tmp_path, "mixture", str(tmp_path / "mine"))
-    assert main(arguments) == 0
+    rows = ("mixture", copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x))
+    assert len(scored(*rows)) == 6
+    assert scored(*rows) == []
     path = tmp_path / "mine" / "Song 1" / "bass.wav"
     audio, rate = sf.read(path, dtype="float32")
-
-    def again(change):
-        del scored[:]
-        change()
-        assert main(arguments) == 0
-        return [task[:2] for task in scored]
-
-    assert again(lambda: None) == []
-    # as long as before
-    changed = again(lambda: sf.write(path, 1.8 * audio, rate, subtype="FLOAT"))
-    assert changed == [("mine", "Song 1")]
-    sdr = json.loads((tmp_path / "report" / "usdr" / "mine" / "test" / "Song 1.json").read_text())
-    assert sdr["targets"][0]["values"]["SDR"] == pytest.approx(20, abs=0.01)
+    sf.write(path, 1.8 * audio, rate, subtype="FLOAT")  # as long as before
+    assert scored(*rows) == [("mine", "Song 1", "usdr")]
+    result = json.loads((tmp_path / "report/usdr/mine/test/Song 1.json").read_text())
+    assert result["targets"][0]["values"]["SDR"] == pytest.approx(20, abs=0.01)
     reference = tree / "Song 2" / "drums.wav"
     facts = reference.stat()
-    changed = again(lambda: os.utime(reference, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1)))
-    assert changed == [("mixture", "Song 2"), ("mine", "Song 2")]
+    os.utime(reference, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+    assert scored(*rows) == [("mixture", "Song 2", "usdr"), ("mine", "Song 2", "usdr")]
+
+
+def test_models_count_with_their_bytes_and_the_filter(tree, tmp_path, scored):
+    model = tmp_path / "net.tflite"
+    for name, wiener, count in (
+        ("shares", 0, 1), ("shares", 0, 0), ("int8", 0, 1), ("shares", 0, 1), ("shares", 1, 1),
+    ):  # fmt: skip
+        shutil.copy(ROOT / "tests" / "edge" / "data" / f"{name}.tflite", model)
+        assert len(scored(str(model), limit=1, wiener=wiener)) == count
 
 
 def test_a_report_grows_and_is_never_cut_down(tree, tmp_path, scored, capsys):
-    assert main(command(tmp_path, "mixture", "irm", limit=2)) == 0
-    del scored[:]
-    assert main(command(tmp_path, "mixture", "irm", "ibm", metric="usdr,sisdr")) == 0
-    known = [task for task in scored if task[0] != "ibm" and task[1] != "Song 2"]
-    assert [task[2] for task in known] == [("sisdr",)] * 4
+    scored("mixture", "irm", limit=2)
+    tasks = scored("mixture", "irm", "ibm", metric="usdr,sisdr")
+    known = [task[2:] for task in tasks if task[0] != "ibm" and task[1] != "Song 2"]
+    assert known == [("sisdr",)] * 4
     before = contents(tmp_path / "report")
-    for fewer in (
-        command(tmp_path, "mixture", metric="usdr,sisdr"),
-        command(tmp_path, "mixture", "irm", "ibm"),
-        command(tmp_path, "mixture", "irm", "ibm", metric="usdr,sisdr", limit=2),
+    for rows, options in (
+        (("mixture",), {"metric": "usdr,sisdr"}),
+        (("mixture", "irm", "ibm"), {}),
+        (("mixture", "irm", "ibm"), {"metric": "usdr,sisdr", "limit": 2}),
     ):
-        capsys.readouterr()
-        assert main(fewer) == 2
+        scored(*rows, **options, code=2)
         assert "which this command would leave out" in capsys.readouterr().err
     assert contents(tmp_path / "report") == before
 
@@ -166,18 +165,6 @@ def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, name, t
     assert main(command(tmp_path, "mixture", limit=1)) == 2
     assert str(path) in capsys.readouterr().err
     assert path.read_text() == text
-
-
-def test_models_count_with_their_bytes_and_the_filter(tree, tmp_path, scored):
-    shares, other = (ROOT / "tests" / "edge" / "data" / f"{n}.tflite" for n in ("shares", "int8"))
-    model = tmp_path / "net.tflite"
-    for path, wiener, count in (
-        (shares, 0, 1), (shares, 0, 0), (other, 0, 1), (shares, 0, 1), (shares, 1, 1),
-    ):  # fmt: skip
-        del scored[:]
-        shutil.copy(path, model)
-        assert main(command(tmp_path, str(model), limit=1, wiener=wiener)) == 0
-        assert len(scored) == count
 
 
 @pytest.mark.parametrize("number", ENDS)

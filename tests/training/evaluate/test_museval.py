@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.metrics import museval_scores, our_scores
+from benchmarks.metrics import compare, museval_scores, our_scores, summary
 from training.evaluate.metrics import METRICS
 from training.evaluate.metrics.bsseval import MEASURES
 
@@ -91,3 +91,11 @@ def test_mono_sources_in_stereo_files(rng):
     references, estimates = music(rng, ("vocals", "drums"), 3000, 2)
     references["vocals"][:, 1] = references["vocals"][:, 0]
     check("museval", references, estimates, 1500, tolerance=1e-4)
+
+
+def test_the_benchmark_compares_both(rng):
+    row = compare("museval", *music(rng, "ab", 2100, 1), 1000)
+    assert row["frames"] == 2
+    assert max(*row["difference"], *row["itself"]) < 1e-6
+    text = summary([row, {"track": "x", "refused": "silent"}])
+    assert "1 comparisons, 2 frames; museval refused 1" in text
