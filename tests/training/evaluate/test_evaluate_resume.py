@@ -171,17 +171,19 @@ def test_foreign_files_in_the_way_are_left_alone(tree, tmp_path, capsys, name, t
 @pytest.mark.parametrize("ignored", [False, True])
 def test_signals_interrupt_unless_they_were_ignored(monkeypatch, number, ignored):
     """In a terminal; a shell may start a command with signals that it must ignore."""
-    before = {end: signal.signal(end, signal.SIG_DFL) for end in ENDS}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    if ignored:
-        signal.signal(number, signal.SIG_IGN)
 
     def work(*_, **__):
         signal.raise_signal(number)
         raise DatasetError("no track can be used")
 
     monkeypatch.setattr("training.evaluate.__main__.open_dataset", work)
-    code = main(["mixture", "--data", "tree", "--out", "report"])
-    for end, handler in before.items():
-        signal.signal(end, handler)
+    before = {end: signal.signal(end, lambda *_: pytest.fail("not taken")) for end in ENDS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if ignored:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        code = main(["mixture", "--data", "tree", "--out", "report"])
+    finally:
+        for end, handler in before.items():
+            signal.signal(end, handler)
     assert code == (2 if ignored else 130)
