@@ -36,8 +36,7 @@ PLAIN_HOST = "page.test"
 def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     """Separate a song on the page; see edge/web/bench/page.mjs for what it returns."""
     script = ROOT / "edge" / "web" / "bench" / "page.mjs"
-    result: dict[str, Any] = json.loads(run(["node", str(script), url, str(song), model])[0])
-    return result
+    return dict(json.loads(run(["node", str(script), url, str(song), model])[0]))
 
 
 def compare(url: str, models: list[str], rounds: int) -> None:
@@ -70,9 +69,11 @@ def memory(url: str, model: str, seconds: float) -> None:
         song = Path(folder, "song.flac")
         sf.write(song, np.resize(audio, (round(seconds * rate), audio.shape[1])), rate)
         result = on_page(url, song, model)
-    print(f"{model}, {seconds:.0f} s of stereo: {result['seconds']:.0f} s ({result['backend']})")
-    peak, idle = result["peak_mb"], result["idle_mb"]
-    print(f"peak of the page's process: {peak} MB; before the song {idle} MB")
+    print(
+        f"{model}, {seconds:.0f} s of stereo: {result['seconds']:.0f} s ({result['backend']})\n"
+        f"peak of the page's process: {result['peak_mb']} MB; "
+        f"before the song {result['idle_mb']} MB"
+    )
 
 
 def main() -> int:

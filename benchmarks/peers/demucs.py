@@ -21,10 +21,10 @@ class Demucs(System):
     def __init__(self, threads: int, folder: Path) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        sources = ["drums", "bass", "other", "vocals"]
         self.model = HTDemucs(
-            sources, bottom_channels=512, dconv_mode=3, t_dropout=0.02, segment=SEGMENT
-        ).eval()
+            ["drums", "bass", "other", "vocals"], bottom_channels=512, dconv_mode=3,
+            t_dropout=0.02, segment=SEGMENT,
+        ).eval()  # fmt: skip
 
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 7.8 s that overlap by a quarter."""

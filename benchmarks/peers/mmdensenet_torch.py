@@ -50,10 +50,10 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (batch, growth, frames, bins)."""
-        for layer in self.layers[:-1]:
+        *others, last = self.layers
+        for layer in others:
             x = torch.cat([x, layer(x)], 1)
-        made: torch.Tensor = self.layers[-1](x)
-        return made
+        return last(x)
 
 
 class Band(nn.Module):

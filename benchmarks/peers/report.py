@@ -11,7 +11,6 @@ from typing import Any
 from benchmarks.harness import table
 from benchmarks.peers.environments import BASE
 
-NONE = "-"
 # Okabe and Ito's blue and orange, which everyone can tell apart.
 OURS_COLOR, PEERS_COLOR = "#0072B2", "#E69F00"
 SHOWN = ("torch", "openunmix", "demucs", "tensorflow", "keras", "ai-edge-litert")
@@ -53,7 +52,7 @@ def ratio(found: Report, peer: str, seconds: float, threads: int) -> float:
 
 def shown(number: float, form: str) -> str:
     """Return a number as text, "-" if there is none."""
-    return NONE if math.isnan(number) else format(number, form)
+    return "-" if math.isnan(number) else format(number, form)
 
 
 def megabytes(found: Report, peer: str) -> float:

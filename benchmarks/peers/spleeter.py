@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 FRAMES, BINS, CHANNELS = 512, 1024, 2
 MAPS = (16, 32, 64, 128, 256, 512)
 TRANSFORM = Transform(n_fft=4096, hop_length=1024)
-EPSILON = 1e-10
-CALIBRATION_WINDOWS = 2
 FILE = "spleeter-int8.tflite"
 
 FloatArray = npt.NDArray[np.float32]
@@ -86,7 +84,7 @@ def separate(audio: FloatArray, networks: Sequence[Network]) -> list[FloatArray]
     filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, missing), (0, 0), (0, 0)))
     windows = filled.reshape(-1, FRAMES, BINS, CHANNELS)
     squares = [np.square(network(windows)) for network in networks]
-    total = sum(squares, start=np.float32(EPSILON))
+    total = sum(squares, start=np.float32(1e-10))
     stems = []
     for square in squares:
         mask = (square / total).reshape(-1, BINS, CHANNELS)[: len(spectrum)]
@@ -110,7 +108,7 @@ def convert(network: keras.Model) -> bytes:
 
     def noise() -> Iterator[list[Any]]:
         generator = np.random.default_rng(0)
-        for _ in range(CALIBRATION_WINDOWS):
+        for _ in range(2):
             yield [generator.rayleigh(size=network.input.shape).astype(np.float32)]
 
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
@@ -120,8 +118,7 @@ def convert(network: keras.Model) -> bytes:
     with warnings.catch_warnings():
         # It misses statistics that only training for quantization has, and goes on rightly.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs", UserWarning)
-        content: bytes = converter.convert()
-    return content
+        return bytes(converter.convert())
 
 
 def in_tflite(model: Path, threads: int) -> Network:

@@ -15,6 +15,7 @@ The function stays the same; only the layers that compute it differ. For network
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
@@ -43,15 +44,10 @@ def rewrite(
         >>> bool(np.allclose(faster(x)["vocals"], model(x)["vocals"], atol=1e-5))
         True
     """
-    inside = set(model.layers)
-    # what follows a transposed convolution alone, normalization and then ReLU, moves into it
-    moved = {}
-    for layer in model.layers:
-        after = [one for one in _consumers(layer) if one in inside]
-        kinds = (type(layer), *map(type, after))
-        if kinds == (layers.Conv2DTranspose, layers.BatchNormalization):
-            (relu,) = [one for one in _consumers(after[0]) if one in inside]
-            moved[layer.name] = (after[0], relu)
+    by_name = {layer.name: layer for layer in model.layers}
+    # normalization and ReLU behind a transposed convolution move into it
+    ups = [name.removesuffix("relu") for name in by_name if re.fullmatch(r".*_up\d+_relu", name)]
+    moved = {up + part for up in ups for part in ("norm", "relu")}
 
     def replaced(layer: Any) -> Any:
         if isinstance(layer, layers.AveragePooling2D):
@@ -66,8 +62,9 @@ def rewrite(
             options = {"mean": mean, "variance": variance, "invert": layer.invert}
             return _given(layer, [layers.Normalization((2, 3), **options, dtype="float32")], [])
         if isinstance(layer, layers.Conv2DTranspose):
-            return _up_convolution(layer, moved.get(layer.name), depth_to_space)
-        if any(layer in pair for pair in moved.values()) or layer.name == LAYER_NAME:
+            norm = layer.name.removesuffix("conv") + "norm"
+            return _up_convolution(layer, by_name[norm] if norm in moved else None, depth_to_space)
+        if layer.name in moved or layer.name == LAYER_NAME:
             return _given(layer, [layers.Identity()], [])
         if isinstance(layer, layers.BatchNormalization) and depthwise_norms:
             producer = layer._inbound_nodes[0].input_tensors[0]._keras_history.operation
@@ -97,25 +94,19 @@ def _given(layer: Any, inner: list[Any], values: list[Any]) -> keras.Sequential:
     return made
 
 
-def _consumers(layer: Any) -> list[Any]:
-    return [node.operation for node in layer._outbound_nodes]
-
-
 def _scale_and_offset(norm: Any) -> tuple[Any, Any]:
     gamma, beta, mean, variance = (np.asarray(w, np.float64) for w in norm.get_weights())
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return scale, beta - mean * scale
 
 
-def _up_convolution(
-    layer: Any, after: tuple[Any, Any] | None, depth_to_space: bool
-) -> keras.Sequential:
+def _up_convolution(layer: Any, norm: Any | None, depth_to_space: bool) -> keras.Sequential:
     """Return a transposed convolution that holds the normalization and the ReLU after it."""
     kernel, bias = (np.asarray(w, np.float64) for w in layer.get_weights())
-    if after is not None:
-        scale, offset = _scale_and_offset(after[0])
+    if norm is not None:
+        scale, offset = _scale_and_offset(norm)
         kernel, bias = kernel * scale[:, None], bias * scale + offset
-    activation = None if after is None else "relu"
+    activation = None if norm is None else "relu"
     if not depth_to_space:
         same = layers.Conv2DTranspose(len(bias), 2, strides=2, activation=activation, **LAST)
         return _given(layer, [same], [kernel, bias])
