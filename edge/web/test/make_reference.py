@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.chain import Pipeline
-from mmdense_edge.signal.channels import groups
+from mmdense_edge.signal.chain import Pipeline, groups
 
 PATH = Path(__file__).with_name("reference.json")
 SOURCES = ("bass", "vocals")
