@@ -1,4 +1,4 @@
-"""Filters, envelopes and small tools on audio of shape (num_samples, 2)."""
+"""Filters, envelopes and small functions for audio of shape (num_samples, 2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import soxr
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 44100
-BLOCK = 64  # samples that share one value of an envelope
+BLOCK = 64  # samples per value of an envelope
 
 Audio = NDArray[Any]
 Rng = np.random.Generator
@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 
 def pick(rng: Rng, choices: Sequence[T]) -> T:
-    """Return one of several things at random."""
+    """Return one of the choices at random."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def chance(rng: Rng, probability: float) -> bool:
-    """Return True with a probability."""
+    """Return True with the given probability."""
     return bool(rng.random() < probability)
 
 
 def gain(decibels: float) -> float:
-    """Return the factor of a level in dB."""
+    """Return the amplitude factor of a level in dB."""
     return float(10 ** (decibels / 20))
 
 
 def log_uniform(rng: Rng, low: float, high: float) -> float:
-    """Return a number between two, as likely in each octave."""
+    """Return a random number, uniform on a logarithmic scale."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -61,7 +61,7 @@ def peak(audio: Audio, hertz: float, decibels: float, q: float) -> Audio:
 
 
 def pass_filter(audio: Audio, hertz: float, high: bool, order: int = 2) -> Audio:
-    """Keep what lies above (`high`) or below a frequency (Butterworth)."""
+    """Keep frequencies above (`high`) or below a cutoff (Butterworth)."""
     from scipy import signal
 
     kind = "highpass" if high else "lowpass"
@@ -71,7 +71,7 @@ def pass_filter(audio: Audio, hertz: float, high: bool, order: int = 2) -> Audio
 
 
 def level(audio: Audio) -> float:
-    """Return the RMS of what is not silent (within 40 dB of the loudest tenth of a second)."""
+    """Return the RMS of the audio within 40 dB of its loudest tenth of a second."""
     width = SAMPLE_RATE // 10
     blocks = audio[: len(audio) // width * width].reshape(-1, width * audio.shape[1])
     powers = (blocks.astype(np.float64) ** 2).mean(1) if len(blocks) else (audio**2).mean(1)
@@ -80,7 +80,7 @@ def level(audio: Audio) -> float:
 
 
 def envelope(audio: Audio, attack: float, release: float) -> Audio:
-    """Return the level over time, one value a block of 64 samples.
+    """Return the level over time, one value per block of 64 samples.
 
     Args:
         audio: (num_samples, 2).
@@ -105,7 +105,7 @@ def block_peaks(audio: Audio) -> Audio:
 
 
 def stretch(values: Audio, num_samples: int) -> Audio:
-    """Return block values as a line through their blocks' centers, one value a sample."""
+    """Interpolate block values linearly between the blocks' centers, one value per sample."""
     centers = np.arange(len(values)) * BLOCK + BLOCK / 2
     return np.interp(np.arange(num_samples), centers, values).astype(np.float32)
 
@@ -118,12 +118,12 @@ def varispeed(audio: Audio, ratio: float) -> Audio:
 
 
 def fit(audio: Audio, num_samples: int) -> Audio:
-    """Cut audio, or add silence, so that it has a length."""
+    """Cut audio, or append silence, to the given length."""
     return np.pad(audio[:num_samples], ((0, max(0, num_samples - len(audio))), (0, 0)))
 
 
 def fade(audio: Audio, seconds: float) -> Audio:
-    """Return a copy that begins and ends without a click."""
+    """Return a copy that is faded in and out."""
     count = min(len(audio) // 2, round(seconds * SAMPLE_RATE))
     ramp = np.linspace(0, 1, count, dtype=np.float32)[:, None]
     audio = audio.copy()
@@ -133,14 +133,14 @@ def fade(audio: Audio, seconds: float) -> Audio:
 
 
 def add(total: Audio, audio: Audio, start: int) -> None:
-    """Add audio to a longer signal in place, from a sample on; what reaches beyond is cut."""
+    """Add audio to a longer signal in place, from sample `start`; cut what reaches beyond it."""
     first, last = max(0, start), min(len(total), start + len(audio))
     if last > first:
         total[first:last] += audio[first - start : last - start]
 
 
 def pan(audio: Audio, position: float) -> Audio:
-    """Move to the left (-1) or right (1) with constant power; 0 changes nothing."""
+    """Pan to the left (-1) or right (1) with constant power; 0 changes nothing."""
     angle = (position + 1) * np.pi / 4
     factors = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
     return _as_audio(audio * factors)

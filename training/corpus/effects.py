@@ -1,4 +1,4 @@
-"""Effects with wide random settings, as those of studios, amplifiers and engineers are."""
+"""Studio effects with random settings over a wide range."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from training.corpus.dsp import (
     stretch,
 )
 
-NOMINAL = 0.1  # RMS at which compressors and drives are set
+NOMINAL = 0.1  # RMS for which compressors and drives are designed
 
 # Of stems that keep their highs: tilt in dB and high in Hz.
 BRIGHT_TILT, BRIGHT_END = (-4.0, 6.0), (4000.0, 12000.0)
 
 
-# What is done to a source. tone: largest change of an equalizer in dB; lows: range of the change of
-# the lows in dB; tilt: range of the change in dB of what lies above a corner; corner: its range in
-# Hz; low, high: ranges in Hz of a high-pass and a low-pass filter; wet: largest level of reverb,
-# as a factor of the dry sound; width: range of the factor of the side signal. The others are shares
-# of stems: compressed, overdriven, with reverb (space), echo or chorus, mono, bright (keeps its
-# highs), and with a growl (which keeps them, too).
-# Set so that spectra, crests and widths of the stems cover those of real rock and pop.
+# The effects on each source. tone: largest change of an equalizer in dB; lows: range of the change
+# of low frequencies in dB; tilt: range of the change in dB above a corner; corner: its range in Hz;
+# low, high: ranges in Hz of a high-pass and a low-pass filter; wet: largest level of reverb as a
+# factor of the dry sound; width: range of the factor of the side signal. The others are shares of
+# stems: compressed, overdriven, with reverb (space), echo or chorus, mono, bright (high frequencies
+# are kept), and with a growl (which keeps them, too).
+# The values were chosen so that spectra, crest factors and widths cover those of real rock and pop.
 HABITS: dict[str, dict[str, Any]] = {
     "bass": dict(
         tone=6, lows=(-3, 6), tilt=(-20, 0), corner=(130, 500), low=(25, 50), high=(300, 5000),
@@ -68,8 +68,8 @@ def treat(rng: Rng, audio: Audio, source: str, beat: float) -> Audio:
 
     Args:
         rng: Chooses all settings.
-        audio: (num_samples, 2) float32; silence comes back as it is.
-        source: "bass", "drums", "other" or "vocals": its habits.
+        audio: (num_samples, 2) float32; silence is returned unchanged.
+        source: "bass", "drums", "other" or "vocals", which selects the `HABITS`.
         beat: Seconds of a beat, for echoes in time.
     """
     loudness = level(audio)
@@ -109,7 +109,7 @@ def treat(rng: Rng, audio: Audio, source: str, beat: float) -> Audio:
 
 
 def compress(rng: Rng, audio: Audio) -> Audio:
-    """Turn down what is louder than a threshold."""
+    """Reduce the level above a threshold."""
     smooth = envelope(audio, log_uniform(rng, 0.001, 0.04), log_uniform(rng, 0.05, 0.5))
     threshold = NOMINAL * gain(rng.uniform(-8, 6))
     power = 1 - 1 / log_uniform(rng, 1.5, 10)
@@ -118,8 +118,8 @@ def compress(rng: Rng, audio: Audio) -> Audio:
 
 
 def drive(rng: Rng, audio: Audio, amount: float) -> Audio:
-    """Overdrive: a soft or hard, even or uneven curve, blended with the clean sound."""
-    # twice the rate would alias less; at these amounts the filter after it hides the rest
+    """Overdrive with a soft or hard curve, symmetric or not, mixed with the clean sound."""
+    # not oversampled: with these amounts, the filter behind it hides the aliasing
     hot = audio * np.float32(amount / NOMINAL / 4) + np.float32(pick(rng, [0, 0, 0.2]))
     curves: tuple[Callable[[Audio], Audio], ...] = (
         np.tanh,
@@ -133,10 +133,10 @@ def drive(rng: Rng, audio: Audio, amount: float) -> Audio:
 
 
 def growl(rng: Rng, audio: Audio, beat: float) -> Audio:
-    """Overdrive, and a resonance that opens and closes in time with the music.
+    """Overdrive, then a filter that opens and closes in time with the music.
 
-    The middle of such a bass is as loud as its lows: a network that has never heard one takes it
-    for a voice.
+    The middle frequencies of such a bass are as loud as its low ones. A network that was not
+    trained on one takes it for a voice.
     """
     hot = drive(rng, audio, log_uniform(rng, 8, 60))
     hot = shelf(hot, log_uniform(rng, 200, 600), rng.uniform(6, 20), high=True)
@@ -151,7 +151,7 @@ def growl(rng: Rng, audio: Audio, beat: float) -> Audio:
 
 
 def amplifier(rng: Rng, audio: Audio, amount: float) -> Audio:
-    """A guitar amplifier: drive between two equalizers, then the dull loudspeaker."""
+    """Simulate a guitar amplifier: overdrive between two equalizers, then a loudspeaker."""
     loudness = level(audio)
     audio = pass_filter(audio, log_uniform(rng, 60, 180), high=True)
     audio = peak(audio, log_uniform(rng, 500, 1500), rng.uniform(0, 9), 0.7)
@@ -163,7 +163,7 @@ def amplifier(rng: Rng, audio: Audio, amount: float) -> Audio:
 
 
 def chorus(rng: Rng, audio: Audio, depth: float = 0.003) -> Audio:
-    """Add a copy that wanders in time, and so in pitch; left and right differ."""
+    """Add a copy with a varying delay, and so a varying pitch; left and right differ."""
     num_samples = len(audio)
     time = np.arange(num_samples) / SAMPLE_RATE
     rate, base = log_uniform(rng, 0.1, 3), rng.uniform(0.005, 0.03)
@@ -177,7 +177,7 @@ def chorus(rng: Rng, audio: Audio, depth: float = 0.003) -> Audio:
 
 
 def echo(rng: Rng, audio: Audio, beat: float) -> Audio:
-    """Add repeats in time with the music, each duller and softer; they may change sides."""
+    """Add echoes in time with the music, each duller and quieter; they may alternate sides."""
     delay = round(pick(rng, [0.25, 0.5, 0.75, 1, rng.uniform(0.1, 0.3)]) * beat * SAMPLE_RATE)
     total, repeat = audio.copy(), audio
     feedback, factor = rng.uniform(0.15, 0.5), gain(rng.uniform(-22, -9))
@@ -193,7 +193,7 @@ def echo(rng: Rng, audio: Audio, beat: float) -> Audio:
 
 
 def reverb(rng: Rng, audio: Audio, wet: float) -> Audio:
-    """Add a room: a gap, early reflections and a decaying tail, other in each channel."""
+    """Add a room with a gap, early reflections and a decaying tail, different in each channel."""
     from scipy import signal
 
     response = room(rng, log_uniform(rng, 0.15, 3))
@@ -203,11 +203,11 @@ def reverb(rng: Rng, audio: Audio, wet: float) -> Audio:
 
 
 def room(rng: Rng, decay: float) -> Audio:
-    """Return a room's response of unit energy.
+    """Return the impulse response of a room, with unit energy per channel.
 
     Args:
         rng: Chooses the room.
-        decay: Seconds until it has fallen by 60 dB.
+        decay: Seconds in which it decays by 60 dB.
 
     Returns:
         (num_samples, 2) float32.
@@ -229,7 +229,7 @@ def room(rng: Rng, decay: float) -> Audio:
 
 
 def widen(audio: Audio, factor: float) -> Audio:
-    """Scale the difference of left and right; 0 makes mono."""
+    """Scale the difference between left and right; 0 gives mono."""
     middle = audio.mean(1, keepdims=True, dtype=np.float32)
     return np.asarray(middle + (audio - middle) * np.float32(factor))
 
@@ -237,14 +237,14 @@ def widen(audio: Audio, factor: float) -> Audio:
 def limiter_curve(audio: Audio, ceiling: float) -> Audio:
     """Return the gain over time that keeps the amplitude of `audio` at or below a ceiling.
 
-    Applied to stems instead of their sum it limits the sum, and the sum stays the sum.
+    If it is applied to all stems, their sum is limited.
 
     Args:
         audio: (num_samples, 2).
         ceiling: Largest amplitude allowed.
 
     Returns:
-        One gain a sample, in (0, 1].
+        One gain per sample, in (0, 1].
     """
     from scipy.ndimage import minimum_filter1d, uniform_filter1d
 

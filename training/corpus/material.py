@@ -77,7 +77,7 @@ class Item:
             )
 
     def files(self, pattern: str = "*") -> list[Path]:
-        """Return the audio files of a pattern, in order of names."""
+        """Return the audio files that match a pattern, sorted by name."""
         return sorted(p for p in self.path.glob(pattern) if p.suffix.lower() in SUFFIXES)
 
     def recordings(self) -> list[tuple[Path, ...]]:
@@ -142,7 +142,7 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
     known = _read_toml(CATALOGUE)["material"]
 
     def entry_of(folder: Path) -> tuple[str, dict[str, Any]] | None:
-        """Return the name and description of a folder; its own comes first."""
+        """Return the name and description of a folder; its own description comes first."""
         own = folder / SELF_DESCRIPTION
         if own.is_file():
             return folder.name, _read_toml(own)
@@ -225,7 +225,7 @@ def load_part(path: Path, start: float, seconds: float | None) -> Audio:
     Args:
         path: The file.
         start: First second.
-        seconds: Length; None: to the end. Less comes back where the file ends before.
+        seconds: Length. None: to the end. The result is shorter if the file ends earlier.
 
     Raises:
         CorpusError: The file cannot be read.

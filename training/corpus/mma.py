@@ -1,4 +1,4 @@
-"""Scores by MMA, the Musical MIDI Accompaniment: a chord chart in, an arrangement out.
+"""Arrangements of chord charts by MMA, Musical MIDI Accompaniment.
 
 Source: Bob van der Poel, https://www.mellowood.ca/mma/
 """
@@ -27,12 +27,12 @@ SECONDS = 60
 
 @lru_cache(maxsize=1)
 def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
-    """Return the grooves of four beats by style: of each file of the installed library.
+    """Return the grooves in 4/4 by style, one style for each file of the installed library.
 
-    Only names that the library itself defines are returned, so that none is ever not found.
+    Only names that the library itself defines are returned, so MMA finds all of them.
 
     Raises:
-        CorpusError: The library is not there.
+        CorpusError: The library is missing.
 
     Example:
         >>> grooves()["8beat"][0]  # doctest: +SKIP
@@ -52,7 +52,7 @@ def grooves(library: Path = STDLIB) -> dict[str, tuple[str, ...]]:
 
 
 def write_mma(rng: Rng, chart: Chart, folder: Path) -> tuple[list[Part], str]:
-    """Return the parts that MMA plays to a chart, and the groove's name.
+    """Return MMA's arrangement of a chart, and the name of the groove.
 
     Raises:
         CorpusError: MMA fails, or plays no drums, no bass or nothing else in five grooves.
@@ -89,7 +89,7 @@ def write_mma(rng: Rng, chart: Chart, folder: Path) -> tuple[list[Part], str]:
 
 
 def read_midi(path: Path) -> list[Part]:
-    """Read a MIDI file of constant tempo: one part for each program of each track."""
+    """Read a MIDI file of constant tempo; each program and kind of part becomes one part."""
     import mido
 
     file = mido.MidiFile(path)

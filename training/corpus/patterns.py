@@ -1,4 +1,4 @@
-"""The built-in score: drums, bass, accompaniment and tune of rock and pop from a chord chart."""
+"""Built-in scores of rock and pop: drums, bass, accompaniment and tune for a chord chart."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ PHRASE = 4  # bars
 
 
 def write_patterns(rng: Rng, chart: Chart) -> list[Part]:
-    """Return a band's parts: drums, bass, and one to four of accompaniment."""
+    """Return the parts of a band: drums, bass, and one to four parts of accompaniment."""
     kinds: list[Callable[[Rng, Chart], Part]] = [chords, power_chords, pad, arpeggio, riff, stabs]
     chosen = rng.permutation(len(kinds))[: int(rng.integers(1, 5))]
     parts = [drums(rng, chart), bass(rng, chart)]
@@ -172,7 +172,7 @@ def arpeggio(rng: Rng, chart: Chart) -> Part:
 
 
 def riff(rng: Rng, chart: Chart) -> Part:
-    """Return a line of one or two bars that comes back, moved to each chord."""
+    """Return a line of one or two bars that is repeated on each chord."""
     center, length = int(rng.integers(50, 78)), pick(rng, [1, 2])
     rhythms = [pick(rng, STRUMS + LINES) for _ in range(length)]
     moves = [[int(k) for k in rng.choice([-3, 0, 0, 2, 3, 5, 7, 10, 12], STEPS)] for _ in rhythms]
@@ -187,7 +187,7 @@ def riff(rng: Rng, chart: Chart) -> Part:
 
 
 def stabs(rng: Rng, chart: Chart) -> Part:
-    """Return short chords here and there."""
+    """Return short chords at a few places of each bar."""
     places = sorted(int(k) for k in rng.choice(STEPS, pick(rng, [1, 2, 3, 4]), replace=False))
     center = int(rng.integers(58, 72))
     notes = [
@@ -200,7 +200,7 @@ def stabs(rng: Rng, chart: Chart) -> Part:
 
 
 def write_melody(rng: Rng, chart: Chart, low: int, high: int) -> list[Note]:
-    """Return a tune for a singer: phrases with rests between them, on the chart's chords.
+    """Return a tune for a singer on the chart's chords, in phrases with rests between them.
 
     Each section has a rhythm of its own.
 
@@ -208,7 +208,7 @@ def write_melody(rng: Rng, chart: Chart, low: int, high: int) -> list[Note]:
         rng: Chooses rhythms, steps and rests.
         chart: Tempo and chords.
         low: Lowest pitch.
-        high: Highest pitch; an octave or more above.
+        high: Highest pitch, at least an octave above.
     """
     rhythms = [[pick(rng, RHYTHMS) for _ in range(2)] for _ in range(2)]
     rests = rng.uniform(0, 0.25)
@@ -241,7 +241,7 @@ def write_melody(rng: Rng, chart: Chart, low: int, high: int) -> list[Note]:
 
 
 def harmony(notes: list[Note], chart: Chart, steps: int = 2) -> list[Note]:
-    """Return a second voice `steps` of the scale above, in the second section only."""
+    """Return a second voice, `steps` of the scale above the first, in the second section only."""
     scale = [pitch for pitch in range(24, 108) if pitch % 12 in chart.scale]
     voice = []
     for note in notes:
@@ -263,7 +263,7 @@ def _beat(rng: Rng) -> list[tuple[int, str]]:
 
 
 def _events(pattern: str) -> list[tuple[int, int, str]]:
-    """Step, length in steps and symbol of each note of a pattern."""
+    """Return step, length in steps and symbol of each note of a pattern."""
     found: list[tuple[int, int, str]] = []
     for step, symbol in enumerate(pattern):
         if symbol == "-" and found:

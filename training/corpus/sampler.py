@@ -1,4 +1,4 @@
-"""Parts played with recorded notes and strokes: velocity layers, round robin, repitching."""
+"""Parts played with recorded notes and strokes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.corpus.material import CorpusError, Item, load
 from training.corpus.score import Note, Part
 
 RELEASE = 0.08  # seconds
-MAX_SHIFT = 7  # semitones; further notes are moved by octaves
+MAX_SHIFT = 7  # semitones; notes further away are moved by octaves
 STROKES = {  # General MIDI's drum map
     "kick": (35, 36),
     "snare": (37, 38, 39, 40),
@@ -34,7 +34,7 @@ def play_notes(rng: Rng, part: Part, item: Item, num_samples: int) -> tuple[Audi
     """Play a part with single notes.
 
     Args:
-        rng: Chooses the playing style, and a recording where several fit.
+        rng: Chooses the playing style, and one of several recordings.
         part: What to play.
         item: Material of use "notes".
         num_samples: Length of the result.
@@ -63,7 +63,7 @@ def play_kit(rng: Rng, part: Part, kits: Sequence[Item], num_samples: int) -> Au
     Args:
         rng: Chooses tuning, damping and, for each stroke, a recording.
         part: What to play, in General MIDI's drum map.
-        kits: Materials of use "hits": the first has each stroke, others give what it lacks.
+        kits: Material of use "hits"; the others supply strokes that the first lacks.
         num_samples: Length of the result.
 
     Returns:
@@ -105,14 +105,14 @@ def reachable(pitch: int, stored: Mapping[int, object]) -> int:
 
 
 def layer(rng: Rng, files: Sequence[Path], velocity: int) -> Path:
-    """Choose a recording: among those about as loud, compared with the others, as the velocity."""
+    """Choose a recording whose rank in loudness is near that of the velocity."""
     ranked = sorted(files, key=lambda path: (_loudness(path), path.name))
     place = velocity / 128 * len(ranked) + rng.normal(0, 0.25 * len(ranked))
     return ranked[int(np.clip(place, 0, len(ranked) - 1))]
 
 
 def strokes_of(kits: Sequence[Item], stroke: str) -> tuple[Path, ...]:
-    """Return the recordings of a stroke, of the first kit that has it."""
+    """Return the recordings of a stroke from the first kit that has it."""
     for kit in kits:
         files = _kit(kit).get(stroke)
         if files:
@@ -137,13 +137,13 @@ def _notes(item: Item, style: str) -> Notes:
 
 @lru_cache(maxsize=100)
 def _kit(item: Item) -> Kit:
-    """Files by stroke: as the catalogue names them, or sorted from dark to bright."""
+    """Return files by stroke, as in the catalogue or sorted from dark to bright."""
     if item.kit:
         named = {s: tuple(p for g in globs for p in item.files(g)) for s, globs in item.kit.items()}
         return {stroke: files for stroke, files in named.items() if files}
 
     def brightness(path: Path) -> float:
-        """Center of the spectrum in Hz, on a logarithmic scale."""
+        """Return the mean log frequency of the spectrum."""
         audio = load(path)[: SAMPLE_RATE // 2]
         powers = np.abs(np.fft.rfft(audio.mean(1))) ** 2
         hertz = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)
@@ -163,7 +163,7 @@ def _loudness(path: Path) -> float:
 
 @lru_cache(maxsize=200)
 def _shifted(path: Path, shift: float) -> Audio:
-    """A recording without the silence before it, which would make it late, with another pitch."""
+    """Return a recording at another pitch, without the silence before it."""
     audio = load(path)
     loud = np.flatnonzero(np.abs(audio).max(1) > 0.03 * np.abs(audio).max(initial=0))
     audio = audio[max(0, loud[0] - 64) :] if len(loud) else audio
@@ -171,11 +171,11 @@ def _shifted(path: Path, shift: float) -> Audio:
 
 
 def _note(path: Path, shift: float, length: int, note: Note) -> Audio:
-    """One note at its loudness, faded at its end."""
+    """Return one note at its loudness, with a release at its end."""
     audio = _shifted(path, shift)
     release = round(RELEASE * SAMPLE_RATE)
     audio = audio[: length + release]
-    # the recordings keep their own differences in loudness in part: velocity is not loudness
+    # recordings keep part of their differences in loudness: velocity is not loudness
     factor = (note.velocity / 100) ** 1.5 * (0.1 / max(_loudness(path), 1e-4)) ** 0.7
     audio = audio * np.float32(factor)
     if len(audio) < length:

@@ -1,4 +1,4 @@
-"""What is played: a chord chart, notes in seconds, and parts."""
+"""Scores: a chord chart, notes in seconds, and parts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Part:
-    """What one player plays.
+    """The notes of one player.
 
     Args:
         source: The stem it belongs to.
@@ -51,10 +51,10 @@ class Chart:
     """Tempo, key and the chord of each bar.
 
     Args:
-        tempo: Beats a minute; four to a bar.
+        tempo: Beats per minute, four to a bar.
         tonic: 0 (C) to 11 (B).
         minor: 0 for major, 1 for natural minor.
-        degrees: Step of the scale of each bar's chord, 0 to 6.
+        degrees: Scale degree of each bar's chord, 0 to 6.
 
     Example:
         >>> Chart(120, 9, 1, (0, 5)).chord(1)
@@ -92,19 +92,19 @@ class Chart:
         return NAMES[self.tonic] + ("m" if self.minor else "")
 
     def chord(self, bar: int, size: int = 3) -> tuple[int, ...]:
-        """Return the pitch classes of a bar's chord, root first: thirds on the scale."""
+        """Return the pitch classes of a bar's chord, root first, stacked in thirds of the scale."""
         steps = SCALES[self.minor]
         return tuple(
             (self.tonic + steps[(self.degrees[bar] + 2 * k) % 7]) % 12 for k in range(size)
         )
 
     def second(self, bar: int) -> bool:
-        """Tell whether a bar is in the second of two sections, the chorus."""
+        """Return whether a bar is in the second of two sections, the chorus."""
         return bar // SECTION_BARS % 2 == 1
 
 
 def draw_chart(rng: Rng, seconds: float, tempo: float, tonic: int, minor: int) -> Chart:
-    """Return a chart of two sections of eight bars in turn that lasts at least `seconds`."""
+    """Return a chart of at least `seconds` in which two sections of eight bars alternate."""
     bars = int(np.ceil(seconds / (60 / tempo * BEATS)))
     choices = PROGRESSIONS[minor].split()
     verse, chorus = (pick(rng, choices) for _ in range(2))
@@ -117,11 +117,11 @@ def draw_chart(rng: Rng, seconds: float, tempo: float, tonic: int, minor: int) -
 
 
 def humanize(rng: Rng, notes: Iterable[Note], timing: float, dynamics: float) -> tuple[Note, ...]:
-    """Return notes as people play them.
+    """Return notes with small deviations in time and velocity.
 
     Args:
         rng: Source of the deviations.
-        notes: What is written.
+        notes: The notes as written.
         timing: Standard deviation of the starts in seconds.
         dynamics: Standard deviation of the velocities.
     """
@@ -134,7 +134,7 @@ def humanize(rng: Rng, notes: Iterable[Note], timing: float, dynamics: float) ->
 
 
 def near(pitch_class: int, center: int) -> int:
-    """Return the pitch of a class that lies nearest to a center.
+    """Return the pitch of a pitch class that is nearest to a center.
 
     Example:
         >>> near(0, 62)

@@ -26,7 +26,7 @@ def play(rng: Rng, part: Part, font: Soundfont, num_samples: int, folder: Path) 
         part: What to play.
         font: The soundfont.
         num_samples: Length of the result.
-        folder: For the MIDI and the WAV file.
+        folder: Folder for the MIDI and the WAV file.
 
     Returns:
         (num_samples, 2) float32, without reverb and chorus.

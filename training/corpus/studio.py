@@ -1,4 +1,4 @@
-"""What a corpus is rendered with, and who plays a part: the choice of instruments."""
+"""The instruments and voices of a corpus, and the choice of one for each part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOICES = ("takes", "units", "songs", "espeak")
 ABILITIES = SCORES + INSTRUMENTS + VOICES
 GUITAR_PROGRAMS = range(24, 32)
 BASS_PROGRAMS = (*range(32, 40), 43, 33, 34, 33, 34)
-SHARES = {  # how often an instrument is chosen where there are all of them
+SHARES = {  # how often each kind is chosen if all are available
     "bass": {"soundfonts": 0.4, "samples": 0.4, "synth": 0.2},
     "drums": {"soundfonts": 0.5, "samples": 0.35, "synth": 0.15},
     "other": {"soundfonts": 0.5, "samples": 0.35, "synth": 0.15},
@@ -30,10 +30,10 @@ SHARES = {  # how often an instrument is chosen where there are all of them
 
 @dataclass(frozen=True)
 class Studio:
-    """The means of a corpus.
+    """The instruments and voices of a corpus.
 
     Args:
-        abilities: Names of ABILITIES that may be used.
+        abilities: The names in ABILITIES that may be used.
         items: Folders of material.
         fonts: Soundfonts.
         units: The file of syllables, or None.
@@ -45,14 +45,14 @@ class Studio:
     units: Path | None = None
 
     def find(self, uses: Sequence[str], source: str) -> list[Item]:
-        """Return the material of some uses for a source."""
+        """Return the material for a source with one of the uses."""
         return [item for item in self.items if item.use in uses and item.source == source]
 
     def instruments(self, source: str) -> dict[str, float]:
-        """Return what can play a source, with its share.
+        """Return the kinds of instruments for a source, with their shares.
 
         Raises:
-            CorpusError: Nothing can.
+            CorpusError: There is none.
         """
         use = "hits" if source == "drums" else "notes"
         there = {
@@ -63,13 +63,13 @@ class Studio:
         shares = {n: s for n, s in SHARES[source].items() if n in self.abilities and there[n]}
         if not shares:
             raise CorpusError(
-                f"nothing plays {source}: give --material with {use} of it, or let --use contain "
-                "soundfonts or synth."
+                f"nothing plays {source}: add --material with {use} for it, or add soundfonts or "
+                "synth to --use."
             )
         return shares
 
     def voices(self) -> dict[str, float]:
-        """Return the kinds of singing there are, with their shares.
+        """Return the available kinds of singing, with their shares.
 
         Raises:
             CorpusError: There is none.
@@ -83,14 +83,13 @@ class Studio:
         shares = {name: s for name, s in shares.items() if s and name in self.abilities}
         if not shares:
             raise CorpusError(
-                "nobody sings: give --material with takes, units or songs, or let --use contain "
-                "espeak."
+                "nobody sings: add --material with takes, units or songs, or add espeak to --use."
             )
         return shares
 
 
 def draw(rng: Rng, shares: dict[str, float]) -> str:
-    """Return a name with a probability in proportion to its share."""
+    """Return a random name, with probabilities in proportion to the shares."""
     weights = np.array(list(shares.values()))
     return str(rng.choice(list(shares), p=weights / weights.sum()))
 
@@ -98,10 +97,10 @@ def draw(rng: Rng, shares: dict[str, float]) -> str:
 def play(
     rng: Rng, studio: Studio, parts: Sequence[Part], num_samples: int, folder: Path
 ) -> tuple[Audio, list[str]]:
-    """Play all parts of one source, each with an instrument and a place of its own.
+    """Play all parts of one source, each with its own instrument and stereo position.
 
     Returns:
-        (num_samples, 2) float32, and what was used: "NAME" of an item, or "NAME: DETAIL".
+        (num_samples, 2) float32, and what was used: "NAME" or "NAME: DETAIL".
     """
     total, used = np.zeros((num_samples, 2), np.float32), []
     for part in parts:
@@ -138,7 +137,7 @@ def play(
 def play_drums(
     rng: Rng, studio: Studio, kind: str, part: Part, num_samples: int, folder: Path
 ) -> tuple[Audio, str]:
-    """Play a drum part with an instrument of a kind; return its sound and name."""
+    """Play a drum part with a kind of instrument; return its sound and name."""
     if kind == "synth":
         return synth.play_machine(rng, part, num_samples), "synth: machine"
     if kind == "samples":

@@ -1,4 +1,4 @@
-"""A synthesizer: voices and drums that are made of no recording at all."""
+"""A synthesizer for tuned parts and drums, without recordings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ RELEASE = 0.15
 
 @dataclass(frozen=True)
 class Patch:
-    """One sound.
+    """The settings of one sound.
 
     Args:
         wave: "saw", "pulse", "sine" or "fm".
         detune: Distance of the outer of three oscillators in semitones.
-        dark: Cutoff in Hz of the filter when a note has died down.
+        dark: Cutoff of the filter in Hz at the end of a note.
         bright: Cutoff in Hz at its start.
         attack: Seconds to full level.
-        decay: Seconds in which the sound turns dark.
-        sustain: Level that a held note keeps.
+        decay: Seconds in which the filter closes.
+        sustain: Level of a held note.
         index: Depth of frequency modulation.
         ratio: Its frequency, in multiples of the note's.
     """
@@ -94,7 +94,7 @@ def play_patch(rng: Rng, part: Part, patch: Patch, num_samples: int) -> Audio:
 
 @lru_cache(maxsize=1000)
 def wave_table(wave: str, harmonics: int) -> Audio:
-    """Return one period without anything above the highest harmonic that fits."""
+    """Return one period with a limited number of harmonics."""
     numbers = np.arange(1, harmonics + 1)
     levels = {"saw": 1 / numbers, "pulse": (numbers % 2) / numbers, "sine": (numbers == 1) * 1.0}
     turns = 2 * np.pi * np.arange(TABLE)[:, None] / TABLE * numbers
@@ -134,7 +134,7 @@ def machine_stroke(rng: Rng, number: int) -> Audio:
 
 
 def _sweep(rng: Rng, low: float, high: float, decays: tuple[float, float]) -> Audio:
-    """A sine that falls in pitch and dies away."""
+    """Return a sine that falls in pitch and fades away."""
     decay = log_uniform(rng, *decays)
     time = np.arange(round(5 * decay * SAMPLE_RATE)) / SAMPLE_RATE
     hertz = low + (high - low) * np.exp(-time / log_uniform(rng, 0.005, 0.06))

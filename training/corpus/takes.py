@@ -1,4 +1,4 @@
-"""Recordings as they are: singers, guitars and loops, cut, set one after another, and repitched."""
+"""Recordings of singers, guitars, bands and loops: cut, joined and repitched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from training.corpus.material import CorpusError, Item, load, load_part, seconds
 from training.corpus.score import BEATS, Chart
 
 LONGEST = 14.0  # seconds of a phrase taken at once
-# How well each pitch class fits a key, from its tonic on. Source: C. Krumhansl, Cognitive
+# How well each pitch class fits a key, starting at its tonic. Source: C. Krumhansl, Cognitive
 # Foundations of Musical Pitch, 1990.
 PROFILES = (
     (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88),
@@ -34,13 +34,13 @@ WINDOW = 8192
 
 
 def performance(rng: Rng, item: Item, num_samples: int, shift: float, rests: float) -> Audio:
-    """Set recordings of one performer one after another.
+    """Join recordings of one performer.
 
     Args:
         rng: Chooses performer, recordings and rests.
         item: Material of use "takes", or "units".
         num_samples: Length of the result.
-        shift: Semitones by which all are played faster.
+        shift: Semitones by which they are played faster.
         rests: Longest silence between two recordings in seconds.
 
     Returns:
@@ -66,7 +66,7 @@ def performance(rng: Rng, item: Item, num_samples: int, shift: float, rests: flo
 
 
 def excerpt(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
-    """Return one place of one long recording, played faster by `shift` semitones."""
+    """Return an excerpt of a recording, played faster by `shift` semitones."""
     ratio = 2 ** (shift / 12)
     path = pick(rng, item.files(pick(rng, item.sets)))
     seconds = (num_samples / SAMPLE_RATE) * ratio + 0.1
@@ -75,7 +75,7 @@ def excerpt(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
 
 
 def band(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
-    """Return one place of one recording of a band, all its tracks added, faster by `shift`."""
+    """Return an excerpt of a band's recording, all tracks added, faster by `shift` semitones."""
     ratio = 2 ** (shift / 12)
     found = item.recordings()
     minutes = np.array([band_seconds(paths) for paths in found])
@@ -89,12 +89,12 @@ def band(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
 
 
 def band_seconds(paths: Sequence[Path]) -> float:
-    """Return the length of a recording in tracks, which is that of its shortest."""
+    """Return the length of a recording with several tracks, which is that of its shortest."""
     return min(seconds_of(path) for path in paths)
 
 
 def loop(rng: Rng, item: Item, chart: Chart, num_samples: int) -> Audio:
-    """Return a loop over and over, at the speed at which it lasts a whole number of beats."""
+    """Repeat a loop, at a speed at which it lasts a whole number of beats."""
     audio = load(pick(rng, item.files()))
     beats = len(audio) / SAMPLE_RATE / chart.beat
     whole = max(1, round(beats))
@@ -109,9 +109,9 @@ def song_vocals(rng: Rng, folder: Path, tempo: float, num_samples: int, shift: f
     """Return the singing of a song from the beginning of one of its bars.
 
     Args:
-        rng: Chooses the bar, among those with the most singing after them.
+        rng: Chooses a bar that is followed by much singing.
         folder: The song, with vocals.wav, .flac or .ogg.
-        tempo: Its beats a minute.
+        tempo: Its beats per minute.
         num_samples: Length of the result.
         shift: Semitones by which it is played faster; its tempo rises too.
     """
@@ -129,7 +129,7 @@ def song_vocals(rng: Rng, folder: Path, tempo: float, num_samples: int, shift: f
 
 
 def find_key(audio: Audio) -> tuple[int, int]:
-    """Return the key that fits a recording best: tonic 0 to 11, and 1 for minor.
+    """Return the most likely key of a recording: tonic 0 to 11, and 1 for minor.
 
     Example:
         >>> time = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
@@ -150,14 +150,14 @@ def find_key(audio: Audio) -> tuple[int, int]:
 
 
 def nearest_shift(audio: Audio, tonic: int, minor: int) -> int:
-    """Return the semitones, -6 to 5, from a recording's key to another or to its relative one."""
+    """Return the semitones, -6 to 5, from a recording's key to another key or its relative."""
     own, own_minor = find_key(audio)
     relative = (3 if own_minor else 0) - (3 if minor else 0)
     return (tonic - own - relative + 6) % 12 - 6
 
 
 def doubled(rng: Rng, audio: Audio) -> Audio:
-    """Add copies that are late and slightly out of tune, left and right: a doubled voice."""
+    """Double a voice: add copies left and right, delayed and slightly out of tune."""
     total = audio.copy()
     spread, quiet = rng.uniform(0.3, 1), rng.uniform(0.3, 0.9)
     for side in (-1, 1):

@@ -1,4 +1,4 @@
-"""Syllables to sing with: of labelled recordings, and of espeak-ng's voices."""
+"""Syllables to sing with, from labelled recordings and espeak-ng's voices."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ VOICES = tuple(
 def labelled_units(item: Item) -> list[Unit]:
     """Return the syllables of recordings with phoneme labels in `mono/NAME.lab`.
 
-    A label file has lines of begin, end (in 100 ns) and phoneme.
+    Each line of a label file has begin, end (in units of 100 ns) and phoneme.
 
     Raises:
-        CorpusError: A recording without labels, or not one syllable.
+        CorpusError: A recording has no labels, or there is no syllable.
     """
     units = []
     for path in item.files():
@@ -66,9 +66,9 @@ def labelled_units(item: Item) -> list[Unit]:
 
 
 def spoken_units(rng: Rng, voice: str, count: int = 24) -> list[Unit]:
-    """Return words spoken by espeak-ng as units; each is stretched in its voiced part.
+    """Return words spoken by espeak-ng as units.
 
-    What comes before the first voiced frame of a word is its consonant.
+    The part of a word before its first voiced frame is the consonant; the voiced part is stretched.
 
     Raises:
         CorpusError: espeak-ng fails.

@@ -1,4 +1,4 @@
-"""Singing made with the WORLD vocoder: syllables put on a tune, and recordings with another voice.
+"""Singing with the WORLD vocoder: syllables put to a tune, and recordings in another voice.
 
 Source: M. Morise, F. Yokomori, K. Ozawa, WORLD: a vocoder-based high-quality speech synthesis
 system, IEICE Transactions E99-D, 2016.
@@ -33,7 +33,7 @@ class Unit:
         aperiodicity: Coded aperiodicity, (frames, bands).
         pitch_curve: Fundamental in Hz, 0 where unvoiced, (frames,).
         onset: Frames of the consonant, before the vowel.
-        pitch: Pitch of the vowel, as MIDI note.
+        pitch: Pitch of the vowel as a MIDI note.
     """
 
     envelope: Audio
@@ -45,13 +45,13 @@ class Unit:
 
 @dataclass(frozen=True)
 class Voice:
-    """How a voice differs from the recorded one.
+    """The differences between a voice and the recorded one.
 
     Args:
         shift: Semitones by which it sings higher.
-        formants: Factor of the formants' frequencies; above 1 for a shorter vocal tract.
+        formants: Factor of the formants' frequencies; above 1 means a shorter vocal tract.
         vibrato: Depth in semitones.
-        unsteady: Standard deviation of the slow wander of the pitch in semitones.
+        unsteady: Standard deviation of slow changes of the pitch in semitones.
     """
 
     shift: float = 0.0
@@ -61,7 +61,7 @@ class Voice:
 
 
 def analyze(mono: Audio) -> tuple[Audio, Audio, Audio]:
-    """Return fundamental in Hz, spectral envelope and aperiodicity, 200 frames a second.
+    """Return fundamental in Hz, spectral envelope and aperiodicity, 200 frames per second.
 
     Args:
         mono: (num_samples,) at 48 kHz.
@@ -88,7 +88,7 @@ def make_units(mono: Audio, spans: Sequence[tuple[float, float, float]]) -> list
 
     Args:
         mono: (num_samples,) at 48 kHz.
-        spans: Begin of the syllable, begin of its vowel, end; in seconds.
+        spans: Start of each syllable, start of its vowel, and end, in seconds.
 
     Returns:
         The syllables whose vowel is voiced throughout.
@@ -119,9 +119,9 @@ def sing(
     Args:
         rng: Chooses syllables and how each note is approached.
         units: Syllables to choose from.
-        notes: The tune, in order of time, one voice.
+        notes: The tune, one voice in order of time.
         num_samples: Length of the result at 44.1 kHz.
-        voice: Whose voice.
+        voice: The voice.
 
     Returns:
         (num_samples,) float32 at 44.1 kHz.
@@ -130,7 +130,7 @@ def sing(
 
     frames = int(num_samples / SAMPLE_RATE * FRAMES) + 2
     coefficients = units[0].envelope.shape[1]
-    # what is to be added to the first coefficient for a factor e of power
+    # the change of the first coefficient for a factor e of power
     flat = np.exp(np.array([[0.0], [1.0]]) * np.ones((2, FFT // 2 + 1)))
     coded = pyworld.code_spectral_envelope(flat, RATE, coefficients)
     sheet = Sheet(
@@ -143,7 +143,7 @@ def sing(
     for note in notes:
         near = sorted(units, key=lambda unit: abs(unit.pitch - (note.pitch - voice.shift)))
         sheet.write(rng, near[int(rng.integers(min(NEAREST, len(near))))], note, voice)
-    # envelopes are averaged over three frames, but for the edges of phrases
+    # envelopes are averaged over three frames, except at the edges of phrases
     before, after = np.roll(sheet.envelope, 1, 0), np.roll(sheet.envelope, -1, 0)
     inner = sheet.active & np.roll(sheet.active, 1) & np.roll(sheet.active, -1)
     smooth = np.where(inner[:, None], (before + sheet.envelope + after) / 3, sheet.envelope)
@@ -165,7 +165,7 @@ def revoice(stereo: Audio, voice: Voice) -> Audio:
 
 
 def synthesize(hertz: Audio, envelope: Audio, noise: Audio, num_samples: int) -> Audio:
-    """Return the sound of WORLD's three parameters: (num_samples,) float32 at 44.1 kHz."""
+    """Synthesize sound from WORLD's three parameters: (num_samples,) float32 at 44.1 kHz."""
     import pyworld
 
     wave = pyworld.synthesize(
@@ -190,14 +190,14 @@ def warp(envelope: Audio, factor: float) -> Audio:
 
 @dataclass
 class Sheet:
-    """Parameters of a whole song, note by note filled in.
+    """WORLD's parameters of a whole song, filled in note by note.
 
     Args:
         envelope: Coded spectral envelope, (frames, coefficients).
         noise: Coded aperiodicity, (frames, bands).
         hertz: Fundamental, (frames,).
-        active: Where somebody sings, (frames,).
-        neper: What is added to the first coefficient for a factor e of power.
+        active: Whether there is singing, (frames,).
+        neper: Change of the first coefficient for a factor e of power.
     """
 
     envelope: Audio
@@ -209,7 +209,7 @@ class Sheet:
     last_pitch: int = 0
 
     def write(self, rng: Rng, unit: Unit, note: Note, voice: Voice) -> None:
-        """Fill in a note sung with a syllable; a note that follows at once is tied to the last."""
+        """Fill in a note sung with a syllable; without a gap before, it is tied to the last."""
         start, length = int(note.start * FRAMES), max(12, int(note.duration * FRAMES))
         begin = start - unit.onset
         legato = begin - self.last_end < 20 and self.last_end > 0
@@ -237,7 +237,7 @@ class Sheet:
     def _pitch_curve(
         self, rng: Rng, frames: int, onset: int, pitch: int, legato: bool, voice: Voice
     ) -> Audio:
-        """Pitch over time: a slide from the last note or up to this one, vibrato, unsteadiness."""
+        """Return the pitch over time: a slide to the note, vibrato, slow changes."""
         from scipy import signal
 
         curve = np.full(frames, float(pitch))
@@ -256,7 +256,7 @@ class Sheet:
 
 
 def stretched(unit: Unit, length: int) -> Audio:
-    """Return the frames of a unit to read: the vowel stretched in its middle, no consonant is."""
+    """Return the frames of a unit to read: only the middle of the vowel is stretched."""
     have = len(unit.envelope) - unit.onset
     goal = [0, min(10, length // 3), max(length - 10, 2 * length // 3), length - 1]
     source = [0, min(10, have // 3), max(have - 10, 2 * have // 3), have - 1]
