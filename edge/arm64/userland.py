@@ -63,6 +63,7 @@ def build(root: Path, suite: str) -> None:
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise Skipped(f"mmdebstrap cannot fetch {suite} from {MIRROR}: {reason}")
+    shutil.rmtree(part / "dev")  # in its place the host's devices are found
     part.rename(root)
 
 

@@ -166,7 +166,8 @@ def test_a_part_that_is_cut_short_is_named(write, kind):
     first, second = encoded(kind, 90000, 0), encoded(kind, 40000, 1)
     path = write(f"joined.{kind}", first + second[: len(second) // 2])
     audio = told_or_refused(path, "part 2 of 2 (cut short|ends after|damaged)")
-    np.testing.assert_array_equal(audio[:90000], plain(first))
+    # On Arm, an MP3 decoder's rounding depends on the blocks that are read.
+    np.testing.assert_allclose(audio[:90000], plain(first), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "wav"])
