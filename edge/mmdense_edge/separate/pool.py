@@ -111,12 +111,14 @@ def _start(model: Path, threads: int, stop: Any, board: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in signals.wanted("SIGTERM"):
         signal.signal(number, lambda *_: stop.set())
-    _process.update(separator=Separator(model, threads), stop=stop, board=board)
+    _process.update(model=model, threads=threads, stop=stop, board=board)
 
 
 def _work(number: int, job: Job) -> SongReport:
     """Separate one song in this process."""
     board = _process["board"]
+    if "separator" not in _process:  # not in `_start`, whose errors are not passed on
+        _process["separator"] = Separator(_process["model"], _process["threads"])
 
     def progress(done: float, expected: float) -> None:
         board[2 * number], board[2 * number + 1] = done, expected
