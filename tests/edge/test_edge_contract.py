@@ -284,6 +284,7 @@ def test_printable_keeps_letters_and_escapes_controls():
 def test_the_names_of_bundled_models(tmp_path, monkeypatch):
     assert bundled.library_name("mmdensenet-edge-int8") == "mmdensenet-edge"
     assert bundled.library_name("song") is None
+    assert bundled.find("mmdensenet-micro").name == "mmdensenet-micro-int8.tflite"
     monkeypatch.setattr(bundled, "FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
     for name, text in (("tiny.tflite", ""), ("large.tflite", ""), ("DEFAULT", "tiny\n"), ("x", "")):

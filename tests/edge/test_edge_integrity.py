@@ -170,6 +170,12 @@ def test_a_part_that_is_cut_short_is_named(write, kind):
     np.testing.assert_allclose(audio[:90000], plain(first), rtol=0, atol=1e-6)
 
 
+def test_a_part_that_cannot_be_read_is_named(write):
+    first, second = encoded("wav", 30000), encoded("wav", 40000).replace(b"fmt ", b"junk")
+    audio = told_or_refused(write("joined.wav", first + second), "part 2 of 2 cannot be read")
+    np.testing.assert_array_equal(audio, plain(first))
+
+
 @pytest.mark.parametrize("kind", ["flac", "ogg", "wav"])
 def test_a_quick_look_at_the_ends_finds_what_the_walk_finds(write, kind):
     first, second = encoded(kind, 90000), encoded(kind, 40000, 1)
