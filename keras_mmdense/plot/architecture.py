@@ -42,11 +42,6 @@ class Block:
     read: int
     made: int
 
-    @property
-    def text(self) -> tuple[str, str]:
-        """Layers x maps per layer; maps read > maps returned."""
-        return f"{self.num_layers} x {self.growth_rate}", f"{self.read} > {self.made}"
-
 
 def band_blocks(band: Band, settings: Settings) -> list[Block]:
     """Return the dense blocks of a band, in their order, from the settings alone.
@@ -171,7 +166,7 @@ def _lane(axes: Any, settings: Settings, band: Band, top: float, blocks: int, co
     places: list[Place] = []
     for index, block in enumerate(band_blocks(band, settings)):
         place = (offset + index * STEP, y - block.scale * ROW)
-        _box(axes, place, color, f"dense {block.number}", *block.text)
+        _dense(axes, place, color, f"dense {block.number}", block)
         _arrow(axes, places[-1] if places else first, place)
         places.append(place)
         if index > band.scales:
@@ -205,6 +200,11 @@ def _scales(
     axes.text(0.2, top + 0.06, plain(band.name), fontsize=10, fontweight="bold", color=BLACK)
     axes.text(LEFT - 0.57, top + 0.06, f"scale and its positions; bins {first} to {after - 1}",
               fontsize=7, color=GRAY)  # fmt: skip
+
+
+def _dense(axes: Any, place: Place, color: str, name: str, block: Block) -> None:
+    _box(axes, place, color, name, f"{block.num_layers} x {block.growth_rate}",
+         f"{block.read} > {block.made}")  # fmt: skip
 
 
 def _box(axes: Any, place: Place, color: str, *lines: str) -> None:
@@ -250,7 +250,7 @@ def _join(axes: Any, settings: Settings, ends: dict[Band, Place], x: float) -> N
             axes.text(x - 0.04, place[1] + 0.3, f"1 x 1 conv, {width} maps", fontsize=7,
                       ha="right", va="bottom")  # fmt: skip
     final, last = (x + 0.35 + WIDTH / 2, middle), (x + 0.35 + WIDTH / 2 + STEP, middle)
-    _box(axes, final, GRAY, "final", *final_block(settings).text)
+    _dense(axes, final, GRAY, "final", final_block(settings))
     kernel = " x ".join(map(str, settings.final_kernel_size))
     sources, is_mask = settings.sources, settings.head == "mask"
     heads = f"{len(sources)} x " if settings.shared and len(sources) > 1 else ""

@@ -119,16 +119,24 @@ def parity(
         >>> [axes.get_title() for axes in parity([int8]).axes]
         ['SNR against Keras, dB', 'size, kB', 'CPU s per s of audio']
     """
-    found = _read_parity(figures) if isinstance(figures, str | os.PathLike) else figures
-    rule = "parity needs the figures of one precision or more"
-    require(len(found) > 0, rule, found, "Export with a report.", PlotError)
-    lost = {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in found] for s in found[0].sdr_db}
-    panels: dict[str, Mapping[str, Sequence[float]]] = {
-        "SNR against Keras, dB": {s: [f.snr_db[s] for f in found] for s in found[0].snr_db},
-        "SDR lost, dB": lost,
-        "size, kB": {"": [f.size_bytes / 1e3 for f in found]},
-        "CPU s per s of audio": {"": [f.probe["cpu_rtf"] for f in found]},
-    }
+    try:
+        found = _read_parity(figures) if isinstance(figures, str | os.PathLike) else figures
+        sources, stems = (
+            dict.fromkeys(name for f in found for name in getattr(f, series))
+            for series in ("snr_db", "sdr_db")
+        )
+        panels: dict[str, Mapping[str, Sequence[float]]] = {
+            "SNR against Keras, dB": {s: [float(f.snr_db[s]) for f in found] for s in sources},
+            "SDR lost, dB": {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in found] for s in stems},
+            "size, kB": {"": [f.size_bytes / 1e3 for f in found]},
+            "CPU s per s of audio": {"": [float(f.probe["cpu_rtf"]) for f in found]},
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise PlotError(
+            "parity needs the .parity.json of an export, or its figures with the same sources; "
+            f"received {figures} ({error})."
+        ) from error
+    require(len(found) > 0, "parity needs one precision or more", found, "Export one.", PlotError)
     panels = {name: series for name, series in panels.items() if series}
     figure = new_figure(3.4 * len(panels), 3.4)
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -153,16 +161,5 @@ def parity(
 def _read_parity(path: PathLike) -> Sequence[Figures]:
     from keras_mmdense.tflite.parity import Figures
 
-    try:
-        rows = json.loads(Path(path).read_text("utf-8"))
-        made = [Figures(**{k: v for k, v in row.items() if k != "summary"}) for row in rows]
-        for f in made:
-            numbers = [*f.snr_db.values(), f.size_bytes, f.probe["cpu_rtf"]]
-            numbers += [f.sdr_db[s] - f.float_sdr_db[s] for s in made[0].sdr_db]
-            if f.snr_db.keys() != made[0].snr_db.keys() or np.ndim(np.array(numbers, float)) != 1:
-                raise ValueError("its precisions have different sources")
-        return made
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise PlotError(
-            f"a parity report is the .parity.json of an export; received {path} ({error})."
-        ) from error
+    rows = json.loads(Path(path).read_text("utf-8"))
+    return [Figures(**{k: v for k, v in row.items() if k != "summary"}) for row in rows]
