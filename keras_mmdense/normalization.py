@@ -59,9 +59,8 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
         )
         mixture = np.asarray(compress(mixture, settings.compression), np.float64)
         count += mixture[:, :, 0].size
-        rows = mixture.reshape(-1, settings.bins * settings.channels)  # the quickest to sum
-        total += rows.sum(0).reshape(settings.bins, -1).sum(1)
-        squares += np.square(rows).sum(0).reshape(settings.bins, -1).sum(1)
+        total += np.einsum("tfbc->b", mixture)
+        squares += np.einsum("tfbc,tfbc->b", mixture, mixture)
     require(
         count > 0 and bool(np.isfinite(squares).all()),
         "adapt() needs finite values",

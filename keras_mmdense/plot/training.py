@@ -61,19 +61,18 @@ def training_curves(
     figure = new_figure(1.2 + 4.2 * len(metrics), 3.4)
     for axes, name in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         epochs = list(columns.get("epoch", range(1, len(columns[name]) + 1)))
-        every: list[float] = []
         for color, (column, label, style) in zip(
             COLORS, ((name, "training", ".-"), (f"val_{name}", "validation", "x--")), strict=False
         ):
             if column in columns:
                 axes.plot(epochs, columns[column], style, markersize=4, color=color, label=label)
-                every += columns[column]
         best = np.asarray(columns.get(f"val_{name}", ()), float)
         if np.isfinite(best).any():
             place = int(np.nanargmin(np.where(np.isfinite(best), best, np.nan)))
             axes.plot(epochs[place], best[place], "o", markersize=9, mfc="none", color="black",
                       label=f"lowest, epoch {epochs[place]:g}")  # fmt: skip
-        finite = np.array(every)[np.isfinite(every)]
+        values = np.concatenate([line.get_ydata() for line in axes.lines])
+        finite = values[np.isfinite(values)]
         axes.set(xlabel="epoch", ylabel=plain(name))
         if len(finite) and finite.min() > 0:
             axes.set_yscale("log")
