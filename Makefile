@@ -3,7 +3,7 @@ PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
 .PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-slow test-all web notebooks docs \
-	check-install lint types check env env-demo env-docs env-lowest env-tfio python-of-2024 clean
+	check-install lint types check env env-demo env-docs env-lowest env-tfio clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -96,13 +96,15 @@ env-docs: .venv-docs/ready
 	.venv-docs/bin/python -m pip install --quiet -e ".[docs]"
 	touch $@
 
-# TensorFlow 2.17 has no wheels for newer interpreters
-python-of-2024:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
-		f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+# TensorFlow 2.17 has no wheels for newer interpreters.
+define CHECK_PYTHON
+@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(v not in ((3, 11), (3, 12)) and \
+	f"TensorFlow 2.17 needs Python 3.11 or 3.12, this is {v[0]}.{v[1]}: give PYTHON=python3.11")'
+endef
 
 env-lowest: .venv-lowest/ready
-.venv-lowest/ready: pyproject.toml | python-of-2024
+.venv-lowest/ready: pyproject.toml
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
@@ -110,7 +112,8 @@ env-lowest: .venv-lowest/ready
 	touch $@
 
 env-tfio: .venv-tfio/ready
-.venv-tfio/ready: pyproject.toml | python-of-2024
+.venv-tfio/ready: pyproject.toml
+	$(CHECK_PYTHON)
 	$(PYTHON) -m venv --clear .venv-tfio
 	.venv-tfio/bin/python -m pip install --quiet --upgrade pip
 	.venv-tfio/bin/python -m pip install --quiet -e ".[tfio]" "pytest>=8.2"
