@@ -128,7 +128,7 @@ def maker(calls: dict[str, Call], name: str, through: tuple[type, ...]) -> str:
 
     Example:
         >>> import keras_mmdense
-        >>> calls = trace(keras_mmdense.build("mdensenet", norm="after"))
+        >>> calls = trace(keras_mmdense.build("mdensenet", norm="after", bins=64))
         >>> maker(calls, "full_up5_relu", (keras.layers.ReLU, keras.layers.BatchNormalization))
         'full_up5_conv'
     """

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 # black is a dark gray here, so that black lines are visible on it.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#444444")
 SUFFIXES = (".png", ".svg")
-DPI = 120
 # no random identifiers; text stays text
 _STYLE = {"svg.hashsalt": "mmdense", "svg.fonttype": "none"}
 
@@ -65,7 +64,7 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

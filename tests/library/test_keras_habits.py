@@ -74,7 +74,12 @@ HABITS = {
 }
 
 
-@pytest.mark.parametrize("habit", HABITS)
+RARE = ("json", "deepcopy", "clone of a clone", "clone of a file", "weights file")
+
+
+@pytest.mark.parametrize(
+    "habit", [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in HABITS]
+)
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_the_stems_are_those_of_the_weights(habit, model, song, tmp_path):
     copied = HABITS[habit](model, tmp_path)
@@ -211,6 +216,7 @@ def test_a_file_that_does_not_open_is_told_in_one_line(damage, model, tmp_path):
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("known", [("vocals",), ("bass", "vocals")])
 def test_other_sources_keep_the_trunk_and_start_fresh_heads(shared, known, tmp_path, rng):
