@@ -111,7 +111,7 @@ def test_they_read_as_many_frames_as_they_say(network, frames, magnitudes):
         ({"network": "fnn", "bins": 12}, "multiple of 2\\*\\*3"),
         ({"network": "fnn", "bins": 0}, "bins must be 1 or more"),
         ({"network": "fnn", "n_fft": 64.0}, "n_fft must be an int"),
-        ({"network": "fnn", "sources": []}, "sources must be 1 to 64 names"),
+        ({"network": "fnn", "sources": []}, "sources must be 1 to 64"),
     ],
 )
 def test_wrong_arguments_are_refused_in_one_line(arguments, told):

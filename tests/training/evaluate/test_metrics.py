@@ -34,7 +34,7 @@ def pick(signals, *names):
 def test_order_measures_and_values(signals, name, tmp_path):
     """Memory maps have the scores of arrays, which are not changed."""
     metric = METRICS[name]
-    assert (metric.name, f"{metric.over_tracks} over tracks" in metric.title) == (name, True)
+    assert f"{metric.over_tracks} over tracks" in metric.title
     references, estimates = pick(signals, "vocals", "bass")
     before = {s: x.copy() for s, x in estimates.items()}
     scores = metric.score(references, dict(reversed(estimates.items())), RATE)
@@ -91,7 +91,7 @@ def test_the_accompaniment_is_scored_beside_the_vocals_alone(signals, names, cal
         seen.append("+".join(references))
         return dict.fromkeys(references, seen[-1])
 
-    scores = Metric("counted", "", ("SDR",), "mean", function).score(*pick(signals, *names), RATE)
+    scores = Metric("", ("SDR",), "mean", function).score(*pick(signals, *names), RATE)
     assert seen == calls
     assert scores == {name: [call for call in calls if name in call][-1] for name in names}
     assert list(scores) == list(names)

@@ -34,14 +34,12 @@ class Metric:
     """A way to score the estimates of a track.
 
     Args:
-        name: Its key in `METRICS`.
         title: One sentence for reports: metric, windows, aggregation over frames and tracks,
             silence, version.
         measures: The keys of the values; the first is the main one.
         over_tracks: How the values of tracks are aggregated.
     """
 
-    name: str
     title: str
     measures: tuple[str, ...]
     over_tracks: Literal["median", "mean"]
@@ -108,26 +106,13 @@ class Metric:
 
 
 METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "usdr", usdr.USDR_TITLE, ("SDR",), "mean", partial(usdr.score_each, "SDR", usdr.usdr)
-        ),
-        Metric(
-            "active",
-            usdr.ACTIVE_TITLE,
-            ("SDR",),
-            "mean",
-            partial(usdr.score_each, "SDR", usdr.active),
-        ),
-        Metric("museval", bsseval.MUSEVAL_TITLE, bsseval.MEASURES, "median", bsseval.museval),
-        Metric("bsseval3", bsseval.BSSEVAL3_TITLE, bsseval.MEASURES, "median", bsseval.bsseval3),
-        Metric(
-            "sisdr",
-            usdr.SISDR_TITLE,
-            ("SI-SDR",),
-            "mean",
-            partial(usdr.score_each, "SI-SDR", usdr.sisdr),
-        ),
-    )
+    "usdr": Metric(usdr.USDR_TITLE, ("SDR",), "mean", partial(usdr.score_each, "SDR", usdr.usdr)),
+    "active": Metric(
+        usdr.ACTIVE_TITLE, ("SDR",), "mean", partial(usdr.score_each, "SDR", usdr.active)
+    ),
+    "museval": Metric(bsseval.MUSEVAL_TITLE, bsseval.MEASURES, "median", bsseval.museval),
+    "bsseval3": Metric(bsseval.BSSEVAL3_TITLE, bsseval.MEASURES, "median", bsseval.bsseval3),
+    "sisdr": Metric(
+        usdr.SISDR_TITLE, ("SI-SDR",), "mean", partial(usdr.score_each, "SI-SDR", usdr.sisdr)
+    ),
 }
