@@ -17,7 +17,7 @@ RECIPE = """
 frames = 16
 batch_size = 4
 examples = 16
-epochs = 3
+epochs = 2
 jit = false
 optimizer = "adam"
 learning_rate = 0.01
@@ -25,7 +25,7 @@ sum_weight = 0.1
 [model]
 network = "blend"
 sources = ["bass", "vocals"]
-bins = 256
+bins = 64
 cells = 8
 hidden = 16
 reduced = 16
