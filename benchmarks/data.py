@@ -95,7 +95,7 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
 def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
     """Train for some batches after one that does not count; return time and waiting."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from keras_mmdense.data.tf_pipeline import measure_waiting
+    from keras_mmdense.data.pipeline import measure_waiting
 
     dataset = open_dataset(root)
     model = keras_mmdense.build("mmdensenet", sources=dataset.sources[-1])

@@ -20,6 +20,7 @@ _EXPORTS = {
     "PlotError": "errors",
     "Settings": "settings",
     "SettingsError": "errors",
+    "TrainingModel": "training_model",
     "Transform": "settings",
     "adapt": "normalization",
     "annotate": "model_settings",
@@ -37,6 +38,7 @@ __all__ = [
     "PlotError",
     "Settings",
     "SettingsError",
+    "TrainingModel",
     "Transform",
     "__version__",
     "adapt",
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from keras_mmdense.separation import separate
     from keras_mmdense.settings import Band, Settings, Transform
     from keras_mmdense.tflite.export import export
+    from keras_mmdense.training_model import TrainingModel
 
 
 def __getattr__(name: str) -> Any:

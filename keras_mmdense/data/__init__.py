@@ -5,9 +5,9 @@ Importing this package loads NumPy and soundfile, and neither TensorFlow nor PyA
 
 from keras_mmdense.data.dataset import KINDS, Dataset, open_dataset
 from keras_mmdense.data.mixing import Mixing
+from keras_mmdense.data.pipeline import training_set, validation_set
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import SUBSETS
-from keras_mmdense.data.tf_pipeline import training_set, validation_set
 from keras_mmdense.data.tracks import Track, to_channels
 
 __all__ = [

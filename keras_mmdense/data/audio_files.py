@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,11 +77,21 @@ class AudioFile(Stream):
 
     Args:
         parts: What is read of the file, from `mmdense_edge.audio.integrity`; empty if all of it is.
+        data_start: Where the samples of a 16-bit WAV file begin, in bytes; 0 for other files.
     """
 
     parts: tuple[Part, ...] = field(default=(), repr=False)
+    data_start: int = field(default=0, repr=False)
 
     def _decode(self, start: int, num_samples: int) -> Audio:
+        if self.data_start:  # several times faster than libsndfile, which parses the header
+            place, count = self.data_start + 2 * self.channels * start, self.channels * num_samples
+            try:
+                samples = np.fromfile(self.path, "<i2", count, offset=place)
+            except OSError as error:
+                raise TrackError(self.path, f"cannot be read: {error}") from error
+            whole = len(samples) // self.channels
+            return samples[: whole * self.channels].reshape(whole, self.channels)
         stored = "int16" if self.pcm16 else "float32"
         try:
             with _opened(self.path, self.parts) as file:
@@ -133,10 +144,11 @@ def open_audio_file(path: Path) -> AudioFile:
         parts = tuple(stream.parts)
         with _opened(path, parts) as file:
             facts = (file.frames, file.samplerate, file.channels, file.subtype == "PCM_16")
+            is_wav16 = file.format in ("WAV", "WAVEX") and facts[3] and not parts
     except (OSError, sf.SoundFileError) as error:
         cause = getattr(error, "error_string", error)  # the full text repeats the path
         raise TrackError(path, f"is not a readable audio file: {cause}") from error
-    found = AudioFile(path, *facts, parts)
+    found = AudioFile(path, *facts, parts, _data_start(path) if is_wav16 else 0)
     if found.num_samples < 1:
         raise TrackError(path, "holds no samples")
     if more:
@@ -145,6 +157,19 @@ def open_audio_file(path: Path) -> AudioFile:
         raise TrackError(path, stream.faults[0])
     found.read(found.num_samples - 1, 1)
     return found
+
+
+def _data_start(path: Path) -> int:
+    """Return where the samples of a RIFF WAVE file begin; 0 for a big-endian one."""
+    with path.open("rb") as file:
+        if file.read(12)[:4] != b"RIFF":
+            return 0
+        while len(head := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", head)
+            if name == b"data":
+                return file.tell()
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return 0
 
 
 @contextmanager

@@ -10,19 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import soxr
+from numpy.typing import NDArray
+from tqdm import tqdm
 
-from keras_mmdense.data.audio_files import Audio
+from keras_mmdense.data.audio_files import Audio, DType
+from keras_mmdense.data.augmentation import FULL_SCALE, POINTS, SPEED_STEPS, TAPS
 from keras_mmdense.data.problems import DatasetError, TrackError
 from keras_mmdense.data.tracks import Track
 
 ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
 ATTEMPTS = 8
-LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
-# Transforms have a multiple of this length: with a large prime in it they take twice as long.
-FFT_MULTIPLE = 4096
+FIRST_LOOK = 8192  # samples that mostly tell whether a source sounds
+MAX_BANK = (1 << 31) - 1  # samples that int32 counts
 Place = tuple[Track, int]
 _LOGGER = logging.getLogger(__name__)
 
@@ -69,33 +69,21 @@ class Mixing:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
 
 
-@dataclass(frozen=True)
-class Example:
-    """The composition of a training example, without its samples.
-
-    Args:
-        places: Track and first sample of each source's excerpt.
-        gains: Factor of each source, float32.
-        swaps: Whether left and right of each source are swapped, bool.
-    """
-
-    places: tuple[Place, ...]
-    gains: Audio
-    swaps: Audio
-
-
-class ExcerptReader:
-    """Make example number i: the excerpts of all sources, with gains and swaps applied.
+class ExcerptSampler:
+    """Draw example number i: the excerpts of all sources, and what is to be done to them.
 
     The same seed and number give the same example, in any order, thread or process. If a file
-    cannot be read, it is logged once and another position is drawn.
+    cannot be read, it is logged once and another position is drawn. The samples are changed and
+    mixed later, on the device: `keras_mmdense.data.augmentation.mix`.
 
     Args:
         tracks: Tracks with the same sources and sample rate; longer ones are drawn more often.
         num_samples: Length of an excerpt in samples. A shorter track is followed by silence.
-        channels: 1 or 2; stereo is averaged for 1.
+        channels: 1 or 2 of the mixture; stereo is averaged for 1.
         seed: Seed of all random choices.
         mixing: How examples are mixed.
+        resident: Whether the device holds all songs (`song_bank`): an example then tells where its
+            excerpts start there.
 
     Raises:
         DatasetError: No tracks, or tracks that do not fit together.
@@ -109,41 +97,69 @@ class ExcerptReader:
         channels: int = 2,
         seed: int = 0,
         mixing: Mixing | None = None,
+        resident: bool = False,
     ) -> None:
         check_tracks(tracks)
-        self.sources = tracks[0].sources
-        self._tracks, self._num_samples, self._channels = list(tracks), num_samples, channels
-        self._seed, self._mixing = seed, mixing or Mixing()
-        speed = self._mixing.speed  # faster playing needs more of the track
-        self._num_read = int(np.ceil(num_samples * (1 + speed))) + bool(speed)
+        self.sources, self.channels = tracks[0].sources, channels
+        self.dtype: DType = "int16" if all(track.pcm16 for track in tracks) else "float32"
+        self._tracks, self._seed, self._mixing = list(tracks), seed, mixing or Mixing()
+        self.num_read = num_samples
+        if self._mixing.speed:  # faster playing needs more of the track
+            fastest = np.rint(SPEED_STEPS * (1 + self._mixing.speed))
+            self.num_read = int(np.ceil(num_samples * fastest / SPEED_STEPS)) + TAPS // 2
+        self._loudest_silence = SILENCE * (FULL_SCALE if self.dtype == "int16" else 1)
         self._reported: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
         self._weights = lengths / lengths.sum()
+        self._song_starts = song_starts(tracks, self.num_read)[0] if resident else {}
 
-    def __call__(self, index: int) -> Audio:
-        """Return example number `index`: (sources, num_samples, channels), float32."""
-        example, stems = self.draw(index)
-        m = self._mixing
-        if m.equalizer or m.speed or m.width:
-            # drawn apart, so that what an example is made of does not depend on the effects
-            rng = np.random.default_rng((self._seed, int(index), 1))
-            one_place = len(set(example.places)) == 1
-            factors = 1 + m.speed * rng.uniform(-1, 1, 1 if one_place else len(stems))
-            made = []
-            for stem, factor in zip(stems, np.broadcast_to(factors, len(stems)), strict=True):
-                curve = m.equalizer * rng.uniform(-1, 1, POINTS)
-                width = 1 + m.width * rng.uniform(-1, 1)
-                if m.speed:
-                    stem = respeed(stem, float(factor), self._num_samples)
-                if m.equalizer:
-                    stem = equalize(stem, curve, self._tracks[0].sample_rate)
-                made.append(widen(stem, width) if m.width else stem)
-            stems = np.stack(made)
-        stems[example.swaps] = stems[example.swaps, :, ::-1]
-        return stems * example.gains[:, None, None]
+    def __call__(self, index: int) -> dict[str, Audio]:
+        """Return example number `index`.
 
-    def draw(self, index: int) -> tuple[Example, Audio]:
-        """Return the composition of example number `index`, and its excerpts as stored."""
+        Returns:
+            "stems", the excerpts as stored, (sources, num_read, 2), int16 or float32, or with
+            `resident` "starts", (sources,), int32, their first samples in the bank;
+            "channel_mix", (sources, channels, 2), what the channels take of left and right;
+            with `speed` "speeds", (sources,), int32, in parts of `SPEED_STEPS`; with `equalizer`
+            "curves", (sources, POINTS), in dB.
+        """
+        m, count = self._mixing, len(self.sources)
+        places, stems, gains, swaps = self.draw(index)
+        # drawn apart, so that what an example is made of does not depend on the effects
+        rng = np.random.default_rng((self._seed, int(index), 1))
+        one_place = len(set(places)) == 1
+        factors = np.broadcast_to(
+            1 + m.speed * rng.uniform(-1, 1, 1 if one_place else count), count
+        )
+        effects = rng.uniform(-1, 1, (count, POINTS + 1))
+        width = (1 + m.width * effects[:, POINTS])[:, None, None]
+        # left and right from the middle and what they differ by
+        matrices = 0.5 + width * (np.eye(2) - 0.5) if m.width else np.tile(np.eye(2), (count, 1, 1))
+        matrices[swaps] = matrices[swaps, ::-1]
+        matrices = gains[:, None, None] * matrices.astype(np.float32)
+        if self.channels == 1:
+            matrices = matrices.mean(axis=1, keepdims=True)
+        example = {"channel_mix": matrices}
+        if self._song_starts:
+            starts = [self._song_starts[track] + start for track, start in places]
+            example["starts"] = np.array(starts, np.int32)
+        else:
+            example["stems"] = stems
+        if m.speed:
+            example["speeds"] = np.rint(SPEED_STEPS * factors).astype(np.int32)
+        if m.equalizer:
+            example["curves"] = (m.equalizer * effects[:, :POINTS]).astype(np.float32)
+        return example
+
+    def fixed(self, track: Track, start: int) -> dict[str, Audio]:
+        """Return the example at one place of one track, without any change."""
+        stems = np.stack([self.read(track, source, start) for source in self.sources])
+        matrix = np.full((1, 2), 0.5) if self.channels == 1 else np.eye(2)
+        matrices = np.tile(matrix.astype(np.float32), (len(stems), 1, 1))
+        return {"stems": stems, "channel_mix": matrices}
+
+    def draw(self, index: int) -> tuple[list[Place], Audio, Audio, NDArray[np.bool_]]:
+        """Return each source's place, excerpt, gain and whether left and right are swapped."""
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
         one_place = rng.random() < self._mixing.real_share
@@ -153,7 +169,7 @@ class ExcerptReader:
         places = [place for place, excerpts in drawn for _ in excerpts]
         gains = rng.uniform(*self._mixing.gain, len(stems)).astype(np.float32)
         swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
-        return Example(tuple(places), gains, swaps), stems
+        return places, stems, gains, swaps
 
     def _sounding(
         self, rng: np.random.Generator, sources: Sequence[str], attempts: int
@@ -162,9 +178,13 @@ class ExcerptReader:
         unreadable = 0
         while True:
             track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
-            start = int(rng.integers(max(1, track.num_samples - self._num_read + 1)))
+            start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
+            # the device holds the samples itself: read as many as tell that all sources sound
+            count = FIRST_LOOK if self._song_starts else self.num_read
             try:
-                stems = np.stack([self.read(track, source, start) for source in sources])
+                stems = np.stack([self.read(track, source, start, count) for source in sources])
+                if count < self.num_read and not self._sound(stems):
+                    stems = np.stack([self.read(track, source, start) for source in sources])
             except TrackError as error:
                 unreadable += 1
                 if unreadable == ATTEMPTS:
@@ -174,17 +194,61 @@ class ExcerptReader:
                     _LOGGER.warning("%s; drawing another position", error)
                 continue
             attempts, unreadable = attempts - 1, 0
-            if not attempts or (np.abs(stems).max((1, 2)) > SILENCE).all():
+            if not attempts or self._sound(stems):
                 return (track, start), stems
 
-    def read(self, track: Track, source: str, start: int) -> Audio:
-        """Return one excerpt, (num_samples, channels), float32, with silence after the end."""
-        count = min(self._num_read, track.num_samples - start)
-        audio = track.read(source, start, count, channels=track.channels)
-        if audio.shape[1] > self._channels:
-            audio = audio.mean(axis=1, keepdims=True)
-        audio = np.broadcast_to(audio, (count, self._channels))
-        return np.pad(audio, ((0, self._num_read - count), (0, 0)))
+    def _sound(self, stems: Audio) -> bool:
+        peaks = np.maximum(stems.max((1, 2)), -stems.min((1, 2)).astype(np.float32))
+        return bool((peaks > self._loudest_silence).all())
+
+    def read(self, track: Track, source: str, start: int, num_samples: int | None = None) -> Audio:
+        """Return an excerpt as stored, (num_samples or num_read, 2), with silence after the end."""
+        wanted = num_samples or self.num_read
+        count = min(wanted, track.num_samples - start)
+        audio = track.read(source, start, count, self.dtype, channels=2)
+        return np.pad(audio, ((0, wanted - count), (0, 0))) if count < wanted else audio
+
+
+def song_starts(tracks: Sequence[Track], num_read: int) -> tuple[dict[Track, int], int]:
+    """Return where each track's first sample lies in `song_bank`, and the bank's length.
+
+    A track shorter than the `num_read` samples of an excerpt is followed by silence.
+    """
+    starts, end = {}, 0
+    for track in tracks:
+        starts[track] = end
+        end += max(track.num_samples, num_read) + TAPS
+    return starts, end
+
+
+def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
+    """Read all songs for a device to hold.
+
+    Args:
+        tracks: Tracks of 16-bit files that fit together.
+        num_read: As for `song_starts`.
+
+    Returns:
+        (sources, samples, 2), int16.
+
+    Raises:
+        DatasetError: The tracks do not fit together, hold more than 16 bits or are too long.
+        TrackError: A file cannot be read.
+    """
+    check_tracks(tracks)
+    starts, end = song_starts(tracks, num_read)
+    if end > MAX_BANK or not all(track.pcm16 for track in tracks):
+        raise DatasetError(
+            f"songs that a device holds must be 16-bit files of at most {MAX_BANK} samples in all; "
+            f"received {end} samples. python -m training.prepare makes 16-bit files."
+        )
+    bank = np.zeros((len(tracks[0].sources), end, 2), np.int16)
+    for track, start in tqdm(starts.items(), desc="reading songs", disable=None):
+        for source, samples in zip(track.sources, bank, strict=True):
+            samples[start : start + track.num_samples] = track.read(
+                source, dtype="int16", channels=2
+            )
+    return bank
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:
@@ -203,56 +267,3 @@ def check_tracks(tracks: Sequence[Track]) -> None:
                 f"{track.sample_rate} Hz in {track.path} and {first.sources}, "
                 f"{first.sample_rate} Hz in {first.path}. Name the sources in open_dataset()."
             )
-
-
-def equalize(stem: Audio, decibels: npt.ArrayLike, sample_rate: int) -> Audio:
-    """Filter a stem with a smooth curve, without delay.
-
-    Args:
-        stem: (num_samples, channels), float32.
-        decibels: Gain at frequencies evenly spaced on a logarithmic axis from 40 Hz to 16 kHz;
-            between them it goes in straight lines, beyond them it stays.
-        sample_rate: In Hz.
-
-    Returns:
-        Array of the same shape.
-
-    Example:
-        >>> bool(np.allclose(equalize(np.ones((8, 1), "float32"), [6.0206] * 7, 44100), 2))
-        True
-    """
-    decibels = np.asarray(decibels, np.float64)
-    # Few samples are not padded: zeros would be most of what is filtered.
-    multiple = FFT_MULTIPLE if len(stem) > FFT_MULTIPLE else 1
-    n_fft = -(-len(stem) // multiple) * multiple
-    frequencies = np.fft.rfftfreq(n_fft, 1 / sample_rate)
-    points = np.geomspace(LOWEST_HZ, HIGHEST_HZ, len(decibels))
-    curve = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(points), decibels)
-    gain = (10 ** (curve / 20)).astype(np.float32)
-    # "ortho" keeps NumPy 2 in float32 both ways; without a norm its rfft computes in float64.
-    filtered = np.fft.rfft(np.ascontiguousarray(stem.T), n_fft, norm="ortho") * gain
-    samples = np.fft.irfft(filtered, n_fft, norm="ortho").astype(np.float32, copy=False)
-    return np.ascontiguousarray(samples[:, : len(stem)].T)
-
-
-def respeed(stem: Audio, factor: float, num_samples: int) -> Audio:
-    """Play the beginning of a stem faster or slower: tempo and pitch move together.
-
-    Args:
-        stem: (at least num_samples * factor samples, channels), float32.
-        factor: Speed, more than 1 is faster.
-        num_samples: Samples to return.
-
-    Returns:
-        (num_samples, channels), float32.
-    """
-    played: Audio = soxr.resample(stem[: int(np.ceil(num_samples * factor)) + 1], factor, 1.0, "MQ")
-    return np.pad(played, ((0, max(0, num_samples - len(played))), (0, 0)))[:num_samples]
-
-
-def widen(stem: Audio, factor: float) -> Audio:
-    """Scale the difference of left and right: 0 is mono, 1 changes nothing; mono stays mono."""
-    # not mean(axis=1), which takes ten times as long over an axis of two
-    middle: Audio = np.asarray(sum(stem.T) / stem.shape[1], np.float32)
-    widened: Audio = middle[:, None] + np.float32(factor) * (stem - middle[:, None])
-    return widened

@@ -1,56 +1,15 @@
-"""What devices a run has, what they can hold, and which part of the data each worker reads."""
+"""What devices a run has and what they can hold."""
 
 import os
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from runs import MODEL
-from trees import make_dsd100
 
-import keras_mmdense
-from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
-from keras_mmdense.data.mixing import ExcerptReader
 from training.paper.baseline_networks import build_model
 from training.train import devices
-from training.train.devices import Devices, check_memory, open_devices, step_bytes
+from training.train.devices import Devices, check_memory, step_bytes
 from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        "",
-        "{",
-        "[1]",
-        '{"cluster": {"ps": ["a:1"]}}',
-        '{"cluster": {"worker": "a:1"}}',
-        '{"cluster": {"worker": ["a"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"worker": ["a:1", "b:999999"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"chief": ["b:1", "c:1"]}, "task": {"type": "chief", "index": 0}}',
-        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
-        '{"cluster": {"worker": ["a:1"]}}',
-        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
-        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "first"}}',
-        '{"cluster": {"worker": ["a:1"]}, "task": 3}',
-    ],
-)
-def test_wrong_clusters_are_refused_in_one_line(config, monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(RecipeError, match="TF_CONFIG must list every worker") as caught:
-        open_devices("multiworker")
-    assert "\n" not in str(caught.value)
-    assert "Example" in str(caught.value)
-
-
-def test_a_chief_comes_before_the_workers(monkeypatch):
-    cluster = '{"worker": ["b:1", "c:1"], "chief": ["a:1"]}'
-    for place, (job, index) in enumerate((("chief", 0), ("worker", 0), ("worker", 1))):
-        task = f'{{"type": "{job}", "index": {index}}}'
-        monkeypatch.setenv("TF_CONFIG", f'{{"cluster": {cluster}, "task": {task}}}')
-        assert devices._place_in_cluster() == (place, 3)
 
 
 def test_recipes_that_cannot_be_spread_are_refused():
@@ -59,48 +18,6 @@ def test_recipes_that_cannot_be_spread_are_refused():
     with pytest.raises(RecipeError, match="accumulate must be 1"):
         Devices("a strategy", replicas=2).check(Recipe("r", batch_size=8, accumulate=2))
     Devices().check(Recipe("r", batch_size=3, accumulate=2))
-
-
-@pytest.fixture
-def data(tmp_path):
-    tracks = list(open_dataset(make_dsd100(tmp_path / "tree", 3, 1, seconds=1.0)))
-    return tracks, keras_mmdense.settings_of(keras_mmdense.build(**MODEL))
-
-
-def test_workers_share_each_batch_and_read_only_their_part(data, monkeypatch):
-    read, plain = [], ExcerptReader.__call__
-    monkeypatch.setattr(
-        ExcerptReader, "__call__", lambda self, index: read.append(int(index)) or plain(self, index)
-    )
-    options = {"frames": 8, "batch_size": 4, "examples": 12, "epoch": 1, "first_step": 1}
-    whole = [x.numpy() for x, _ in training_set(*data, **options)]
-    assert sorted(read) == list(range(16, 24))
-    parts = []
-    for index in range(2):
-        read.clear()
-        part = training_set(*data, **options, shard=(index, 2))
-        parts.append([x.numpy() for x, _ in part])
-        assert sorted(read) == list(range(16 + index, 24, 2))
-        assert len(part) == len(parts[-1]) == 2
-    for batch, first, second in zip(whole, *parts, strict=True):
-        np.testing.assert_array_equal(batch[0::2], first)
-        np.testing.assert_array_equal(batch[1::2], second)
-
-
-def test_workers_share_the_validation_set(data):
-    tracks, settings = data
-    options = {"frames": 8, "batch_size": 4, "excerpts_per_track": 2}
-    whole, *parts = (
-        list(validation_set(tracks[:3], settings, **options, shard=shard))
-        for shard in ((0, 1), (0, 2), (1, 2))
-    )
-    assert [len(x) for x, _ in whole] == [4, 2]
-    for batch, first, second in zip(whole, *parts, strict=True):
-        np.testing.assert_allclose(batch[0][0::2], first[0], atol=1e-4)
-        np.testing.assert_allclose(batch[1]["bass"][1::2], second[1]["bass"], atol=1e-4)
-    for shard in ((2, 2), (-1, 2), (0, 3)):
-        with pytest.raises(DatasetError, match="shard must be"):
-            validation_set(tracks, settings, **options, shard=shard)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +51,6 @@ def test_what_does_not_fit_is_refused_and_the_way_out_fits(smoke, monkeypatch):
         check_memory(model, recipe)
     assert "\n" not in str(caught.value)
     check_memory(model, in_parts(recipe, 4))
-    check_memory(model, recipe, workers=2)
     monkeypatch.setattr(devices, "memory_bytes", lambda: 0.1 * needs)
     with pytest.raises(RecipeError, match="lower its frames"):
         check_memory(model, recipe)

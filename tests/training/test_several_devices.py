@@ -1,17 +1,11 @@
-"""Several devices and several processes end with the weights of one, and only one of them writes.
+"""Several devices end with the weights of one.
 
-Each training runs in processes of its own: devices and workers are set up once per process.
+Each training runs in a process of its own: devices are set up once per process.
 """
 
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import zipfile
-from contextlib import contextmanager
 
 import keras
 import numpy as np
@@ -19,8 +13,6 @@ import pytest
 from runs import RECIPE, command
 from small import read_history
 from trees import make_dsd100
-
-from training.train.run_folder import STATE
 
 pytestmark = pytest.mark.slow
 
@@ -70,52 +62,16 @@ def folder(tmp_path_factory):
     return folder
 
 
-@contextmanager
-def started(folder, out, *more, script=None, environments=({},)):
-    """Start the command in one process per environment; none of them outlives the block."""
+def train(folder, out, *more, script=None, environment=()):
+    """Run the command in a process of its own; return what it wrote."""
     head = ["-c", script] if script else ["-m", "training.train"]
-    arguments = [sys.executable, *head, *command(folder, *more, out=out)]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
-    processes = [
-        subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env=os.environ | quiet | extra, start_new_session=True,
-        )
-        for extra in environments
-    ]  # fmt: skip
-
-    def kill():
-        for process in processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-
-    timer = threading.Timer(TIMEOUT, kill)
-    timer.start()
-    try:
-        yield processes
-    finally:
-        timer.cancel()
-        kill()
-
-
-def train(*arguments, **options):
-    """Run the command to its end; return what each process wrote."""
-    with started(*arguments, **options) as processes:
-        told = [process.communicate(timeout=TIMEOUT) for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(processes), told
-    return told
-
-
-def cluster(count):
-    """Return the TF_CONFIG of each worker, on ports that are free now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    hosts = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    tasks = [{"type": "worker", "index": index} for index in range(count)]
-    return [
-        {"TF_CONFIG": json.dumps({"cluster": {"worker": hosts}, "task": task})} for task in tasks
-    ]
+    done = subprocess.run(
+        [sys.executable, *head, *command(folder, *more, out=out)],
+        capture_output=True, text=True, timeout=TIMEOUT,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | dict(environment),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def assert_same_weights(a, b, tolerance, scores=""):
@@ -130,43 +86,10 @@ def assert_same_weights(a, b, tolerance, scores=""):
                 assert x[key] == pytest.approx(y[key], rel=1e-4), key
 
 
-@pytest.fixture(scope="module")
-def one_device(folder):
+def test_two_devices_reach_the_weights_of_one(folder):
     train(folder, "one")
-    return folder / "one"
-
-
-def test_two_workers_reach_the_weights_of_one_and_resume(folder, one_device):
-    options = ("--strategy", "multiworker", "--epochs")
-    told = train(folder, "workers", *options, "1", environments=cluster(2))
-    assert "2 replicas" in told[0][0]
-    assert told[1][0] == ""  # the other one is silent
-    train(folder, "workers", *options, "2", "--resume", environments=cluster(2))
-    out = folder / "workers"
-    assert_same_weights(one_device, out, TOLERANCE)
-    assert {path.name for path in out.iterdir()} == {path.name for path in one_device.iterdir()}
-
-
-def test_a_stopped_chief_saves_and_the_others_end(folder):
-    options = ("--strategy", "multiworker", "--epochs", "9999")
-    with started(folder, "stopped", *options, environments=cluster(2)) as (chief, worker):
-        for line in chief.stdout:
-            if line.startswith("Epoch 3/"):
-                chief.send_signal(signal.SIGTERM)
-                break
-        told = [process.communicate(timeout=TIMEOUT) for process in (chief, worker)]
-    assert (chief.returncode, worker.returncode) == (130, 1), told
-    out = folder / "stopped"
-    with zipfile.ZipFile(out / "last.keras") as archive:
-        assert json.loads(archive.read(STATE))["epoch"] == len(read_history(out / "history.csv"))
-    (line,) = [line for line in told[1][1].splitlines() if line.startswith("train: ")]
-    assert "all 2 workers must run to the end" in line
-
-
-def test_two_devices_reach_the_weights_of_one(folder, one_device):
-    told = train(folder, "mirrored", "--strategy", "mirrored", script=MIRRORED)
-    assert "2 replicas" in told[0][0]
-    assert_same_weights(one_device, folder / "mirrored", TOLERANCE)
+    assert "2 replicas" in train(folder, "mirrored", "--strategy", "mirrored", script=MIRRORED)
+    assert_same_weights(folder / "one", folder / "mirrored", TOLERANCE)
 
 
 def test_two_devices_of_jax_reach_the_weights_of_one_and_resume_exactly(folder):
@@ -174,10 +97,10 @@ def test_two_devices_of_jax_reach_the_weights_of_one_and_resume_exactly(folder):
     cached = JAX | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     cached |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     one, two, parts = (f"jax_{name}" for name in ("one", "two", "parts"))
-    train(folder, one, environments=[cached])
-    told = train(folder, two, "--strategy", "mirrored", environments=[JAX | TWO_DEVICES])
-    assert "2 replicas" in told[0][0]
+    train(folder, one, environment=cached)
+    mirrored = ("--strategy", "mirrored")
+    assert "2 replicas" in train(folder, two, *mirrored, environment=JAX | TWO_DEVICES)
     assert_same_weights(folder / one, folder / two, TOLERANCE)
-    train(folder, parts, script=STOPPED, environments=[cached])
+    train(folder, parts, script=STOPPED, environment=cached)
     # the training loss is of the last steps alone
     assert_same_weights(folder / one, folder / parts, 0, "val_")

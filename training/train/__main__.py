@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="patterns of layers that are not trained, such as 'low_*'",
     )
     parser.add_argument(
-        "--strategy", choices=("none", "mirrored", "multiworker"), default="none",
+        "--strategy", choices=("none", "mirrored"), default="none",
         help="devices: see docs/how-to/scaling.md",
     )  # fmt: skip
     parser.add_argument(
@@ -91,37 +91,30 @@ def train(args: argparse.Namespace) -> int:
     from training.train.devices import open_devices
     from training.train.trainer import Trainer
 
-    if args.strategy == "multiworker":
-        print("waiting for all workers in TF_CONFIG to start", file=sys.stderr)
     devices = open_devices(args.strategy)
     devices.check(recipe)
     now = record(recipe, tracks, valid)
-    if devices.is_chief or args.resume:
-        check_folder(run, now, args.resume)
+    check_folder(run, now, args.resume)
     trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze)
-    if devices.is_chief:
-        run.mkdir(parents=True, exist_ok=True)
-        if not (run / RECORD).exists():
-            write_text(run / RECORD, json.dumps(now, indent=1))
-        print(
-            f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-            f"{len(trainer.make_data(0))} steps an epoch, {trainer.model.count_params():,} "
-            f"weights, {devices.replicas} replicas"
-        )
+    run.mkdir(parents=True, exist_ok=True)
+    if not (run / RECORD).exists():
+        write_text(run / RECORD, json.dumps(now, indent=1))
+    print(
+        f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
+        f"{len(trainer.make_data(0))} steps an epoch, {trainer.model.count_params():,} "
+        f"weights, {devices.replicas} replicas"
+    )
     return run_to_end(trainer, args)
 
 
 def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
     """Train and return 0. The run's files are complete however the training ends."""
-    import tensorflow as tf
-
     from keras_mmdense.plot import training_curves
     from keras_mmdense.plot.style import attempt
     from training.train.devices import keep_freed_memory
 
-    run, epochs, devices = trainer.run, trainer.recipe.epochs, trainer.devices
-    show = None
-    if args.tensorboard and devices.is_chief:
+    run, epochs, show = trainer.run, trainer.recipe.epochs, None
+    if args.tensorboard:
         from training.train.tensorboard import epoch_writer
 
         show = epoch_writer(trainer.model, trainer.valid[0], run / "tb")
@@ -141,7 +134,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
         keep_freed_memory()
         if args.resume and (run / LAST).exists():
             trainer.resume()
-            if devices.is_chief and trainer.history and damage(run / BEST):
+            if trainer.history and damage(run / BEST):
                 print(
                     f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better "
                     "than all before writes it again",
@@ -152,20 +145,11 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
         started, resumed = time.monotonic(), len(trainer.history)
         try:
             trainer.fit(epochs, on_epoch)
-        except tf.errors.OpError as error:
-            if devices.workers == 1 or "TrackError" in str(error):
-                raise
-            raise ConnectionError(
-                f"all {devices.workers} workers must run to the end; received "
-                f"{type(error).__name__} while waiting for one of them. Start them again with "
-                "--resume"
-            ) from error
         finally:
-            if devices.is_chief:
-                if trainer.history:
-                    files = run / HISTORY, run / "loss.png"
-                    attempt(training_curves, *files, title=run.name, overwrite=True)
-                print(f"results in {run}")
+            if trainer.history:
+                files = run / HISTORY, run / "loss.png"
+                attempt(training_curves, *files, title=run.name, overwrite=True)
+            print(f"results in {run}")
     return 0
 
 

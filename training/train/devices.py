@@ -1,4 +1,4 @@
-"""The devices of a run: one, several of one machine, or several machines, and their memory.
+"""The devices of a run, one or several of one machine, and their memory.
 
 Every replica sees its own part of each batch and all of them take one common step, so the weights
 are those of one device with the whole batch, to rounding (docs/how-to/scaling.md). With the JAX
@@ -8,25 +8,18 @@ backend `mirrored` is `keras.distribution.DataParallel`.
 from __future__ import annotations
 
 import math
-import re
-import signal
 import types
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import keras
-import tensorflow as tf
-from mmdense_edge import signals
 from mmdense_edge.bench.host import memory_bytes
 from mmdense_edge.cli.main import set_heap_thresholds
 
 from keras_mmdense.inspection import trace
 from training.train.recipe import Recipe, RecipeError
 
-TF_CONFIG = (
-    '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
-)
 # The share of the layers' outputs that is held for the gradients: measured with the recipe `paper`
 # and 1 and 2 examples in a batch (docs/how-to/scaling.md); the rest is freed or shared.
 HELD = 0.5
@@ -38,20 +31,11 @@ class Devices:
 
     Args:
         strategy: TensorFlow's strategy; None for one device and with the JAX backend.
-        replicas: Devices that share each batch, of all workers.
-        worker: Number of this process, from 0.
-        workers: Number of processes.
+        replicas: Devices that share each batch.
     """
 
     strategy: Any = None
     replicas: int = 1
-    worker: int = 0
-    workers: int = 1
-
-    @property
-    def is_chief(self) -> bool:
-        """Whether this process writes the run's files; exactly one does."""
-        return self.worker == 0
 
     def scope(self) -> AbstractContextManager[Any]:
         """Return the context in which the model and its optimizer must be made."""
@@ -98,110 +82,63 @@ class Devices:
         optimizer._clip_gradients = lambda grads: grads
         optimizer._all_reduce_sum_gradients = types.MethodType(add_up_and_clip, optimizer)
 
-    def spread(self, data: tf.data.Dataset) -> Any:
-        """Return what `fit` and `evaluate` take, from this worker's part of the batches."""
+    def spread(self, data: Any) -> Any:
+        """Return what `fit` and `evaluate` take, from whole batches."""
         if self.strategy is None:
             return data
-        local = self.replicas // self.workers
+        import tensorflow as tf
 
-        # Keras' own division would cut each worker's part once more, and give some devices
-        # nothing of a smaller last batch.
-        def divide(*batch: Any) -> tf.data.Dataset:
-            parts = tf.nest.map_structure(lambda x: tf.reshape(x, (local, -1, *x.shape[1:])), batch)
+        # Keras' own division waits for the first device to have its part of the next batch.
+        def divide(batch: Any) -> Any:
+            parts = tf.nest.map_structure(
+                lambda x: tf.reshape(x, (self.replicas, -1, *x.shape[1:])), batch
+            )
             return tf.data.Dataset.from_tensor_slices(parts)
 
         return self.strategy.distribute_datasets_from_function(lambda _: data.flat_map(divide))
 
 
-class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
-    """A strategy that Keras 3 can train with.
-
-    Keras reduces whole structures at once, and scalars over axis 0; TensorFlow takes one tensor.
-    """
-
-    def reduce(self, reduce_op: Any, value: Any, axis: int | None) -> Any:
-        def one(part: Any) -> Any:
-            scalar = self.experimental_local_results(part)[0].shape.rank == 0
-            return super(_Workers, self).reduce(reduce_op, part, None if scalar else axis)
-
-        return tf.nest.map_structure(one, value)
-
-
 def open_devices(name: str) -> Devices:
-    """Set up devices and workers. Call it before anything else uses TensorFlow or JAX.
+    """Set up the devices. Call it before anything else uses TensorFlow or JAX.
 
     Args:
-        name: "none"; "mirrored": all GPUs of this machine, or the logical CPU devices if there
-            are none; "multiworker": the machines named in the environment variable TF_CONFIG.
+        name: "none", or "mirrored": all GPUs of this machine, or the logical CPU devices if there
+            are none.
 
     Raises:
-        RecipeError: Wrong TF_CONFIG, a backend that cannot do it, workers that do not come.
+        RecipeError: The backend cannot do it.
 
     Example:
         >>> open_devices("none").replicas
         1
     """
-    backend = keras.config.backend()
-    if backend != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")  # TensorFlow only makes the data
     if name == "none":
         return Devices()
-    if name == "mirrored" and backend == "jax":
+    backend = keras.config.backend()
+    if backend == "jax":
         devices = keras.distribution.list_devices()
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
         keras.distribution.set_distribution(parallel)
         return Devices(replicas=len(devices))
     if backend != "tensorflow":
         raise RecipeError(
-            f"--strategy {name} needs the TensorFlow backend (mirrored also JAX); received "
-            f"{backend}. Set KERAS_BACKEND=tensorflow."
+            f"--strategy {name} needs the TensorFlow or the JAX backend; received {backend}. Set "
+            "KERAS_BACKEND."
         )
-    if name == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-        return Devices(strategy, strategy.num_replicas_in_sync)
-    worker, workers = _place_in_cluster()
-    try:
-        # TensorFlow waits for the others, up to an hour; Python's own Ctrl-C would wait with it.
-        with signals.taken(signal.SIG_DFL, "SIGINT"):
-            strategy = _Workers()
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        raise RecipeError(
-            f"all {workers} workers must be started and reach each other; received "
-            f"{str(error).strip().splitlines()[0]}. Check the addresses in TF_CONFIG and the ports."
-        ) from error
-    replicas = strategy.num_replicas_in_sync
-    if replicas % workers:
-        raise RecipeError(
-            f"all workers must have as many devices; received {replicas} devices in {workers} "
-            "workers. Set CUDA_VISIBLE_DEVICES."
-        )
-    return Devices(strategy, replicas, worker, workers)
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    return Devices(strategy, strategy.num_replicas_in_sync)
 
 
-def _place_in_cluster() -> tuple[int, int]:
-    """Return the number of this worker, from 0, and of all workers; a chief is the first.
+def has_accelerator() -> bool:
+    """Return whether the backend computes on something else than a CPU."""
+    if keras.config.backend() == "torch":
+        import torch  # type: ignore[import-not-found,unused-ignore]
 
-    Without a task in TF_CONFIG TensorFlow would train alone, and with some others wait for ever.
-    """
-    try:
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        cluster = resolver.cluster_spec().as_dict()
-        hosts = [host for job in ("chief", "worker") for host in cluster.get(job, ())]
-        tasks = [(job, k) for job in ("chief", "worker") for k in range(len(cluster.get(job, ())))]
-        if (
-            set(cluster) - {"chief", "worker"}
-            or len(cluster.get("chief", ())) > 1
-            or len(set(hosts)) < len(hosts)
-            or not all(re.fullmatch(r".+:\d{1,5}", host) for host in hosts)
-        ):
-            raise ValueError(f"the cluster {cluster}")
-        return tasks.index((resolver.task_type, resolver.task_id)), len(tasks)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise RecipeError(
-            "TF_CONFIG must list every worker and at most one chief, each once as host:port, and "
-            f"have a task among them; received {error}. Example: {TF_CONFIG}"
-        ) from error
+        return bool(torch.cuda.is_available())
+    return any(not name.startswith("cpu") for name in keras.distribution.list_devices())
 
 
 def step_bytes(model: keras.Model, recipe: Recipe) -> float:
@@ -225,7 +162,7 @@ def step_bytes(model: keras.Model, recipe: Recipe) -> float:
     return HELD * size * recipe.batch_size * values
 
 
-def check_memory(model: keras.Model, recipe: Recipe, workers: int = 1) -> None:
+def check_memory(model: keras.Model, recipe: Recipe) -> None:
     """Refuse a step that the machine cannot hold: the system would end it without a word.
 
     A GPU reports that itself, so only a machine without one is checked.
@@ -233,15 +170,14 @@ def check_memory(model: keras.Model, recipe: Recipe, workers: int = 1) -> None:
     Args:
         model: The recipe's model.
         recipe: As for `step_bytes`.
-        workers: Machines that share a batch.
 
     Raises:
         RecipeError: A step needs more than all of the machine's memory.
     """
     has = memory_bytes()
-    if has is None or any(not name.startswith("cpu") for name in keras.distribution.list_devices()):
+    if has is None or has_accelerator():
         return
-    needs = step_bytes(model, recipe) / workers
+    needs = step_bytes(model, recipe)
     if needs <= has:
         return
     fit = [
@@ -268,7 +204,10 @@ def keep_freed_memory() -> None:
     128 KiB. From then on each step's memory goes back to the system and is mapped again, page by
     page: 3.6 times the page faults and 6 % more processor time (docs/results/benchmarks.md).
     """
-    signature = tf.TensorSpec((), tf.int32)
-    # TensorFlow lowers it here, and not later
-    list(tf.data.Dataset.from_generator(lambda: [0], output_signature=signature))
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = tf.TensorSpec((), tf.int32)
+        # TensorFlow lowers it here, and not later
+        list(tf.data.Dataset.from_generator(lambda: [0], output_signature=signature))
     set_heap_thresholds(32 << 20, 2**31 - 1)  # the largest values that it takes

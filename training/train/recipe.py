@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_mmdense.data import DatasetError, Mixing
-from keras_mmdense.data.tf_pipeline import TARGETS
+from keras_mmdense.data.pipeline import TARGETS
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.settings import Band
 from training.train.losses import LOSSES

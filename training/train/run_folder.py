@@ -35,11 +35,13 @@ Row = dict[str, float]
 
 def record(recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]) -> dict[str, Any]:
     """Return everything needed to repeat the run: recipe, commit, versions, data."""
+    import keras
+
     return {
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "commit": commit(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("keras", "tensorflow", "numpy")},
+        "versions": {name: version(name) for name in ("keras", keras.config.backend(), "numpy")},
         "data": fingerprint([*tracks, *valid]),
         "tracks": [track.name for track in tracks],
         "validation_tracks": [track.name for track in valid],

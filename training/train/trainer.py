@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import fnmatch
+import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import pandas as pd
-import tensorflow as tf
 from mmdense_edge import signals
 
 import keras_mmdense
-from keras_mmdense import settings_of
+from keras_mmdense import TrainingModel, settings_of
 from keras_mmdense.data import Track, training_set, validation_set
-from keras_mmdense.data.tf_pipeline import measure_waiting
+from keras_mmdense.data.augmentation import mix
+from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.normalization import adapt, copy_weights
+from keras_mmdense.training_model import SUM
 from training.paper.baseline_networks import build_model, float32_copy
 from training.train.devices import Devices, check_memory
 from training.train.kernel_gradient import speed_up
@@ -38,7 +40,6 @@ from training.train.schedule import Plan, plan
 
 EXCERPTS_PER_TRACK = 8  # for validation
 ADAPT_BATCHES = 20
-SUM = "sum_of_sources"
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
 
 
@@ -93,8 +94,7 @@ class Trainer:
         tracks: Tracks to train on.
         valid: Tracks to validate on.
         run: Folder of `best.keras`, `last.keras` and `history.csv`.
-        devices: Where to train; `check` has accepted the recipe. Workers other than the chief
-            write nothing.
+        devices: Where to train; `check` has accepted the recipe.
         init: As for `make_model`.
         freeze: As for `make_model`.
 
@@ -119,63 +119,50 @@ class Trainer:
         self._epoch = self._step = 0
         with self.devices.scope():
             self.model = make_model(recipe, init, freeze)
-        check_memory(self.model, recipe, self.devices.workers)
-        self._shape: dict[str, Any] = {
-            "frames": recipe.frames,
-            "batch_size": recipe.batch_size,
-            "target": recipe.target,
-        }
-        replicas = self.devices.replicas
-        held_out = validation_set(
-            valid,
-            self.model,
-            shard=(self.devices.worker, self.devices.workers),
-            # so many that all replicas share them evenly
-            excerpts_per_track=-(-EXCERPTS_PER_TRACK // replicas) * replicas,
-            **self._shape,
-        )
-        self._held_out, self._checks = self._spread(held_out), int(held_out.cardinality())
-        with self.devices.scope():
-            if recipe.sum_weight:
-                outputs = self.model.output
-                total = keras.layers.Add(name=SUM, dtype="float32")(list(outputs.values()))
-                self.model = keras.Model(
-                    self.model.input, {**outputs, SUM: total}, name=self.model.name
-                )
-            if keras.backend.backend() == "tensorflow" and not tf.config.get_visible_devices("GPU"):
-                speed_up(self.model)
+            check_memory(self.model, recipe)
+            if keras.config.backend() == "tensorflow":
+                import tensorflow as tf
+
+                if not tf.config.get_visible_devices("GPU"):
+                    speed_up(self.model)
+            self.training = TrainingModel(
+                self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
+            )
             self._compile()
+        self._held_out = self.devices.spread(
+            validation_set(
+                valid,
+                self.training,
+                batch_size=recipe.batch_size,
+                excerpts_per_track=EXCERPTS_PER_TRACK,
+            )
+        )
         self.devices.prepare(self.model)
 
-    def make_data(
-        self, epoch: int, first_step: int = 0, shard: tuple[int, int] | None = None
-    ) -> tf.data.Dataset:
-        """Return an epoch of the training set from some step on: this worker's part, or another."""
+    def make_data(self, epoch: int, first_step: int = 0) -> Any:
+        """Return an epoch of the training set from some step on."""
         return training_set(
             self.tracks,
-            self.model,
+            self.training,
+            batch_size=self.recipe.batch_size,
             examples=self.recipe.examples,
             mixing=self.recipe.mixing,
             seed=self.recipe.seed,
             epoch=epoch,
             first_step=first_step,
-            shard=shard or (self.devices.worker, self.devices.workers),
-            **self._shape,
         )
 
     def adapt(self) -> None:
-        """Set the model's normalization to the data, on each worker to that of whole batches."""
-        data = self.make_data(0, shard=(0, 1))
-        adapt(self.model, data, max_batches=ADAPT_BATCHES * self.recipe.accumulate)
-
-    def _spread(self, data: tf.data.Dataset) -> Any:
-        if self.recipe.sum_weight:
-            data = data.map(lambda x, y: (x, {**y, SUM: tf.add_n(list(y.values()))}))
-        return self.devices.spread(data)
+        """Set the model's normalization to the data."""
+        settings, frames = settings_of(self.model), self.recipe.frames
+        data = self.make_data(0)
+        batches = data if hasattr(data, "take") else (data[i] for i in range(len(data)))
+        mixtures = (keras.ops.convert_to_numpy(mix(x, settings, frames)[0]) for x in batches)
+        adapt(self.model, mixtures, max_batches=ADAPT_BATCHES * self.recipe.accumulate)
 
     def _compile(self) -> None:
-        r, model = self.recipe, self.model
-        weights = {name: r.loss_weights.get(name, 1.0) for name in settings_of(model).sources}
+        r = self.recipe
+        weights = {name: r.loss_weights.get(name, 1.0) for name in settings_of(self.model).sources}
         if r.sum_weight:
             weights[SUM] = r.sum_weight
         optimizer = OPTIMIZERS[r.optimizer](
@@ -185,20 +172,20 @@ class Trainer:
             ema_momentum=r.ema or 0.99,
             gradient_accumulation_steps=r.accumulate if r.accumulate > 1 else None,
         )
-        model.compile(
-            optimizer,
+        # The model keeps the optimizer, whose state is saved with it; float16 scales the loss.
+        self.model.compile(optimizer)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.training.compile(
+            self.model.optimizer,
             loss={name: LOSSES[r.loss] for name in weights},
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
-        # TensorFlow traces a step twice that makes the variables of optimizer or losses; the
-        # losses' ones a strategy's replicas must make in the step.
-        model.optimizer.build(model.trainable_variables)
-        if keras.backend.backend() == "tensorflow" and not self.devices.strategy:
-            targets = self._held_out.element_spec[1].items()
-            zeros = {name: tf.zeros([1, *spec.shape[1:]]) for name, spec in targets}
-            model.compute_loss(y=zeros, y_pred=zeros)
-            model.reset_metrics()
+        if not self.devices.strategy:  # whose replicas must make the losses' variables in the step
+            # TensorFlow traces a step twice that makes variables.
+            zeros = {name: keras.ops.zeros((1, 1, 1, 1)) for name in weights}
+            self.training.compute_loss(y_pred={"targets": zeros, "estimates": zeros})
+            self.training.reset_metrics()
 
     def resume(self) -> None:
         """Continue where `last.keras` was saved: weights, optimizer, average, schedule and data.
@@ -220,7 +207,7 @@ class Trainer:
 
         Args:
             epochs: Counted from the start of the run.
-            on_epoch: Called on the chief with the row of the history after each epoch.
+            on_epoch: Called with the row of the history after each epoch.
 
         Raises:
             FloatingPointError: The loss is no longer finite.
@@ -229,30 +216,29 @@ class Trainer:
         while self._epoch < epochs and not self.plan.stop:
             self.model.optimizer.learning_rate = self.plan.learning_rate
             data = self.make_data(self._epoch, self._step)
-            last = self._step + int(data.cardinality())
+            last = self._step + len(data)
             watch = StepWatch(self._step, last, keep_weights=self.recipe.ema is not None)
-            if self.devices.is_chief:
-                print(f"Epoch {self._epoch + 1}/{epochs}")
+            print(f"Epoch {self._epoch + 1}/{epochs}")
             with watch.interrupted_between_steps():
                 self._fit_epoch(data, watch)
-                if self.devices.is_chief:
-                    on_epoch(self.history[-1])
+                on_epoch(self.history[-1])
 
-    def _fit_epoch(self, data: tf.data.Dataset, watch: StepWatch) -> None:
+    def _fit_epoch(self, data: Any, watch: StepWatch) -> None:
         """Train the rest of an epoch, validate, save."""
-        data, waited = measure_waiting(data)
+        waited = None
+        if keras.config.backend() == "tensorflow":
+            data, waited = measure_waiting(data)
         learning_rate, steps, start = (
             self.plan.learning_rate,
             watch.last - watch.step,
             time.monotonic(),
         )
         try:
-            logs = self.model.fit(
-                self._spread(data),
+            logs = self.training.fit(
+                self.devices.spread(data),
                 steps_per_epoch=steps,
                 callbacks=[watch, keras.callbacks.TerminateOnNaN()],
                 shuffle=False,
-                verbose="auto" if self.devices.is_chief else 0,
             ).history
         except KeyboardInterrupt:
             if watch.weights:  # JAX leaves the average in the model
@@ -261,6 +247,7 @@ class Trainer:
             self._save()
             raise
         seconds = time.monotonic() - start
+        waited = data.waited if waited is None else float(waited.numpy())
         scores = {name: values[-1] for name, values in logs.items()}
         if not math.isfinite(scores["loss"]):
             raise FloatingPointError(
@@ -269,9 +256,7 @@ class Trainer:
             )
         if watch.weights:  # fit() ends with the average; JAX has model and optimizer share arrays
             self.model.set_weights(self.model.get_weights())  # then, which a step frees
-        checked = self.model.evaluate(
-            self._held_out, steps=self._checks, verbose=0, return_dict=True
-        )
+        checked = self.training.evaluate(self._held_out, verbose=0, return_dict=True)
         settings, r = settings_of(self.model), self.recipe
         frames = steps * r.batch_size * r.frames
         audio = frames * settings.transform.hop_length / settings.sample_rate
@@ -282,23 +267,25 @@ class Trainer:
             "learning_rate": learning_rate,
             "seconds": round(seconds, 2),
             "audio_seconds_per_second": round(audio / seconds, 4),
-            "waiting_share": round(min(1.0, float(waited.numpy()) / seconds), 4),
+            "waiting_share": round(min(1.0, waited / seconds), 4),
         }
         self.history.append(row)
         self._epoch, self._step = self._epoch + 1, 0
-        if self.plan.best_epoch == self._epoch - 1 and self.devices.is_chief:
+        if self.plan.best_epoch == self._epoch - 1:
             save_model(float32_copy(self.model), self.run / BEST)
         if watch.weights:
             self.model.set_weights(watch.weights)
         self._save()
 
     def _save(self) -> None:
-        if not self.devices.is_chief:
-            return
         state = {"epoch": self._epoch, "step": self._step, "history": self.history}
         save_model(self.model, self.run / LAST, state)
         if self.history:
-            write_text(self.run / HISTORY, pd.DataFrame(self.history).to_csv(index=False))
+            table = io.StringIO()
+            writer = csv.DictWriter(table, self.history[0], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.history)
+            write_text(self.run / HISTORY, table.getvalue())
 
 
 class StepWatch(keras.callbacks.Callback):
@@ -337,6 +324,6 @@ class StepWatch(keras.callbacks.Callback):
         self.step += 1
         stop = self._asked_to_stop and self.step < self.last
         if self._keep_weights and (stop or self.step == self.last):
-            self.weights = self.model.get_weights()
+            self.weights = self.model.separator.get_weights()
         if stop:
             raise KeyboardInterrupt

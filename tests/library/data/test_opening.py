@@ -128,7 +128,7 @@ def test_the_command_stops_cleanly(tmp_path, monkeypatch, capsys):
 
 def test_examples_run():
     packages = pkgutil.walk_packages(keras_mmdense.data.__path__, "keras_mmdense.data.")
-    slow = {"keras_mmdense.data.__main__", "keras_mmdense.data.tf_pipeline"}
+    slow = {"keras_mmdense.data.__main__", "keras_mmdense.data.pipeline"}
     names = {name for _, name, _ in packages} - slow
     results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
     assert not any(result.failed for result in results.values())

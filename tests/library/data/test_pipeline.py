@@ -1,15 +1,17 @@
-"""The pipeline: what a batch holds, that targets are the sources, epochs and their repetition."""
+"""Training sets: what a batch holds, that targets are the sources, epochs and their repetition."""
 
+import keras
 import numpy as np
 import pytest
 import soundfile as sf
-from mmdense_edge.signal.stft import analyze, stft
+from mmdense_edge.signal.stft import analyze
 from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
-from keras_mmdense.data.mixing import ExcerptReader, Mixing
-from keras_mmdense.data.tf_pipeline import measure_waiting, spectrum_tf
+from keras_mmdense.data.mixing import ExcerptSampler, Mixing
+from keras_mmdense.data.pipeline import measure_waiting
+from keras_mmdense.data.read_ahead import ReadAhead
 from keras_mmdense.settings import Band, Settings
 
 ALL = ("bass", "drums", "other", "vocals")
@@ -30,27 +32,18 @@ def magnitude(audio):
     return np.abs(analyze(audio, settings().transform))[:, :BINS]
 
 
-@pytest.mark.parametrize(("n_fft", "hop_length"), [(2048, 1024), (64, 20)])
-def test_the_transform_in_tensorflow_is_the_runner_s(rng, n_fft, hop_length):
-    transform = keras_mmdense.Transform(n_fft, hop_length)
-    audio = rng.standard_normal((3, 9000, 2)).astype(np.float32)
-    found = spectrum_tf(audio, transform, n_fft // 2).numpy()
-    expected = np.stack([analyze(one, transform)[:, : n_fft // 2] for one in audio])
-    assert found.shape == (3, 1 + (9000 - n_fft) // hop_length, n_fft // 2, 2)
-    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
-    if n_fft // 2 % hop_length == 0:  # then the frames of a song lie at the same samples
-        first = n_fft // 2 // hop_length
-        whole = stft(audio[0], transform)[first : first + len(found[0]), : n_fft // 2]
-        assert np.abs(found[0] - whole).max() < 1e-5 * np.abs(expected).max()
+def mixed(example):
+    """Return the sources of an example of 16-bit stems, without effects: (sources, samples, 2)."""
+    return np.einsum("sct,snt->snc", example["channel_mix"], example["stems"] / np.float32(32768))
 
 
 def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     """The mixture is the sum of the sources and each target is its own source, not the mixture."""
     data = training_set(tracks, settings(), frames=8, batch_size=3, examples=3, seed=4)
     mixture, targets = next(iter(data))
-    reader = ExcerptReader(tracks, EXCERPT, seed=4)
+    sampler = ExcerptSampler(tracks, EXCERPT, seed=4)
     for example in range(3):
-        stems = reader(example)
+        stems = mixed(sampler(example))
         np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0)), atol=1e-3)
         for source, stem in zip(ALL, stems, strict=True):
             np.testing.assert_allclose(targets[source][example], magnitude(stem), atol=1e-3)
@@ -86,7 +79,7 @@ def test_accompaniment_is_all_but_the_vocals_and_one_source_of_many(tracks):
     mixing = Mixing(gain=(1, 1), swap=False)
     s = settings(("accompaniment", "drums"))
     mixture, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
-    stems = ExcerptReader(tracks, EXCERPT, mixing=mixing)(0)
+    stems = mixed(ExcerptSampler(tracks, EXCERPT, mixing=mixing)(0))
     assert list(two) == ["accompaniment", "drums"]
     assert mixture.shape == two["drums"].shape == (1, 8, BINS, 2)
     np.testing.assert_allclose(two["accompaniment"][0], magnitude(stems[:3].sum(0)), atol=1e-3)
@@ -98,9 +91,10 @@ def test_validation_is_fixed_and_covers_the_track(tracks):
     first, second = ([x.numpy() for x, _ in data] for _ in range(2))
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert sum(len(x) for x in first) == 3 * len(tracks)
+    assert len(tracks) == 3  # so there are four of each: all batches are full
+    assert [len(x) for x in first] == [4, 4, 4]
     last = tracks[0].read("mixture", tracks[0].num_samples - EXCERPT, EXCERPT)
-    np.testing.assert_allclose(first[0][2], magnitude(last), atol=1e-2)
+    np.testing.assert_allclose(first[0][3], magnitude(last), atol=1e-2)
 
 
 def test_silence_gives_finite_batches(tmp_path):
@@ -121,8 +115,6 @@ def test_silence_gives_finite_batches(tmp_path):
         ({"sources": ("piano",)}, {}, "piano"),
         ({"sample_rate": 22050}, {}, "22050"),
         ({}, {"target": "phase"}, "in_phase; received 'phase'"),
-        ({}, {"shard": (2, 2), "batch_size": 4}, "0 <= index < count"),
-        ({}, {"shard": (0, 3), "batch_size": 4}, "count must divide batch_size"),
         ({}, {"tracks": []}, "received none"),
     ],
 )
@@ -141,19 +133,51 @@ def test_waiting_is_counted_and_the_data_stay_the_same(tracks):
     assert len(measured) == len(plain)
 
 
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("mixes", [False, True])
+def test_other_backends_get_the_same_batches(mixes, tracks, monkeypatch):
+    model = keras_mmdense.build_from_settings(settings(frames=8))
+    model = keras_mmdense.TrainingModel(model, frames=8) if mixes else model
+    options = {"frames": 8, "batch_size": 2, "examples": 6}
+    options["mixing"] = Mixing(equalizer=3, speed=0.1, width=0.5)
+    expected = training_set(tracks, model, **options)
+    expected = [list(expected), list(expected)]  # two epochs
+    monkeypatch.setattr(keras.config, "backend", lambda: "torch")
+    found = training_set(tracks, model, **options)
+    assert isinstance(found, ReadAhead)
+    assert len(found) == 3
+    for epoch in expected:
+        for step, batch in enumerate(epoch):
+            keras.tree.map_structure(assert_close, found[step], batch)
+    assert found.waited > 0
+
+
+def test_a_training_model_has_its_own_frames_and_target(tracks):
+    model = keras_mmdense.build_from_settings(settings())
+    trainer = keras_mmdense.TrainingModel(model, frames=16, target="in_phase")
+    batch = next(iter(training_set(tracks, trainer, batch_size=1)))
+    assert batch["stems"].shape[2] == 15 * 256 + 512
+    for wrong in ({"frames": 8}, {"target": "magnitude"}):
+        with pytest.raises(DatasetError, match="must be the TrainingModel's"):
+            training_set(tracks, trainer, **wrong)
+
+
 def test_the_target_in_phase_with_the_mixture(tracks):
     """Its squared error is that of the complex estimate, but for what no mask can reach."""
     options = {"frames": 8, "batch_size": 1, "examples": 1, "seed": 4, "target": "in_phase"}
     mixture, targets = next(iter(training_set(tracks, settings(), **options)))
-    stems = ExcerptReader(tracks, EXCERPT, seed=4)(0)
+    stems = mixed(ExcerptSampler(tracks, EXCERPT, seed=4)(0))
     transform = settings().transform
-    mixed = analyze(stems.sum(0), transform)[:, :BINS]
+    mixture_spectrum = analyze(stems.sum(0), transform)[:, :BINS]
     estimate = 0.7 * mixture[0].numpy()
     for source, stem in zip(ALL, stems, strict=True):
         spectrum = analyze(stem, transform)[:, :BINS]
-        turned = spectrum * np.exp(-1j * np.angle(mixed))
+        turned = spectrum * np.exp(-1j * np.angle(mixture_spectrum))
         np.testing.assert_allclose(targets[source][0], turned.real, atol=1e-3)
-        error = np.abs(spectrum - 0.7 * mixed) ** 2
+        error = np.abs(spectrum - 0.7 * mixture_spectrum) ** 2
         along = (estimate - targets[source][0].numpy()) ** 2
         np.testing.assert_allclose(error, along + turned.imag**2, rtol=1e-3, atol=1e-2)
     assert min(target.numpy().min() for target in targets.values()) < 0

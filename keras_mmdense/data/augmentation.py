@@ -1,0 +1,175 @@
+"""What is done to excerpts on the device: speed, equalizer, mixing, transform; in `keras.ops`.
+
+The same code runs in the compiled step of TensorFlow, JAX and PyTorch. All of it is float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from mmdense_edge.signal.stft import hann
+
+from keras_mmdense.settings import Settings, Transform
+
+FULL_SCALE = 32768
+LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
+# Transforms have a multiple of this length: with a large prime in it they take twice as long.
+FFT_MULTIPLE = 4096
+SPEED_STEPS = 128  # a speed is a whole number of these parts
+MAX_SPEED = 1.3
+# The filter of a change of speed: aliases below -60 dB; at 44.1 kHz, 19 kHz pass.
+TAPS, CUTOFF, BETA = 64, 0.94, 5.65
+# Kaiser's window, I0(BETA * sqrt(x)) / I0(BETA), as a polynomial of x
+KAISER = [(BETA / 2) ** (2 * n) / math.factorial(n) ** 2 / float(np.i0(BETA)) for n in range(16)]
+
+
+def mix(
+    batch: Mapping[str, Any], settings: Settings, frames: int, target: str = "magnitude"
+) -> tuple[Any, dict[str, Any]]:
+    """Change and mix the excerpts of a batch, and transform mixture and sources.
+
+    Args:
+        batch: Of `keras_mmdense.data.mixing.ExcerptSampler`, batched: "stems" (batch, names,
+            num_read, 2), int16 or float32, or "starts" (batch, names), their first samples in
+            "songs", which are those of `keras_mmdense.data.mixing.song_bank`; "channel_mix"
+            (batch, names, channels, 2), what each output channel takes of left and right; "parts"
+            (batch, sources, names), which of the data set's sources make up a source of the
+            model; "speeds" and "curves" if there are any, see `respeed` and `equalize`.
+        settings: Of the model to feed: sources, transform, bins, rate.
+        frames: Frames of an excerpt.
+        target: "magnitude" or "in_phase", as in `keras_mmdense.data.training_set`.
+
+    Returns:
+        The mixture's magnitude and a dict of each source's target, all (batch, frames, bins,
+        channels), float32.
+    """
+    from keras import ops
+
+    num_samples = excerpt_samples(frames, settings.transform)
+    if "starts" in batch:
+        # played slower, an excerpt does not use all of it
+        num_read = math.ceil(MAX_SPEED * num_samples) + TAPS if "speeds" in batch else num_samples
+        songs, starts = batch["songs"], batch["starts"][..., None]
+        places = ops.minimum(starts + ops.arange(num_read, dtype="int32"), songs.shape[1] - 1)
+        names = range(songs.shape[0])
+        stems = ops.stack([ops.take(songs[i], places[:, i], axis=0) for i in names], axis=1)
+    else:
+        stems = batch["stems"]
+    is_pcm16 = "int16" in str(stems.dtype)
+    stems = ops.cast(stems, "float32") * (1 / FULL_SCALE if is_pcm16 else 1.0)
+    if "speeds" in batch:
+        stems = respeed(stems, batch["speeds"], num_samples)
+    stems = ops.transpose(stems, (0, 1, 3, 2))  # transforms are along the last axis
+    if "curves" in batch:
+        stems = equalize(stems, batch["curves"], settings.sample_rate)
+    stems = ops.matmul(ops.cast(batch["channel_mix"], "float32"), stems)
+    sources = ops.einsum("bsn,bnct->sbct", ops.cast(batch["parts"], "float32"), stems)
+    signals = ops.concatenate([ops.sum(stems, axis=1)[None], sources])
+    # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+    real, imag = spectrum(signals, settings.transform, settings.bins)
+    if target == "in_phase":
+        magnitude = ops.sqrt(ops.square(real[0]) + ops.square(imag[0]))
+        along = real[1:] * real[:1] + imag[1:] * imag[:1]
+        targets = along / ops.maximum(magnitude, 1e-20)
+    else:
+        magnitudes = ops.sqrt(ops.square(real) + ops.square(imag))
+        magnitude, targets = magnitudes[0], magnitudes[1:]
+    return magnitude, {name: targets[i] for i, name in enumerate(settings.sources)}
+
+
+def excerpt_samples(frames: int, transform: Transform) -> int:
+    """Return the length of an excerpt in which so many frames lie wholly inside."""
+    return (frames - 1) * transform.hop_length + transform.n_fft
+
+
+def spectrum(samples: Any, transform: Transform, bins: int) -> tuple[Any, Any]:
+    """Return the spectrum of `mmdense_edge.signal.stft.analyze`.
+
+    Args:
+        samples: (..., channels, num_samples), float32, n_fft samples at least: the frames that
+            lie wholly inside are transformed.
+        transform: The transform.
+        bins: Number of bins to keep, from bin 0.
+
+    Returns:
+        Real and imaginary part, (..., frames, bins, channels), float32.
+    """
+    from keras import ops
+
+    frames = ops.extract_sequences(samples, transform.n_fft, transform.hop_length)
+    parts = ops.rfft(ops.multiply(frames, hann(transform.n_fft)))
+    real, imag = (ops.moveaxis(part[..., :bins], -3, -1) for part in parts)
+    return real, imag
+
+
+def equalize(stems: Any, curves: Any, sample_rate: int) -> Any:
+    """Filter stems with smooth curves, without delay.
+
+    Args:
+        stems: (batch, names, channels, num_samples), float32.
+        curves: (batch, names, POINTS), gain in dB at frequencies evenly spaced on a logarithmic
+            axis from 40 Hz to 16 kHz; between them it goes in straight lines, beyond them it stays.
+        sample_rate: In Hz.
+
+    Returns:
+        Array of the same shape.
+    """
+    from keras import ops
+
+    length = stems.shape[-1]
+    # Few samples are not padded: zeros would be most of what is filtered.
+    multiple = FFT_MULTIPLE if length > FFT_MULTIPLE else 1
+    n_fft = -(-length // multiple) * multiple
+    frequencies = np.maximum(np.fft.rfftfreq(n_fft, 1 / sample_rate), 1.0)
+    place = np.log(frequencies / LOWEST_HZ) / math.log(HIGHEST_HZ / LOWEST_HZ) * (POINTS - 1)
+    hats = np.maximum(0, 1 - np.abs(np.clip(place, 0, POINTS - 1) - np.arange(POINTS)[:, None]))
+    octaves = ops.matmul(ops.cast(curves, "float32"), hats.astype(np.float32))
+    gain = ops.exp(octaves * (math.log(10) / 20))[:, :, None]
+    real, imag = ops.rfft(ops.pad(stems, [[0, 0]] * 3 + [[0, n_fft - length]]))
+    return ops.irfft((real * gain, imag * gain), n_fft)[..., :length]
+
+
+def respeed(stems: Any, speeds: Any, num_samples: int) -> Any:
+    """Play the beginning of stems faster or slower: tempo and pitch move together.
+
+    A speed is a ratio k / SPEED_STEPS. So each block of SPEED_STEPS samples that come out reads
+    what the block before read k samples earlier, and is one matrix product of the samples there.
+
+    Args:
+        stems: (batch, names, num_read, channels), float32; num_samples * speed samples at least.
+        speeds: (batch, names), int32: k, up to 1.3 * SPEED_STEPS.
+        num_samples: Samples to return.
+
+    Returns:
+        (batch, names, num_samples, channels), float32.
+    """
+    from keras import ops
+
+    batch, names, length, channels = stems.shape
+    blocks = -(-num_samples // SPEED_STEPS)
+    speeds = ops.cast(speeds, "int32")
+    ratio = ops.cast(speeds, "float32")[..., None, None] / SPEED_STEPS
+    # what each sample of a block takes of the samples around it: a windowed sinc
+    width = math.ceil(MAX_SPEED * (SPEED_STEPS - 1)) + TAPS
+    place = ops.arange(width, dtype="float32")[:, None] - (TAPS // 2 - 1)
+    distance = place - ratio * ops.arange(SPEED_STEPS, dtype="float32")
+    cutoff = CUTOFF / ops.maximum(ratio, 1.0)  # played faster, the highest would alias
+    angle = math.pi * cutoff * distance
+    near = ops.abs(angle) < 1e-4
+    sinc = ops.where(near, 1.0, ops.sin(angle) / ops.where(near, 1.0, angle))
+    inside = ops.maximum(1 - ops.square(distance / (TAPS / 2)), 0.0)
+    window = sum(c * inside**n for n, c in enumerate(KAISER))
+    kernel = ops.where(inside > 0, cutoff * sinc * window, 0.0)  # (batch, names, width, steps)
+    # the samples around each block, as rows of one long signal
+    end = max(length, math.ceil(MAX_SPEED * SPEED_STEPS) * blocks) + width
+    stems = ops.pad(stems, [[0, 0], [0, 0], [TAPS // 2 - 1, end - length], [0, 0]])
+    end += TAPS // 2 - 1
+    first = ops.arange(batch * names, dtype="int32") * end
+    rows = ops.reshape(first, (batch, names, 1, 1)) + ops.arange(width, dtype="int32")
+    rows = rows + speeds[..., None, None] * ops.arange(blocks, dtype="int32")[:, None]
+    around = ops.take(ops.reshape(stems, (-1, channels)), rows, axis=0)
+    played = ops.einsum("bnowc,bnws->bnosc", around, kernel)
+    return ops.reshape(played, (batch, names, -1, channels))[:, :, :num_samples]
