@@ -22,7 +22,7 @@ from mmdense_edge import signals
 
 from keras_mmdense.data.readers import SOURCES
 from training import command
-from training.train.recipe import in_parts, load_recipe
+from training.train.recipe import RecipeError, in_parts, load_recipe
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -69,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="devices: see docs/how-to/scaling.md",
     )  # fmt: skip
     parser.add_argument(
+        "--resident", choices=("auto", "yes", "no"), default="auto",
+        help="hold all songs in the device's memory (auto: on a GPU with room for them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same bits every time on a GPU, too"
+    )
+    parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
     )
     args = parser.parse_args(argv)
@@ -91,11 +98,16 @@ def train(args: argparse.Namespace) -> int:
     from training.train.devices import open_devices
     from training.train.trainer import Trainer
 
-    devices = open_devices(args.strategy)
+    devices = open_devices(args.strategy, args.deterministic)
     devices.check(recipe)
     now = record(recipe, tracks, valid)
     check_folder(run, now, args.resume)
-    trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze)
+    resident = args.resident == "yes" or (args.resident == "auto" and "auto")
+    if args.resident == "yes" and devices.replicas > 1:
+        raise RecipeError(
+            f"--resident yes needs one device; received {devices.replicas}. Use auto."
+        )
+    trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze, resident)
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
         write_text(run / RECORD, json.dumps(now, indent=1))

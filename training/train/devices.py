@@ -8,6 +8,7 @@ backend `mirrored` is `keras.distribution.DataParallel`.
 from __future__ import annotations
 
 import math
+import os
 import types
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -98,12 +99,13 @@ class Devices:
         return self.strategy.distribute_datasets_from_function(lambda _: data.flat_map(divide))
 
 
-def open_devices(name: str) -> Devices:
+def open_devices(name: str, deterministic: bool = False) -> Devices:
     """Set up the devices. Call it before anything else uses TensorFlow or JAX.
 
     Args:
         name: "none", or "mirrored": all GPUs of this machine, or the logical CPU devices if there
             are none.
+        deterministic: Have the backend compute the same bits every time, where it might not.
 
     Raises:
         RecipeError: The backend cannot do it.
@@ -112,9 +114,20 @@ def open_devices(name: str) -> Devices:
         >>> open_devices("none").replicas
         1
     """
+    backend = keras.config.backend()
+    if deterministic and backend == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+    elif deterministic and backend == "torch":
+        import torch  # type: ignore[import-not-found,unused-ignore]
+
+        torch.use_deterministic_algorithms(True)
+    elif deterministic:  # read when JAX makes its first array
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"
     if name == "none":
         return Devices()
-    backend = keras.config.backend()
     if backend == "jax":
         devices = keras.distribution.list_devices()
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)

@@ -97,6 +97,7 @@ class Trainer:
         devices: Where to train; `check` has accepted the recipe.
         init: As for `make_model`.
         freeze: As for `make_model`.
+        resident: As for `keras_mmdense.data.training_set`.
 
     Raises:
         RecipeError, SettingsError, DatasetError: Something does not fit.
@@ -111,10 +112,11 @@ class Trainer:
         devices: Devices | None = None,
         init: str | None = None,
         freeze: Sequence[str] = (),
+        resident: bool | str = False,
     ) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.tracks, self.valid, self.run = recipe, tracks, valid, run
-        self.devices = devices or Devices()
+        self.devices, self._resident = devices or Devices(), resident
         self.history: list[Row] = []
         self._epoch = self._step = 0
         with self.devices.scope():
@@ -150,6 +152,7 @@ class Trainer:
             seed=self.recipe.seed,
             epoch=epoch,
             first_step=first_step,
+            resident=self._resident and self.devices.replicas == 1,
         )
 
     def adapt(self) -> None:
