@@ -84,16 +84,13 @@ class AudioFile(Stream):
     data_start: int = field(default=0, repr=False)
 
     def _decode(self, start: int, num_samples: int) -> Audio:
-        if self.data_start:  # several times faster than libsndfile, which parses the header
-            place, count = self.data_start + 2 * self.channels * start, self.channels * num_samples
-            try:
-                samples = np.fromfile(self.path, "<i2", count, offset=place)
-            except OSError as error:
-                raise TrackError(self.path, f"cannot be read: {error}") from error
-            whole = len(samples) // self.channels
-            return samples[: whole * self.channels].reshape(whole, self.channels)
-        stored = "int16" if self.pcm16 else "float32"
+        stored, count = "int16" if self.pcm16 else "float32", self.channels * num_samples
         try:
+            if self.data_start:  # several times faster than libsndfile, which parses the header
+                place = self.data_start + 2 * self.channels * start
+                samples = np.fromfile(self.path, "<i2", count, offset=place)
+                whole = len(samples) // self.channels  # fewer in a file that has become shorter
+                return samples[: whole * self.channels].reshape(whole, self.channels)
             with _opened(self.path, self.parts) as file:
                 file.seek(start)
                 audio: Audio = file.read(num_samples, dtype=stored, always_2d=True)
