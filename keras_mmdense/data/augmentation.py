@@ -49,6 +49,7 @@ def mix(
     from keras import ops
 
     num_samples = excerpt_samples(frames, settings.transform)
+    batch = {name: ops.convert_to_tensor(value) for name, value in batch.items()}
     if "starts" in batch:
         # played slower, an excerpt does not use all of it
         num_read = math.ceil(MAX_SPEED * num_samples) + TAPS if "speeds" in batch else num_samples
