@@ -180,7 +180,7 @@ class ExcerptSampler:
             track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
             start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
             # the device holds the samples itself: read as many as tell that all sources sound
-            count = FIRST_LOOK if self._song_starts else self.num_read
+            count = min(FIRST_LOOK, self.num_read) if self._song_starts else self.num_read
             try:
                 stems = np.stack([self.read(track, source, start, count) for source in sources])
                 if count < self.num_read and not self._sound(stems):

@@ -35,8 +35,15 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from training.train.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None
+from training.train.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
 STOPPED = """
 import signal, sys
+sys.modules["tensorflow"] = None
 from training.train.__main__ import main
 from training.train.trainer import StepWatch
 
@@ -92,14 +99,15 @@ def test_two_devices_reach_the_weights_of_one(folder):
     assert_same_weights(folder / "one", folder / "mirrored", TOLERANCE)
 
 
-def test_two_devices_of_jax_reach_the_weights_of_one_and_resume_exactly(folder):
+def test_jax_without_tensorflow_on_two_devices_and_resumed_exactly(folder):
     # what is compiled once serves the second run, too
     cached = JAX | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     cached |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     one, two, parts = (f"jax_{name}" for name in ("one", "two", "parts"))
-    train(folder, one, environment=cached)
+    train(folder, one, script=WITHOUT_TENSORFLOW, environment=cached)
     mirrored = ("--strategy", "mirrored")
-    assert "2 replicas" in train(folder, two, *mirrored, environment=JAX | TWO_DEVICES)
+    told = train(folder, two, *mirrored, script=WITHOUT_TENSORFLOW, environment=JAX | TWO_DEVICES)
+    assert "2 replicas" in told
     assert_same_weights(folder / one, folder / two, TOLERANCE)
     train(folder, parts, script=STOPPED, environment=cached)
     # the training loss is of the last steps alone

@@ -192,10 +192,10 @@ def test_links_are_followed_and_missing_without_their_target(tmp_path):
     assert fault.describe(root) == "Song 0/bass.wav: is missing"
 
 
-def encoded(file_format, num_samples=NUM_SAMPLES):
+def encoded(file_format, num_samples=NUM_SAMPLES, **options):
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (num_samples, 2))
     with io.BytesIO() as file:
-        sf.write(file, noise, 44100, format=file_format)
+        sf.write(file, noise, 44100, format=file_format, **options)
         return file.getvalue()
 
 
@@ -223,6 +223,11 @@ TOTAL = int.from_bytes(FLAC[18:26], "big") - NUM_SAMPLES
         "flac too small": (FLAC, put(FLAC, 18, ">Q", TOTAL + 999)),
         "flac with a tag in front": (FLAC, ID3 + FLAC),
         "wav with a tag in front": (WAV, ID3 + WAV),
+        "wav with a chunk of odd length": (
+            WAV, put(WAV[:36] + b"LIST\x03\0\0\0abc\0" + WAV[36:], 4, "<I", len(WAV) + 4)
+        ),
+        "big-endian wav": (WAV, encoded("WAV", endian="BIG")),
+        "extensible wav": (WAV, encoded("WAVEX")),
     }.values(),
 )  # fmt: skip
 def test_a_header_that_is_wrong_is_corrected(tmp_path, plain, changed):

@@ -155,6 +155,24 @@ def test_other_backends_get_the_same_batches(mixes, tracks, monkeypatch):
     assert found.waited > 0
 
 
+@pytest.mark.parametrize("mixing", [Mixing(), Mixing(equalizer=3, speed=0.2, width=0.5)])
+def test_songs_that_rest_on_the_device_give_the_same_examples(mixing, tracks):
+    model = keras_mmdense.build_from_settings(settings())
+    trainer = keras_mmdense.TrainingModel(model, frames=8)
+    options = {"batch_size": 3, "examples": 6, "mixing": mixing, "epoch": 0}
+    plain = training_set(tracks, trainer, **options)
+    resident = training_set(tracks, trainer, **options, resident=True)
+    for batch, chosen in zip(plain, resident, strict=True):
+        assert "stems" not in chosen
+        keras.tree.map_structure(assert_close, trainer(chosen), trainer(batch))
+    held = trainer.hold(tracks, EXCERPT)
+    assert trainer.hold(tracks, EXCERPT) is held
+    assert not [v for v in trainer.variables if v.shape == held.shape]
+    with pytest.raises(DatasetError, match="need a TrainingModel"):
+        training_set(tracks, model, frames=8, resident=True)
+    assert "stems" in next(iter(training_set(tracks, trainer, resident="auto")))  # no accelerator
+
+
 def test_a_training_model_has_its_own_frames_and_target(tracks):
     model = keras_mmdense.build_from_settings(settings())
     trainer = keras_mmdense.TrainingModel(model, frames=16, target="in_phase")

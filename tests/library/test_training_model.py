@@ -1,0 +1,49 @@
+"""A step from waveforms: the loss is that of the model on its own spectrograms."""
+
+import keras
+import numpy as np
+import pytest
+from small import SMALL
+from trees import make_dsd100
+
+import keras_mmdense
+from keras_mmdense.data import Mixing, open_dataset, training_set, validation_set
+from keras_mmdense.training_model import SUM
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory):
+    return list(open_dataset(make_dsd100(tmp_path_factory.mktemp("dsd"), 2, 1, seconds=1.0)))
+
+
+def test_it_learns_what_the_model_alone_learns(tracks):
+    """After two steps, both have the same losses and weights."""
+    mixing = Mixing(equalizer=3, speed=0.1, width=0.5)
+    options = {"batch_size": 2, "examples": 4, "mixing": mixing, "epoch": 0}
+    results = []
+    for wrapped in (False, True):
+        keras.utils.set_random_seed(0)
+        model = keras_mmdense.build("mdensenet", ("bass", "vocals"), head="mask", **SMALL)
+        fitted = keras_mmdense.TrainingModel(model, frames=32) if wrapped else model
+        fitted.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        frames = {} if wrapped else {"frames": 32}
+        valid = validation_set(tracks, fitted, batch_size=2, excerpts_per_track=1, **frames)
+        data = training_set(tracks, fitted, **options, **frames)
+        history = fitted.fit(data, validation_data=valid, shuffle=False, verbose=0).history
+        results.append((history, model.get_weights()))
+    (alone, plain), (together, trained) = results
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        assert together[name] == pytest.approx(value, rel=1e-4), name
+    for x, y in zip(plain, trained, strict=True):
+        np.testing.assert_allclose(y, x, atol=1e-5)
+
+
+def test_the_sum_of_all_sources_is_one_more_output(tracks):
+    model = keras_mmdense.build("mdensenet", ("bass", "vocals"), head="mask", **SMALL)
+    trainer = keras_mmdense.TrainingModel(model, frames=32, target="in_phase", sums=True)
+    results = trainer(next(iter(training_set(tracks, trainer, batch_size=1))))
+    for values in results.values():
+        assert [*values] == ["bass", "vocals", SUM]
+        np.testing.assert_allclose(values[SUM], values["bass"] + values["vocals"], atol=1e-5)
+    assert np.min(results["targets"]["bass"]) < 0  # in phase, so it may oppose
