@@ -48,6 +48,8 @@ class ReadAhead(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Any:
         """Return a batch; with the first one after the last one the next pass begins."""
+        if index >= len(self):
+            raise IndexError(f"the set has {len(self)} batches; received {index}")
         if index == 0 and self._last == len(self) - 1:
             self._pass += 1
             self._ahead.clear()

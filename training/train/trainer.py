@@ -18,7 +18,6 @@ from mmdense_edge import signals
 import keras_mmdense
 from keras_mmdense import TrainingModel, settings_of
 from keras_mmdense.data import Track, training_set, validation_set
-from keras_mmdense.data.augmentation import mix
 from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
@@ -131,37 +130,35 @@ class Trainer:
                 self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
             )
             self._compile()
-        self._held_out = self.devices.spread(
-            validation_set(
-                valid,
-                self.training,
-                batch_size=recipe.batch_size,
-                excerpts_per_track=EXCERPTS_PER_TRACK,
-            )
+        held_out = validation_set(
+            valid,
+            self.training,
+            batch_size=recipe.batch_size,
+            excerpts_per_track=EXCERPTS_PER_TRACK,
         )
+        self._held_out, self._checks = self.devices.spread(held_out), len(held_out)
         self.devices.prepare(self.model)
 
-    def make_data(self, epoch: int, first_step: int = 0) -> Any:
-        """Return an epoch of the training set from some step on."""
+    def make_data(self, epoch: int, first_step: int = 0, magnitudes: bool = False) -> Any:
+        """Return an epoch of the training set from some step on, as excerpts or as magnitudes."""
+        r, one_device = self.recipe, self.devices.replicas == 1
         return training_set(
             self.tracks,
-            self.training,
-            batch_size=self.recipe.batch_size,
-            examples=self.recipe.examples,
-            mixing=self.recipe.mixing,
-            seed=self.recipe.seed,
+            self.model if magnitudes else self.training,
+            frames=r.frames,
+            batch_size=r.batch_size,
+            examples=r.examples,
+            mixing=r.mixing,
+            seed=r.seed,
             epoch=epoch,
             first_step=first_step,
-            resident=self._resident and self.devices.replicas == 1,
+            resident=self._resident if one_device and not magnitudes else False,
         )
 
     def adapt(self) -> None:
         """Set the model's normalization to the data."""
-        settings, frames = settings_of(self.model), self.recipe.frames
-        data = self.make_data(0)
-        batches = data if hasattr(data, "take") else (data[i] for i in range(len(data)))
-        mixtures = (keras.ops.convert_to_numpy(mix(x, settings, frames)[0]) for x in batches)
-        adapt(self.model, mixtures, max_batches=ADAPT_BATCHES * self.recipe.accumulate)
+        data = self.make_data(0, magnitudes=True)
+        adapt(self.model, data, max_batches=ADAPT_BATCHES * self.recipe.accumulate)
 
     def _compile(self) -> None:
         r = self.recipe
@@ -259,7 +256,9 @@ class Trainer:
             )
         if watch.weights:  # fit() ends with the average; JAX has model and optimizer share arrays
             self.model.set_weights(self.model.get_weights())  # then, which a step frees
-        checked = self.training.evaluate(self._held_out, verbose=0, return_dict=True)
+        checked = self.training.evaluate(
+            self._held_out, steps=self._checks, verbose=0, return_dict=True
+        )
         settings, r = settings_of(self.model), self.recipe
         frames = steps * r.batch_size * r.frames
         audio = frames * settings.transform.hop_length / settings.sample_rate
