@@ -5,7 +5,7 @@
 Forward, backward and update of MMDenseNet for one source, in float32 and bfloat16, with and
 without XLA, through the trainer's `fit`, compared with a plain loop over `train_on_batch` of the
 same compiled model. oneDNN's layers are on where the case says so, else where TensorFlow has them
-on by itself; "as training.train" is with them and with training/train/kernel_gradient.py. Each case
+on by itself; "as training.train" is with them and with training/train/fast_layers.py. Each case
 runs in a process of its own; the rounds are interleaved.
 """
 
@@ -42,7 +42,7 @@ def measure(case: str, steps: int, frames: int, batch_size: int) -> dict[str, fl
     import tensorflow as tf
 
     import keras_mmdense
-    from training.train.kernel_gradient import speed_up
+    from training.train.fast_layers import speed_up
 
     policy, jit = CASES[case]
     keras.config.set_dtype_policy(policy)

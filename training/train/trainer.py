@@ -23,7 +23,7 @@ from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
 from training.paper.baseline_networks import build_model, float32_copy
 from training.train.devices import Devices, check_memory
-from training.train.kernel_gradient import speed_up
+from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
 from training.train.recipe import Recipe, RecipeError
 from training.train.run_folder import (

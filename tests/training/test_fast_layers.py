@@ -1,0 +1,201 @@
+"""Fast layers give what Keras' own give: outputs, gradients, moving averages, files."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras.layers import Conv2D
+from runs import MODEL
+from small import disturb
+from trees import make_folder
+
+import keras_mmdense
+from keras_mmdense.data import open_dataset
+from training.train import fast_layers
+from training.train.fast_layers import has_avx512, is_fast, kernel_gradient, normalize, speed_up
+from training.train.recipe import Recipe
+from training.train.trainer import Trainer
+
+small = st.integers(1, 6)
+
+
+def numpy_gradient(inputs, upstream, size):
+    """The definition: the sum over all places of what a tap read and the gradient there."""
+    high, wide = size
+    before, left = (high - 1) // 2, (wide - 1) // 2
+    pads = [(0, 0), (before, high - 1 - before), (left, wide - 1 - left), (0, 0)]
+    padded = np.pad(inputs, pads)
+    _, frames, bins, _ = inputs.shape
+    taps = [
+        [
+            np.einsum("bfkc,bfkm->cm", padded[:, i : i + frames, j : j + bins], upstream)
+            for j in range(wide)
+        ]
+        for i in range(high)
+    ]
+    return np.array(taps)
+
+
+@settings(deadline=None, max_examples=40)
+@given(small, small, small, small, small, st.tuples(small, small))
+def test_it_is_the_definition_and_tensorflows_own(batch, frames, bins, channels, maps, size):
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((batch, frames, bins, channels)).astype(np.float32)
+    upstream = rng.standard_normal((batch, frames, bins, maps)).astype(np.float32)
+    found = kernel_gradient(tf.constant(inputs), tf.constant(upstream), size)
+    np.testing.assert_allclose(found, numpy_gradient(inputs, upstream, size), atol=1e-4)
+    own = tf.raw_ops.Conv2DBackpropFilter(
+        input=inputs,
+        filter_sizes=[*size, channels, maps],
+        out_backprop=upstream,
+        strides=[1] * 4,
+        padding="SAME",
+    )
+    np.testing.assert_allclose(found, own, atol=1e-4)
+
+
+# maps of whole vectors, and such that 2, 4, 8 and 16 bins are folded; bins that cannot be
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.sampled_from([1, 6, 16]),
+    st.sampled_from([1, 6, 8, 12, 16]),
+    st.sampled_from(["float32", "bfloat16"]),
+)
+def test_normalizing_is_the_definition_in_double_precision(batch, frames, bins, maps, dtype):
+    rng = np.random.default_rng(0)
+    shape = (batch, frames, bins, maps)
+    x, upstream = (tf.cast(2 + 3 * rng.standard_normal(shape), dtype) for _ in range(2))
+    scale, offset = (tf.constant(rng.uniform(0.5, 2, maps), tf.float32) for _ in range(2))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([x, scale, offset])
+        outputs, mean, variance = normalize(x, scale, offset, 1e-3)
+    found = [outputs, mean, variance, *tape.gradient(outputs, [x, scale, offset], upstream)]
+    x, g, scale = (np.asarray(value, np.float64) for value in (x, upstream, scale))
+    axes = (0, 1, 2)
+    deviation = np.sqrt(x.var(axes) + 1e-3)
+    normal = (x - x.mean(axes)) / deviation
+    centered = g - g.mean(axes) - normal * (g * normal).mean(axes)
+    expected = [normal * scale + offset, x.mean(axes), x.var(axes), scale / deviation * centered]
+    expected += [(g * normal).sum(axes), g.sum(axes)]
+    assert outputs.dtype == found[3].dtype == dtype
+    for one, value in zip(expected, found, strict=True):
+        rounding = 1e-2 if value.dtype == tf.bfloat16 else 1e-4
+        bound = rounding * (1 + np.abs(one).max() + np.abs(scale / deviation * g).max())
+        np.testing.assert_allclose(np.asarray(value, np.float64), one, atol=bound)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["avx2", "avx512"])
+def twins(request):
+    """The same model twice, the second sped up for one kind of processor."""
+    models = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        models.append(keras_mmdense.build(**MODEL | {"sources": ["bass"], "num_layers": 2}))
+        disturb(models[-1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast_layers, "has_avx512", lambda: request.param)
+        count = speed_up(models[1])
+    kinds = {type(layer) for layer in models[1].layers if is_fast(layer)}
+    assert kinds == {keras.layers.BatchNormalization, *([] if request.param else [Conv2D])}
+    assert count > len(kinds)
+    return models
+
+
+def gradients(model, inputs):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(model(inputs, training=True)["bass"] - inputs / 2))
+    return tape.gradient(loss, model.trainable_variables)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_all_gradients_and_moving_averages_of_a_model_are_the_same(twins, compiled):
+    inputs = tf.constant(np.random.default_rng(1).rayleigh(size=(2, 16, 64, 2)).astype(np.float32))
+    run = tf.function(gradients) if compiled else gradients
+    plain, fast = (run(model, inputs) + model.non_trainable_variables for model in twins)
+    names = twins[0].trainable_variables + twins[0].non_trainable_variables
+    for name, a, b in zip(names, plain, fast, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5, err_msg=name.path)
+
+
+def test_what_the_model_gives_and_what_its_file_holds_stay_the_same(twins, tmp_path):
+    inputs = np.random.default_rng(1).rayleigh(size=(1, 16, 64, 2)).astype(np.float32)
+    twins[1].set_weights(twins[0].get_weights())
+    plain, fast = (model.predict(inputs, verbose=0)["bass"] for model in twins)
+    np.testing.assert_array_equal(fast, plain)
+    twins[1].save(tmp_path / "fast.keras")
+    loaded = keras.saving.load_model(tmp_path / "fast.keras")
+    assert any(is_fast(layer) for layer in twins[1].layers)
+    assert not any(is_fast(layer) for layer in loaded.layers)
+    np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["bass"], plain)
+
+
+def model_of(layer):
+    inputs = keras.Input((8, 8, 4))
+    return keras.Model(inputs, layer(inputs))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"strides": 2},
+        {"dilation_rate": 2},
+        {"padding": "valid"},
+        {"kernel_size": 1},
+        {"filters": 5},
+        {"groups": 2},
+        {"dtype": "mixed_bfloat16"},
+    ],
+)
+def test_other_convolutions_are_left_alone(options, monkeypatch):
+    monkeypatch.setattr(fast_layers, "has_avx512", lambda: False)
+    options = {"filters": 4, "kernel_size": 3, "padding": "same", **options}
+    assert speed_up(model_of(Conv2D(**options))) == 0
+    model = model_of(Conv2D(4, 3, padding="same"))
+    assert speed_up(model) == 1
+    once = model.layers[1].convolution_op
+    assert speed_up(model) == 1
+    assert model.layers[1].convolution_op is once
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"synchronized": True}, {"renorm": True}, {"axis": 1}, {"dtype": "float16"}],
+)
+def test_other_normalizations_are_left_alone(options):
+    assert speed_up(model_of(keras.layers.BatchNormalization(**options))) == 0
+    assert speed_up(model_of(keras.layers.BatchNormalization())) == 1
+
+
+@pytest.mark.parametrize("state", ["frozen", "inference", "training"])
+@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False, "momentum": 0.5}])
+def test_a_normalization_uses_and_moves_its_averages_as_keras_own(state, options):
+    plain, fast = (model_of(keras.layers.BatchNormalization(**options)) for _ in range(2))
+    speed_up(fast)
+    inputs = np.random.default_rng(0).normal(3, 2, (2, 8, 8, 4)).astype(np.float32)
+    for model in (plain, fast):
+        model.trainable = state != "frozen"
+    outputs = [model(inputs, training=state != "inference") for model in (plain, fast)]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    for a, b in zip(plain.weights, fast.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_avx512_is_read_from_the_processors_flags(tmp_path):
+    assert not has_avx512(tmp_path / "none")
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2\n")
+    assert not has_avx512(tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2 avx512f avx512dq\n")
+    assert has_avx512(tmp_path / "cpuinfo")
+
+
+@pytest.mark.parametrize("gpus", [[], ["GPU:0"]])
+def test_the_trainer_speeds_up_on_cpus_alone(gpus, tmp_path, monkeypatch):
+    tracks = open_dataset(make_folder(tmp_path, 1, 0.5))
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpus)
+    recipe = Recipe("test", model=MODEL, frames=8, batch_size=1, examples=1)
+    model = Trainer(recipe, tracks, tracks, tmp_path).model
+    assert any(is_fast(layer) for layer in model.layers) == (not gpus)
