@@ -100,8 +100,17 @@ def spectrum(samples: Any, transform: Transform, bins: int) -> tuple[Any, Any]:
     """
     from keras import ops
 
-    frames = ops.extract_sequences(samples, transform.n_fft, transform.hop_length)
-    parts = ops.rfft(ops.multiply(frames, hann(transform.n_fft)))
+    n_fft, hop_length = transform.n_fft, transform.hop_length
+    *shape, num_samples = samples.shape
+    num_frames = 1 + (num_samples - n_fft) // hop_length
+    # Frames as rows of whole pieces: keras.ops.extract_sequences is a convolution with JAX.
+    piece = math.gcd(n_fft, hop_length)
+    used = (num_frames - 1) * hop_length + n_fft
+    pieces = ops.reshape(samples[..., :used], (*shape, used // piece, piece))
+    first = np.arange(num_frames)[:, None] * (hop_length // piece)
+    frames = ops.take(pieces, first + np.arange(n_fft // piece), axis=-2)
+    frames = ops.reshape(frames, (*shape, num_frames, n_fft))
+    parts = ops.rfft(ops.multiply(frames, hann(n_fft)))
     real, imag = (ops.moveaxis(part[..., :bins], -3, -1) for part in parts)
     return real, imag
 
@@ -129,8 +138,12 @@ def equalize(stems: Any, curves: Any, sample_rate: int) -> Any:
     hats = np.maximum(0, 1 - np.abs(np.clip(place, 0, POINTS - 1) - np.arange(POINTS)[:, None]))
     octaves = ops.matmul(ops.cast(curves, "float32"), hats.astype(np.float32))
     gain = ops.exp(octaves * (math.log(10) / 20))[:, :, None]
-    real, imag = ops.rfft(ops.pad(stems, [[0, 0]] * 3 + [[0, n_fft - length]]))
-    return ops.irfft((real * gain, imag * gain), n_fft)[..., :length]
+    padded = ops.pad(stems, [[0, 0]] * 3 + [[0, n_fft - length]])
+    # as rows: XLA's FFT on CPUs takes no other order of the axes
+    real, imag = ops.rfft(ops.reshape(padded, (-1, n_fft)))
+    gain = ops.reshape(ops.broadcast_to(gain, (*stems.shape[:3], gain.shape[-1])), real.shape)
+    filtered = ops.irfft((real * gain, imag * gain), n_fft)
+    return ops.reshape(filtered[:, :length], stems.shape)
 
 
 def respeed(stems: Any, speeds: Any, num_samples: int) -> Any:
