@@ -1,9 +1,6 @@
 """Tiny generated material for the renderer: notes, strokes, takes, loops and songs, seeded."""
 
 import json
-import stat
-import sys
-from pathlib import Path
 
 import numpy as np
 import soundfile as sf
@@ -73,15 +70,6 @@ def make_takes(folder, source="vocals", seconds=3.0, **more):
     return folder
 
 
-def make_song(folder, name="1.Song", seconds=8.0, tempo=120):
-    """A mixed song whose vocals pause in its first two bars."""
-    (folder / name).mkdir(parents=True)
-    audio = np.concatenate([np.zeros(4 * RATE), tone(330, seconds - 4, decay=0.1)])
-    sf.write(folder / name / "vocals.wav", audio, RATE)
-    describe(folder, "songs", "vocals", songs={name: [tempo, 4, 0]})
-    return folder
-
-
 def make_bands(folder, seconds=6.0):
     """A band in one file, and one in two: noise left and a chord of A minor right."""
     describe(folder, "bands", "other", sets=["*.wav", "tracks"])
@@ -103,12 +91,3 @@ def make_material(root):
     make_takes(root / "singer")
     make_takes(root / "strummer", "other")
     return root
-
-
-def program(folder, name, code):
-    """An executable Python script, in place of a program that may not be installed."""
-    folder.mkdir(exist_ok=True)
-    path = Path(folder) / name
-    path.write_text(f"#!{sys.executable}\n{code}\n", "utf-8")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path

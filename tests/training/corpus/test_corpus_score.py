@@ -1,59 +1,16 @@
-"""Scores: notes in their places and ranges; MMA's grooves; MIDI out and in again."""
+"""Scores: notes in their places and ranges; MIDI out and in again; soundfonts."""
 
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from corpus_material import program
 
 from training.corpus import mma, patterns, soundfonts
-from training.corpus.material import CorpusError, Soundfont, find_soundfonts
-from training.corpus.patterns import harmony, write_melody
+from training.corpus.material import find_soundfonts
+from training.corpus.patterns import write_melody
 from training.corpus.score import DRUMS, Chart, Note, Part, draw_chart
 
 CHART = Chart(120, 2, 0, (0, 4, 5, 3) * 6)
-FAKE_MMA = """
-import sys, mido
-if "-v" in sys.argv: print("Warning: no plugins"); print("21.09"); sys.exit()
-text = open(sys.argv[3]).read()
-if "Broken" in text: print("Groove 'Broken' not found"); sys.exit(1)
-file = mido.MidiFile(ticks_per_beat=192)
-file.tracks.append(mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=500000)]))
-parts = (("Drum", 9, 0, 36), ("Bass", 1, 33, 40), ("Chord", 2, 25, 60))
-for name, channel, number, note in parts[:2 if "Dull" in text else 3]:
-    track = mido.MidiTrack([mido.MetaMessage("track_name", name=name)])
-    track.append(mido.Message("program_change", channel=channel, program=number))
-    track.append(mido.Message("note_on", channel=channel, note=note, velocity=90, time=192))
-    track.append(mido.Message("note_on", channel=channel, note=note, velocity=0, time=96))
-    file.tracks.append(track)
-file.save(sys.argv[2])
-"""
-FAKE_FLUIDSYNTH = """
-import sys, mido, numpy, soundfile
-wav, midi = sys.argv[sys.argv.index("-F") + 1], sys.argv[-1]
-if "broken" in sys.argv[-2]: sys.exit(1)
-audio, time = numpy.zeros((44100, 2)), 0
-for message in mido.MidiFile(midi):
-    time += message.time
-    if message.type == "note_on" and message.velocity:
-        audio[round(time * 44100)] = [message.channel + 1, message.velocity]
-soundfile.write(wav, audio / 200, 44100, subtype="FLOAT")
-"""
-
-
-@pytest.fixture
-def programs(tmp_path, monkeypatch):
-    program(tmp_path / "bin", "mma", FAKE_MMA)
-    program(tmp_path / "bin", "fluidsynth", FAKE_FLUIDSYNTH)
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    return tmp_path
-
-
-def make_library(folder, **files):
-    folder.mkdir()
-    for name, text in files.items():
-        (folder / f"{name}.mma").write_text(text, "latin-1")
-    return folder
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -93,38 +50,6 @@ def test_a_tune_is_in_key_in_range_and_one_voice(seed):
     assert max(b.start - a.start - a.duration for a, b in pairs) > 0.3  # phrases end
 
 
-def test_grooves_are_those_of_the_library_in_four(tmp_path):
-    library = make_library(
-        tmp_path / "lib",
-        rb="TimeSig 4 4\nDefGroove R&B  Basic\nDefGroove R&BFill fill\nDefGroove R&BIntro x",
-        waltzy="TimeSig 3 4\nDefGroove Waltzy text",
-        metronome="TimeSig 4 4\nDefGroove Metronome text",
-        odd="DefGroove Odd text",
-        both="TimeSig 4 4\nDefGroove Both x\nTimeSig 3 4\nDefGroove Both3 x",
-        pop="  timesig 4/4\n  DEFGROOVE Pop\nDefGroove Pop1End",
-    )
-    assert mma.grooves(library) == {"pop": ("Pop",), "rb": ("R&B",)}
-    with pytest.raises(CorpusError, match="install Debian's package mma"):
-        mma.grooves(tmp_path)
-
-
-def test_parts_come_back_from_mma(programs, monkeypatch, rng):
-    monkeypatch.setattr(mma, "grooves", lambda: {"pop": ("Pop", "Pop1")})
-    parts, groove = mma.write_mma(rng, CHART, programs)
-    assert groove in ("Pop", "Pop1")
-    assert {(part.source, part.program) for part in parts} == {
-        ("drums", DRUMS), ("bass", 33), ("other", 25),
-    }  # fmt: skip
-    assert {part.notes[0] for part in parts} == {
-        Note(0.5, 0.25, pitch, 90) for pitch in (36, 40, 60)
-    }
-    text = (programs / "song.mma").read_text()
-    assert "Tempo 120" in text
-    assert [line.split()[1][:2] for line in text.splitlines() if line.startswith("2 ")] == [
-        "A"
-    ] or ("\n2 A7\n" in text)
-
-
 def test_midi_comes_back_as_it_was_written(tmp_path, rng):
     notes = tuple(
         Note(float(start), 0.25, int(rng.integers(40, 80)), int(rng.integers(1, 128)))
@@ -139,19 +64,6 @@ def test_midi_comes_back_as_it_was_written(tmp_path, rng):
         assert note.duration == pytest.approx(0.25, abs=2e-4)  # notes that touch are not cut
 
 
-@pytest.mark.parametrize(
-    ("number", "kit", "channel"), [(25, False, 1), (DRUMS, False, 10), (DRUMS, True, 1)]
-)
-def test_fluidsynth_gets_the_channel_of_the_font(programs, rng, number, kit, channel):
-    part = Part("other", number, (Note(0.25, 0.1, 60, 100),))
-    font = Soundfont("a.sf2", programs / "a.sf2", "MIT", "x", kit=kit)
-    audio = soundfonts.play(rng, part, font, 22050, programs)
-    assert audio.shape == (22050, 2)
-    place = np.flatnonzero(audio[:, 0])
-    assert place == pytest.approx([0.25 * 44100], abs=5)
-    assert audio[place[0]] == pytest.approx([channel / 200, 0.5])
-
-
 def test_only_soundfonts_with_a_known_license_are_found(tmp_path):
     for name in ("FluidR3_GM.sf2", "unknown.sf2", "Black_Pearl_4_LV2.sf2"):
         (tmp_path / name).write_bytes(b"x")
@@ -164,18 +76,3 @@ def test_only_soundfonts_with_a_known_license_are_found(tmp_path):
     for name in ("MuseScore_General_Full.sf3", "MuseScore_General_Lite.sf3"):
         (tmp_path / name).write_bytes(b"x")
     assert [font.name[:14] for font in find_soundfonts([tmp_path])].count("MuseScore_Gene") == 1
-
-
-def test_the_bass_plays_the_chords():
-    part = patterns.bass(np.random.default_rng(0), CHART)
-    for note in part.notes:
-        bar = int(note.start / CHART.bar + 0.01)
-        root = CHART.chord(bar)[0]
-        assert note.pitch % 12 in {*CHART.chord(bar), (root + 7) % 12}
-
-
-def test_harmony_is_a_third_above_in_the_chorus():
-    tune = [Note(0, 1, 62, 100), Note(8.5 * CHART.bar, 1, 62, 100)]
-    (note,) = harmony(tune, CHART)
-    assert (note.start, note.pitch) == (8.5 * CHART.bar, 66)  # D: F sharp
-    assert harmony(tune, CHART, -2)[0].pitch == 59
