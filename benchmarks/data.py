@@ -2,16 +2,12 @@
 
     python -m benchmarks.data                      # generated data
     python -m benchmarks.data --data DIR           # a data set, as it is and prepared
-    python -m benchmarks.data --train-step 5       # and how long training waits for data
 
 An example is 128 frames of the mixture with all its sources, drawn, augmented and mixed as in
 training. The pipeline is compared with a plain loop around soundfile on the same files, which draws
 a place, reads all sources there as float32, and does no more. Each figure is measured in a process
 of its own, held to one or two cores, in rounds that take all of them in turn: medians of the
 rounds; the ratio is the pipeline's over the loop's of the same process.
-
-`--train-step N` trains the paper's network (mmdensenet, one source) for N batches of 8 on two
-cores and reports the share of the time that the step waited for its batch.
 """
 
 from __future__ import annotations
@@ -100,27 +96,6 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     }
 
 
-def waiting(root: str, cores: int, steps: int) -> dict[str, float]:
-    """Train for some batches after one that does not count; return time and waiting."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    from keras_mmdense.data.pipeline import measure_waiting
-
-    dataset = open_dataset(root)
-    model = keras_mmdense.build("mmdensenet", sources=dataset.sources[-1])
-    model.compile("rmsprop", "mse")
-    batches, waited = measure_waiting(
-        training_set(dataset, model, frames=FRAMES, batch_size=BATCH_SIZE, examples=ENDLESS)
-    )
-    stream = iter(batches)
-    model.train_on_batch(*next(stream))
-    waited.assign(0.0)
-    begin = time.perf_counter()
-    for _ in range(steps):
-        model.train_on_batch(*next(stream))
-    wall = time.perf_counter() - begin
-    return {"step": wall / steps, "share": float(waited.numpy()) / wall}
-
-
 def main() -> int:
     """Run the command; return its exit code."""
     parser = harness.parser("data", __doc__)
@@ -129,10 +104,6 @@ def main() -> int:
     parser.add_argument(
         "--seconds", type=number(float, 0.1, 600), default=3.0, help="per measurement; default 3"
     )
-    parser.add_argument(
-        "--train-step", type=number(int, 1, 1000), metavar="N",
-        help="also train for N batches and report the waiting",
-    )  # fmt: skip
     args = parser.parse_args()
 
     def work() -> None:
@@ -163,15 +134,6 @@ def main() -> int:
                 rows.append([form, str(cores), f"{loop:,.0f}", f"{pipeline:,.0f}", f"{ratio:.2f}"])
             print(table(["files", "cores", "plain soundfile loop", "pipeline", "ratio"], rows))
             print("\nSeconds of audio (a mixture with its sources) per second.")
-            rows = []
-            for form, root in trees.items() if args.train_step else ():
-                figure = call(
-                    "benchmarks.data:waiting", environ=on_cpu(2),
-                    root=str(root), cores=2, steps=args.train_step,
-                )  # fmt: skip
-                rows.append([form, f"{figure['step']:.2f}", f"{figure['share']:.2%}"])
-            if rows:
-                print("\n" + table(["files", "seconds a step", "share of waiting for data"], rows))
 
     return harness.finish("data", work)
 

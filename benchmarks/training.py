@@ -1,119 +1,266 @@
-"""One training step of the paper's model: audio seconds per second and peak memory.
+"""Training speed: the step alone, the data pipeline alone, and both together, on any backend.
 
-    python -m benchmarks.training --rounds 3
+    python -m benchmarks.training                                  # the backend of KERAS_BACKEND
+    python -m benchmarks.training --systems plain tensorflow jax
+    python -m benchmarks.training --preset mmdensenet --batch-size 4 --systems tensorflow pytorch
 
-Forward, backward and update of MMDenseNet for one source, in float32 and bfloat16, with and
-without XLA, through the trainer's `fit`, compared with a plain loop over `train_on_batch` of the
-same compiled model. oneDNN's layers are on where the case says so, else where TensorFlow has them
-on by itself; "as training.train" is with them and with training/train/fast_layers.py. Each case
-runs in a process of its own; the rounds are interleaved.
+Systems: "tensorflow", "jax" and "torch" train with this backend as `python -m training.train` does,
+"plain" with TensorFlow but without training/train/fast_layers.py, and "pytorch" is the paper's
+network of benchmarks/peers/mmdensenet_torch.py (preset mmdensenet, no data, needs no Keras).
+
+The step is forward, backward and RMSprop's update for a batch of magnitudes that is ready. The
+pipeline reads excerpts of generated 16-bit WAV files. Together, a `TrainingModel` mixes and
+transforms them on the device, as in training. Each measurement is a process of its own, the systems
+take turns, and the figures are medians over the rounds. The peak is that of a product of two
+matrices of 2048 x 2048 in the same precision and process; a step counts as three times the
+multiply-adds of the network.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-import resource
 import statistics
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks import harness
+from benchmarks.data import ENDLESS, make_tree
 from benchmarks.harness import call, machine_line, number, say, table
 
-BASE = "plain Keras loop, float32"
-ONEDNN = "fit, float32, oneDNN"
-AS_TRAINED = "fit, float32, as training.train"
-CASES = {  # policy, XLA
-    BASE: ("float32", False),
-    "fit, float32": ("float32", False),
-    ONEDNN: ("float32", False),
-    AS_TRAINED: ("float32", False),
-    "fit, float32, XLA": ("float32", True),
-    "fit, bfloat16": ("mixed_bfloat16", False),
-    "fit, bfloat16, XLA": ("mixed_bfloat16", True),
-}
-FIGURES = ("audio_seconds_per_second", "first_step_seconds", "peak_memory_mb")
+SYSTEMS = ("tensorflow", "jax", "torch", "plain", "pytorch")
+PRECISIONS = ("float32", "bfloat16")
+PEAK_SIZE = 2048
+WARM_STEPS = 2
 
 
-def measure(case: str, steps: int, frames: int, batch_size: int) -> dict[str, float]:
-    """Return audio seconds per second, seconds until the first step is done, and peak memory."""
+def work_of(preset: str, frames: int) -> dict[str, float]:
+    """Return the multiply-adds and the seconds of audio of one excerpt."""
+    import keras_mmdense
+    from keras_mmdense.inspection import multiply_adds
+
+    model = keras_mmdense.build(preset)
+    settings = keras_mmdense.settings_of(model)
+    audio = frames * settings.transform.hop_length / settings.sample_rate
+    return {"multiply_adds": multiply_adds(model, frames), "audio": audio}
+
+
+def best(work: Callable[[], Any], times: int) -> float:
+    """Return the seconds of the fastest of some runs, after one that does not count."""
+    seconds = []
+    for _ in range(1 + times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def measure(
+    system: str, precision: str, preset: str, frames: int, batch_size: int, steps: int, data: str,
+    site: str,
+) -> dict[str, float]:  # fmt: skip
+    """Return seconds of a step, of a batch of the pipeline, of both, and of the peak's product.
+
+    Args:
+        system: One of `SYSTEMS` but "pytorch"; its backend is this process'.
+        precision: One of `PRECISIONS`.
+        preset: Of `keras_mmdense.build`, with its default sources.
+        frames: Frames of an excerpt.
+        batch_size: Excerpts of a batch.
+        steps: Steps to time, after `WARM_STEPS`.
+        data: A data set; "" leaves out the pipeline.
+        site: A folder of packages with torch; "" for this interpreter's own.
+    """
+    sys.path += [site] * bool(site)
     import keras
-    import numpy as np
-    import tensorflow as tf
+    from mmdense_edge.bench.host import peak_memory_bytes
 
     import keras_mmdense
-    from training.train.fast_layers import speed_up
+    from keras_mmdense.data import open_dataset, training_set
+    from keras_mmdense.data.pipeline import measure_waiting
 
-    policy, jit = CASES[case]
-    keras.config.set_dtype_policy(policy)
-    model = keras_mmdense.build("mmdensenet", "vocals")
-    if case == AS_TRAINED:
-        speed_up(model)
-    model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=jit)
-    shape = (batch_size, frames, 1024, 2)
-    batch = tf.constant(np.random.default_rng(0).rayleigh(size=shape).astype(np.float32))
-    data = tf.data.Dataset.from_tensors((batch, {"vocals": batch / 2})).repeat()
+    on_tensorflow = keras.config.backend() == "tensorflow"
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+    model = keras_mmdense.build(preset)
+    if on_tensorflow:
+        import tensorflow as tf
 
-    def run(steps: int) -> float:
-        start = time.perf_counter()
-        if case == BASE:
-            for _ in range(steps):
-                model.train_on_batch(batch, {"vocals": batch / 2})
+        if system != "plain" and not tf.config.get_visible_devices("GPU"):
+            from training.train.fast_layers import speed_up
+
+            speed_up(model)
+
+    def fit(trained: keras.Model, batches: Any, waited: Callable[[], float]) -> tuple[float, float]:
+        """Return the seconds of a step, and those of them that waited for data."""
+        marks = []
+
+        def mark(step: int, logs: dict[str, Any]) -> None:
+            float(logs["loss"])  # waits for the device
+            marks.append((time.perf_counter(), waited()))
+
+        trained.compile(
+            keras.optimizers.RMSprop(1e-3), "mse", jit_compile=keras.config.backend() == "jax"
+        )
+        trained.fit(
+            batches, steps_per_epoch=WARM_STEPS + steps, verbose=0, shuffle=False,
+            callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=mark)],
+        )  # fmt: skip
+        passed = np.subtract(marks[-1], marks[WARM_STEPS - 1]) / steps
+        return float(passed[0]), float(passed[1])
+
+    shape = (batch_size, frames, *model.input.shape[2:])
+    magnitude = np.random.default_rng(0).rayleigh(size=shape).astype(np.float32)
+    batch = magnitude, {name: magnitude / 2 for name in model.output}
+    repeated: Any = (one for one in itertools.repeat(batch))
+    if on_tensorflow:
+        repeated = tf.data.Dataset.from_tensors(batch).repeat()
+    found = {"step": fit(model, repeated, lambda: 0.0)[0]}
+    found["memory"] = float(peak_memory_bytes() or 0)
+    matrix = keras.ops.ones((PEAK_SIZE, PEAK_SIZE), precision)
+    found["product"] = best(lambda: float(keras.ops.matmul(matrix, matrix)[0, 0]), 5)
+    if data:
+        trainer = keras_mmdense.TrainingModel(model, frames)
+        batches = training_set(open_dataset(data), trainer, batch_size=batch_size, examples=ENDLESS)
+        stream = iter(batches)
+        found["pipeline"] = best(lambda: [next(stream) for _ in range(steps)], 3) / steps
+        if on_tensorflow:
+            batches, seconds = measure_waiting(batches)
+            found["together"], found["waiting"] = fit(trainer, batches, lambda: float(seconds))
         else:
-            model.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False)
-        return time.perf_counter() - start
+            found["together"], found["waiting"] = fit(trainer, batches, lambda: batches.waited)
+    return found
 
-    first = run(1)
-    run(1)
-    audio = steps * batch_size * frames * 1024 / 44100
-    values = (
-        round(audio / run(steps), 3),
-        round(first, 1),
-        round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    )
-    return dict(zip(FIGURES, values, strict=True))
+
+def measure_pytorch(
+    precision: str, frames: int, batch_size: int, steps: int, site: str
+) -> dict[str, float]:
+    """Return the seconds of a step of the paper's network on PyTorch, and of the peak's product.
+
+    Args:
+        precision: One of `PRECISIONS`; bfloat16 is PyTorch's autocast.
+        frames: Frames of an excerpt.
+        batch_size: Excerpts of a batch.
+        steps: Steps to time, after `WARM_STEPS`.
+        site: A folder of packages with torch; "" for this interpreter's own.
+    """
+    sys.path += [site] * bool(site)
+    import torch
+    from mmdense_edge.bench.host import peak_memory_bytes
+
+    from benchmarks.peers.mmdensenet_torch import BINS, CHANNELS, LAST, MMDenseNet
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = MMDenseNet().to(device, memory_format=LAST).train()
+    optimizer = torch.optim.RMSprop(network.parameters(), 1e-3)
+    mixture = torch.rand(batch_size, CHANNELS, frames, BINS).to(device, memory_format=LAST)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            estimate = network(mixture)
+        loss = torch.square(estimate.float() - mixture / 2).mean()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    for _ in range(WARM_STEPS):
+        step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    found = {"step": (time.perf_counter() - start) / steps}
+    found["memory"] = float(peak_memory_bytes() or 0)
+    matrix = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, precision), device=device)
+    found["product"] = best(lambda: (matrix @ matrix)[0, 0].item(), 5)
+    return found
+
+
+def report(
+    found: dict[tuple[str, str], list[dict[str, float]]], batch_size: int, work: dict[str, float]
+) -> str:
+    """Return the table of all cases.
+
+    Args:
+        found: Answers of the rounds, by system and precision.
+        batch_size: Excerpts of a batch.
+        work: Of `work_of`.
+    """
+    audio = batch_size * work["audio"]
+    share = 3 * batch_size * work["multiply_adds"] / PEAK_SIZE**3
+    baseline = next(iter(found.values()))
+    columns: dict[str, tuple[str, Callable[[dict[str, float]], float]]] = {
+        "step, audio s per s": (".2f", lambda one: audio / one["step"]),
+        "share of the peak": (".0%", lambda one: share * one["product"] / one["step"]),
+        "pipeline": (".0f", lambda one: audio / one["pipeline"]),
+        "together": (".2f", lambda one: audio / one["together"]),
+        "waiting": (".1%", lambda one: one["waiting"] / one["together"]),
+        "peak memory, MB": (".0f", lambda one: one["memory"] / 1e6),
+    }
+    rows = []
+    for (system, precision), rounds in found.items():
+        ratios = [base["step"] / one["step"] for base, one in zip(baseline, rounds, strict=True)]
+        row = [f"{system}, {precision}", f"{statistics.median(ratios):.2f}"]
+        for form, value in columns.values():
+            try:
+                row.append(format(statistics.median(map(value, rounds)), form))
+            except KeyError:  # not measured
+                row.append("-")
+        rows.append(row)
+    return table(["case", "step, ratio", *columns], rows)
 
 
 def main() -> int:
     """Run the command; return its exit code."""
     parser = harness.parser("training", __doc__)
-    parser.add_argument("--rounds", type=number(int, 1, 100), default=3)
-    parser.add_argument("--steps", type=number(int, 1, 1000), default=4)
-    parser.add_argument("--frames", type=number(int, 8, 4096), default=128)
-    parser.add_argument("--batch-size", type=number(int, 1, 256), default=4)
-    parser.add_argument("--float32", action="store_true", help="leave out bfloat16 and XLA")
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    parser.add_argument(
+        "--systems", nargs="+", choices=SYSTEMS, default=[backend],
+        help=f"default {backend}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS,
+        help="default both",
+    )  # fmt: skip
+    parser.add_argument("--preset", default="mmdensenet-edge", help="default mmdensenet-edge")
+    parser.add_argument("--rounds", type=number(int, 1, 100), default=3, help="default 3")
+    parser.add_argument("--steps", type=number(int, 1, 1000), default=4, help="default 4")
+    parser.add_argument("--frames", type=number(int, 8, 4096), default=128, help="default 128")
+    parser.add_argument("--batch-size", type=number(int, 1, 256), default=8, help="default 8")
+    parser.add_argument("--step-only", action="store_true", help="leave out the pipeline")
+    parser.add_argument("--torch", default="", help="folder of packages with torch")
     args = parser.parse_args()
+    if "pytorch" in args.systems and args.preset != "mmdensenet":
+        parser.error(
+            f"system pytorch has --preset mmdensenet; received {args.preset}. Leave it out."
+        )
 
     def work() -> None:
-        names = [n for n, case in CASES.items() if not args.float32 or case == CASES[BASE]]
-        found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
-        for index in range(args.rounds):
-            for name, rounds in found.items():
-                rounds.append(call(
-                    "benchmarks.training:measure",
-                    environ={"TF_ENABLE_ONEDNN_OPTS": "1"} if name in (ONEDNN, AS_TRAINED) else {},
-                    case=name, steps=args.steps, frames=args.frames, batch_size=args.batch_size,
-                ))  # fmt: skip
-                say(f"round {index + 1}, {name}: {rounds[-1]}")
-        rows = []
-        for name, rounds in found.items():
-            ratio = statistics.median(
-                one[FIGURES[0]] / base[FIGURES[0]]
-                for one, base in zip(rounds, found[BASE], strict=True)
-            )
-            speed, first, memory = (
-                statistics.median(one[key] for one in rounds) for key in FIGURES
-            )
-            rows.append([name, f"{speed:.2f}", f"{ratio:.2f}", f"{first:.0f}", f"{memory:.0f}"])
-        head = [
-            "case",
-            "audio s per s",
-            "against the plain loop",
-            "first step, s",
-            "peak memory, MB",
-        ]
-        print(f"{machine_line()}\n\n{table(head, rows)}")
+        common = {name: getattr(args, name) for name in ("frames", "batch_size", "steps")}
+        load = call("benchmarks.training:work_of", preset=args.preset, frames=args.frames)
+        found = {(s, precision): [] for precision in args.precisions for s in args.systems}
+        with tempfile.TemporaryDirectory() as folder:
+            data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
+            for index, (case, rounds) in itertools.product(range(args.rounds), found.items()):
+                system, precision = case
+                given = {**common, "precision": precision, "site": args.torch}
+                if system == "pytorch":
+                    rounds.append(call("benchmarks.training:measure_pytorch", **given))
+                else:
+                    environ = {"KERAS_BACKEND": "tensorflow" if system == "plain" else system}
+                    if system == "tensorflow":
+                        environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+                    rounds.append(call(
+                        "benchmarks.training:measure", environ=environ, system=system,
+                        preset=args.preset, data=data, **given,
+                    ))  # fmt: skip
+                say(f"round {index + 1}, {system}, {precision}: {rounds[-1]}")
+        print(f"{machine_line()}\n\n{report(found, args.batch_size, load)}")
 
     return harness.finish("training", work)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import edge, harness, metrics
+from benchmarks import edge, harness, metrics, training
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import environments, report, spleeter
 from benchmarks.peers.environments import PEERS
@@ -161,3 +161,44 @@ def test_a_process_answers_or_fails_with_its_last_line():
         harness.call("benchmarks.edge:memory_passes")
     with pytest.raises(RuntimeError, match="the process ended with 3"):
         harness.run([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_a_table_of_training_holds_ratios_within_rounds_and_what_was_measured():
+    steps = {"float32": (4.0, 2.0, 8.0), "bfloat16": (1.0, 1.0, 2.0)}
+    found = {
+        ("tensorflow", precision): [
+            {"step": step, "product": 0.5, "memory": 3e9} for step in seconds
+        ]
+        for precision, seconds in steps.items()
+    }
+    for one in found["tensorflow", "bfloat16"]:
+        one.update(pipeline=0.01, together=2.0, waiting=0.5)
+    work = {"audio": 3.0, "multiply_adds": training.PEAK_SIZE**3 / 6}
+    assert training.report(found, 8, work).splitlines()[2:] == [
+        "| tensorflow, float32 | 1.00 | 6.00 | 50% | - | - | - | 3000 |",
+        "| tensorflow, bfloat16 | 4.00 | 24.00 | 200% | 2400 | 12.00 | 25.0% | 3000 |",
+    ]
+
+
+def test_systems_that_train_take_turns_and_pytorch_has_the_papers_network(monkeypatch, capsys):
+    calls = []
+
+    def call(function, environ=None, **given):
+        if function.endswith("work_of"):
+            return {"audio": 1.0, "multiply_adds": 1}
+        calls.append((given.get("system"), given["precision"], environ, given.get("data")))
+        return {"step": 1.0, "product": 1.0, "memory": 1.0}
+
+    monkeypatch.setattr(training, "call", call)
+    options = "--step-only --rounds 2 --precisions float32 --systems plain pytorch tensorflow"
+    monkeypatch.setattr(sys, "argv", ["training", *options.split(), "--preset", "mmdensenet"])
+    assert training.main() == 0
+    plain = ("plain", "float32", {"KERAS_BACKEND": "tensorflow"}, "")
+    ours = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"}
+    round_of = [plain, (None, "float32", None, None), ("tensorflow", "float32", ours, "")]
+    assert calls == 2 * round_of
+    assert "| pytorch, float32 | 1.00 |" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["training", "--systems", "pytorch"])
+    with pytest.raises(SystemExit):
+        training.main()
+    assert "pytorch has --preset mmdensenet; received mmdensenet-edge" in capsys.readouterr().err

@@ -1,0 +1,36 @@
+"""Which precision is faster: by the clock, in turns."""
+
+import pytest
+
+from training.train import precision
+
+
+@pytest.mark.parametrize(
+    ("ticks", "faster", "seconds"),
+    [
+        ([9, 3, 5, 2, 4, 8], "bfloat16", {"float32": 4, "bfloat16": 2}),
+        ([1, 3, 5, 2, 4, 8], "float32", {"float32": 1, "bfloat16": 2}),
+        ([2, 2, 2, 2, 2, 2], "float32", {"float32": 2, "bfloat16": 2}),
+    ],
+)
+def test_the_best_step_of_each_counts_and_the_faster_is_named(ticks, faster, seconds, monkeypatch):
+    trained = []
+
+    class Block:
+        def __init__(self, policy):
+            self.policy = policy
+
+        def train_on_batch(self, x, y):
+            trained.append(self.policy)
+
+    monkeypatch.setattr(precision, "_dense_block", Block)
+    times = iter([time for tick in ticks for time in (100, 100 + tick)])
+    assert precision.fastest_precision(lambda: next(times)) == (faster, seconds)
+    assert trained == ["float32", "mixed_bfloat16"] * 4  # the first two compile
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_block_computes_in_the_policy(policy):
+    block = precision._dense_block(policy)
+    assert {layer.dtype_policy.name for layer in block.layers[1:]} == {policy}
+    assert block.output.dtype == policy.removeprefix("mixed_")
