@@ -96,13 +96,13 @@ def measure(
 
             speed_up(model)
 
-    def fit(trained: keras.Model, batches: Any, waited: Callable[[], float]) -> tuple[float, float]:
-        """Return the seconds of a step, and those of them that waited for data."""
+    def fit(trained: keras.Model, batches: Any, waited: Callable[[], float]) -> list[float]:
+        """Return the seconds of a step, those of the processor, and those that waited for data."""
         marks = []
 
         def mark(step: int, logs: dict[str, Any]) -> None:
             float(logs["loss"])  # waits for the device
-            marks.append((time.perf_counter(), waited()))
+            marks.append((time.perf_counter(), time.process_time(), waited()))
 
         trained.compile(
             keras.optimizers.RMSprop(1e-3), "mse", jit_compile=keras.config.backend() == "jax"
@@ -111,8 +111,8 @@ def measure(
             batches, steps_per_epoch=WARM_STEPS + steps, verbose=0, shuffle=False,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=mark)],
         )  # fmt: skip
-        passed = np.subtract(marks[-1], marks[WARM_STEPS - 1]) / steps
-        return float(passed[0]), float(passed[1])
+        passed: list[float] = (np.subtract(marks[-1], marks[WARM_STEPS - 1]) / steps).tolist()
+        return passed
 
     shape = (batch_size, frames, *model.input.shape[2:])
     magnitude = np.random.default_rng(0).rayleigh(size=shape).astype(np.float32)
@@ -120,8 +120,8 @@ def measure(
     repeated: Any = (one for one in itertools.repeat(batch))
     if on_tensorflow:
         repeated = tf.data.Dataset.from_tensors(batch).repeat()
-    found = {"step": fit(model, repeated, lambda: 0.0)[0]}
-    found["memory"] = float(peak_memory_bytes() or 0)
+    step, cpu, _ = fit(model, repeated, lambda: 0.0)
+    found = {"step": step, "cpu": cpu, "memory": float(peak_memory_bytes() or 0)}
     matrix = keras.ops.ones((PEAK_SIZE, PEAK_SIZE), precision)
     found["product"] = best(lambda: float(keras.ops.matmul(matrix, matrix)[0, 0]), 5)
     if data:
@@ -131,9 +131,10 @@ def measure(
         found["pipeline"] = best(lambda: [next(stream) for _ in range(steps)], 3) / steps
         if on_tensorflow:
             batches, seconds = measure_waiting(batches)
-            found["together"], found["waiting"] = fit(trainer, batches, lambda: float(seconds))
+            times = fit(trainer, batches, lambda: float(seconds))
         else:
-            found["together"], found["waiting"] = fit(trainer, batches, lambda: batches.waited)
+            times = fit(trainer, batches, lambda: batches.waited)
+        found["together"], _, found["waiting"] = times
     return found
 
 
@@ -171,11 +172,14 @@ def measure_pytorch(
 
     for _ in range(WARM_STEPS):
         step()
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     for _ in range(steps):
         step()
-    found = {"step": (time.perf_counter() - start) / steps}
-    found["memory"] = float(peak_memory_bytes() or 0)
+    found = {
+        "step": (time.perf_counter() - start) / steps,
+        "cpu": (time.process_time() - cpu) / steps,
+        "memory": float(peak_memory_bytes() or 0),
+    }
     matrix = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, precision), device=device)
     found["product"] = best(lambda: (matrix @ matrix)[0, 0].item(), 5)
     return found
@@ -196,6 +200,7 @@ def report(
     baseline = next(iter(found.values()))
     columns: dict[str, tuple[str, Callable[[dict[str, float]], float]]] = {
         "step, audio s per s": (".2f", lambda one: audio / one["step"]),
+        "per CPU s": (".2f", lambda one: audio / one["cpu"]),
         "share of the peak": (".0%", lambda one: share * one["product"] / one["step"]),
         "pipeline": (".0f", lambda one: audio / one["pipeline"]),
         "together": (".2f", lambda one: audio / one["together"]),

@@ -167,7 +167,7 @@ def test_a_table_of_training_holds_ratios_within_rounds_and_what_was_measured():
     steps = {"float32": (4.0, 2.0, 8.0), "bfloat16": (1.0, 1.0, 2.0)}
     found = {
         ("tensorflow", precision): [
-            {"step": step, "product": 0.5, "memory": 3e9} for step in seconds
+            {"step": step, "cpu": 2 * step, "product": 0.5, "memory": 3e9} for step in seconds
         ]
         for precision, seconds in steps.items()
     }
@@ -175,8 +175,8 @@ def test_a_table_of_training_holds_ratios_within_rounds_and_what_was_measured():
         one.update(pipeline=0.01, together=2.0, waiting=0.5)
     work = {"audio": 3.0, "multiply_adds": training.PEAK_SIZE**3 / 6}
     assert training.report(found, 8, work).splitlines()[2:] == [
-        "| tensorflow, float32 | 1.00 | 6.00 | 50% | - | - | - | 3000 |",
-        "| tensorflow, bfloat16 | 4.00 | 24.00 | 200% | 2400 | 12.00 | 25.0% | 3000 |",
+        "| tensorflow, float32 | 1.00 | 6.00 | 3.00 | 50% | - | - | - | 3000 |",
+        "| tensorflow, bfloat16 | 4.00 | 24.00 | 12.00 | 200% | 2400 | 12.00 | 25.0% | 3000 |",
     ]
 
 
@@ -187,7 +187,7 @@ def test_systems_that_train_take_turns_and_pytorch_has_the_papers_network(monkey
         if function.endswith("work_of"):
             return {"audio": 1.0, "multiply_adds": 1}
         calls.append((given.get("system"), given["precision"], environ, given.get("data")))
-        return {"step": 1.0, "product": 1.0, "memory": 1.0}
+        return {"step": 1.0, "cpu": 1.0, "product": 1.0, "memory": 1.0}
 
     monkeypatch.setattr(training, "call", call)
     options = "--step-only --rounds 2 --precisions float32 --systems plain pytorch tensorflow"
