@@ -297,7 +297,8 @@ def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path, monke
         adapt=lambda: None, fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[],
         run=tmp_path, recipe=Recipe("r"), devices=SimpleNamespace(is_chief=False, workers=1),
     )  # fmt: skip
-    monkeypatch.setattr(command, "train", lambda args: command.run_to_end(fake, args))
+    monkeypatch.setattr(command, "open_tracks", lambda *_: ([], []))
+    monkeypatch.setattr(command, "train", lambda args, *_: command.run_to_end(fake, args))
     try:
         code = command.main(["smoke", "--data", "tree", "--out", str(tmp_path)])
         assert code == (0 if ignored else 130)

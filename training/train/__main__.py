@@ -13,16 +13,16 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mmdense_edge import signals
 
-from keras_mmdense.data.readers import SOURCES
+from keras_mmdense.data import Track
 from training import command
-from training.train.recipe import RecipeError, in_parts, load_recipe
+from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -39,6 +39,8 @@ from training.train.split import open_tracks
 if TYPE_CHECKING:
     from training.train.trainer import Trainer
 
+SLOW_STEPS, MEASURED_STEPS = 5, 15  # the first are compiled and fill buffers
+
 
 @command("train")
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", required=True, help="new folder for the results")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    add_options(parser)
+    args = parser.parse_args(argv)
+    recipe = chosen_recipe(args)
+    tracks, valid = open_tracks(
+        args.data, args.valid, recipe.sample_rate, args.valid_tracks, recipe.sources
+    )
+    return train(args, recipe, tracks, valid)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how to train, which other commands share."""
     parser.add_argument("--epochs", type=int, help="number of epochs (default: the recipe's)")
     parser.add_argument(
         "--accumulate", type=int, default=1, metavar="N",
@@ -78,23 +91,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
     )
-    args = parser.parse_args(argv)
-    return train(args)
 
 
-def train(args: argparse.Namespace) -> int:
-    """Check everything, then train; return the exit code. Nothing is written before the checks."""
-    if args.tensorboard:
-        import tensorboard  # noqa: F401  tf.summary.audio lives in it
+def chosen_recipe(args: argparse.Namespace) -> Recipe:
+    """Return the recipe with the epochs and the parts that the options ask for."""
     recipe = load_recipe(args.recipe)
     if args.epochs is not None:
         recipe = replace(recipe, epochs=args.epochs)
-    recipe = in_parts(recipe, args.accumulate)
+    return in_parts(recipe, args.accumulate)
+
+
+def train(
+    args: argparse.Namespace, recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]
+) -> int:
+    """Check everything, then train; return the exit code. Nothing is written before the checks.
+
+    Args:
+        args: `out`, `resume`, and the options of `add_options`.
+        recipe: What to train and how.
+        tracks: Tracks to train on.
+        valid: Tracks to validate on.
+    """
+    if args.tensorboard:
+        import tensorboard  # noqa: F401  tf.summary.audio lives in it
     run = Path(args.out)
-    sample_rate = recipe.model.get("sample_rate", 44100)
-    sources = recipe.model.get("sources", SOURCES)
-    sources = [sources] if isinstance(sources, str) else sources
-    tracks, valid = open_tracks(args.data, args.valid, sample_rate, args.valid_tracks, sources)
     from training.train.devices import open_devices
     from training.train.trainer import Trainer
 
@@ -131,13 +151,22 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
 
         show = epoch_writer(trainer.model, trainer.valid[0], run / "tb")
 
+    ends: list[float] = []  # of steps, before the first estimate
+
+    def on_step(step: int, steps: int) -> None:
+        ends.append(time.monotonic())
+        if len(ends) == SLOW_STEPS + MEASURED_STEPS:
+            seconds = (ends[-1] - ends[SLOW_STEPS - 1]) / MEASURED_STEPS
+            left = seconds * ((epochs - len(trainer.history)) * steps - step)
+            print(f"\n{seconds:.3g} s a step, about {hours(left)} left at most, and validation")
+
     def on_epoch(row: Row) -> None:
         passed, done = time.monotonic() - started, row["epoch"] - resumed
         left = passed / done * (epochs - row["epoch"])
         print(
             f"validation loss {row['val_loss']:.5g}, {row['audio_seconds_per_second']:.1f} s of "
             f"audio per second, {row['waiting_share']:.0%} of the time waiting for data, "
-            f"{left // 3600:.0f} h {left % 3600 // 60:.0f} min left at most"
+            f"{hours(left)} left at most"
         )
         if show:
             show(row)
@@ -156,7 +185,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
             trainer.adapt()
         started, resumed = time.monotonic(), len(trainer.history)
         try:
-            trainer.fit(epochs, on_epoch)
+            trainer.fit(epochs, on_epoch, on_step)
         finally:
             if trainer.history:
                 files = run / HISTORY, run / "loss.png"
@@ -165,7 +194,18 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def hours(seconds: float) -> str:
+    """Return a time for a person to read.
+
+    Example:
+        >>> hours(7259)
+        '2 h 0 min'
+    """
+    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
+
+
+def run_process(main: Callable[[], int]) -> NoReturn:
+    """End the process with the exit code of a command that trains."""
     if platform.machine() in ("x86_64", "AMD64"):
         # By itself TensorFlow takes oneDNN's layers only on processors with VNNI or AMX; on others
         # too they are faster (docs/results/benchmarks.md).
@@ -178,3 +218,7 @@ if __name__ == "__main__":
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    run_process(main)

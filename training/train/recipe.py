@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from keras_mmdense.data import DatasetError, Mixing
 from keras_mmdense.data.pipeline import TARGETS
+from keras_mmdense.data.readers import SOURCES
 from keras_mmdense.errors import SettingsError
 from keras_mmdense.settings import Band
 from training.train.losses import LOSSES
@@ -117,6 +119,17 @@ class Recipe:
         for holds, rule, received in checks:
             if not holds:
                 raise RecipeError(f"recipe {self.name}: {rule}; received {received!r}.")
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The sources that the model is trained for."""
+        sources = self.model.get("sources", SOURCES)
+        return [sources] if isinstance(sources, str) else sources
+
+    @property
+    def sample_rate(self) -> int:
+        """The rate that the tracks must have, in Hz."""
+        return int(self.model.get("sample_rate", 44100))
 
 
 def in_parts(recipe: Recipe, parts: int) -> Recipe:

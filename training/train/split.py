@@ -50,39 +50,65 @@ def open_tracks(
             if dataset.faults or dataset.notes:
                 print(dataset.report(), file=sys.stderr)
             found.extend(dataset)
+    return split_tracks(tracks, fixed, valid_names)
+
+
+def split_tracks(
+    tracks: Sequence[Track], fixed: Sequence[Track] = (), valid_names: str | None = None
+) -> tuple[list[Track], list[Track]]:
+    """Split opened tracks; arguments, results and errors as of `open_tracks`.
+
+    Args:
+        tracks: Tracks to train on, and to validate on by their subset or by `valid_names`.
+        fixed: Tracks of the further trees.
+        valid_names: The text file.
+    """
     if valid_names is None:
-        fixed += [track for track in tracks if track.subset == "valid"]
+        valid = [*fixed, *(track for track in tracks if track.subset == "valid")]
         tracks = [track for track in tracks if track.subset in ("", "train")]
     else:
-        try:
-            lines = Path(valid_names).read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                f"--valid-tracks must be a text file; received {valid_names} ({error})."
-            ) from error
-        names = {composed(line.strip()) for line in lines} - {""}
-        missing = sorted(names - {composed(track.name) for track in tracks})
-        if missing or not names:
-            raise RecipeError(
-                "--valid-tracks must name tracks of the data, one a line; received "
-                f"{missing or valid_names}. python -m keras_mmdense.data lists them."
-            )
-        fixed += [track for track in tracks if composed(track.name) in names]
-        tracks = [t for t in tracks if t.subset != "test" and composed(t.name) not in names]
-    if not fixed:
-        fixed = tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:]
-        tracks = [track for track in tracks if track not in fixed]
+        named = named_tracks(tracks, valid_names, "--valid-tracks")
+        valid = [*fixed, *named]
+        tracks = [track for track in tracks if track.subset != "test" and track not in named]
+    if not valid:
+        valid = list(tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:])
+        tracks = [track for track in tracks if track not in valid]
     if not tracks:
-        raise RecipeError(f"training needs at least two tracks; received {len(fixed)} in {data}.")
+        raise RecipeError(f"training needs at least two tracks; received {len(valid)}.")
     trained = {(composed(track.name), track.num_samples) for track in tracks}
-    both = [t.name for t in fixed if (composed(t.name), t.num_samples) in trained]
+    both = [t.name for t in valid if (composed(t.name), t.num_samples) in trained]
     if both:
         print(
             f"{len(both)} songs to validate on are also, by name and length, songs to train on, "
             f"such as {printable(both[0])}: their losses say nothing about other songs",
             file=sys.stderr,
         )
-    return tracks, fixed
+    return list(tracks), valid
+
+
+def named_tracks(tracks: Sequence[Track], file: str, option: str) -> list[Track]:
+    """Return the tracks that a text file names, one a line.
+
+    Args:
+        tracks: The tracks to choose from.
+        file: The text file.
+        option: The option of the command that takes it, for messages.
+
+    Raises:
+        RecipeError: It cannot be read, is empty, or names something else.
+    """
+    try:
+        lines = Path(file).read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{option} must be a text file; received {file} ({error}).") from error
+    names = {composed(line.strip()) for line in lines} - {""}
+    missing = sorted(names - {composed(track.name) for track in tracks})
+    if missing or not names:
+        raise RecipeError(
+            f"{option} must name tracks of the data, one a line; received "
+            f"{missing or file}. python -m keras_mmdense.data lists them."
+        )
+    return [track for track in tracks if composed(track.name) in names]
 
 
 def fingerprint(tracks: Sequence[Track]) -> str:

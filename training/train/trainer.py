@@ -202,12 +202,18 @@ class Trainer:
         """What the next epoch should do."""
         return plan([row["val_loss"] for row in self.history], self.recipe)
 
-    def fit(self, epochs: int, on_epoch: Callable[[Row], None] = lambda row: None) -> None:
+    def fit(
+        self,
+        epochs: int,
+        on_epoch: Callable[[Row], None] = lambda row: None,
+        on_step: Callable[[int, int], None] = lambda step, steps: None,
+    ) -> None:
         """Train until that many epochs are done, or the recipe's early stop.
 
         Args:
             epochs: Counted from the start of the run.
             on_epoch: Called with the row of the history after each epoch.
+            on_step: Called after each step with the steps done and all steps of the epoch.
 
         Raises:
             FloatingPointError: The loss is no longer finite.
@@ -217,7 +223,7 @@ class Trainer:
             self.model.optimizer.learning_rate = self.plan.learning_rate
             data = self.make_data(self._epoch, self._step)
             last = self._step + len(data)
-            watch = StepWatch(self._step, last, keep_weights=self.recipe.ema is not None)
+            watch = StepWatch(self._step, last, self.recipe.ema is not None, on_step)
             print(f"Epoch {self._epoch + 1}/{epochs}")
             with watch.interrupted_between_steps():
                 self._fit_epoch(data, watch)
@@ -297,11 +303,18 @@ class StepWatch(keras.callbacks.Callback):
         first: Steps of the epoch that are done.
         last: Steps of the epoch.
         keep_weights: Whether to keep them: `fit` puts their moving average into the model.
+        on_step: As for `Trainer.fit`.
     """
 
-    def __init__(self, first: int, last: int, keep_weights: bool = False) -> None:
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        keep_weights: bool = False,
+        on_step: Callable[[int, int], None] = lambda step, steps: None,
+    ) -> None:
         super().__init__()
-        self.step, self.last = first, last
+        self.step, self.last, self._on_step = first, last, on_step
         self.weights: list[Any] = []
         self._keep_weights = keep_weights
         self._asked_to_stop = False
@@ -324,6 +337,7 @@ class StepWatch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the step; end the training between steps if that was asked for."""
         self.step += 1
+        self._on_step(self.step, self.last)
         stop = self._asked_to_stop and self.step < self.last
         if self._keep_weights and (stop or self.step == self.last):
             self.weights = self.model.separator.get_weights()
