@@ -1,0 +1,272 @@
+"""From a data set to a table: what is told, kept and refused; nothing is trained on the tests."""
+
+import itertools
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+import soundfile as sf
+from command_runs import contents
+from runs import RECIPE
+from test_resume import stop_at
+from trees import make_dsd100, make_musdb18
+
+import keras_mmdense
+from keras_mmdense.data import Dataset, open_dataset
+from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
+from training import prepare, run
+from training.evaluate import scoring
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_musdb18(tmp_path_factory.mktemp("data") / "set", 4, 2, seconds=1.1)
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path, monkeypatch):
+    """A recipe for a run of seconds in the current folder; one metric, no plots."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini.toml").write_text(RECIPE.format(epochs=2))
+    monkeypatch.setattr("training.evaluate.tables.boxes", lambda *_, **__: None)
+    monkeypatch.setattr(run, "METRICS", ("usdr",))
+
+
+def command(tree, *more, name="musdb18"):
+    return run.main([name, "--data", str(tree), "--out", "run", "--recipe", "mini.toml", *more])
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, small_model):
+    path = tmp_path_factory.mktemp("model") / "saved.keras"
+    small_model.save(path)
+    return path
+
+
+@pytest.fixture
+def trained(tmp_path, saved, monkeypatch):
+    """Do not train: write the files of a run; return the tracks that were to be trained on."""
+    calls = []
+
+    def train(args, recipe, tracks, valid):
+        calls.append((tracks, valid))
+        folder = tmp_path / args.out
+        folder.mkdir(exist_ok=True)
+        names = {"tracks": [t.name for t in tracks], "validation_tracks": [t.name for t in valid]}
+        (folder / "run.json").write_text(json.dumps(names))
+        if not args.resume:
+            raise KeyboardInterrupt
+        shutil.copy(saved, folder / "best.keras")
+        (folder / "history.csv").write_text("epoch,val_loss,seconds\n1,3,7200\n2,2,7200\n")
+
+    monkeypatch.setattr(run, "train", train)
+    return calls
+
+
+def stop(monkeypatch, place, name, at):
+    """Raise what Ctrl-C does at a call of a function; return the numbers of its calls."""
+    before, calls, count = getattr(place, name), [], itertools.count(1)
+
+    def called(*args):
+        calls.append(next(count))
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return before(*args)
+
+    monkeypatch.setattr(place, name, called)
+    return calls
+
+
+def check_card(page, summary):
+    """Scores of the report, credits of the data, figures of the history."""
+    for row, what in run.ROWS.items():
+        sources = summary["metrics"]["usdr"]["rows"][row]["sources"]
+        (line,) = [x for x in page.splitlines() if x.startswith(f"| usdr | {what} |")]
+        cells = [cell.strip().split(" ")[0] for cell in line.split("|")[3:7]]
+        names = ("bass", "drums", "other", "vocals")
+        values = [f"{sources[s]['SDR']['value']:.2f}" if s in sources else "-" for s in names]
+        assert cells == values
+    for words in (
+        "MUSDB18, train; 3 songs, and 1 to validate on",
+        "License of the weights: see the license of MUSDB18",
+        "on 2 songs that were neither trained nor",
+        "2 epochs of 2 h 0 min, 4 h 0 min in all; the best is epoch 2",
+    ):
+        assert words in page
+
+
+def test_stopped_in_every_stage_the_same_command_ends_with_the_same_files(
+    tree, tmp_path, trained, monkeypatch, capsys
+):
+    assert command(tree) == 130  # at once in training
+    assert command(tree) == 0
+    whole = contents(tmp_path / "run")
+    check_card(whole["README.md"].decode(), json.loads(whole["scores/summary.json"]))
+    shutil.rmtree("run")
+    stages = [
+        (Dataset, "check", 2, 2),
+        (prepare, "write_track", 3, 4),
+        (scoring, "write_result", 4, 6),
+        (run, "card", 1, 1),
+    ]
+    calls = []
+    for place, name, at, _ in stages:
+        calls.append(stop(monkeypatch, place, name, at))
+        assert command(tree) == 130
+        assert "stopped; what is finished is kept" in capsys.readouterr().err
+        if name == "write_track":
+            assert command(tree) == 130  # in training
+    assert command(tree) == 0
+    again = [len(made) - needed for made, (*_, needed) in zip(calls, stages, strict=True)]
+    assert again == [1] * 4  # what was under way, and nothing that was finished
+    found = contents(tmp_path / "run")
+    assert found.keys() == whole.keys()
+    assert [n for n in found if found[n] != whole[n] and not n.endswith("run.json")] == []
+    assert command(tree) == 0
+    assert contents(tmp_path / "run") == found
+
+
+SPLITS = {
+    "the test split": ("", ""),
+    "a list": ("Artist 2 - Song", ""),
+    "a list that validates by default": ("Leaf - Summerghost", ""),
+    "both lists": ("Artist 2 - Song", "Artist 1 - Song"),
+    "a song in both folders": ("", ""),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+def test_what_is_tested_on_is_never_trained_or_validated_on(case, tree, tmp_path, trained):
+    listed, valid = SPLITS[case]
+    own = shutil.copytree(tree, tmp_path / "set")
+    if case == "a song in both folders":
+        song = own / "test" / "Artist 1 - Test Song.stem.mp4"
+        shutil.copy(song, own / "train" / "ARTIST 1 - test song.stem.mp4")
+    assert command(own) == 130  # RUN/data has all songs to train on now
+    shutil.rmtree("run/train")
+    (tmp_path / "test.txt").write_text(listed)
+    (tmp_path / "valid.txt").write_text(valid)
+    more = ["--test-tracks", "test.txt"] if listed else []
+    more += ["--valid-tracks", "valid.txt"] if valid else []
+    assert command(own, *more) == 130
+    tracks, held_out = trained[-1]
+    names = {track.name.casefold() for track in (*tracks, *held_out)}
+    tested = {"artist 0 - test song", "artist 1 - test song", listed.casefold()}
+    assert names == {track.name.casefold() for track in open_dataset(own)} - tested
+    own_copy = tmp_path / "run" / "data"
+    assert all(track.path.is_relative_to(own_copy) for track in (*tracks, *held_out))
+    assert not valid or [track.name for track in held_out] == [valid]
+
+
+REFUSED = {
+    "another form": ("dsd100", [], "must have the form dsd100 or folder; received musdb18"),
+    "validates on the test": ("musdb18", ["--valid-tracks", "test.txt"], "--valid-tracks must"),
+    "unknown songs": ("musdb18", ["--test-tracks", "mini.toml"], "--test-tracks must name"),
+    "no such recipe": ("musdb18", ["--recipe", "none"], "no recipe is called"),
+    "no parts": ("musdb18", ["--accumulate", "0"], "--accumulate must divide"),
+    "no weights": ("musdb18", ["--init", "none"], "received 'none'"),
+    "folder in use": ("musdb18", ["--out", "."], "--out must be a new or empty folder"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_wrong_commands_end_in_one_line(case, tree, tmp_path, capsys):
+    name, more, words = REFUSED[case]
+    (tmp_path / "test.txt").write_text("Artist 0 - Test Song\n")
+    before = contents(tmp_path)
+    assert command(tree, *more, name=name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("run: ")
+    assert words in line
+    assert contents(tmp_path) == before
+
+
+def test_a_tree_without_songs_to_test_on_is_refused(tmp_path, capsys):
+    assert command(make_musdb18(tmp_path / "set", 2, 0, 0.2)) == 2
+    assert "must have a test split" in capsys.readouterr().err
+
+
+def test_disk_and_memory_are_told_before_anything_is_written(tree, tmp_path, capsys, monkeypatch):
+    def check(songs, checked, out):
+        told.extend([capsys.readouterr().out, list(out.iterdir())])
+        raise KeyboardInterrupt
+
+    told: list = []
+    monkeypatch.setattr(run, "check", check)
+    assert command(tree) == 130
+    text, there = told
+    assert not there
+    assert "3 to train on, 1 to validate on, 2 to test on" in text
+    assert "GB a step" in text
+    needs = float(text.split("disk    ")[1].split(" GB")[0])
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: usage._replace(free=needs * 1e9 / 2))
+    shutil.rmtree("run")
+    assert command(tree) == 2
+    assert "the disk must have room" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_damage_is_found_before_the_training_and_read_once(tmp_path, trained, capsys, monkeypatch):
+    tree = make_dsd100(tmp_path / "set", 3, 2, 0.2)
+    broken = tree / "Sources" / "Test" / "001 - Artist 0 - Song" / "drums.wav"
+    audio, rate = sf.read(broken)
+    audio[500] = np.nan
+    sf.write(broken, audio, rate, subtype="FLOAT")
+    checks = stop(monkeypatch, Dataset, "check", 0)
+    for _ in range(2):
+        assert command(tree, name="dsd100") == 130  # in training
+        assert "left out: Sources/Test/001 - Artist 0 - Song/drums.wav" in capsys.readouterr().err
+        assert len(checks) == 5
+        shutil.rmtree("run/train")
+    assert not (tmp_path / "run" / "data").exists()  # 16-bit WAV files are read where they are
+    shutil.rmtree(tree / "Sources" / "Test" / "002 - Artist 1 - Song")
+    assert command(tree, name="dsd100") == 2  # before it trains, with nothing to test on
+    assert len(trained) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["musdb18", "dsd100"])
+def test_full_shape_from_the_songs_to_the_table(name, tmp_path, monkeypatch):
+    """The songs to test on are away while it trains; interrupted, it ends with the same weights."""
+    if name == "musdb18":
+        tree = make_musdb18(tmp_path / "set", 100, 50, 2.0)
+        for k, song in enumerate(sorted(VALIDATION_TRACKS - {"Leaf - Summerghost"}), 1):
+            (tree / "train" / f"Artist {k} - Song.stem.mp4").rename(
+                tree / "train" / f"{song}.stem.mp4"
+            )
+        tests, valid = [tree / "test"], 14
+    else:
+        tree, valid = make_dsd100(tmp_path / "set", 46, 50, 2.0), 7
+        tests = [tree / "Sources" / "Test", tree / "Mixtures" / "Test"]
+    trained = run.train
+
+    def train(*args):
+        for folder in tests:
+            folder.rename(folder.with_name("away"))
+        try:
+            return trained(*args)
+        finally:
+            for folder in tests:
+                folder.with_name("away").rename(folder)
+
+    monkeypatch.setattr(run, "train", train)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert command(tree, name=name) == 130
+    assert command(tree, name=name) == 0
+    (tmp_path / "run").rename(tmp_path / "parts")
+    assert command(tree, name=name) == 0
+    record = json.loads((tmp_path / "run" / "train" / "run.json").read_text())
+    assert len(record["validation_tracks"]) == valid
+    found, expected = (
+        keras.saving.load_model(tmp_path / folder / "train" / "best.keras", compile=False)
+        for folder in ("parts", "run")
+    )
+    for a, b in zip(found.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    scores = [tmp_path / folder / "scores" / "scores.csv" for folder in ("parts", "run")]
+    assert scores[0].read_bytes() == scores[1].read_bytes()
+    assert keras_mmdense.settings_of(found).license == f"see the license of {name.upper()}"
