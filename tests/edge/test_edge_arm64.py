@@ -96,30 +96,3 @@ def test_what_cannot_be_emulated_is_skipped_with_a_reason(
     assert arm64.run.main() == 0
     assert f"test-arm64 skipped: {reason}" in capsys.readouterr().out
     assert not (tmp_path / "x" / "bookworm" / "root").exists()
-
-
-def test_only_the_newer_processor_has_the_dot_product(arm64, tmp_path):
-    for processor, part in (("cortex-a72", "0xd08"), ("cortex-a76", "0xd0b")):
-        arm64.userland.write_processor(tmp_path, processor)
-        told = (tmp_path / "proc" / "cpuinfo").read_text("ascii")
-        assert told.count("processor\t:") == told.count(part) == 4
-        assert ("asimddp" in told) is (processor == "cortex-a76")
-    assert (tmp_path / "sys/devices/system/cpu/online").read_text("ascii") == "0-3\n"
-
-
-def test_the_environment_s_interpreter_is_the_emulated_one(arm64, monkeypatch, tmp_path, capfd):
-    root, folder = tmp_path / "it's a root", tmp_path / "an environment"
-    real = root / "usr" / "bin" / "python3.11"
-    real.parent.mkdir(parents=True)
-    real.touch()
-    emulator = tmp_path / "qemu-aarch64-static"
-    emulator.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    emulator.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    python = arm64.userland.environment(root, folder)
-    arm64.userland.run([str(python), "-c", "print(1, 2)"], "cortex-a76")
-    assert capfd.readouterr().out.splitlines() == [
-        *("-cpu", "cortex-a76", "-L", str(root), "-0", str(python), str(real)),
-        *("-c", "print(1, 2)"),
-    ]
-    assert (folder / "pyvenv.cfg").exists()

@@ -48,8 +48,7 @@ def test_generated_music():
         np.concatenate([*worker.open_song(None, seconds).blocks]) for seconds in (4.6, 0.01)
     )
     assert (audio.shape, audio.dtype) == ((round(4.6 * 44100), 2), np.float32)
-    assert np.abs(audio).max() < 1
-    assert 0.02 < audio.std() < 0.5
+    assert 0.02 < audio.std() < np.abs(audio).max() < 1
     assert np.array_equal(start, audio[:441])
     assert np.array_equal(audio[4 * 44100 :], audio[: len(audio) - 4 * 44100])
 
@@ -142,11 +141,9 @@ def test_default_lookaheads_are_few(context, expected):
 def test_lookahead_on_the_command_line(bench, song):
     path = song(audio=np.zeros((9000, 2)))
     code, out, err = bench("--lookahead", "--song", path)
-    lines = out.splitlines()
-    assert (code, lines[0]) == (0, "shares: difference from file processing")
-    assert "  ".join(lines[1].split()[-6::2]) == "drums  bass  vocals"
     rows = [["0", "8", "0.232"], ["4", "8", "0.325"]]
-    assert [line.split() for line in lines[2:4]] == [[*row, "n/a", "n/a", "n/a"] for row in rows]
+    shown = [line.split() for line in out.splitlines()[2:4]]
+    assert (code, shown) == (0, [[*row, "n/a", "n/a", "n/a"] for row in rows])
     assert err[-1] == "mmdense: 2 of 2 ..."
     options = ["--lookahead", "4,0", "--step-frames", "4", "--json"]
     rows = json.loads(bench("--song", path, *options)[1])["lookahead"][0]["rows"]

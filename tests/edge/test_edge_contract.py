@@ -227,7 +227,7 @@ def one_line(error: ModelError) -> bool:
     return str(error).isprintable() and 10 < len(str(error)) < 600
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damage_is_refused_or_harmless(model_path, tmp_path, data):
     """Flipped bits, cuts and insertions: a ModelError in one line, or the very same content."""
@@ -263,7 +263,7 @@ JSON = st.recursive(
 NUMBERS = st.sampled_from([0, 1, 2, 16, 1024, 2048, -1, 2**31, 2**63, 10**40, 1e308, True, "1"])
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_value_is_refused_or_taken(model_path, data):
     with zipfile.ZipFile(model_path("shares")) as archive:

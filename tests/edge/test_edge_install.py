@@ -63,16 +63,9 @@ def test_the_distribution_is_small():
     kept = [
         path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts
     ]
-    models = [path for path in kept if path.parent.name == "model" and path.suffix != ".py"]
-    page = [path for path in kept if PACKAGE / "serve" / "static" in path.parents]
-    code = [path for path in kept if path not in models and path not in page]
-    assert {path.suffix for path in code} == {".py", ".typed"}
-    assert {path.suffix for path in models} <= {".tflite", ".md", ""}
-    assert sum(path.stat().st_size for path in code) < 500_000
-    assert sum(path.stat().st_size for path in models) < 6_000_000
-    # The page: three builds of its runtime, compressed.
-    assert sum(path.stat().st_size for path in page) < 9_500_000
-    assert max(path.stat().st_size for path in page) < 3_000_000
+    known = {".py", ".typed", ".tflite", ".md", ""}
+    assert {path.suffix for path in kept if PACKAGE / "serve" not in path.parents} <= known
+    assert sum(path.stat().st_size for path in kept) < 16_000_000
 
 
 def loaded_by(code: str) -> set[str]:

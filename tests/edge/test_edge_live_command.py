@@ -62,15 +62,9 @@ def test_a_file_live_equals_the_file_separated(
     written, found = sf.read(output, always_2d=True)
     assert (code, written.shape, found) == (0, audio.shape, rate)
     assert np.abs(written - expected).max() < 1e-4
-    first, *lines = out.splitlines()
-    seconds = length / rate
-    assert first.startswith(f"{seconds:.1f} s in, {seconds:.1f} s out, real-time factor ")
-    shown = (
-        ["block time", "latency", "drop-outs"] if pace == "real" else ["block time", "drop-outs"]
-    )
-    assert [line.partition(":")[0] for line in lines] == shown
+    shown = [line.partition(":")[0] for line in out.splitlines()[1:]]
+    assert shown == ["block time", *["latency"] * (pace == "real"), "drop-outs"]
     assert err[0] == f"mmdense: {path}: drums=1,bass=1,vocals=0,residual=1"
-    assert err[1].startswith("mmdense: latency " if pace == "real" else "mmdense: not paced")
 
 
 def test_the_report_as_json(live, song):

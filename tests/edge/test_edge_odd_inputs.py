@@ -65,57 +65,31 @@ def nan_at(value: float) -> np.ndarray:
     return audio
 
 
-def odd_chunk(data: bytes) -> bytes:
-    """Puts an unknown chunk before the samples."""
-    at = data.index(b"data")
-    chunk = b"odd " + struct.pack("<I", 6) + b"sixsix"
-    return data[:4] + struct.pack("<I", len(data) + len(chunk) - 8) + data[8:at] + chunk + data[at:]
-
-
 LONG = "n" * 240
 
 RIGHT = {
     "1 sample": song(audio=tone(1)),
-    "2 samples, mono": song(audio=tone(2, 1)),
-    "odd length": song(audio=tone(1025)),
     "mono": song(audio=tone(channels=1)),
     "3 channels": song(audio=tone(channels=3)),
-    "8 channels": song(audio=tone(channels=8)),
-    "64 channels": song(audio=tone(300, 64)),
     "192 kHz": song(rate=192000),
-    "768 kHz": song(rate=768000),
     "1 kHz": song(rate=1000),
-    "11025 Hz": song(rate=11025),
     "silence": song(audio=np.zeros((3000, 2))),
-    "full scale": song(audio=np.ones((3000, 2))),
     "beyond full scale": song(audio=tone(level=4), subtype="FLOAT"),
     "denormal": song(audio=tone(level=1e-42), subtype="FLOAT"),
-    "8 bits": song(subtype="PCM_U8"),
     "24 bits": song(subtype="PCM_24"),
     "32 bits": song(subtype="PCM_32"),
-    "64-bit floats": song(subtype="DOUBLE"),
     "mu law": song(subtype="ULAW"),
     "adpcm": song(audio=tone(4064), subtype="MS_ADPCM"),
     "aiff": song("song.aiff", rate=48000, format="AIFF"),
     "wav called mp3": song("song.mp3"),
-    "flac called wav": song("song.wav", format="FLAC"),
-    "ogg called flac": song("song.flac", format="OGG"),
     "mp3 called wav": song("song.wav", format="MP3"),
     "no suffix": song("song"),
-    "upper case": song("SONG.WAV"),
-    "spaces": song(" two  words .wav"),
-    "quotes": song('it\'s "quoted".wav'),
     "newline": song("two\nlines.wav"),
-    "unicode": song("ä 音楽 🎵.wav"),
     "no text": song(b"\xff\xfe.wav"),
-    "terminal codes": song("\x1b[31mred\x07.wav"),
     "braces": song("{stem} {0} %s $HOME.wav"),
     "pattern": song("[a-z]*?.wav"),
     "dash": song("-o.wav"),
-    "backslash": song("a\\b.wav"),
     "long name": song(LONG + ".wav"),
-    "hidden": song(".song.wav"),
-    "unknown chunk": song(edit=odd_chunk),
     "junk behind": song(edit=lambda data: data + b"junk" * 9),
     "piped header": patched(4, "<I", 0xFFFFFFFF),
     "wrong count": patched(4, "<I", 13036),  # of all bytes, 1000 too many
@@ -126,20 +100,12 @@ REFUSED = {
     "zero bytes": (raw("a.wav", b""), "the file is empty"),
     "one byte": (raw("a.flac", b"f"), "cannot be read as audio"),
     "text, no suffix": (raw("a", b"some text\n" * 99), "cannot be read as audio"),
-    "text": (raw("a.wav", b"some text\n" * 99), "cannot be read as audio"),
-    "picture": (raw("a.mp3", b"\x89PNG\r\n\x1a\n" + bytes(99)), "cannot be read as audio"),
     "zeros": (raw("a.mp3", bytes(9999)), "cannot be read as audio"),
-    "noise": (raw("a.wav", np.random.default_rng(0).bytes(9999)), "cannot be read as audio"),
     "wav mark only": (raw("a.wav", b"RIFF"), "cannot be read as audio"),
-    "half a header": (song(edit=lambda data: data[:20]), "cannot be read as audio"),
     "header without data": (song(edit=lambda data: data[:36]), "cannot be read as audio"),
     "header alone": (song(edit=lambda data: data[:44]), "cut short|at least 1 sample"),
     "wav cut short": (song(edit=lambda data: data[:-5]), "cut short: its header promises"),
     "flac cut short": (song(edit=lambda data: data[:-500], format="FLAC"), "damaged after"),
-    "flac scrambled": (
-        song(edit=lambda data: data[:6000] + bytes(900) + data[6900:], format="FLAC"),
-        "damaged after",
-    ),
     "ogg cut short": (
         song(edit=lambda data: data[:-300], format="OGG"),
         "cut short|cannot be read",
@@ -154,16 +120,13 @@ REFUSED = {
         song(audio=nan_at(np.nan), subtype="FLOAT"),
         "sample 1234 .* channel 2 is nan",
     ),
-    "infinity": (song(audio=nan_at(np.inf), subtype="FLOAT"), "sample 1234 .* is inf"),
     "huge": (song(audio=nan_at(1e300), subtype="DOUBLE"), "sample 1234 .* is inf"),
     "0 channels": (patched(22, "<H", 0), "cannot be read as audio"),
     "65 channels": (song(audio=tone(10, 65)), "1 to 64 channels; received 65"),
-    "0 Hz": (patched(24, "<I", 0), "cannot be read as audio|1000 to 768000 Hz; received 0"),
     "999 Hz": (song(rate=999), "1000 to 768000 Hz; received 999"),
     "4 GHz": (patched(24, "<I", 0xFFFFFFFF), "cannot be read as audio|1000 to 768000 Hz"),
     "lines in its name": (raw("two\nlines\x1b.wav", b"text"), "cannot be read as audio"),
     "no file": (lambda folder: folder / "none.wav", "no such file"),
-    "below a file": (lambda folder: song()(folder) / "x.wav", "no such file"),
     "pipe": (special(lambda f: os.mkfifo(f / "p.wav"), "p.wav"), "not a regular file"),
     "device": (lambda folder: Path("/dev/null"), "not a regular file"),
     "dead link": (special(lambda f: os.symlink("x", f / "d.wav"), "d.wav"), "no such file"),

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,57 +14,12 @@ from benchmarks.peers import environments, report, spleeter
 from benchmarks.peers.environments import PEERS
 
 
-def separate(peer, index, cpu_s, threads=1, seconds=10.0, peak=2e8):
-    return {
-        "peer": peer, "kind": "separate", "threads": threads, "seconds": seconds, "round": index,
-        "cpu_s": cpu_s, "wall_s": cpu_s / threads, "total_cpu_s": cpu_s + 1, "peak_bytes": peak,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def found():
-    runs = [separate("edge-int8", n, cpu) for n, cpu in enumerate((0.5, 1.0, 0.4))]
-    runs += [separate("openunmix", n, cpu) for n, cpu in enumerate((1.0, 4.0, 2.0))]
-    runs += [separate("edge-int8", 0, 3.0, 2, 60.0), separate("openunmix", 0, 9.0, 2, 60.0, 4e9)]
-    start = {"kind": "start", "threads": 1, "seconds": 0, "round": 0, "total_cpu_s": 0.31}
-    runs.append({"peer": "edge-int8", **start})
-    return {
-        "date": "2026-11-25", "command": "python -m benchmarks.peers --out x",
-        "machine": {"cpu": "A CPU", "cores": 2, "os": "Linux", "python": "3.11.7"},
-        "labels": {"edge-int8": "the device model", "openunmix": "Open-Unmix"},
-        "ours": ["edge-int8"], "homes": {"edge-int8": "edge-int8", "openunmix": "openunmix"},
-        "environments": {
-            "openunmix": {"packages": {"torch": "2.13.0+cpu"}, "megabytes": 960.4,
-                          "requirements": ["torch==2.13.0", "openunmix"],
-                          "removed": ["torchaudio/lib/a.so"]},
-        },
-        "runs": runs,
-        "errors": [{"peer": "demucs", "kind": "separate", "seconds": 60.0, "threads": 2,
-                    "error": "no memory"}],
-    }  # fmt: skip
-
-
 def test_every_system_has_an_environment_and_is_defined():
     for peer in PEERS:
         assert peer.home in environments.REQUIREMENTS
         module, name = peer.system.split(":")
         text = (harness.ROOT / "benchmarks" / "peers" / f"{module}.py").read_text("utf-8")
         assert re.search(rf"^(class {name}\(System\):|{name} = )", text, re.M)
-
-
-def test_the_tables_and_what_failed(found, tmp_path):
-    text = report.text(found)
-    for row in (
-        "| **the device model** | 0.050 / 0.050 | 0.050 / 0.025 | 1.0 |",
-        "| Open-Unmix | 0.200 / 0.200 | 0.150 / 0.075 | 4.0 |",  # the median of 2, 4 and 5
-        "| **the device model** | 200 | 200 | 0.31 | - |",
-        "| Open-Unmix | 200 | 4000 | - | 960 |",
-        "torch 2.13.0+cpu; 1 packages; without torchaudio",
-        "- demucs, separate, 60 s, 2 thread(s): no memory",
-    ):
-        assert row in text
-    report.plot(found, tmp_path / "peers.png")
-    assert (tmp_path / "peers.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_the_published_tables_are_those_of_the_published_figures():
@@ -108,19 +62,6 @@ def test_spleeter_has_its_size_and_nothing_that_a_converter_can_leave_out():
     assert network.input_shape == network.output_shape == (None, 512, 1024, 2)
     assert 4 * network.count_params() == pytest.approx(39.3e6, rel=1e-3)
     assert min(np.ptp(np.asarray(w)) for w in network.weights if np.size(w) > 1) > 0
-
-
-@pytest.mark.parametrize("num_samples", [1, 5000, 700_000])
-def test_spleeters_stems_share_out_the_lower_half_of_the_mixture(num_samples):
-    time = np.arange(num_samples)[:, None] / 44100
-    audio = np.float32(0.3) * np.sin(2 * np.pi * np.array([[220, 1000]]) * time).astype(np.float32)
-    audio += np.float32(0.1)
-    gains = np.arange(1, 5, dtype=np.float32)
-    stems = np.stack(spleeter.separate(audio, [partial(np.multiply, gain) for gain in gains]))
-    assert stems.shape == (4, *audio.shape)
-    np.testing.assert_allclose(stems, stems[0] * gains[:, None, None] ** 2, atol=1e-4)
-    if num_samples > 10_000:
-        assert np.abs(stems.sum(0) - audio)[5000:-5000].max() < 0.01
 
 
 def test_peaks_of_memory_must_be_close_together_and_low(capfd):

@@ -21,31 +21,13 @@ from training.train.trainer import Trainer
 small = st.integers(1, 6)
 
 
-def numpy_gradient(inputs, upstream, size):
-    """The definition: the sum over all places of what a tap read and the gradient there."""
-    high, wide = size
-    before, left = (high - 1) // 2, (wide - 1) // 2
-    pads = [(0, 0), (before, high - 1 - before), (left, wide - 1 - left), (0, 0)]
-    padded = np.pad(inputs, pads)
-    _, frames, bins, _ = inputs.shape
-    taps = [
-        [
-            np.einsum("bfkc,bfkm->cm", padded[:, i : i + frames, j : j + bins], upstream)
-            for j in range(wide)
-        ]
-        for i in range(high)
-    ]
-    return np.array(taps)
-
-
 @settings(deadline=None, max_examples=40)
 @given(small, small, small, small, small, st.tuples(small, small))
-def test_it_is_the_definition_and_tensorflows_own(batch, frames, bins, channels, maps, size):
+def test_the_kernels_gradient_is_tensorflows_own(batch, frames, bins, channels, maps, size):
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((batch, frames, bins, channels)).astype(np.float32)
     upstream = rng.standard_normal((batch, frames, bins, maps)).astype(np.float32)
     found = kernel_gradient(tf.constant(inputs), tf.constant(upstream), size)
-    np.testing.assert_allclose(found, numpy_gradient(inputs, upstream, size), atol=1e-4)
     own = tf.raw_ops.Conv2DBackpropFilter(
         input=inputs,
         filter_sizes=[*size, channels, maps],

@@ -1,5 +1,7 @@
 """Figure 5: norms against NumPy, the split against what the network really reads, files."""
 
+from unittest.mock import Mock
+
 import keras
 import numpy as np
 import pytest
@@ -82,21 +84,9 @@ def test_the_command_prints_and_writes_all_forms_or_nothing(
         assert f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}" in svg
     for path in out.iterdir():  # the same model gives the same picture
         assert path.read_bytes() == (again / path.name).read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(figure5, "draw", full)
-    (tmp_path / "broken.keras").write_bytes(b"PK\x03\x04 nonsense")
-    for model, folder, code, words in (
-        ("model.keras", "figure", 2, "new or empty folder"),
-        ("model.keras", "new", 1, "No space left"),
-        ("broken.keras", "new", 2, "broken.keras"),
-    ):
-        assert main([str(tmp_path / model), "--out", str(tmp_path / folder)]) == code
-        captured = capsys.readouterr()
-        assert not captured.out
-        assert captured.err.startswith("figure5: ")
-        assert words in captured.err
-        assert captured.err.count("\n") == 1
+    monkeypatch.setattr(figure5, "draw", Mock(side_effect=OSError(28, "No space left on device")))
+    for folder, code, words in (("figure", 2, "new or empty folder"), ("new", 1, "No space left")):
+        assert main([str(file), "--out", str(tmp_path / folder)]) == code
+        (line,) = capsys.readouterr().err.splitlines()
+        assert words in line
         assert not (tmp_path / "new").exists()

@@ -1,52 +1,13 @@
-"""BSSEval: answers known by construction, windows, silence."""
+"""BSSEval: windows and silence; its numbers are held against museval's in test_museval.py."""
 
 import numpy as np
 import pytest
 
 from training.evaluate.metrics.bsseval import MEASURES, bsseval3, museval
 
+pytestmark = pytest.mark.usefixtures("short_filters")
 RATE = 8000
 METRICS = pytest.mark.parametrize("metric", [museval, bsseval3])
-
-
-def known_signals(rng, seconds=2, rate=RATE):
-    """Two sources and noise that no delay up to 512 brings together, each in every second.
-
-    All three have the same energy in every second and channel.
-    """
-    signals = np.zeros((3, seconds, rate, 2))
-    for signal, (start, stop) in zip(signals, ((0, 2900), (3600, 6000), (6700, 7900)), strict=True):
-        part = rng.standard_normal((seconds, stop - start, 2))
-        signal[:, start:stop] = part / np.sqrt(np.sum(part**2, 1, keepdims=True))
-    return signals.reshape(3, -1, 2)
-
-
-def test_known_interference_and_artifacts(rng):
-    """30 dB of interference and 20 dB of artifacts add up to one SDR; all are exact."""
-    one, two, noise = known_signals(rng)
-    estimate = one + 10**-1.5 * two + 0.1 * noise
-    scores = museval({"one": one, "two": two}, {"one": estimate, "two": two + one}, RATE)
-    for frame in scores["one"].frames:
-        values = frame["metrics"]
-        assert values["SDR"] == pytest.approx(-10 * np.log10(1e-3 + 1e-2), abs=1e-6)
-        assert values["SIR"] == pytest.approx(30, abs=1e-6)
-        assert values["SAR"] == pytest.approx(10 * np.log10(1.001 / 1e-2), abs=1e-6)
-        assert values["ISR"] > 100
-    values = scores["two"].values
-    assert [values["SDR"], values["SIR"]] == pytest.approx([0, 0], abs=1e-6)
-    assert values["SAR"] > 100
-
-
-@METRICS
-@pytest.mark.parametrize("delay", [5, 511])
-def test_an_echo_is_spatial_distortion(rng, metric, delay):
-    """Reference and an echo 14 dB below: SDR and ISR know the echo, SIR and SAR none."""
-    one, two, _ = known_signals(rng)
-    estimate = one + 0.2 * np.roll(one, delay, axis=0)
-    values = metric({"one": one, "two": two}, {"one": estimate, "two": two}, RATE)["one"].values
-    expected = -20 * np.log10(0.2)
-    assert [values["SDR"], values["ISR"]] == pytest.approx([expected, expected], abs=1e-6)
-    assert min(values["SIR"], values["SAR"]) > 100
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,7 @@ def test_scores_that_mean_different_things_are_refused(
 @pytest.mark.parametrize(
     "damage",
     [
-        b"", b"{}", b"\xff\xfe", b"[1]", b"row,track\n1,2\n", b"[" * 100000,
-        b"row,track,source,metric,measure,value\n" + b"x" * 200000,
+        b"{}", b"\xff\xfe", b"row,track\n1,2\n", b"[" * 100000,
         b"row,track,source,metric,measure,value\n" + 2 * b"mixture,a,bass,usdr,SDR,1\n",
         b'{"format": "mmdense-evaluation", "version": 1, "metrics": [1], "rows": [{"name": "a"}]}',
     ],

@@ -97,22 +97,15 @@ def test_keras_rows_are_what_separate_gives_and_others_are_refused(tmp_path, rng
         model_file(tmp_path, "vocals", 2, sources=("vocals",)),
     ]
     signals = noise(rng, 30000, "bass", "vocals")
-    bass, vocals, mono, broken = (
-        tmp_path / f"{name}.keras" for name in ("bass", "vocals", "mono", "broken")
-    )
+    bass, vocals, mono = (tmp_path / f"{name}.keras" for name in ("bass", "vocals", "mono"))
     found = joined(estimates(row_of(bass, vocals, sources=["vocals"], wiener=1), signals))
     expected = keras_mmdense.separate(models, signals["mixture"], 44100, wiener=1)
     assert set(found) == {"vocals"}
     assert np.abs(found["vocals"] - expected["vocals"]).max() < 1e-5
     model_file(tmp_path, "mono", sources=("drums",), channels=1)
-    data = bytearray(bass.read_bytes())
-    start = data.index(b"model.weights.h5") + 40
-    data[start : start + 200] = bytes(200)
-    broken.write_bytes(data)
     for paths, error, message in (
         ((bass, bass), SettingsError, "different sources and the same transform"),
         ((bass, mono), SettingsError, "different sources and the same transform"),
-        ((broken,), SettingsError, r"received .*broken.keras"),
         ((TFLITE / "identity.tflite", TFLITE / "mono.tflite"), EvaluationError, "the same rate"),
     ):
         with pytest.raises(error, match=message):

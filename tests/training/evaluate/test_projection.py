@@ -6,15 +6,7 @@ import pytest
 from training.evaluate.metrics import projection
 from training.evaluate.metrics.projection import distortion_filters, energies
 
-TAPS = 24
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Short filters, so that dense equations stay small; signals take many blocks and chunks."""
-    sizes = {"TAPS": TAPS, "N_FFT": 128, "STEP": 128 - TAPS + 1, "BLOCKS": 3}
-    for name, size in sizes.items():
-        monkeypatch.setattr(projection, name, size)
+pytestmark = pytest.mark.usefixtures("short_filters")
 
 
 def parts_of(references, estimates, own, window=None):
@@ -25,15 +17,16 @@ def parts_of(references, estimates, own, window=None):
 
 def project(signals, estimate):
     """The part of an estimate that filters of the signals can make; dense least squares."""
-    # columns: every channel of every signal at delays 0 to TAPS - 1, over its whole tail
+    taps = projection.TAPS
+    # columns: every channel of every signal at delays 0 to taps - 1, over its whole tail
     basis = np.array(
         [
-            np.pad(channel, (delay, TAPS - 1 - delay))
+            np.pad(channel, (delay, taps - 1 - delay))
             for channel in np.concatenate([signal.T for signal in signals])
-            for delay in range(TAPS)
+            for delay in range(taps)
         ]
     ).T
-    tail = np.pad(estimate, ((0, TAPS - 1), (0, 0)))
+    tail = np.pad(estimate, ((0, taps - 1), (0, 0)))
     return basis @ np.linalg.lstsq(basis, tail, rcond=None)[0]
 
 
@@ -44,9 +37,10 @@ def test_parts_equal_dense_least_squares(rng, channels):
     estimate = references[1] + 0.4 * np.roll(references[0], 3, 0)
     estimate += 0.1 * rng.standard_normal((num_samples, channels))
     (parts,) = parts_of(references, [estimate], [1])
-    true = np.pad(references[1], ((0, TAPS - 1), (0, 0)))
+    tail = ((0, projection.TAPS - 1), (0, 0))
+    true = np.pad(references[1], tail)
     spatial, joint = project([references[1]], estimate), project(references, estimate)
-    rest = np.pad(estimate, ((0, TAPS - 1), (0, 0))) - joint
+    rest = np.pad(estimate, tail) - joint
     expected = {
         "true": true, "spatial": spatial, "joint": joint, "distortion": spatial - true,
         "interference": joint - spatial, "artifacts": rest, "error": estimate - references[1],
@@ -78,7 +72,7 @@ def test_dependent_channels_change_nothing(rng, monkeypatch, gain):
     (expected,) = parts_of([mono, other], [estimate], [0])
     stereo = [np.hstack([gain * mono, mono]), np.hstack([other, 0 * other])]
     (found,) = parts_of(stereo, [np.hstack([0 * estimate, estimate])], [0])
-    assert sizes == [TAPS, 2 * TAPS, TAPS if gain else 2 * TAPS, 2 * TAPS if gain else 3 * TAPS]
+    assert [size / projection.TAPS for size in sizes] == [1, 2, *((1, 2) if gain else (2, 3))]
     for name in ("joint", "interference", "artifacts"):
         assert found[name] == pytest.approx(expected[name], rel=1e-7), name
 
