@@ -46,6 +46,7 @@ class TrainingModel(keras.Model):
         super().__init__(name=f"{model.name}_training", dtype="float32")
         self.separator, self.frames, self.target, self.sums = model, frames, target, sums
         self.settings = ready(model)
+        self.built = True  # it has no variables of its own
         self._held: tuple[Any, ...] = ()
         self._songs: Any = None
 

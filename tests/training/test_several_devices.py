@@ -35,15 +35,20 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from training.train.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-WITHOUT_TENSORFLOW = """
+NO_TENSORFLOW = """
 import sys
-sys.modules["tensorflow"] = None
+class NoTensorFlow:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError("No module named 'tensorflow'", name=name)
+sys.meta_path.insert(0, NoTensorFlow)
+"""
+WHOLE = f"""{NO_TENSORFLOW}
 from training.train.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-STOPPED = """
-import signal, sys
-sys.modules["tensorflow"] = None
+STOPPED = f"""{NO_TENSORFLOW}
+import signal
 from training.train.__main__ import main
 from training.train.trainer import StepWatch
 
@@ -104,9 +109,9 @@ def test_jax_without_tensorflow_on_two_devices_and_resumed_exactly(folder):
     cached = JAX | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     cached |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     one, two, parts = (f"jax_{name}" for name in ("one", "two", "parts"))
-    train(folder, one, script=WITHOUT_TENSORFLOW, environment=cached)
+    train(folder, one, script=WHOLE, environment=cached)
     mirrored = ("--strategy", "mirrored")
-    told = train(folder, two, *mirrored, script=WITHOUT_TENSORFLOW, environment=JAX | TWO_DEVICES)
+    told = train(folder, two, *mirrored, script=WHOLE, environment=JAX | TWO_DEVICES)
     assert "2 replicas" in told
     assert_same_weights(folder / one, folder / two, TOLERANCE)
     train(folder, parts, script=STOPPED, environment=cached)

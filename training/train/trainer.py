@@ -121,7 +121,8 @@ class Trainer:
         with self.devices.scope():
             self.model = make_model(recipe, init, freeze)
             check_memory(self.model, recipe)
-            if keras.config.backend() == "tensorflow":
+            # fast layers compute the statistics of their own device alone
+            if keras.config.backend() == "tensorflow" and not self.devices.strategy:
                 import tensorflow as tf
 
                 if not tf.config.get_visible_devices("GPU"):
