@@ -2,8 +2,8 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-arm64 test-web test-slow test-all web notebooks docs \
-	check-install lint types check env env-demo env-docs env-lowest env-tfio clean
+.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-backend test-arm64 test-web test-slow test-all web notebooks docs \
+	check-install lint types check env env-demo env-docs env-lowest env-tfio env-torch env-jax clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
 	.venv-demo/bin/mmdense separate edge/example/mixture.flac --reference edge/example \
@@ -32,6 +32,18 @@ test-tfio: env-tfio  ## the tensorflow-io decoder, in an environment with Tensor
 test-lowest: env-lowest  ## data, weights, training, export and scores at the lowest versions of all dependencies
 	.venv-lowest/bin/python -m pytest -W default -n auto --maxprocesses 4 --dist loadfile \
 		tests/library/test_keras_habits.py tests/library/test_bundled.py tests/library/data/test_readers.py tests/training/test_train.py
+
+# make test-backend BACKEND=torch, or jax: neither has TensorFlow beside it
+BACKEND ?= torch
+test-backend: env-$(BACKEND)  ## training on JAX or PyTorch, in an environment without TensorFlow
+	KERAS_BACKEND=$(BACKEND) .venv-$(BACKEND)/bin/python -m pytest tests/library/test_training_model.py
+
+env-torch env-jax: env-%: .venv-%/ready
+.venv-torch/ready .venv-jax/ready: .venv-%/ready: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --upgrade pip
+	.venv-$*/bin/python -m pip install --quiet -e ".[$*,musdb18,train]" "pytest>=8.2"
+	touch $@
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	@{ command -v qemu-aarch64-static && command -v mmdebstrap; } >/dev/null || { [ "$$(id -u)" = 0 ] && \
@@ -120,5 +132,5 @@ env-tfio: .venv-tfio/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-docs .venv-lowest .venv-tfio site $(DEMO_OUT) *.egg-info \
+	rm -rf .venv .venv-demo .venv-docs .venv-lowest .venv-tfio .venv-torch .venv-jax site $(DEMO_OUT) *.egg-info \
 		edge/web/node_modules edge/web/dist edge/web/screenshots

@@ -44,6 +44,11 @@ class Stream(ABC):
     channels: int
     pcm16: bool
 
+    @property
+    def is_fast(self) -> bool:
+        """True for a 16-bit WAV file, whose samples need no decoding."""
+        return False
+
     @abstractmethod
     def _decode(self, start: int, num_samples: int) -> Audio:
         """Return the samples as they are stored: int16 if `pcm16`, else float32."""
@@ -82,6 +87,11 @@ class AudioFile(Stream):
 
     parts: tuple[Part, ...] = field(default=(), repr=False)
     data_start: int = field(default=0, repr=False)
+
+    @property
+    def is_fast(self) -> bool:
+        """True for a 16-bit WAV file, whose samples need no decoding."""
+        return self.data_start > 0
 
     def _decode(self, start: int, num_samples: int) -> Audio:
         stored, count = "int16" if self.pcm16 else "float32", self.channels * num_samples

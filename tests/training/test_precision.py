@@ -3,6 +3,7 @@
 import pytest
 
 from training.train import precision
+from training.train.recipe import Recipe
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,19 @@ def test_the_block_computes_in_the_policy(policy):
     block = precision._dense_block(policy)
     assert {layer.dtype_policy.name for layer in block.layers[1:]} == {policy}
     assert block.output.dtype == policy.removeprefix("mixed_")
+
+
+def test_a_run_names_its_precision_and_keeps_it(tmp_path, monkeypatch, capsys):
+    found = {"float32": 0.2, "bfloat16": 0.1}
+    monkeypatch.setattr(precision, "fastest_precision", lambda: ("bfloat16", found))
+    auto = Recipe("r", precision="auto")
+    assert precision.settle_precision(auto).precision == "bfloat16"
+    assert "200 ms in float32 and 100 ms in bfloat16" in capsys.readouterr().out
+    assert precision.settle_precision(Recipe("r", model={"network": "fnn"})).precision == "float32"
+    network = Recipe("r", model={"network": "fnn"}, precision="auto")
+    assert precision.settle_precision(network).precision == "float32"
+    assert precision.settle_precision(Recipe("r", precision="float16")).precision == "float16"
+    # what was measured once holds for the whole run
+    (tmp_path / "run.json").write_text('{"recipe": {"precision": "float32"}}')
+    assert precision.settle_precision(auto, tmp_path).precision == "float32"
+    assert capsys.readouterr().out == ""

@@ -171,7 +171,7 @@ def step_bytes(model: keras.Model, recipe: Recipe) -> float:
         True
     """
     values = sum(math.prod(call.output_shape) for call in trace(model, recipe.frames).values())
-    size = 4 if recipe.precision == "float32" else 2
+    size = 2 if recipe.precision in ("bfloat16", "float16") else 4
     return HELD * size * recipe.batch_size * values
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from training.train.fast_layers import speed_up
+from training.train.recipe import Recipe
+from training.train.run_folder import RECORD
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 SHAPE = (4, 64, 128, 16)  # batch, frames, bins, maps of the block that is timed
@@ -45,6 +50,29 @@ def fastest_precision(
             block.train_on_batch(batch, batch[..., :GROWTH_RATE])
             seconds[precision] = min(seconds[precision], clock() - start)
     return min(seconds, key=seconds.__getitem__), seconds
+
+
+def settle_precision(recipe: Recipe, resumed: Path | None = None) -> Recipe:
+    """Return a recipe with its precision named: the faster one if it says "auto".
+
+    Args:
+        recipe: Any recipe.
+        resumed: Folder of the run that is continued, whose precision it keeps.
+    """
+    if recipe.precision != "auto":
+        return recipe
+    if resumed:
+        try:
+            before = json.loads((resumed / RECORD).read_text("utf-8"))["recipe"]["precision"]
+        except (OSError, ValueError, KeyError, TypeError):
+            before = "float32"  # check_folder refuses such a folder
+        return replace(recipe, precision=before)
+    if "network" in recipe.model:  # trains in float32
+        return replace(recipe, precision="float32")
+    precision, seconds = fastest_precision()
+    times = " and ".join(f"{1000 * value:.0f} ms in {name}" for name, value in seconds.items())
+    print(f"precision {precision}: a small step takes {times}")
+    return replace(recipe, precision=precision)
 
 
 def _dense_block(policy: str) -> keras.Model:

@@ -18,7 +18,7 @@ from training.train.losses import LOSSES
 RECIPES = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 1 << 20
 OPTIMIZERS = ("rmsprop", "adam")
-PRECISIONS = ("float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 class RecipeError(SettingsError):
@@ -53,7 +53,8 @@ class Recipe:
             as best; None for none.
         clipnorm: Largest norm of the gradient of a weight; None for any.
         accumulate: Batches whose gradients are averaged before a step.
-        precision: "float32", "bfloat16" or "float16" for the layers' arithmetic.
+        precision: "float32", "bfloat16" or "float16" for the layers' arithmetic; "auto" for the
+            faster one of the first two, measured at the start and kept for the whole run.
         jit: Compile with XLA; None leaves it to Keras.
         seed: Seed of weights and data.
         training_data: Data and credits, written into the model.
