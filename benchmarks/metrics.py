@@ -43,13 +43,12 @@ from benchmarks import harness
 from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
-from training.evaluate.metrics import METRICS
+from training.evaluate.metrics import METRICS, projection
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, Array, SourceScore
 from training.evaluate.rows import SUM, Row
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
-TAPS = 512
 RATE, CHANNELS = 44100, 2
 SOURCES = ("bass", "drums", "other", "vocals")
 MIB = 1 << 20
@@ -86,7 +85,11 @@ def museval_scores(
         for side in (references, estimates)
     ]
     scores = load_museval()["bss_eval"](
-        *signals, window=window, hop=hop, framewise_filters=metric == "bsseval3"
+        *signals,
+        window=window,
+        hop=hop,
+        framewise_filters=metric == "bsseval3",
+        filters_len=projection.TAPS,
     )
     return np.stack(scores[:4])
 
@@ -117,7 +120,9 @@ def compare(
     theirs = museval_scores(metric, references, estimates, sample_rate)
     end = time.perf_counter()
     num_samples = len(next(iter(references.values())))
-    zeros = (1 << (num_samples + TAPS - 2).bit_length()) - num_samples  # the next size of its FFT
+    zeros = (
+        1 << (num_samples + projection.TAPS - 2).bit_length()
+    ) - num_samples  # the next size of its FFT
     again = museval_scores(metric, references, estimates, sample_rate, zeros)[..., : ours.shape[-1]]
     if (np.isnan(ours) != np.isnan(theirs)).any():
         raise ValueError("frames have values in one of the two and none in the other")

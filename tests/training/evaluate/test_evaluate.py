@@ -174,6 +174,7 @@ def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
         assert rule in page
 
 
+@pytest.mark.usefixtures("short_filters")
 def test_museval_reads_the_files(tmp_path):
     import museval  # looks for ffmpeg
 

@@ -7,6 +7,7 @@ from training.evaluate import EvaluationError
 from training.evaluate.estimators import stored
 from training.evaluate.metrics import METRICS, Metric
 
+pytestmark = pytest.mark.usefixtures("short_filters")
 RATE = 500
 
 
