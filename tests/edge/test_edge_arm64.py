@@ -70,29 +70,3 @@ def test_the_probe_gives_the_masks_without_rounding(arm64, model_path):
     for answer in arm64.separate.answers(model_path("int8")).values():
         np.testing.assert_array_equal(answer * 256, np.round(answer * 256))
         assert len(np.unique(answer)) > 50
-
-
-@pytest.mark.parametrize(
-    ("machine", "tools", "reason"),
-    [
-        ("aarch64", (), "made for x86-64 Linux, this is Linux-aarch64"),
-        ("x86_64", (), "qemu-user-static mmdebstrap not installed; on Debian and Ubuntu: "),
-        ("x86_64", ("mmdebstrap",), "qemu-user-static not installed"),
-        ("x86_64", ("mmdebstrap", "qemu-aarch64-static"),
-         "mmdebstrap cannot fetch bookworm from http://deb.debian.org/debian: E: no net"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_emulated_is_skipped_with_a_reason(
-    arm64, monkeypatch, tmp_path, capsys, machine, tools, reason
-):
-    here = {"system": "Linux", "machine": machine, "platform": f"Linux-{machine}"}
-    for name, value in here.items():
-        monkeypatch.setattr(arm64.userland.platform, name, lambda value=value: value)
-    for tool in tools:
-        (tmp_path / tool).write_text("#!/bin/sh\necho 'W: old\nE: no net' >&2\nexit 1\n")
-        (tmp_path / tool).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["run.py", "--folder", str(tmp_path / "x")])
-    assert arm64.run.main() == 0
-    assert f"test-arm64 skipped: {reason}" in capsys.readouterr().out
-    assert not (tmp_path / "x" / "bookworm" / "root").exists()

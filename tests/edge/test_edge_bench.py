@@ -193,10 +193,3 @@ def test_the_processors_name(tmp_path, text, board, name):
         model.write_bytes(board)
     assert host.cpu_name(cpuinfo, model) == name
     assert host.cpu_name(tmp_path / "none", tmp_path / "none")
-
-
-def test_peak_memory_is_the_high_water_mark(tmp_path):
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmPeak:\t  999 kB\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n")
-    assert host.peak_memory_bytes(status) == 2048 * 1024
-    assert host.peak_memory_bytes() > 10e6

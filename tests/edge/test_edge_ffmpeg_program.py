@@ -56,16 +56,15 @@ def test_the_program_itself_on_a_file_cut_short(real):
         read(path)
 
 
-LOSSLESS = ("flac", "wav", "aiff", "caf", "au", "w64", "-c:a alac a.m4a", "-c:a tta a.tta")
+LOSSLESS = ("flac", "wav", "caf", "w64", "-c:a alac a.m4a")
 
 
 @pytest.mark.parametrize(
     "output",
     [
-        *LOSSLESS[:6], "mp3 -q:a 2", "mp3 -q:a 2 -write_xing 0", "ogg -c:a libvorbis", "adts",
-        "mp2", "matroska", "mpegts", *LOSSLESS[6:],
-        "-c:a aac -movflags frag_keyframe+empty_moov a.mp4", "-c:a libopus a.webm", "a.wma",
-        "-c:a aac a.flv", "-c:a ac3 a.avi",
+        *LOSSLESS, "mp3 -q:a 2", "mp3 -q:a 2 -write_xing 0", "ogg -c:a libvorbis", "adts",
+        "matroska", "mpegts", "-c:a aac -movflags frag_keyframe+empty_moov a.mp4",
+        "-c:a libopus a.webm",
     ],
 )  # fmt: skip
 def test_what_the_program_wrote_is_read_whole_and_two_such_files_joined(real, tmp_path, output):

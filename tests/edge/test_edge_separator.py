@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -198,24 +197,6 @@ def test_an_answer_of_nan_is_refused(separators, noise):
         pytest.raises(ModelError, match="'identity' returned NaN or infinity"),
     ):
         separators["identity"].separate(noise(20000).astype(np.float64) * 6e38, 44100)
-
-
-@pytest.mark.native
-def test_memory_does_not_grow_with_length(separators, noise):
-    block = noise(10000)
-
-    def peak(blocks: int) -> int:
-        tracemalloc.start()
-        try:
-            stream = separators["mono"].stream([block] * blocks, 16000, 2, wiener=1)
-            total = sum(len(stems["speech"]) for stems in stream)
-            assert total == blocks * len(block)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    peak(5)
-    assert peak(20) < 1.1 * peak(5)
 
 
 def test_one_huge_block_is_worked_on_in_pieces(separators, noise):

@@ -132,11 +132,8 @@ def test_env_tells_versions_and_no_paths(capsys, monkeypatch):
     _, out, _ = run(capsys, "env", "--json")
     found = json.loads(out)
     assert found["packages"]["numpy"] == np.__version__
-    assert found["keras_mmdense"] == keras_mmdense.__version__
-    assert found["backend"] == "jax"
-    assert found["variables"]["KERAS_BACKEND"] == "jax"
+    assert found["backend"] == found["variables"]["KERAS_BACKEND"] == "jax"
     assert str(Path.home()) not in out
-    assert f"  numpy              {np.__version__}\n" in run(capsys, "env")[1]
 
 
 COMPLETE = """

@@ -150,14 +150,6 @@ def test_windows_change_the_memory_but_not_the_work_of_a_second():
     assert fixed.rows[0].output[0] == 256
 
 
-def test_the_text_holds_the_figures_in_a_table():
-    text = str(summarize(keras_mmdense.build("mmdensenet-edge")))
-    words = "trainable weights  537,704: 2.15 MB", "1.03 G per s", "54 frames before and 54 after"
-    assert all(one in text for one in words)
-    lines = text.splitlines()
-    assert len({len(line) for line in lines[: lines.index("")]}) == 1
-
-
 def test_what_cannot_be_counted_is_refused_and_not_counted_as_nothing(small_model):
     with pytest.raises(SettingsError, match=r"received 'SeparableConv2D separable'"):
         count(layers.SeparableConv2D(3, 2, name="separable"))
