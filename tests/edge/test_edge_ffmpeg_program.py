@@ -88,17 +88,6 @@ def test_what_the_program_wrote_is_read_whole_and_two_such_files_joined(real, tm
     assert abs(lengths[1] - 2 * lengths[0]) <= 2400
 
 
-def test_a_broken_cover_is_no_damage(real, tmp_path):
-    real("-f lavfi -i testsrc -frames:v 1 cover.png")
-    cover = "-map 0:a -map 1:v -c:v copy -disposition:v attached_pic"
-    path = real(f"-i a.wav -i cover.png {cover} -c:a alac a.m4a")
-    data = bytearray(path.read_bytes())
-    at = data.index(b"IDAT")
-    data[at - 20 : at + 200] = bytes(220)
-    path.write_bytes(data)
-    np.testing.assert_array_equal(read(path), sf.read(tmp_path / "a.wav", dtype="float32")[0])
-
-
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
 def test_a_recording_that_starts_in_the_middle_of_a_film_is_no_damage(real, codec):
     film = f"-f lavfi -i testsrc=d=2 -c:v {codec} -g 25"

@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from mmdense_edge.cli import main
 
 # Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB.
 PROGRAM = """
@@ -40,8 +39,3 @@ def test_freed_blocks_do_not_stay():
 
     assert left("no") > 32 << 20  # else this test shows nothing
     assert left("yes") < 4 << 20
-
-
-def test_other_systems_are_left_alone(monkeypatch):
-    monkeypatch.setattr(main.sys, "platform", "darwin")
-    assert not main.set_heap_thresholds(6 << 20)

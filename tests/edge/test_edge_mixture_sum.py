@@ -62,10 +62,6 @@ def test_choices_that_contradict_each_other(known, wanted, options, match):
 cuts = st.lists(st.integers(0, 5000), max_size=6)
 
 
-def parts_of(audio: np.ndarray, at: list[int]) -> list[np.ndarray]:
-    return np.split(audio, sorted(at))
-
-
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -74,7 +70,7 @@ def test_sums_and_rests_whatever_blocks_they_come_in(noise, ahead, came):
     """The mixture and the stems out of one stream; the stems come later, in other blocks."""
     mixture = noise(2 * PIECE + 5).astype(np.float64)
     stems = {name: noise(len(mixture), seed=seed) for seed, name in enumerate(KNOWN, 1)}
-    song, kept = itertools.tee(parts_of(mixture, came))
+    song, kept = itertools.tee(np.split(mixture, sorted(came)))
 
     def separated():
         held = given = 0
@@ -164,7 +160,7 @@ def test_the_null_test_measures_files(tmp_path, noise, gain, error, steps):
 @given(at=cuts, size=st.integers(1, 600))
 def test_even_blocks(at, size):
     audio = np.arange(5000.0)[:, None]
-    blocks = list(even(parts_of(audio, at), size))
+    blocks = list(even(np.split(audio, sorted(at)), size))
     np.testing.assert_array_equal(np.concatenate(blocks), audio)
     assert {len(block) for block in blocks[:-1]} <= {size}
     assert 0 < len(blocks[-1]) <= size

@@ -103,7 +103,6 @@ def test_the_graph_tells_who_reads_whom_and_reading_it_changes_nothing(small_mod
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"sources": ("bass", "vocals"), "head": "mask", "compression": "log", "fold": 2},
         {"sources": ("bass", "vocals"), "shared": True, "norm": "after",
          "growth_rate": {"high": 5}},

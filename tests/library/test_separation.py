@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mmdense_edge import ModelError, Separator
+from mmdense_edge import Separator
 from mmdense_edge.errors import UsageError
 from small import SMALL, disturb
 
@@ -25,15 +25,6 @@ def test_windows_make_no_difference(small_model):
         windowed = keras_mmdense.separate(small_model, audio, 44100, window_frames=window)
         for source, stem in whole.items():
             assert np.abs(windowed[source] - stem).max() < 1e-4 * np.abs(stem).max()
-
-
-def test_less_context_than_the_receptive_field_would_make_a_difference(small_model, monkeypatch):
-    """The test above could not fail if nothing ever reached across a window's border."""
-    audio = music(64 * 300)
-    whole = keras_mmdense.separate(small_model, audio, 44100, window_frames=None)
-    monkeypatch.setattr("keras_mmdense.separation.context_frames", lambda settings: 8)
-    short = keras_mmdense.separate(small_model, audio, 44100, window_frames=64)
-    assert np.abs(short["bass"] - whole["bass"]).max() > 1e-4 * np.abs(whole["bass"]).max()
 
 
 @pytest.mark.parametrize(
@@ -107,14 +98,8 @@ def test_a_model_of_fixed_frames_takes_any_song():
     ("audio", "rate", "words"),
     [
         (np.zeros((2, 1000)), 44100, "channels"),
-        (np.zeros((0, 2)), 44100, "at least 1 sample; received 0"),
-        (np.zeros((10, 2), np.int16), 44100, "received int16"),
         (np.array([1.0, np.inf]), 44100, "sample 1 .* is inf"),
         (np.zeros((10, 2)), 0, "sample rate must be a whole number"),
-        (np.zeros((10, 2)), float("nan"), "sample rate must be a whole number"),
-        (np.full(10, 1e300), 44100, "is inf"),
-        (np.zeros((1, 1, 1)), 44100, "shape"),
-        (np.float32(0), 44100, "shape"),
     ],
 )
 def test_wrong_audio_is_refused(small_model, audio, rate, words):
@@ -131,14 +116,6 @@ def test_models_that_do_not_fit_together_are_refused(small_model):
         keras_mmdense.separate(small_model, music(100), 44100, window_frames=0)
     with pytest.raises(UsageError, match="wiener must be 0 to 10 iterations; received 11"):
         keras_mmdense.separate(small_model, music(100), 44100, wiener=11)
-
-
-def test_an_answer_of_nan_is_refused():
-    model = keras_mmdense.build(sources=("bass", "vocals"), shared=True, **TINY)
-    for weight in model.trainable_weights:
-        weight.assign(np.full(weight.shape, np.nan))
-    with pytest.raises(ModelError, match=r"'mmdensenet' must .* NaN or infinity for bass, vocals"):
-        keras_mmdense.separate(model, music(3000), 44100)
 
 
 def test_models_may_see_different_bins_and_grids():

@@ -50,7 +50,7 @@ def test_the_metadata(built):
 
 @pytest.mark.parametrize(
     ("missing", "extra"),
-    [("keras", "tensorflow"), ("tensorflow", "tensorflow"), ("jax", "jax"), ("torch", "torch")],
+    [("keras", "tensorflow"), ("tensorflow", "tensorflow"), ("jax", "jax")],
 )
 def test_without_keras_or_its_backend_the_first_use_says_what_to_install(missing, extra):
     code = (

@@ -11,7 +11,7 @@ from corpus_material import RATE, describe, hertz_of, loudest_hertz, make_hits, 
 
 from training.corpus import dsp, effects, sampler, synth, takes, world
 from training.corpus.material import CATALOGUE, CorpusError, find_material, load, load_part
-from training.corpus.score import DRUMS, Chart, Note, Part
+from training.corpus.score import DRUMS, Note, Part
 from training.corpus.song import mix
 
 NUM_SAMPLES = 2 * RATE
@@ -73,19 +73,6 @@ def test_shifted_takes_are_higher(tmp_path, rng):
     assert loudest_hertz(audio[:, 0]) == pytest.approx(440 * 2 ** (2 / 12), abs=3)
     audio = takes.excerpt(rng, one(folder), RATE, -2)
     assert loudest_hertz(audio[:, 0]) == pytest.approx(440 * 2 ** (-2 / 12), abs=3)
-
-
-def test_loops_fall_on_the_beat(tmp_path, rng):
-    folder = describe(tmp_path / "loops", "loops", "drums")
-    click = np.zeros(2 * RATE)
-    click[20:300] = click[RATE + 20 : RATE + 300] = 0.8
-    sf.write(folder / "loop.wav", click, RATE)
-    chart = Chart(123.4, 0, 0, (0,) * 4)
-    audio = takes.loop(rng, one(folder), chart, 8 * RATE)
-    onsets = np.flatnonzero(np.diff((np.abs(audio[:, 0]) > 0.4).astype(int)) == 1) / RATE
-    beats = np.diff(onsets) / chart.beat
-    assert len(beats) >= 4  # two clicks a loop: each half of a whole number of beats apart
-    np.testing.assert_allclose(2 * beats, round(2 * beats[0]), atol=0.02)
 
 
 def test_a_tune_is_sung_at_its_pitches_and_times(monkeypatch, rng):

@@ -61,17 +61,11 @@ def test_masks_are_those_of_their_definition(mask, rng):
 
 @pytest.mark.parametrize("mask", sorted(MASKS))
 @pytest.mark.parametrize("num_samples", [1, 1023, 5000, 300000])
-def test_masks_return_a_source_that_is_alone_and_ratios_add_up_to_the_mixture(
-    mask, num_samples, rng
-):
+def test_masks_return_a_source_that_is_alone(mask, num_samples, rng):
     signals = noise(rng, num_samples, "vocals") | {"bass": np.zeros((num_samples, 2), np.float32)}
     found = joined(mask_estimates(signals, MASKS[mask], ("vocals", "bass")))
     assert np.abs(found["vocals"] - signals["mixture"]).max() < 1e-5
     assert not found["bass"].any()
-    signals = noise(rng, num_samples, "vocals", "bass")
-    if mask != "ibm":
-        total = sum(joined(mask_estimates(signals, MASKS[mask], ("vocals", "bass"))).values())
-        assert np.abs(total - signals["mixture"]).max() < 1e-5
     with np.errstate(all="raise"):
         silence = np.zeros((2, 3, 4), np.float32)
         assert not MASKS[mask](silence, silence[0]).any()
