@@ -1,7 +1,8 @@
-"""The reference vector for apps is what its generator writes; the page on apps computes it."""
+"""The reference data of apps and of the browser page is what the runner makes now."""
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import runpy
@@ -92,3 +93,14 @@ def test_the_page_names_what_the_contract_says(contract):
     for name, shape in DESCRIBED["float32_little_endian"].items():
         assert f"| ({', '.join(map(str, shape))}) |" in PAGE, name
     assert [window["decides_from"] for window in DESCRIBED["windows"]] == [0, 4]
+
+
+def test_the_reference_of_the_pages_tests_is_the_runners():
+    folder = Path(__file__).parents[2] / "edge" / "web" / "test"
+    made = runpy.run_path(str(folder / "make_reference.py"))
+    kept = json.loads((folder / "reference.json").read_text("utf-8"))
+    assert [tuple(entry["case"]) for entry in kept] == list(made["CASES"])
+    for entry in kept:
+        for source, stem in made["stems"](entry["case"]).items():
+            values = np.frombuffer(base64.b64decode(entry["stems"][source]), "<f4")
+            np.testing.assert_allclose(values.reshape(stem.shape), stem, atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from unittest.mock import Mock
 
 import pytest
 from mmdense_edge.errors import AudioError, UsageError
@@ -80,10 +81,7 @@ def test_what_names_no_songs(tree, arguments, match):
 
 
 def test_a_folder_that_cannot_be_read_is_an_error(tree, monkeypatch):
-    def scandir(path):
-        raise PermissionError(13, "Permission denied", path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", Mock(side_effect=PermissionError))
     with pytest.raises(PermissionError):
         find_songs(["music"], Path("out"))
 

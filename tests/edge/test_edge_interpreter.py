@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -78,9 +79,7 @@ def test_what_is_missing_or_broken_says_what_to_install(installed, packages, num
 
 
 def test_a_clash_that_shows_in_the_constructor_says_what_to_install(monkeypatch, model_path):
-    def clashing(**_):
-        raise SystemError("_ARRAY_API is not PyCapsule object")
-
+    clashing = Mock(side_effect=SystemError("_ARRAY_API is not PyCapsule object"))
     monkeypatch.setattr(interpreter, "interpreter_class", lambda: ("tflite_runtime", clashing))
     with pytest.raises(InterpreterError, match=r"does not work with NumPy .*_ARRAY_API.*install"):
         TFLiteNetwork(load_model(model_path("identity")))

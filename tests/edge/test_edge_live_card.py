@@ -8,6 +8,7 @@ import sys
 import types
 from contextlib import nullcontext
 from functools import partialmethod
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -232,10 +233,7 @@ def test_a_list_of_cards(module, mmdense):
     ],
 )
 def test_without_sounddevice_or_portaudio(monkeypatch, error, words):
-    def missing(*_: object) -> None:
-        raise error
-
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr(builtins, "__import__", Mock(side_effect=error))
     with pytest.raises(UsageError, match=words):
         sound_card.load()

@@ -1,7 +1,6 @@
 """The benchmarks: what they plan, count, add up and show; nothing is installed or timed."""
 
 import json
-import re
 import sys
 from pathlib import Path
 
@@ -11,15 +10,6 @@ import pytest
 from benchmarks import edge, harness, metrics, training
 from benchmarks.peers import __main__ as peers
 from benchmarks.peers import environments, report, spleeter
-from benchmarks.peers.environments import PEERS
-
-
-def test_every_system_has_an_environment_and_is_defined():
-    for peer in PEERS:
-        assert peer.home in environments.REQUIREMENTS
-        module, name = peer.system.split(":")
-        text = (harness.ROOT / "benchmarks" / "peers" / f"{module}.py").read_text("utf-8")
-        assert re.search(rf"^(class {name}\(System\):|{name} = )", text, re.M)
 
 
 def test_the_published_tables_are_those_of_the_published_figures():
@@ -72,8 +62,6 @@ def test_peaks_of_memory_must_be_close_together_and_low(capfd):
     table = capfd.readouterr().out
     assert f"MB: {code == 0}" in table
     assert "| 0.01 |" in table
-    assert edge.main(["memory", "--minutes", "0.01", "--model", "none.tflite"]) == 2
-    assert "no model file at none.tflite" in capfd.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

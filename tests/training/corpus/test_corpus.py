@@ -8,6 +8,7 @@ import corpus_material as material
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import contents
 
 from keras_mmdense.data import open_dataset
 from training.corpus import render, tree
@@ -22,10 +23,6 @@ def run(out, *options, root=None, songs=2, use=material.USE):
     command = ["--out", out, "--songs", songs, "--seconds", SECONDS, "--use", use]
     command += ["--material", root] if root else []
     return main([str(part) for part in (*command, *options)])
-
-
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def manifest_of(out):
@@ -57,8 +54,7 @@ def test_stems_sum_to_the_mixture_are_heard_and_do_not_clip(corpus):
         np.testing.assert_array_equal(sum(stems), track.read("mixture", dtype="int16"))
         for source in (*track.sources, "mixture"):
             audio = track.read(source)
-            assert 0.01 < np.abs(audio).max() < 0.995
-            assert 1e-3 < np.sqrt((audio**2).mean()) < 0.5
+            assert 1e-3 < np.sqrt((audio**2).mean()) < np.abs(audio).max() < 0.995
     for source in dataset.sources:
         assert not np.array_equal(dataset[0].read(source), dataset[1].read(source))
 
@@ -128,11 +124,11 @@ def test_stopping_leaves_no_half_song_and_another_process_goes_on_to_the_same_by
     told = capsys.readouterr().err
     assert "1 songs to render, 1 are there" in told
     assert re.search(r"^1/1, 0\.0 min left: song-000000031: patterns, ", told, re.MULTILINE)
-    assert files(out) == files(corpus)
+    assert contents(out) == contents(corpus)
 
 
 def test_other_settings_and_other_material_are_refused(corpus, root, tmp_path, capsys):
-    before = files(corpus)
+    before = contents(corpus)
     other = tmp_path / "material"
     shutil.copytree(root, other)
     (other / "kit" / "hit_0.wav").unlink()
@@ -141,16 +137,11 @@ def test_other_settings_and_other_material_are_refused(corpus, root, tmp_path, c
     ):  # fmt: skip
         assert run(corpus, *options, root=place) == 2
         assert "corpus with other settings" in capsys.readouterr().err
-    assert files(corpus) == before
+    assert contents(corpus) == before
 
 
-def bands_without(pattern):
-    def make(folder):
-        bands = material.make_bands(folder / "bands")
-        (bands / "empty").mkdir()
-        material.describe(bands, "bands", "other", sets=["*.wav", pattern])
-
-    return make
+def bands_without(folder):
+    material.describe(material.make_bands(folder / "bands"), "bands", "other", sets=["*.mp3"])
 
 
 def unknown(folder):
@@ -169,9 +160,7 @@ def unknown(folder):
         ("--material /nowhere", None, "--material must be a folder"),
         ("", unknown, "nothing in"),
         ("--bands", lambda f: material.make_hits(f / "kit"), "use bands; received kit"),
-        ("--bands", bands_without("*.mp3"), "must have audio files for *.mp3"),
-        ("--bands", bands_without("nowhere"), "must have audio files for nowhere"),
-        ("--bands", bands_without("empty"), "must have audio files for empty"),
+        ("--bands", bands_without, "must have audio files for *.mp3"),
         ("--bands", lambda f: material.describe(f, "bands", "drums"), "source must be other"),
         ("", lambda f: material.describe(f / "a", "noise", "bass"), "received 'noise'"),
         ("", lambda f: material.describe(f / "a", "hits", "lute"), "'lute'"),
@@ -213,7 +202,7 @@ def test_folders_that_are_nothing_of_ours_are_left_alone(root, tmp_path, capsys)
     told = capsys.readouterr().err
     assert "photos is not used" in told
     assert "holds something that is no corpus" in told
-    assert list(files(out)) == ["photo.jpg"]
+    assert list(contents(out)) == ["photo.jpg"]
 
 
 def test_a_mixture_that_does_not_fit_is_refused(tmp_path):

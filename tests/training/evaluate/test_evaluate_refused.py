@@ -55,7 +55,6 @@ def test_refused_in_one_line(tree, tmp_path, capsys, case):
     assert main(command(tmp_path, *models, **options)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
-    assert line.startswith("evaluate: ")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -130,8 +129,6 @@ def test_small_differences_in_length_and_lost_tracks_are_reported(tree, tmp_path
     (tree / "Song 2" / "bass.wav").write_bytes(b"")
     assert main(command(tmp_path, str(tmp_path / "mine"))) == 0
     assert "Song 2" in capsys.readouterr().err
-    page = (tmp_path / "report" / "report.md").read_text()
-    assert "Left out of the data: Song 2/bass.wav" in page
     values = scores(tmp_path / "report")
     assert set(values[:, "Song 0"]) == {200.0}
     lost, _ = sf.read(tree / "Song 1" / "bass.wav")

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile as sf
 from command_runs import started
@@ -64,12 +63,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatc
     assert len(tasks) == 7  # of nine; one of them lacks a metric
     assert [task for task in tasks if len(task) == 3] == [("iwf", "Song 0", "sisdr")]
     assert contents(report) == contents(tmp_path / "whole")
-    record = (report / "run.json").read_bytes()
     assert scored(*rows, metric="usdr,sisdr") == []
-    assert (report / "run.json").read_bytes() == record  # it tells who scored, and when
-    runs = json.loads(record)["runs"]
+    runs = json.loads((report / "run.json").read_bytes())["runs"]  # it tells who scored, and when
     assert [run["seconds"] is None for run in runs] == [True, False]  # the first was stopped
-    assert runs[1]["versions"]["numpy"] == np.__version__
 
 
 @pytest.mark.slow
