@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -326,4 +327,6 @@ def card(run: Path, recipe: Recipe, words: str) -> str:
 
 
 if __name__ == "__main__":
+    # TensorFlow would take all memory of a GPU, of which the processes that score need some.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     run_process(main)

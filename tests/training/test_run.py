@@ -11,13 +11,14 @@ import soundfile as sf
 from command_runs import contents
 from runs import RECIPE
 from test_resume import stop_at
-from trees import make_dsd100, make_musdb18
+from trees import make_dsd100, make_folder, make_musdb18
 
 import keras_mmdense
 from keras_mmdense.data import Dataset, open_dataset
-from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
 from training import prepare, run
 from training.evaluate import scoring
+
+METRICS = run.METRICS
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,7 @@ SPLITS = {
     "a list that validates by default": ("Leaf - Summerghost", ""),
     "both lists": ("Artist 2 - Song", "Artist 1 - Song"),
     "a song in both folders": ("", ""),
+    "a list, and a song in both folders": ("Artist 2 - Song", ""),
 }
 
 
@@ -141,7 +143,7 @@ SPLITS = {
 def test_what_is_tested_on_is_never_trained_or_validated_on(case, tree, tmp_path, trained):
     listed, valid = SPLITS[case]
     own = shutil.copytree(tree, tmp_path / "set")
-    if case == "a song in both folders":
+    if "both folders" in case:
         song = own / "test" / "Artist 1 - Test Song.stem.mp4"
         shutil.copy(song, own / "train" / "ARTIST 1 - test song.stem.mp4")
     assert command(own) == 130  # RUN/data has all songs to train on now
@@ -183,30 +185,30 @@ def test_wrong_commands_end_in_one_line(case, tree, tmp_path, capsys):
     assert contents(tmp_path) == before
 
 
-def test_a_tree_without_songs_to_test_on_is_refused(tmp_path, capsys):
+def test_what_has_no_test_split_or_no_subsets_is_refused(tmp_path, capsys):
     assert command(make_musdb18(tmp_path / "set", 2, 0, 0.2)) == 2
     assert "must have a test split" in capsys.readouterr().err
+    (tmp_path / "test.txt").write_text("Song 1")
+    assert command(make_folder(tmp_path / "flat", 3, 0.2), "--test-tracks", "test.txt") == 2
+    assert "at least two tracks; received 0" in capsys.readouterr().err  # which may be anything
 
 
 def test_disk_and_memory_are_told_before_anything_is_written(tree, tmp_path, capsys, monkeypatch):
     def check(songs, checked, out):
-        told.extend([capsys.readouterr().out, list(out.iterdir())])
+        assert not any(out.iterdir())
         raise KeyboardInterrupt
 
-    told: list = []
     monkeypatch.setattr(run, "check", check)
     assert command(tree) == 130
-    text, there = told
-    assert not there
+    text = capsys.readouterr().out
     assert "3 to train on, 1 to validate on, 2 to test on" in text
     assert "GB a step" in text
-    needs = float(text.split("disk    ")[1].split(" GB")[0])
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: usage._replace(free=needs * 1e9 / 2))
-    shutil.rmtree("run")
-    assert command(tree) == 2
+    needs = 1e9 * float(text.split("disk    ")[1].split(" GB")[0])
+    usage = shutil.disk_usage(tmp_path)._replace(free=needs / 2)
+    monkeypatch.setattr(run.shutil, "disk_usage", lambda _: usage)
+    assert command(tree, "--out", "second") == 2
     assert "the disk must have room" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "second").exists()
 
 
 def test_damage_is_found_before_the_training_and_read_once(tmp_path, trained, capsys, monkeypatch):
@@ -228,45 +230,33 @@ def test_damage_is_found_before_the_training_and_read_once(tmp_path, trained, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["musdb18", "dsd100"])
-def test_full_shape_from_the_songs_to_the_table(name, tmp_path, monkeypatch):
+def test_from_the_songs_to_the_table(tree, tmp_path, monkeypatch):
     """The songs to test on are away while it trains; interrupted, it ends with the same weights."""
-    if name == "musdb18":
-        tree = make_musdb18(tmp_path / "set", 100, 50, 2.0)
-        for k, song in enumerate(sorted(VALIDATION_TRACKS - {"Leaf - Summerghost"}), 1):
-            (tree / "train" / f"Artist {k} - Song.stem.mp4").rename(
-                tree / "train" / f"{song}.stem.mp4"
-            )
-        tests, valid = [tree / "test"], 14
-    else:
-        tree, valid = make_dsd100(tmp_path / "set", 46, 50, 2.0), 7
-        tests = [tree / "Sources" / "Test", tree / "Mixtures" / "Test"]
-    trained = run.train
+    own, trained = shutil.copytree(tree, tmp_path / "set"), run.train
 
     def train(*args):
-        for folder in tests:
-            folder.rename(folder.with_name("away"))
+        (own / "test").rename(own / "away")
         try:
             return trained(*args)
         finally:
-            for folder in tests:
-                folder.with_name("away").rename(folder)
+            (own / "away").rename(own / "test")
 
+    monkeypatch.setattr(run, "METRICS", METRICS)
     monkeypatch.setattr(run, "train", train)
     with monkeypatch.context() as patch:
         stop_at(patch, 3)
-        assert command(tree, name=name) == 130
-    assert command(tree, name=name) == 0
-    (tmp_path / "run").rename(tmp_path / "parts")
-    assert command(tree, name=name) == 0
-    record = json.loads((tmp_path / "run" / "train" / "run.json").read_text())
-    assert len(record["validation_tracks"]) == valid
-    found, expected = (
-        keras.saving.load_model(tmp_path / folder / "train" / "best.keras", compile=False)
-        for folder in ("parts", "run")
-    )
-    for a, b in zip(found.weights, expected.weights, strict=True):
+        assert command(own) == 130
+    assert command(own) == 0
+    (tmp_path / "run").rename("parts")
+    assert command(own) == 0
+    models = [keras.saving.load_model(f"{name}/train/best.keras") for name in ("parts", "run")]
+    for a, b in zip(*(model.weights for model in models), strict=True):
         np.testing.assert_array_equal(a, b)
-    scores = [tmp_path / folder / "scores" / "scores.csv" for folder in ("parts", "run")]
-    assert scores[0].read_bytes() == scores[1].read_bytes()
-    assert keras_mmdense.settings_of(found).license == f"see the license of {name.upper()}"
+    parts, whole = contents(tmp_path / "parts"), contents(tmp_path / "run")
+    assert parts.keys() == whole.keys()
+    assert parts["scores/scores.csv"] == whole["scores/scores.csv"]
+    page = whole["README.md"].decode()
+    assert page.count("| museval | ") == page.count("| usdr | ") == 3
+    assert "![Loss by epoch](train/loss.png)" in page
+    assert "train/loss.png" in whole
+    assert keras_mmdense.settings_of(models[0]).license == "see the license of MUSDB18"

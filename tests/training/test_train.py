@@ -306,6 +306,24 @@ def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path, monke
         signal.signal(signal.SIGTERM, before)
 
 
+def test_the_time_left_is_that_of_the_first_steps(tmp_path, monkeypatch, capsys):
+    """Four minutes a step, the first five of an hour: 2 epochs of 100 steps, 20 of them done."""
+
+    def fit(epochs, on_epoch, on_step):
+        for step in range(1, 23):
+            clock.append(clock[-1] + (3600 if step <= 5 else 240))
+            on_step(step, 100)
+
+    clock = [0]
+    monkeypatch.setattr(command.time, "monotonic", lambda: clock[-1])
+    fake = SimpleNamespace(
+        adapt=lambda: None, fit=fit, history=[], run=tmp_path, recipe=Recipe("r", epochs=2)
+    )
+    options = SimpleNamespace(tensorboard=False, resume=False, init=None)
+    assert command.run_to_end(fake, options) == 0
+    assert "240 s a step, about 12 h 0 min left" in capsys.readouterr().out
+
+
 def test_tensorboard_gets_scores_audio_and_pictures(tree, tmp_path):
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
