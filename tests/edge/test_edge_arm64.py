@@ -1,4 +1,4 @@
-"""What `make test-arm64` rests on: when it is skipped, what is emulated, what counts as equal."""
+"""What `make test-arm64` rests on: what it compares, and what counts as equal."""
 
 from __future__ import annotations
 

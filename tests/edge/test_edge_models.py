@@ -40,10 +40,3 @@ def test_info_prints_the_contract(pack, model_path, capsys):
     assert "scores:        vocals 5.25" in lines
     assert "speed:         fast" in lines
     assert 'colour:        {"red": [1, "x\\u001b"]}' in lines
-
-
-def test_info_of_what_is_no_model(tmp_path, capsys):
-    assert main(["info", "nothing"]) == 2
-    (tmp_path / "a.tflite").write_bytes(b"text")
-    assert main(["info", str(tmp_path / "a.tflite")]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 2
