@@ -92,12 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         checked = read_checked(run)
         recipe = choose_recipe(args)
         songs, test = open_songs(args, recipe)
-        decoded = all(
-            stream.pcm16 and stream.path.suffix.lower() == ".wav"
-            for track in songs
-            for stream in track.streams.values()
-        )
-        announce(args, recipe, songs, test, decoded, run)
+        decoded = all(s.is_fast for track in songs for s in track.streams.values())
+        recipe = announce(args, recipe, songs, test, decoded, run)
         run.mkdir(parents=True, exist_ok=True)
         test = check(test, checked, run)
         songs = check(songs, checked, run) if decoded else copy(songs, recipe, run)
@@ -184,17 +180,22 @@ def announce(
     test: Dataset,
     decoded: bool,
     run: Path,
-) -> None:
+) -> Recipe:
     """Check all that can be checked before anything is written; print what the run takes.
+
+    Returns:
+        The recipe with its precision settled.
 
     Raises:
         SettingsError: An option does not fit, or the disk or the memory does not suffice.
     """
     from training.train.devices import check_memory, open_devices, step_bytes
+    from training.train.precision import settle_precision
     from training.train.trainer import make_model
 
     own, held_out = split_tracks(songs, (), args.valid_tracks)
     open_devices(args.strategy, args.deterministic).check(recipe)
+    recipe = settle_precision(recipe, run / TRAIN if (run / TRAIN / RECORD).exists() else None)
     model = make_model(recipe, args.init, args.freeze)
     check_memory(model, recipe)
     weights, num_sources = model.count_params(), len(test.sources)
@@ -221,6 +222,7 @@ def announce(
         f"memory  about {step_bytes(model, recipe) / 1e9:.1f} GB a step, and 1 to 2 GB more\n"
         "time    reported after the first steps of the training and after each epoch"
     )
+    return recipe
 
 
 def check(songs: Dataset, checked: dict[str, Any], run: Path) -> Dataset:

@@ -199,8 +199,11 @@ def test_disk_and_memory_are_told_before_anything_is_written(tree, tmp_path, cap
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "check", check)
+    monkeypatch.setattr("training.train.precision.fastest_precision", lambda: ("bfloat16", {}))
+    (tmp_path / "mini.toml").write_text('precision = "auto"' + RECIPE.format(epochs=2))
     assert command(tree) == 130
     text = capsys.readouterr().out
+    assert "precision bfloat16" in text
     assert "3 to train on, 1 to validate on, 2 to test on" in text
     assert "GB a step" in text
     needs = 1e9 * float(text.split("disk    ")[1].split(" GB")[0])
