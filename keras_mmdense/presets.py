@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_mmdense.errors import require
-from keras_mmdense.settings import Band, Settings, Transform, is_int
+from keras_mmdense.settings import Band, Settings, Transform
 
 _PER_BLOCK = ("growth_rate", "num_layers", "kernel_size")
 PerBlock = int | Sequence[Any]
@@ -100,16 +100,16 @@ def resolve_settings(
         defaults |= {"n_fft": stored.transform.n_fft, "hop_length": stored.transform.hop_length}
     options = defaults | options
     bins, sources = options["bins"], options.pop("sources")
-    require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
+    require(type(bins) is int and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
     n_fft = options.pop("n_fft", 2 * bins)
-    require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
+    require(type(n_fft) is int, "n_fft must be an int", n_fft, "Pass 2 * bins.")
     transform = Transform(n_fft, options.pop("hop_length", n_fft // 2))
     if bands is not None:
         preset, bands = "custom", sequence("bands", bands, Band)
     else:
         bands = PRESETS[preset] if stored is None else stored.bands
     if scales is not None:
-        valid = is_int(scales) and 0 <= scales <= 12
+        valid = type(scales) is int and 0 <= scales <= 12
         require(valid, "scales must be 0 to 12", scales, "The paper has 3.")
         bands = tuple(_with_scales(band, scales) for band in bands)
     by_band = {name for one in overrides.values() if isinstance(one, Mapping) for name in one}

@@ -51,11 +51,6 @@ STORED_NAMES = {
 _NAMES = {stored: name for name, stored in STORED_NAMES.items()}
 
 
-def is_int(value: object) -> bool:
-    """Return whether a value is a whole number; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def check_name(what: str, name: object) -> None:
     """Raise SettingsError if a name cannot be part of a layer's name or is ambiguous."""
     folded = name.lower() if isinstance(name, str) and _NAME.fullmatch(name) else ""
@@ -70,7 +65,9 @@ def check_name(what: str, name: object) -> None:
 
 def int_tuple(label: str, value: object, length: int | None = None) -> tuple[Any, ...]:
     """Return a tuple of whole numbers of 1 to 4096, (frames, bins) if its length is 2."""
-    valid = isinstance(value, list | tuple) and all(is_int(v) and 1 <= v <= 4096 for v in value)
+    valid = isinstance(value, list | tuple) and all(
+        type(v) is int and 1 <= v <= 4096 for v in value
+    )
     require(valid, f"{label} must be whole numbers of 1 to 4096", value, "Pass a tuple of int.")
     numbers: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]
     require(length in (None, len(numbers)), f"{label} is (frames, bins)", value, "Pass two.")
@@ -135,7 +132,7 @@ class Band:
             "Pass for example 7 of each for 3 scales.",
         )
         require(
-            is_int(self.first_filters) and 1 <= self.first_filters <= 4096,
+            type(self.first_filters) is int and 1 <= self.first_filters <= 4096,
             f"band {self.name!r}: first_filters must be 1 to 4096",
             self.first_filters,
             "The paper has 32.",
@@ -287,7 +284,7 @@ class Settings:
         values = vars(self) | asdict(self.transform)
         for name, (low, high) in RANGES.items():
             require(
-                is_int(values[name]) and low <= values[name] <= high,
+                type(values[name]) is int and low <= values[name] <= high,
                 f"{name} must be {low} to {high}",
                 values[name],
                 "Pass a whole number in that range.",
@@ -296,7 +293,7 @@ class Settings:
         require(t.window == "hann", "window must be 'hann'", t.window, "Leave it out.")
         require(t.n_fft % 2 == 0, "n_fft must be even", t.n_fft, "Pass 2 * bins.")
         require(
-            is_int(t.hop_length) and 1 <= t.hop_length <= half,
+            type(t.hop_length) is int and 1 <= t.hop_length <= half,
             f"hop_length must be 1 to n_fft // 2 = {half} samples",
             t.hop_length,
             "Pass n_fft // 2 or less; otherwise samples are lost.",
@@ -338,7 +335,8 @@ class Settings:
             )
         frames, step = self.frames, self.frame_multiple
         require(
-            frames is None or (is_int(frames) and 0 < frames <= 1 << 20 and frames % step == 0),
+            frames is None
+            or (type(frames) is int and 0 < frames <= 1 << 20 and frames % step == 0),
             f"frames must be None or a multiple of 2**scales = {step}",
             frames,
             "Pass None for any length.",

@@ -27,6 +27,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     run = Path(args.out).absolute()
-    with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
         checked = read_checked(run)
         recipe = choose_recipe(args)
         songs, test = open_songs(args, recipe)

@@ -46,12 +46,3 @@ def taken(handler: Handler | signal.Handlers, *names: str) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, signal.SIG_DFL if old is None else old)
-
-
-def interrupt(*_: object) -> None:
-    """End the work as Ctrl-C does.
-
-    Raises:
-        KeyboardInterrupt: Always.
-    """
-    raise KeyboardInterrupt

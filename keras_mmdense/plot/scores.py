@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,6 @@ from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, pla
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from keras_mmdense.tflite.parity import Figures
 
 LARGEST_DB = 60.0  # values beyond come from silence, and would squeeze all others together
 HATCHES = ("", "///", "...", "\\\\\\", "xxx", "++")
@@ -91,7 +89,7 @@ def boxes(
 
 @in_style
 def parity(
-    figures: Sequence[Figures] | PathLike,
+    figures: Sequence[Mapping[str, Any]] | PathLike,
     path: PathLike | None = None,
     *,
     title: str = "",
@@ -100,8 +98,8 @@ def parity(
     """Draw SNR against Keras, SDR lost, size and speed of each precision of an export.
 
     Args:
-        figures: The `<name>.parity.json` that `keras_mmdense.export(report=True)` writes, or the
-            `keras_mmdense.tflite.parity.Figures` themselves.
+        figures: The `<name>.parity.json` that `keras_mmdense.export(report=True)` writes, or its
+            content, a list of dicts.
         path: Where to write it; see `save`.
         title: Above the figure.
         overwrite: Replace existing files.
@@ -113,23 +111,28 @@ def parity(
         PlotError: The file is no parity report, or there is nothing to draw.
 
     Example:
-        >>> from keras_mmdense.tflite.parity import Figures
-        >>> probe = {"cpu_rtf": 0.03}
-        >>> int8 = Figures("int8", 0.1, {"vocals": 25.0}, {}, {}, 700_000, 540_000, probe)
+        >>> int8 = {"precision": "int8", "snr_db": {"vocals": 25.0}, "sdr_db": {}}
+        >>> int8 |= {"size_bytes": 700_000, "probe": {"cpu_rtf": 0.03}}
         >>> [axes.get_title() for axes in parity([int8]).axes]
         ['SNR against Keras, dB', 'size, kB', 'CPU s per s of audio']
     """
     try:
-        found = _read_parity(figures) if isinstance(figures, str | os.PathLike) else figures
+        found: Any = (
+            json.loads(Path(figures).read_text("utf-8"))
+            if isinstance(figures, str | os.PathLike)
+            else figures
+        )
         sources, stems = (
-            dict.fromkeys(name for f in found for name in getattr(f, series))
+            dict.fromkeys(name for f in found for name in f[series])
             for series in ("snr_db", "sdr_db")
         )
         panels: dict[str, Mapping[str, Sequence[float]]] = {
-            "SNR against Keras, dB": {s: [float(f.snr_db[s]) for f in found] for s in sources},
-            "SDR lost, dB": {s: [f.float_sdr_db[s] - f.sdr_db[s] for f in found] for s in stems},
-            "size, kB": {"": [f.size_bytes / 1e3 for f in found]},
-            "CPU s per s of audio": {"": [float(f.probe["cpu_rtf"]) for f in found]},
+            "SNR against Keras, dB": {s: [float(f["snr_db"][s]) for f in found] for s in sources},
+            "SDR lost, dB": {
+                s: [f["float_sdr_db"][s] - f["sdr_db"][s] for f in found] for s in stems
+            },
+            "size, kB": {"": [f["size_bytes"] / 1e3 for f in found]},
+            "CPU s per s of audio": {"": [float(f["probe"]["cpu_rtf"]) for f in found]},
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PlotError(
@@ -149,17 +152,10 @@ def parity(
                 color=COLORS[i % len(COLORS)], hatch=HATCHES[i % len(HATCHES)],
                 edgecolor="white", linewidth=0.4,
             )  # fmt: skip
-        axes.set_xticks(places, [plain(f.precision) for f in found], rotation=40, ha="right")
+        axes.set_xticks(places, [plain(f["precision"]) for f in found], rotation=40, ha="right")
         if len(series) > 1:
             axes.legend(fontsize=7, frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(name, fontsize=10)
     figure.suptitle(plain(title), fontsize=11)
     return save(figure, path, overwrite=overwrite)
-
-
-def _read_parity(path: PathLike) -> Sequence[Figures]:
-    from keras_mmdense.tflite.parity import Figures
-
-    rows = json.loads(Path(path).read_text("utf-8"))
-    return [Figures(**{k: v for k, v in row.items() if k != "summary"}) for row in rows]

@@ -32,7 +32,7 @@ from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.results import check_writable, writing
 from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
-from keras_mmdense.tflite.parity import Figures, compare, write_report
+from keras_mmdense.tflite.parity import Figures, compare, summary, write_report
 from keras_mmdense.tflite.precisions import Precision, choose
 
 NOISE_WINDOWS = 2
@@ -141,7 +141,7 @@ def export(
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         seconds = window_frames * settings.transform.hop_length / settings.sample_rate
         figures = [_measure(folder, p, material, settings.head, weights, seconds) for p in chosen]
-        missed = [p.failures(f.summary()) for p, f in zip(chosen, figures, strict=True)]
+        missed = [p.failures(f["summary"]) for p, f in zip(chosen, figures, strict=True)]
         if listed := "; ".join(text for texts in missed for text in texts):
             raise ExportError(
                 f"the files must agree with Keras: {listed}. Nothing was written; leave "
@@ -152,11 +152,12 @@ def export(
             if report:
                 write_report(aside, label, figures)
             for f, target in zip(figures, targets, strict=False):
-                content = (folder / f"{f.precision}.tflite").read_bytes()
-                contracts[f.precision] = make_contract(
-                    settings, content, frames, label, f.precision, f.summary(), measured
+                content = (folder / f"{f['precision']}.tflite").read_bytes()
+                contract = make_contract(
+                    settings, content, frames, label, f["precision"], f["summary"], measured
                 )
-                (aside / target.name).write_bytes(with_contract(content, contracts[f.precision]))
+                (aside / target.name).write_bytes(with_contract(content, contract))
+                contracts[f["precision"]] = contract
     return contracts
 
 
@@ -247,8 +248,14 @@ def _measure(
     lines = _run(folder, "probe", file.name)
     probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
     probe["cpu_rtf"] = probe["cpu_s"] / seconds
-    sizes = file.stat().st_size, weights * precision.weight_bytes
-    return Figures(precision.name, *numbers, *sizes, probe)
+    return {
+        "precision": precision.name,
+        **numbers,
+        "size_bytes": file.stat().st_size,
+        "predicted_bytes": weights * precision.weight_bytes,
+        "probe": probe,
+        "summary": summary(numbers),
+    }
 
 
 def _run(folder: Path, *task: str) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +17,30 @@ from keras_mmdense.plot.style import attempt
 SILENT_SHARE = 1e-6  # of the mixture's energy: below it a window does not score a source
 
 
-@dataclass(frozen=True)
-class Figures:
-    """The figures of one file.
+# The figures of one file, as the report in JSON has them:
+#   precision        number format
+#   max_error        largest difference of an output, as a share of the largest value (or of 1)
+#   snr_db           Keras' estimates against the differences, by source
+#   sdr_db           median SDR of the windows against the true sources, by source; empty without
+#                    stems
+#   float_sdr_db     the same of Keras
+#   size_bytes       the file's size
+#   predicted_bytes  weights times their size
+#   probe            what the file's own process found, see `probe` in `convert`
+#   summary          see `summary`
+Figures = Mapping[str, Any]
 
-    Args:
-        precision: Number format.
-        max_error: Largest difference of an output, as a share of the largest value (or of 1).
-        snr_db: Keras' estimates against the differences, by source.
-        sdr_db: Median SDR of the windows against the true sources, by source; empty without stems.
-        float_sdr_db: The same of Keras.
-        size_bytes: The file's size.
-        predicted_bytes: Weights times their size.
-        probe: What the file's own process found: see `probe` in `keras_mmdense.tflite.convert`.
-    """
 
-    precision: str
-    max_error: float
-    snr_db: Mapping[str, float]
-    sdr_db: Mapping[str, float]
-    float_sdr_db: Mapping[str, float]
-    size_bytes: int
-    predicted_bytes: int
-    probe: Mapping[str, Any]
-
-    def summary(self) -> dict[str, float]:
-        """Return the figures that thresholds are for and that the contract carries."""
-        numbers = {"max_error": self.max_error, "snr_db": min(self.snr_db.values())}
-        numbers |= {f"snr_db_{name}": value for name, value in self.snr_db.items()}
-        if self.sdr_db:
-            losses = {k: self.float_sdr_db[k] - self.sdr_db[k] for k in self.sdr_db}
-            numbers["sdr_loss_db"] = max(losses.values())
-            numbers |= {f"sdr_loss_db_{name}": value for name, value in losses.items()}
-        return {name: float(f"{value:.6g}") for name, value in numbers.items()}
+def summary(figures: Figures) -> dict[str, float]:
+    """Return the figures that thresholds are for and that the contract carries."""
+    snr, sdr = figures["snr_db"], figures["sdr_db"]
+    numbers = {"max_error": figures["max_error"], "snr_db": min(snr.values())}
+    numbers |= {f"snr_db_{name}": value for name, value in snr.items()}
+    if sdr:
+        losses = {name: figures["float_sdr_db"][name] - sdr[name] for name in sdr}
+        numbers["sdr_loss_db"] = max(losses.values())
+        numbers |= {f"sdr_loss_db_{name}": value for name, value in losses.items()}
+    return {name: float(f"{value:.6g}") for name, value in numbers.items()}
 
 
 def compare(
@@ -59,7 +49,7 @@ def compare(
     mixture: Spectrum,
     sources: Mapping[str, Spectrum],
     head: str,
-) -> tuple[float, dict[str, float], dict[str, float], dict[str, float]]:
+) -> dict[str, Any]:
     """Compare a file's outputs with Keras' on the same windows.
 
     Args:
@@ -70,7 +60,7 @@ def compare(
         head: "mask" or "magnitude": what the outputs are.
 
     Returns:
-        Largest error; SNR, SDR and Keras' SDR in dB by source.
+        max_error, snr_db, sdr_db and float_sdr_db; see `Figures`.
     """
     scale = max(1.0, max(float(np.abs(value).max()) for value in expected.values()))
     magnitude = np.abs(mixture)
@@ -92,7 +82,7 @@ def compare(
                 missed = np.maximum(_power(estimate * phase - sources[name]), 1e-30)
                 ratios = power[sounding] / missed[sounding]
                 medians[name] = float(np.median(10 * np.log10(ratios)))
-    return largest, snr, sdr, float_sdr
+    return {"max_error": largest, "snr_db": snr, "sdr_db": sdr, "float_sdr_db": float_sdr}
 
 
 def _power(x: Any) -> Any:
@@ -102,20 +92,20 @@ def _power(x: Any) -> Any:
 
 def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
     """Write `<name>.parity.json` and `.md` into a folder, and a picture if it can be drawn."""
-    content = [asdict(f) | {"summary": f.summary()} for f in figures]
-    text = json.dumps(content, indent=1, default=dict)
+    text = json.dumps(figures, indent=1)
     (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
-    sources = list(figures[0].snr_db)
+    sources = list(figures[0]["snr_db"])
     head = ["precision", "largest error", *(f"SNR {s}, dB" for s in sources)]
-    head += [f"SDR {s} (lost), dB" for s in figures[0].sdr_db]
+    head += [f"SDR {s} (lost), dB" for s in figures[0]["sdr_db"]]
     head += ["size, kB (weights alone)", "CPU s per s", "peak memory, MB", "delegates"]
     rows = [head, ["---"] * len(head)]
     for f in figures:
-        row = [f.precision, f"{f.max_error:.1e}", *(f"{f.snr_db[s]:.1f}" for s in sources)]
-        row += [f"{v:.2f} ({f.float_sdr_db[s] - v:+.3f})" for s, v in f.sdr_db.items()]
-        row += [f"{f.size_bytes / 1e3:.0f} ({f.predicted_bytes / 1e3:.0f})"]
-        row += [f"{f.probe['cpu_rtf']:.4f}", f"{f.probe['peak_mb']:.0f}"]
-        rows.append([*row, str(f.probe["delegates"])])
+        probe = f["probe"]
+        row = [f["precision"], f"{f['max_error']:.1e}", *(f"{f['snr_db'][s]:.1f}" for s in sources)]
+        row += [f"{v:.2f} ({f['float_sdr_db'][s] - v:+.3f})" for s, v in f["sdr_db"].items()]
+        row += [f"{f['size_bytes'] / 1e3:.0f} ({f['predicted_bytes'] / 1e3:.0f})"]
+        row += [f"{probe['cpu_rtf']:.4f}", f"{probe['peak_mb']:.0f}", str(probe["delegates"])]
+        rows.append(row)
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     report = (
         f"# Parity of {name}\n\n{table}\n\n"

@@ -26,8 +26,8 @@ def handlers() -> list[object]:
 
 def test_signals_are_taken_for_a_while():
     before = handlers()
-    with signals.taken(signals.interrupt):
-        assert handlers() == [signals.interrupt] * 3
+    with signals.taken(signal.default_int_handler):
+        assert handlers() == [signal.default_int_handler] * 3
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     with signals.taken(signal.SIG_IGN, "SIGTERM", "SIGNONE"):
@@ -39,9 +39,9 @@ def test_signals_are_taken_for_a_while():
 def test_what_is_ignored_stays_so(number):
     signal.signal(number, signal.SIG_IGN)
     assert set(signals.wanted()) == set(NUMBERS) - {number}
-    with signals.taken(signals.interrupt):
+    with signals.taken(signal.default_int_handler):
         signal.raise_signal(number)
-        assert handlers().count(signals.interrupt) == 2
+        assert handlers().count(signal.default_int_handler) == 2
     assert signal.getsignal(number) is signal.SIG_IGN
 
 
@@ -49,7 +49,7 @@ def test_outside_the_main_thread_none_is_taken():
     before = handlers()
 
     def elsewhere() -> list[object]:
-        with signals.taken(signals.interrupt):
+        with signals.taken(signal.default_int_handler):
             return handlers()
 
     with ThreadPoolExecutor(1) as pool:

@@ -9,7 +9,7 @@ import keras_mmdense
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.tflite import convert
 from keras_mmdense.tflite.export import make_contract, with_contract
-from keras_mmdense.tflite.parity import Figures, compare
+from keras_mmdense.tflite.parity import compare, summary
 from keras_mmdense.tflite.precisions import PRECISIONS, choose
 from keras_mmdense.tflite.rewrite import rewrite
 
@@ -62,14 +62,13 @@ def test_figures_and_thresholds_by_hand():
     mixture = np.full((1, 2, 2, 1), 2j, np.complex64)
     expected, found = np.full((1, 2, 2, 1), 0.5), np.full((1, 2, 2, 1), 0.4)
     numbers = compare({"a": found}, {"a": expected}, mixture, {"a": 0.5 * mixture}, "mask")
-    error, snr, sdr, own = numbers
-    assert error == pytest.approx(0.1)
-    assert snr["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
-    assert sdr["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
-    assert own["a"] > 100
+    assert numbers["max_error"] == pytest.approx(0.1)
+    assert numbers["snr_db"]["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
+    assert numbers["sdr_db"]["a"] == pytest.approx(10 * np.log10(1 / 0.04), abs=0.01)
+    assert numbers["float_sdr_db"]["a"] > 100
     (strict,) = choose("int8", {"int8": {"snr_db": 14}})
     assert strict.thresholds == {"snr_db": 14, "sdr_loss_db": 0.1}
-    missed = strict.failures(Figures("int8", *numbers, 1, 1, {}).summary())
+    missed = strict.failures(summary(numbers))
     assert missed[0] == "int8: snr_db must be at least 14; received 13.98"
     assert missed[1].startswith("int8: sdr_loss_db must be at most 0.1; received ")
     assert strict.failures({"snr_db": 14, "sdr_loss_db": 0.1}) == []
@@ -77,7 +76,7 @@ def test_figures_and_thresholds_by_hand():
 
 def test_a_file_is_judged_by_its_worst_source():
     snr, sdr, own = {"a": 30.0, "b": 20.0}, {"a": 5.0, "b": 4.9}, {"a": 5.5, "b": 5.0}
-    found = Figures("int8", 0.1, snr, sdr, own, 1, 1, {}).summary()
+    found = summary({"max_error": 0.1, "snr_db": snr, "sdr_db": sdr, "float_sdr_db": own})
     assert (found["snr_db"], found["sdr_loss_db"]) == (20, 0.5)
 
 
@@ -86,4 +85,4 @@ def test_what_is_no_number_always_misses(precision):
     mixture = np.ones((1, 2, 2, 1), np.complex64)
     broken = {"a": np.full((1, 2, 2, 1), np.nan)}
     numbers = compare(broken, {"a": np.ones((1, 2, 2, 1))}, mixture, {"a": mixture}, "magnitude")
-    assert precision.failures(Figures("x", *numbers, 1, 1, {}).summary())
+    assert precision.failures(summary(numbers))

@@ -17,7 +17,7 @@ from keras_mmdense.inspection import trace
 from keras_mmdense.plot.architecture import band_blocks, final_block, part_width
 from keras_mmdense.presets import resolve_settings
 from keras_mmdense.receptive_field import context_frames, receptive_field
-from keras_mmdense.tflite.parity import Figures, write_report
+from keras_mmdense.tflite.parity import write_report
 
 UNEQUAL = Settings(
     ("bass", "vocals"),
@@ -127,9 +127,16 @@ def test_what_is_no_history_is_refused(tmp_path, content):
 
 
 def test_parity_from_figures_and_from_the_report_is_the_same(tmp_path):
-    probe = {"cpu_rtf": 0.02, "peak_mb": 90.0, "delegates": 1}
+    same = {
+        "max_error": 0.1,
+        "sdr_db": {"vocals": 5.0},
+        "float_sdr_db": {"vocals": 5.5},
+        "size_bytes": 7000,
+        "predicted_bytes": 6000,
+        "probe": {"cpu_rtf": 0.02, "peak_mb": 90.0, "delegates": 1},
+    }
     found = [
-        Figures(name, 0.1, {"vocals": snr}, {"vocals": 5.0}, {"vocals": 5.5}, 7000, 6000, probe)
+        {"precision": name, "snr_db": {"vocals": snr}, **same}
         for name, snr in (("float32", 120.0), ("int8", 30.0))
     ]
     write_report(tmp_path, "m", found)
@@ -211,8 +218,10 @@ def test_box_plots_have_a_dot_per_track_and_values_of_silence_lie_beyond_the_axi
 def test_the_figures_of_an_export_stay(tmp_path, caplog, monkeypatch):
     failing = mock.Mock(side_effect=RuntimeError("the fonts\nare gone"))
     monkeypatch.setattr("matplotlib.figure.Figure.__init__", failing)
-    probe = {"cpu_rtf": 0.1, "peak_mb": 50.0, "delegates": 1}
-    write_report(tmp_path, "m", [Figures("float32", 0.0, {"vocals": 60.0}, {}, {}, 1, 1, probe)])
+    figures = {"precision": "float32", "max_error": 0.0, "snr_db": {"vocals": 60.0}, "sdr_db": {}}
+    figures |= {"size_bytes": 1, "predicted_bytes": 1}
+    figures["probe"] = {"cpu_rtf": 0.1, "peak_mb": 50.0, "delegates": 1}
+    write_report(tmp_path, "m", [figures])
     assert [record.getMessage() for record in caplog.records] == [
         "a picture was not drawn: the fonts are gone"
     ]

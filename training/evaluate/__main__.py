@@ -16,6 +16,7 @@ or data; 130: stopped with Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ from mmdense_edge import signals
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data import KINDS, SUBSETS, open_dataset
+from keras_mmdense.errors import require
 from training import command
-from training.evaluate import EvaluationError
 from training.evaluate.metrics import METRICS
 from training.evaluate.rows import choose_tracks, open_rows
 from training.evaluate.scoring import evaluate
@@ -88,13 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     metrics = tuple(dict.fromkeys(args.metric.split(",")))
-    if not set(metrics) <= set(METRICS):
-        raise EvaluationError(
-            f"--metric must be of {', '.join(METRICS)}; received {args.metric!r}."
-        )
-    if args.jobs < 1:
-        raise EvaluationError(f"--jobs must be 1 or more; received {args.jobs}. Leave it out.")
-    with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+    known = set(metrics) <= set(METRICS)
+    require(known, f"--metric must be of {', '.join(METRICS)}", args.metric, "")
+    require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
+    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
         dataset = open_dataset(
             args.data, kind=args.kind, subset=args.subset, sample_rate=args.sample_rate
         )

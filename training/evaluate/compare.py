@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 from mmdense_edge.errors import printable
 
+from keras_mmdense.errors import SettingsError, require
 from training import command, new_folder
-from training.evaluate import EvaluationError
 from training.evaluate.tables import (
     FORMAT,
     KEYS,
@@ -47,7 +47,7 @@ def read_report(folder: Path) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
         of the track, and "accompaniment", whether it was scored.
 
     Raises:
-        EvaluationError: The folder contains no report, or a damaged one.
+        SettingsError: The folder contains no report, or a damaged one.
     """
     try:
         summary = json.loads((folder / SUMMARY).read_text("utf-8"))
@@ -70,7 +70,7 @@ def read_report(folder: Path) -> tuple[dict[str, frozenset[str]], pd.DataFrame]:
             raise ValueError("it has no rows, tracks or metrics")
         return {row["name"]: frozenset(row["sources"]) for row in summary["rows"]}, scores
     except READ_ERRORS as error:
-        raise EvaluationError(
+        raise SettingsError(
             f"a report must be a folder with {SUMMARY} and {SCORES} of training.evaluate; received "
             f"{printable(folder)} ({' '.join(str(error).split())}). Run the evaluation to its end "
             "first."
@@ -86,8 +86,8 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
         folder: New or empty folder for comparison.md, differences.csv and plots/.
 
     Raises:
-        EvaluationError: The base is unknown, or scores of the reports have different meanings.
-        SettingsError: The folder is in use.
+        SettingsError: The base is unknown, scores of the reports have different meanings, or the
+            folder is in use.
         OSError: A file cannot be written; no other file is left then.
     """
     read = [read_report(path) for path in reports]
@@ -100,34 +100,34 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
         labels = {row: row if names.count(row) == 1 else f"{prefix}/{row}" for row in own}
         sources |= {labels[row]: own[row] for row in own}
         parts.append(part.assign(row=part["row"].map(labels)))
-    if len(sources) < len(names):
-        raise EvaluationError(
-            f"each report must be given once; received {', '.join(map(printable, reports))}."
-        )
+    once = len(sources) == len(names)
+    require(once, "each report must be given once", [*map(str, reports)], "")
     base = next(iter(sources)) if base is None else base
-    if base not in sources or len(sources) < 2:
-        raise EvaluationError(
-            f"--base must be one of at least two rows; received {printable(base)} among "
-            f"{printable(', '.join(sources))}."
-        )
+    require(
+        base in sources and len(sources) > 1,
+        "--base must be one of at least two rows",
+        base,
+        f"The rows are {printable(', '.join(sources))}.",
+    )
     scores = pd.concat(parts).dropna()
     for key, fact in (("metric", "title"), ("track", "audio"), ("metric", "accompaniment")):
         for name, facts in scores.groupby(key)[fact]:
-            if facts.nunique() > 1:
-                raise EvaluationError(
-                    "reports must have the same audio and metrics, all with or all without the "
-                    f"accompaniment; received, as {fact} of {name}, "
-                    f"{' and '.join(map(str, facts.unique()))}. Evaluate all with one version on "
-                    "one data set."
-                )
+            require(
+                facts.nunique() == 1,
+                "reports must have the same audio and metrics, all with or all without the "
+                "accompaniment",
+                f"{fact} of {name}, {' and '.join(map(str, facts.unique()))}",
+                "Evaluate all with one version on one data set.",
+            )
     pairs = scores.merge(scores[scores["row"] == base], on=KEYS[1:], suffixes=("", "_base"))
     pairs = pairs[pairs["row"] != base].rename(columns={"row_base": "base"})
     pairs["difference"] = pairs["value"] - pairs["value_base"]
-    if pairs.empty:
-        raise EvaluationError(
-            "at least one row must share a track, a source and a metric with the base "
-            f"{printable(base)}; received none. Evaluate them on the same data."
-        )
+    require(
+        not pairs.empty,
+        f"a row must share a track, a source and a metric with the base {printable(base)}",
+        "none",
+        "Evaluate them on the same data.",
+    )
     with new_folder(folder) as made:
         less = f"less that of {printable(base)}"
         box_plots(pairs, "difference", made / PLOTS, "difference of ", less, zero=True)

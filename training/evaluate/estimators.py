@@ -37,7 +37,7 @@ from mmdense_edge.signal.stft import Analysis, Spectrum, Synthesis
 from keras_mmdense.data import Track
 from keras_mmdense.data.audio_files import open_audio_file
 from keras_mmdense.data.readers import MIXTURE
-from training.evaluate import EvaluationError
+from keras_mmdense.errors import require
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, blocks
 from training.evaluate.rows import REST, SUM, Row, find_estimates
 
@@ -116,8 +116,7 @@ def open_estimator(row: Row, num_threads: int = 1) -> Estimator:
         num_threads: Threads of a TFLite interpreter.
 
     Raises:
-        EvaluationError: `.tflite` files do not fit together.
-        SettingsError: `.keras` files do not fit together, or one cannot be used.
+        SettingsError: Files do not fit together, or a `.keras` file cannot be used.
         MMDenseError: A `.tflite` file cannot be used.
     """
     model = None
@@ -232,7 +231,7 @@ class JoinedNetwork:
         networks: With the same transform, rate, bins, channels, frames and context.
 
     Raises:
-        EvaluationError: They differ in one of these, or two have the same source.
+        SettingsError: They differ in one of these, or two have the same source.
     """
 
     def __init__(self, networks: Sequence[TFLiteNetwork]) -> None:
@@ -242,12 +241,13 @@ class JoinedNetwork:
             (c.sample_rate, *astuple(c.transform), c.bins, c.channels, c.frames, c.context_frames)
             for c in contracts
         }
-        if len(windows) > 1 or len(set(sources)) < len(sources):
-            raise EvaluationError(
-                "models joined by + must have different sources and the same rate, transform, "
-                f"bins, channels and frames; received sources {', '.join(sources)} and windows "
-                f"{sorted(windows)}. Score them as rows of their own."
-            )
+        require(
+            len(windows) == 1 and len(set(sources)) == len(sources),
+            "models joined by + must have different sources and the same rate, transform, bins, "
+            "channels and frames",
+            (sources, sorted(windows)),
+            "Score them as rows of their own.",
+        )
         self._networks = networks
         self.contract = replace(contracts[0], sources=sources)
         self.runtime, self.num_threads = networks[0].runtime, networks[0].num_threads

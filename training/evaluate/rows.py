@@ -20,8 +20,8 @@ from keras_mmdense.data import Dataset, Track, TrackError
 from keras_mmdense.data.audio_files import open_audio_file
 from keras_mmdense.data.readers import composed, entries, folded, subfolders
 from keras_mmdense.data.tracks import LENGTH_TOLERANCE
+from keras_mmdense.errors import require
 from keras_mmdense.weights import find_weights
-from training.evaluate import EvaluationError
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS
 
 MAX_NAME = 100  # bytes
@@ -81,10 +81,10 @@ def choose_tracks(
         limit: Use only the first ones, at most this many.
 
     Raises:
-        EvaluationError: A pattern matches no track, or the limit is below 1.
+        SettingsError: A pattern matches no track, or the limit is below 1.
     """
-    if limit is not None and limit < 1:
-        raise EvaluationError(f"--limit must be 1 or more; received {limit}. Leave it out for all.")
+    valid = limit is None or limit >= 1
+    require(valid, "--limit must be 1 or more", limit, "Leave it out for all.")
     chosen: set[Track] = set()
     for pattern in map(composed, patterns or ["*"]):
         # a name may contain brackets, which have a meaning in patterns
@@ -93,11 +93,12 @@ def choose_tracks(
             for track in dataset
             if pattern == composed(track.name) or fnmatch.fnmatchcase(composed(track.name), pattern)
         }
-        if not matches:
-            raise EvaluationError(
-                f"--tracks must name tracks of the data set; received {printable(pattern)}, which "
-                f"matches none of {len(dataset)}. python -m keras_mmdense.data lists them."
-            )
+        require(
+            bool(matches),
+            f"--tracks must name some of the {len(dataset)} tracks of the data set",
+            pattern,
+            "python -m keras_mmdense.data lists them.",
+        )
         chosen |= matches
     return tuple(track for track in dataset if track in chosen)[:limit]
 
@@ -122,29 +123,30 @@ def open_rows(
         allow_missing: Leave out the tracks of which a folder has no estimates.
 
     Raises:
-        EvaluationError: An argument is none of these, has no source of the data set or cannot
+        SettingsError: An argument is none of these, has no source of the data set or cannot
             provide the accompaniment, or two rows have the same name.
         SettingsError, MMDenseError: A model file cannot be used.
     """
-    if not 0 <= wiener <= MAX_ITERATIONS:
-        raise EvaluationError(
-            f"--wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}. Try 1."
-        )
+    valid = 0 <= wiener <= MAX_ITERATIONS
+    require(valid, f"--wiener must be 0 to {MAX_ITERATIONS} iterations", wiener, "Try 1.")
     sources = tracks[0].sources
-    if accompaniment and (VOCALS not in sources or len(sources) < 2 or ACCOMPANIMENT in sources):
-        raise EvaluationError(
-            "--accompaniment needs data with vocals and other sources, none of them called "
-            f"accompaniment; received data with {', '.join(sources)}. Leave it out."
-        )
+    require(
+        not accompaniment
+        or (VOCALS in sources and len(sources) > 1 and ACCOMPANIMENT not in sources),
+        "--accompaniment needs data with vocals and other sources, none of them called "
+        "accompaniment",
+        sources,
+        "Leave it out.",
+    )
     rows = tuple(_open(text, tracks, accompaniment, wiener, allow_missing) for text in texts)
     names = [row.name.lower() for row in rows]
     twice = sorted({row.name for row in rows if names.count(row.name.lower()) > 1})
-    if twice:
-        raise EvaluationError(
-            "the names of rows must differ, and not only in case; received "
-            f"{', '.join(twice)} more than once. Name them: first=runs/a/best.keras "
-            "second=runs/b/best.keras"
-        )
+    require(
+        not twice,
+        "the names of rows must differ, and not only in case",
+        twice,
+        "Name them: first=runs/a/best.keras second=runs/b/best.keras",
+    )
     return rows
 
 
@@ -172,11 +174,8 @@ def _open(
         whole = own[0] if len(own) == 1 else hashlib.sha256(b"".join(x.digest() for x in own))
         facts |= {"sha256": whole.hexdigest(), "wiener": wiener}
     sources = tuple(source for source in stored if source in available)
-    if not sources:
-        raise EvaluationError(
-            f"{printable(target)} must have a source of the data set; received "
-            f"{', '.join(available)} for data with {', '.join(stored)}."
-        )
+    rule = f"{printable(target)} must have a source of the data set"
+    require(bool(sources), rule, available, f"The data has {', '.join(stored)}.")
     if accompaniment:
         others = set(stored) - {VOCALS}
         ways = {
@@ -184,26 +183,27 @@ def _open(
             SUM: others <= set(available),
             REST: VOCALS in available,
         }
-        if not any(ways.values()):
-            raise EvaluationError(
-                "--accompaniment applies to all rows and needs an estimate of the accompaniment, "
-                f"of the vocals or of all other sources; received {printable(target)} with "
-                f"{', '.join(available)}. Leave out the row or the option."
-            )
+        require(
+            any(ways.values()),
+            "--accompaniment applies to all rows and needs an estimate of the accompaniment, of "
+            "the vocals or of all other sources",
+            {target: available},
+            "Leave out the row or the option.",
+        )
         sources = (*sources, ACCOMPANIMENT)
         facts["accompaniment"] = next(way for way, possible in ways.items() if possible)
     name = prefix if named else "+".join(path.stem for path in paths) or target
-    if (
+    require(
         # rows have a folder each in the report
-        not re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]+", name)
-        or name.startswith((".", " "))
-        or len(name.encode("utf-8", "surrogateescape")) > MAX_NAME
-        or (name if name in BASELINES else "") != (target if kind == "baseline" else "")
-    ):
-        raise EvaluationError(
-            f"the name of a row must be a plain file name of at most {MAX_NAME} bytes, and a "
-            f"baseline keeps its own name; received {printable(text)}. Give another: NAME=MODEL"
-        )
+        re.fullmatch(r"[^\x00-\x1f/\\:*?\"<>|]+", name) is not None
+        and not name.startswith((".", " "))
+        and len(name.encode("utf-8", "surrogateescape")) <= MAX_NAME
+        and (name if name in BASELINES else "") == (target if kind == "baseline" else ""),
+        f"the name of a row must be a plain file name of at most {MAX_NAME} bytes, and a baseline "
+        "keeps its own name",
+        text,
+        "Give another: NAME=MODEL",
+    )
     return Row(name, kind, sources=sources, paths=paths, **facts)
 
 
@@ -220,13 +220,13 @@ def _find(target: str) -> tuple[str, tuple[Path, ...]]:
         paths = (bundled.find(target) if exported else find_weights(target),)
     gone = [part for part in paths if not part.is_file()]
     kinds = {part.suffix for part in paths}
-    if gone or len(kinds) > 1 or not kinds <= {".keras", ".tflite"}:
-        raise EvaluationError(
-            "MODEL must be a .keras or .tflite file, several of one kind joined by +, a folder of "
-            f"estimates, a bundled model ({', '.join(names)}) or one of "
-            f"{', '.join(BASELINES)}; received {printable(target)}"
-            f"{', and there is no file ' + printable(gone[0]) if gone else ''}."
-        )
+    require(
+        not gone and len(kinds) == 1 and kinds <= {".keras", ".tflite"},
+        "MODEL must be a .keras or .tflite file, several of one kind joined by +, a folder of "
+        f"estimates, a bundled model ({', '.join(names)}) or one of {', '.join(BASELINES)}",
+        target,
+        f"There is no file {printable(gone[0])}." if gone else "",
+    )
     return kinds.pop()[1:], paths
 
 
@@ -247,24 +247,25 @@ def check_estimates(
         0.1 s: these are cut, or padded with zeros.
 
     Raises:
-        EvaluationError: The folder has no estimate of these tracks, tracks are missing, or files
+        SettingsError: The folder has no estimate of these tracks, tracks are missing, or files
             have another rate, number of channels or length.
     """
     found = {track.label: find_estimates(path, track, sources) for track in tracks}
     known = tuple(s for s in sources if any(s in files for files in found.values()))
-    if not known:
-        raise EvaluationError(
-            f"{printable(path)} must have estimates of these tracks; received none, expected for "
-            f"example {printable(Path(tracks[0].name, sources[0]))}.wav. Check the names of tracks "
-            "and sources."
-        )
+    require(
+        bool(known),
+        f"{printable(path)} must have estimates of these tracks, for example "
+        f"{printable(Path(tracks[0].name, sources[0]))}.wav",
+        "none",
+        "Check the names of tracks and sources.",
+    )
     missing = tuple(name for name, files in found.items() if set(files) != set(known))
-    if missing and not allow_missing:
-        raise EvaluationError(
-            f"{printable(path)} must have {', '.join(known)} of every track; received "
-            f"{_listed(missing)} without one of them. Add them, or pass --allow-missing to leave "
-            "these tracks out."
-        )
+    require(
+        allow_missing or not missing,
+        f"{printable(path)} must have {', '.join(known)} of every track",
+        f"{_listed(missing)} without one of them",
+        "Add them, or pass --allow-missing to leave these tracks out.",
+    )
     faults: list[str] = []
     fitted: dict[str, None] = {}
     for track in tracks:
@@ -286,11 +287,8 @@ def check_estimates(
                 )
             elif difference:
                 fitted[track.label] = None
-    if faults:
-        raise EvaluationError(
-            "estimates must have the rate, channels and length of their tracks; received "
-            f"{_listed(faults)}"
-        )
+    rule = "estimates must have the rate, channels and length of their tracks"
+    require(not faults, rule, _listed(faults), "")
     return known, missing, tuple(fitted)
 
 
@@ -321,4 +319,4 @@ def find_estimates(path: Path, track: Track, sources: Sequence[str]) -> dict[str
 
 def _listed(texts: Sequence[str]) -> str:
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
-    return f"{'; '.join(map(printable, texts[:SHOWN]))}{more}"
+    return f"{'; '.join(texts[:SHOWN])}{more}"

@@ -34,8 +34,7 @@ from tqdm import tqdm
 
 from keras_mmdense import __version__
 from keras_mmdense.data import Dataset, Track, TrackError
-from keras_mmdense.errors import SettingsError
-from training.evaluate import EvaluationError
+from keras_mmdense.errors import SettingsError, require
 from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS
 from training.evaluate.metrics.source_score import SourceScore
@@ -86,7 +85,7 @@ def evaluate(
         the results of the other tracks are kept.
 
     Raises:
-        EvaluationError: The folder contains something else, or a process died.
+        SettingsError: The folder contains something else, or a process died.
         OSError: A file cannot be written.
     """
     # not at the top: the processes that score need no pandas
@@ -151,29 +150,28 @@ def earlier_runs(report: Path, contents: Mapping[str, Sequence[str]]) -> list[di
         contents: The names of the rows, metrics and tracks to score.
 
     Raises:
-        EvaluationError: The folder contains something else, or a report with more than `contents`.
+        SettingsError: The folder contains something else, or a report with more than `contents`.
     """
     record = report / RECORD
     if not record.is_file():
-        if report.exists() and (not report.is_dir() or any(report.iterdir())):
-            raise EvaluationError(
-                "--out must be a new or empty folder, or a report to continue; received "
-                f"{printable(report)}. Choose another."
-            )
+        unused = not report.exists() or (report.is_dir() and not any(report.iterdir()))
+        rule = "--out must be a new or empty folder, or a report to continue"
+        require(unused, rule, str(report), "Choose another.")
         return []
     try:
         before = json.loads(record.read_text("utf-8"))
         lost = [name for key, now in contents.items() for name in before[key] if name not in now]
         runs = list(before["runs"])
     except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(
+        raise SettingsError(
             f"{record} must be the record of a report; received {error!r}. Choose another --out."
         ) from error
-    if lost:
-        raise EvaluationError(
-            f"the report in {printable(report)} has {printable(', '.join(lost[:5]))}, which this "
-            "command would leave out. Name all rows, metrics and tracks, or choose another --out."
-        )
+    require(
+        not lost,
+        f"the command must name all that the report in {printable(report)} has",
+        f"none of {', '.join(lost[:5])}",
+        "Name all rows, metrics and tracks, or choose another --out.",
+    )
     return runs
 
 
@@ -183,7 +181,7 @@ def pending(
     """Yield the tasks whose results are missing or stale.
 
     Raises:
-        EvaluationError: A result's path holds something else.
+        SettingsError: A result's path holds something else.
     """
     for row, track in places:
         stale = {}
@@ -264,13 +262,13 @@ def read_result(path: Path) -> dict[str, Any]:
     """Read what `write_result` wrote.
 
     Raises:
-        EvaluationError: The file is something else; it is not overwritten.
+        SettingsError: The file is something else; it is not overwritten.
     """
     try:
         content: dict[str, Any] = json.loads(path.read_text("utf-8"))
         _ = content["fingerprint"], content["targets"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(
+        raise SettingsError(
             f"{path} must be a result of this command; received {error!r}. Move the file away."
         ) from error
     return content
@@ -313,7 +311,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
         jobs: Number of processes; 1 uses this one. They are stopped if the iteration ends early.
 
     Raises:
-        EvaluationError: A process died.
+        SettingsError: A process died.
     """
     jobs = max(1, min(jobs, len(tasks)))
     num_threads = min(MAX_THREADS, max(1, free_cores() // jobs))
@@ -337,7 +335,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
         for future in done:
             yield future.result()
     except BrokenProcessPool:
-        raise EvaluationError(
+        raise SettingsError(
             "a process that scored tracks died; received no result from it. Memory may be short: "
             "lower --jobs and run the same command again to continue."
         ) from None

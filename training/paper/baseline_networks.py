@@ -18,7 +18,7 @@ from keras_mmdense.errors import SettingsError
 from keras_mmdense.model_settings import settings_layer, settings_of
 from keras_mmdense.normalization import copy_weights
 from keras_mmdense.presets import sequence
-from keras_mmdense.settings import Band, Settings, Transform, is_int, require
+from keras_mmdense.settings import Band, Settings, Transform, require
 
 NETWORKS = {"fnn": ("fnn",), "blstm": ("blstm",), "blend": ("fnn", "blstm")}
 LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear units: chosen
@@ -121,13 +121,13 @@ def build_network(
     through data augmentation and network blending", ICASSP 2017.
     """
     require(network in NETWORKS, f"network must be one of {', '.join(NETWORKS)}", network, "")
-    require(is_int(bins) and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
+    require(type(bins) is int and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")
     n_fft = 2 * bins if n_fft is None else n_fft
-    require(is_int(n_fft), "n_fft must be an int", n_fft, "Pass 2 * bins.")
+    require(type(n_fft) is int, "n_fft must be an int", n_fft, "Pass 2 * bins.")
     sizes = {"cells": cells, "hidden": hidden, "reduced": reduced, "context": context}
     for name, size in sizes.items():
         low = 0 if name == "context" else 1
-        fits = is_int(size) and low <= size <= 4096
+        fits = type(size) is int and low <= size <= 4096
         require(fits, f"{name} must be {low} to 4096", size, "Pass a whole number in that range.")
     share = isinstance(fnn_share, int | float) and 0 <= fnn_share <= 1
     require(share, "fnn_share must be 0 to 1", fnn_share, "Pass 0.25.")

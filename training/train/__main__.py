@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -190,7 +191,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
         if show:
             show(row)
 
-    with signals.taken(signals.interrupt, "SIGTERM", "SIGHUP"):
+    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
         keep_freed_memory()
         if args.resume and (run / LAST).exists():
             trainer.resume()

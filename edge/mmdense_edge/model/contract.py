@@ -185,7 +185,7 @@ def parse(text: bytes) -> Contract:
         raise ModelError(f"the contract is nested more than {MAX_DEPTH} levels deep")
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
-    if _entry(values, "version", ("a positive integer", lambda v: _is_int(v) and v > 0)) > VERSION:
+    if _entry(values, "version", _POSITIVE) > VERSION:
         raise ModelError(
             f"the contract has version {shortened(str(values['version']))}, but this runner reads "
             f"versions up to {VERSION}. Update keras_mmdense"
@@ -229,14 +229,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a valid JSON number")
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _is_number(value: Any) -> bool:
     # The comparison is exact: an integer may exceed all floats. NaN fails every comparison.
-    number = _is_int(value) or isinstance(value, float)
-    return number and -sys.float_info.max <= value <= sys.float_info.max
+    return type(value) in (int, float) and -sys.float_info.max <= value <= sys.float_info.max
 
 
 def _is_line(value: Any, high: int = 256) -> bool:
@@ -256,7 +251,7 @@ def _are_sources(value: Any) -> bool:
 def _integer(low: int, high: int) -> Rule:
     return (
         f"an integer from {low} to {high}",
-        lambda value: _is_int(value) and low <= value <= high,
+        lambda value: type(value) is int and low <= value <= high,
     )
 
 
@@ -264,9 +259,10 @@ def _choice(*choices: str) -> Rule:
     return "one of " + ", ".join(choices), lambda value: value in choices
 
 
+_POSITIVE: Rule = ("a positive integer", lambda value: type(value) is int and value > 0)
 _EVEN: Rule = (
     "an even integer from 16 to 65536",
-    lambda value: _is_int(value) and 16 <= value <= 65536 and value % 2 == 0,
+    lambda value: type(value) is int and 16 <= value <= 65536 and value % 2 == 0,
 )
 _OBJECT: Rule = ("an object", lambda value: isinstance(value, dict))
 _TEXT: Rule = (

@@ -96,7 +96,7 @@ def test_tracks_without_both_values_are_left_out_and_a_thousandth_is_rounding(ch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{}/first", "--base", "nobody"], "received nobody"),
+        (["{}/first", "--base", "nobody"], "received 'nobody'"),
         (["{}/first", "{}/first"], "given once"),
         (["{}"], "must be a folder with summary.json"),
         (["{}/first", "--out", "{}"], "new or empty folder"),

@@ -14,7 +14,6 @@ from trees import make_folder
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.data import TrackError, open_dataset
-from training.evaluate import EvaluationError
 from training.evaluate.estimators import MASKS, mask_estimates, open_estimator, open_signals
 from training.evaluate.rows import REST, Row
 
@@ -100,7 +99,7 @@ def test_keras_rows_are_what_separate_gives_and_others_are_refused(tmp_path, rng
     for paths, error, message in (
         ((bass, bass), SettingsError, "different sources and the same transform"),
         ((bass, mono), SettingsError, "different sources and the same transform"),
-        ((TFLITE / "identity.tflite", TFLITE / "mono.tflite"), EvaluationError, "the same rate"),
+        ((TFLITE / "identity.tflite", TFLITE / "mono.tflite"), SettingsError, "the same rate"),
     ):
         with pytest.raises(error, match=message):
             open_estimator(row_of(*paths, sources=["bass"]))

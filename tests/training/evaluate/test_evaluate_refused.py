@@ -10,7 +10,7 @@ from test_evaluate import SOURCES, command, copy_estimates, scores
 from trees import make_folder
 
 from keras_mmdense.data import open_dataset
-from training.evaluate import EvaluationError
+from keras_mmdense.errors import SettingsError
 from training.evaluate.__main__ import main
 from training.evaluate.rows import check_estimates, open_rows
 
@@ -27,11 +27,11 @@ def tracks(tree):
 
 REFUSED = {
     "no such model": (("nothing",), {}, "MODEL must be"),
-    "no such file": (("gone.tflite",), {}, "there is no file gone.tflite"),
+    "no such file": (("gone.tflite",), {}, "There is no file gone.tflite"),
     "kinds that do not join": (("a.keras+b.tflite",), {}, "several of one kind"),
-    "one name twice": (("irm", "irm"), {}, "received irm more than once"),
+    "one name twice": (("irm", "irm"), {}, "received ['irm']"),
     "a baseline renamed": (("x=irm",), {}, "a baseline keeps its own name"),
-    "a pattern without tracks": (("irm",), {"tracks": ["Song*", "Sing*"]}, "received Sing*"),
+    "a pattern without tracks": (("irm",), {"tracks": ["Song*", "Sing*"]}, "received 'Sing*'"),
     "no tracks": (("irm",), {"limit": 0}, "--limit must be 1 or more; received 0"),
     "no such subset": (("irm",), {"subset": "test"}, "has no tracks of subset test"),
     "too many iterations": (("irm",), {"wiener": 11}, "--wiener must be 0 to 10"),
@@ -39,7 +39,7 @@ REFUSED = {
     "another rate": (("irm",), {"sample_rate": 48000}, "44100"),
     "no such metric": (("irm",), {"metric": "usdr,sdr"}, "received 'usdr,sdr'"),
     "no process": (("irm",), {"jobs": 0}, "--jobs must be 1 or more; received 0"),
-    "a folder of something else": (("{}/empty",), {}, "expected for example Song 0/bass.wav"),
+    "a folder of something else": (("{}/empty",), {}, "for example Song 0/bass.wav"),
     "a folder in use": (("irm",), {"out": "tree"}, "a new or empty folder"),
     "no accompaniment": (("mixture", "{}/drums"), {"accompaniment": True}, "applies to all rows"),
 }
@@ -61,7 +61,7 @@ def test_refused_in_one_line(tree, tmp_path, capsys, case):
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "x" * 101, "irm", "a:b"])
 def test_names_that_are_no_folders_are_refused(tree, tmp_path, tracks, name):
     copy_estimates(tree, tmp_path / "mine")
-    with pytest.raises(EvaluationError, match=r"the name of a row must|MODEL must be"):
+    with pytest.raises(SettingsError, match=r"the name of a row must|MODEL must be"):
         open_rows([f"{name}={tmp_path / 'mine'}", "mixture"], tracks)
 
 
@@ -90,7 +90,7 @@ def test_missing_estimates_are_named_or_left_out(tree, tmp_path, capsys):
     (tmp_path / "mine" / "Song 1" / "drums.wav").unlink()
     assert main(command(tmp_path, folder, "mixture")) == 2
     assert (
-        "Song 1 without one of them. Add them, or pass --allow-missing" in capsys.readouterr().err
+        "Song 1 without one of them'. Add them, or pass --allow-missing" in capsys.readouterr().err
     )
     assert main(command(tmp_path, folder, "mixture", allow_missing=True)) == 0
     tracks = {(row, track) for row, track, *_ in scores(tmp_path / "report").index}
@@ -113,7 +113,7 @@ def test_estimates_of_another_form_are_refused(tree, tmp_path, tracks, change, m
     path = tmp_path / "mine" / "Song 0" / "vocals.wav"
     audio, rate = change(sf.read(path)[0])
     sf.write(path, audio, rate)
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(SettingsError, match=message):
         check_estimates(tmp_path / "mine", tracks, SOURCES, allow_missing=False)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.evaluate import EvaluationError
+from keras_mmdense.errors import SettingsError
 from training.evaluate.estimators import stored
 from training.evaluate.metrics import METRICS, Metric
 
@@ -59,7 +59,7 @@ def with_last(signal, value):
     ("spoil", "message"),
     [
         (lambda r, e: ({}, {}), "same sources, at least one"),
-        (lambda r, e: (r, {"bass": e["bass"]}), r"\['bass', 'vocals'\] and \['bass'\]"),
+        (lambda r, e: (r, {"bass": e["bass"]}), r"\['bass', 'vocals'\], \['bass'\]"),
         (lambda r, e: (r, e | {"bass": e["bass"][:-1]}), "share one shape"),
         (lambda r, e: (r, e | {"bass": e["bass"][:, :1]}), "share one shape"),
         (lambda r, e: ({"a": r["bass"][:, 0]}, {"a": r["bass"][:, 0]}), "share one shape"),
@@ -69,7 +69,7 @@ def with_last(signal, value):
     ],
 )
 def test_faults_are_refused(signals, spoil, message):
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(SettingsError, match=message):
         METRICS["usdr"].score(*spoil(*pick(signals, "bass", "vocals")), RATE)
 
 

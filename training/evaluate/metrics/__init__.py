@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from training.evaluate import EvaluationError
+from keras_mmdense.errors import require
 from training.evaluate.metrics import bsseval, usdr
 from training.evaluate.metrics.source_score import (
     ACCOMPANIMENT,
@@ -65,7 +65,7 @@ class Metric:
             The score of each source, in the order of `references`.
 
         Raises:
-            EvaluationError: There is no source, names or shapes differ, a signal is empty, or
+            SettingsError: There is no source, names or shapes differ, a signal is empty, or
                 samples are not finite.
 
         Example:
@@ -74,26 +74,22 @@ class Metric:
             >>> round(scores["bass"].values["SDR"], 3)
             20.0
         """
-        if not references or set(references) != set(estimates):
-            raise EvaluationError(
-                "references and estimates must have the same sources, at least one; received "
-                f"{sorted(references)} and {sorted(estimates)}."
-            )
+        require(
+            bool(references) and set(references) == set(estimates),
+            "references and estimates must have the same sources, at least one",
+            (sorted(references), sorted(estimates)),
+            "",
+        )
         sides = {"reference": references, "estimate": estimates}
         signals = {f"{side} {name}": x for side, of in sides.items() for name, x in of.items()}
         shapes = {name: np.shape(signal) for name, signal in signals.items()}
         shape, *others = set(shapes.values())
-        if others or len(shape) != 2 or 0 in shape:
-            raise EvaluationError(
-                f"signals must share one shape (num_samples, channels); received {shapes}."
-            )
+        same = not others and len(shape) == 2 and 0 not in shape
+        require(same, "signals must share one shape (num_samples, channels)", shapes, "")
         for name, signal in signals.items():
             for part in blocks(0, len(signal)):
-                if not np.isfinite(signal[part]).all():
-                    raise EvaluationError(
-                        f"signals must be finite; received NaN or infinity in {name}, between "
-                        f"samples {part.start} and {part.stop}."
-                    )
+                where = f"NaN or infinity in {name}, samples {part.start} to {part.stop}"
+                require(bool(np.isfinite(signal[part]).all()), "signals must be finite", where, "")
         groups = [[name for name in references if name != ACCOMPANIMENT]]
         if ACCOMPANIMENT in references:
             last = [name for name in references if name in (VOCALS, ACCOMPANIMENT)]
