@@ -4,8 +4,6 @@ Exit codes: 0 success; 1 failure; 2 wrong usage; 129 terminal closed; 130 interr
 143 terminated. Reading the arguments needs neither Keras nor NumPy.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

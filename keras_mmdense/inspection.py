@@ -4,8 +4,6 @@ Multiply-adds are counted for convolutions, dense and recurrent layers: the prod
 values. As is usual, element-wise work (normalization, activation, pooling, bias) is not counted.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """build(): MMDenseNet as a functional Keras model made only of standard layers."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace

@@ -7,8 +7,6 @@ them. "mmdensenet-edge" and "mmdensenet-micro" are this project's own, chosen by
 docs/concepts/edge-model.md.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

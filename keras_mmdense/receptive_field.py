@@ -1,7 +1,5 @@
 """The receptive field of a model in frames: the context that windows need."""
 
-from __future__ import annotations
-
 from keras_mmdense.settings import Band, Settings
 
 Interval = tuple[int, int]

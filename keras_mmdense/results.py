@@ -1,7 +1,5 @@
 """The files of a result: all of them, or after an error none, and none replaced unasked."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """separate(): separate a song with Keras models, through the runner's signal chain."""
 
-from __future__ import annotations
-
 import math
 import threading
 from collections.abc import Callable, Sequence

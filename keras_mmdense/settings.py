@@ -1,11 +1,9 @@
 """The settings of a model: architecture, transform and provenance, frozen and stored as JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from mmdense_edge.model.contract import Transform
 
@@ -355,7 +353,7 @@ class Settings:
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> Settings:
+    def from_json(cls, text: str) -> Self:
         """Read settings from JSON, checking everything.
 
         Raises:

@@ -1,7 +1,5 @@
 """A model whose training starts from waveforms: mixing and transform run in the compiled step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

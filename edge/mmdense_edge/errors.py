@@ -1,7 +1,5 @@
 """The errors that users see: one line each with the rule, what was received and the way out."""
 
-from __future__ import annotations
-
 import os
 
 

@@ -1,7 +1,5 @@
 """Separate audio in memory or in blocks: the Python call."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Signals that end a program: handled, unless they were ignored when it was started."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Music for an export: for calibrating a network's inner ranges and for comparison."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of
 operators that stay out of them.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import tempfile

@@ -5,8 +5,6 @@ on TensorFlow whatever backend the model was trained on. The files are compared 
 they get their names.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """The difference between an exported file and Keras: figures per precision, and the report."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The number formats of an exported model and their thresholds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 

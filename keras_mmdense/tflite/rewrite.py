@@ -13,8 +13,6 @@ The function stays the same; only the layers that compute it differ. For network
 - the layer that carries the settings is left out: it multiplies by one.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -5,8 +5,6 @@ the oldest Keras that the package allows, so that `keras.saving.load_model` open
 version.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

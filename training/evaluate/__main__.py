@@ -13,8 +13,6 @@ Exit code 0: success; 1: tracks failed and are listed, or a file cannot be writt
 or data; 130: stopped with Ctrl-C.
 """
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

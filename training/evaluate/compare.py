@@ -5,8 +5,6 @@ differences.csv and plots/. Exit code 0: success; 1: a file cannot be written; 2
 reports; 130: stopped with Ctrl-C.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,5 @@
 """The rows and tracks of a report: what the arguments MODEL and --tracks stand for."""
 
-from __future__ import annotations
-
 import fnmatch
 import hashlib
 import re

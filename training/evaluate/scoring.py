@@ -7,8 +7,6 @@ out undefined values, which museval reads as NaN; its own files contain the word
 JSON.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import multiprocessing

@@ -1,7 +1,5 @@
 """The files of a report: scores.csv, summary.json, report.md and the plots."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict

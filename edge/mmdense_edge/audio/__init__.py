@@ -1,7 +1,5 @@
 """Audio files: their form, reading, what proves them whole, writing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 

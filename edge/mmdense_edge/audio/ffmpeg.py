@@ -4,8 +4,6 @@ The program may open one local file, no other protocol, and only the containers 
 refer to other files, such as playlists, are excluded. Its messages about the sound count as damage.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re

@@ -5,8 +5,6 @@ module walks the structure to the end of the file to find all streams, their tru
 is missing.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """The stems to write: sums of sources, the residual, stems that add up to the mixture."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """MPEG audio: frames with their length in the header; the first may state how many follow."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Parts of a file, read as if they were a file of their own."""
 
-from __future__ import annotations
-
 import io
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Read audio files in blocks: with libsndfile, and other formats with the ffmpeg program."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator

@@ -1,14 +1,12 @@
 """Write the stems of one song to files, at the requested bit depth and so that they add up."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -149,7 +147,7 @@ class StemFiles:
                     if text and tag not in self.lost_tags:
                         setattr(self._files[name], tag, text.decode())
 
-    def __enter__(self) -> StemFiles:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -1,7 +1,5 @@
 """Figures of `mmdense bench`: rows as JSON has them, and tables of them."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Describe the machine that runs the measurement."""
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

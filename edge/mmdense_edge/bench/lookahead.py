@@ -1,7 +1,5 @@
 """The cost of a shorter look-ahead: the difference from file processing, in decibels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any

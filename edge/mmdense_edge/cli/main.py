@@ -4,8 +4,6 @@ Exit codes: 0 success; 1 a song failed or the model cannot be used; 2 wrong usag
 was closed; 130 interrupted; 143 terminated.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import os

@@ -1,7 +1,5 @@
 """Keys and messages of a live run."""
 
-from __future__ import annotations
-
 import os
 import select
 import time

@@ -1,7 +1,5 @@
 """A live run: blocks in, the mix of their stems out, with bounded latency."""
 
-from __future__ import annotations
-
 import math
 import threading
 import time

@@ -1,7 +1,5 @@
 """The gains of stems: named mixes, mixes given as text, click-free changes."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Mapping, Sequence

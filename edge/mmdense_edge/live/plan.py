@@ -1,7 +1,5 @@
 """The windows of a live run, and the latency that follows."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import time

@@ -1,7 +1,5 @@
 """The output side of a live run: stems that are in time, otherwise the unprocessed mixture."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -1,7 +1,5 @@
 """Sound cards, through sounddevice and PortAudio."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Callable, Iterator

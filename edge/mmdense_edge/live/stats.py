@@ -1,7 +1,5 @@
 """The figures of a live run: block times, latency, drop-outs."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Files, standard input and standard output of a live run, as blocks of samples."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import stat

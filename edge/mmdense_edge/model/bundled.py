@@ -1,7 +1,5 @@
 """The bundled models and their names."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -4,8 +4,6 @@ TFLite's own metadata tools append the same kind of archive; `unzip -p model.tfl
 reads it. Files are untrusted input: sizes are checked before anything is read or unpacked.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zipfile

@@ -1,7 +1,5 @@
 """The contract in a model file: its inputs, its outputs and its license."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Run a model's network in whichever TFLite interpreter is installed."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import importlib.util

@@ -1,7 +1,5 @@
 """Separate a song's file into stem files: all of a song's stems, or none."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import deque

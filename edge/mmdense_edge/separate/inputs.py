@@ -1,7 +1,5 @@
 """Find the songs that a command line names: files, folders, patterns and the standard input."""
 
-from __future__ import annotations
-
 import glob
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The jobs of a run: each song, the paths of its results and how they are written."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence

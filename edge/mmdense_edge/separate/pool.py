@@ -1,7 +1,5 @@
 """Separate several songs at a time, each in a process of its own."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 from collections.abc import Callable, Sequence

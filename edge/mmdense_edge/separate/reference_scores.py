@@ -1,7 +1,5 @@
 """The signal-to-distortion ratio (SDR) of stems against reference files."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What was done to each song, as a table and as JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from textwrap import indent

@@ -1,7 +1,5 @@
 """All files of a song, or none: they are written to a temporary folder and moved together."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

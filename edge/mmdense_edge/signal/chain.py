@@ -1,7 +1,5 @@
 """The chain from blocks of the mixture to blocks of its sources."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 

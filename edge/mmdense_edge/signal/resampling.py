@@ -1,7 +1,5 @@
 """Resampling of a stream, to an exact length."""
 
-from __future__ import annotations
-
 import numpy as np
 import soxr
 

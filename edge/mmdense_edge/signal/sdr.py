@@ -1,7 +1,5 @@
 """Signal-to-distortion ratio (SDR) of whole signals, block by block."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from mmdense_edge.signal.stft import Audio

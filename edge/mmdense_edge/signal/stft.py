@@ -4,8 +4,6 @@ Analysis and synthesis hold less than three frames, whatever the signal's length
 feed them a whole signal at once.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

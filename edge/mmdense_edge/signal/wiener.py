@@ -17,8 +17,6 @@ networks", IEEE/ACM TASLP 24(9), 2016; Uhlich et al., "Improving music source se
 deep neural networks", ICASSP 2017.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import numpy as np

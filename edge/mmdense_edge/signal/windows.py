@@ -1,7 +1,5 @@
 """Estimate the sources' spectra from the mixture's, window by window."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -9,8 +9,6 @@ mixture without the vocals) is therefore scored as in museval and the SiSEC eval
 the sources whose sum it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial

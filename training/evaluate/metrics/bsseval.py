@@ -9,8 +9,6 @@ museval refuses tracks in which a source is silent throughout. Here such a sourc
 the others are scored without its estimate and, if the reference is silent, without its reference.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import repeat
 

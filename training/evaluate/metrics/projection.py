@@ -9,8 +9,6 @@ Source: Vincent, Sawada, Bofill, Makino, Rosca, "First stereo audio source separ
 campaign", 2007 (BSSEval v3, images).
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Sequence
 

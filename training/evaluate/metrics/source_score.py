@@ -1,7 +1,5 @@
 """The result of a metric for one source of a track, and functions that all metrics share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Signal-to-distortion ratios of whole tracks: uSDR, active SDR, SI-SDR."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import numpy as np
