@@ -3,17 +3,15 @@
 import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mmdense_edge.errors import Cancelled, SampleError, UsageError
 from mmdense_edge.model.bundled import find
 from mmdense_edge.model.contract import Contract, Model, load_model
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
 from mmdense_edge.signal.chain import MAX_CHANNELS, Pipeline, Stems, groups
-from mmdense_edge.signal.stft import Audio
+from mmdense_edge.signal.stft import Array, Audio
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
 MIN_RATE, MAX_RATE = 1000, 768000
@@ -98,7 +96,7 @@ class Separator:
 
     def separate(
         self,
-        audio: npt.NDArray[np.floating],
+        audio: Array,
         sample_rate: int,
         *,
         sources: Sequence[str] | None = None,
@@ -154,7 +152,7 @@ class Separator:
 
     def stream(
         self,
-        blocks: Iterable[npt.NDArray[np.floating]],
+        blocks: Iterable[Array],
         sample_rate: int,
         channels: int,
         *,
@@ -203,7 +201,7 @@ class Separator:
         return _run(pipelines, _pieces(blocks, rate, channels), progress, cancel)
 
 
-def as_audio(audio: npt.ArrayLike) -> npt.NDArray[Any]:
+def as_audio(audio: object) -> Array:
     """Return a whole signal as an array of one of the two shapes that are separated.
 
     Args:
@@ -283,9 +281,7 @@ def _run(
                 yield joined
 
 
-def _pieces(
-    blocks: Iterable[npt.NDArray[np.floating]], sample_rate: int, channels: int
-) -> Iterator[Audio]:
+def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterator[Audio]:
     """Yield the mixture, checked, as float32 of shape (samples, channels) in short pieces."""
     received = 0
     for block in map(np.atleast_1d, blocks):

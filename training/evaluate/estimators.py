@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from mmdense_edge.model.contract import Transform, load_model
 from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
 from mmdense_edge.separator import Separator
-from mmdense_edge.signal.stft import Analysis, Spectrum, Synthesis
+from mmdense_edge.signal.stft import Analysis, Audio, Spectrum, Synthesis
 
 from keras_mmdense.data import Track
 from keras_mmdense.data.audio_files import open_audio_file
@@ -41,13 +40,13 @@ from training.evaluate.rows import REST, SUM, Row, find_estimates
 
 TRANSFORM = Transform(n_fft=2048, hop_length=1024)
 
-Array = npt.NDArray[np.float32]  # of a signal: (any length, channels)
-Signals = Mapping[str, Array]  # of a track: "mixture", its sources, the accompaniment if scored
-Estimates = Iterator[dict[str, Array]]
+# Of a track: "mixture", its sources, the accompaniment if scored.
+Signals = Mapping[str, Audio]
+Estimates = Iterator[dict[str, Audio]]
 Estimator = Callable[[Track, Signals], Estimates]
 
 
-def open_signals(track: Track, accompaniment: bool, folder: Path) -> dict[str, Array]:
+def open_signals(track: Track, accompaniment: bool, folder: Path) -> dict[str, Audio]:
     """Copy the mixture and the sources of a track into memory maps, (num_samples, channels).
 
     Args:
@@ -72,7 +71,7 @@ def open_signals(track: Track, accompaniment: bool, folder: Path) -> dict[str, A
     return stored(signals(), folder)
 
 
-def stored(signals: Iterable[Mapping[str, Array]], folder: Path) -> dict[str, Array]:
+def stored(signals: Iterable[Mapping[str, Audio]], folder: Path) -> dict[str, Audio]:
     """Write signals block by block and return them as memory maps.
 
     The files have no names, so nothing is left of them, however the process ends.
@@ -100,7 +99,7 @@ def stored(signals: Iterable[Mapping[str, Array]], folder: Path) -> dict[str, Ar
         }
 
 
-def total(signals: Iterable[Array]) -> Array:
+def total(signals: Iterable[Audio]) -> Audio:
     """Return the sum of signals of one length, computed in double precision."""
     return np.asarray(np.sum(list(signals), axis=0, dtype=np.float64), np.float32)
 
@@ -152,7 +151,7 @@ def open_estimator(row: Row, num_threads: int = 1) -> Estimator:
 
 
 def mask_estimates(
-    signals: Signals, mask: Callable[[Array, Array], Array], sources: Sequence[str]
+    signals: Signals, mask: Callable[[Audio, Audio], Audio], sources: Sequence[str]
 ) -> Estimates:
     """Yield the mixture through ideal masks, with the mixture's phase.
 
@@ -165,12 +164,12 @@ def mask_estimates(
     analysis = Analysis(TRANSFORM, channels * (count + 1))
     synthesis = Synthesis(TRANSFORM, channels * count)
 
-    def masked(spectra: Spectrum) -> Array:
+    def masked(spectra: Spectrum) -> Audio:
         mixture, *true = np.split(spectra, count + 1, axis=-1)
         masks = mask(np.abs(true), np.abs(mixture))
         return synthesis.push(np.concatenate(list(masks * mixture), axis=-1))
 
-    def samples() -> Iterator[Array]:
+    def samples() -> Iterator[Audio]:
         for part in blocks(0, num_samples):
             yield masked(analysis.push(np.hstack([signals[s][part] for s in (MIXTURE, *sources)])))
         yield masked(analysis.finish())
@@ -180,7 +179,7 @@ def mask_estimates(
         yield dict(zip(sources, np.split(block, count, axis=1), strict=True))
 
 
-def ratio_masks(magnitudes: Array, power: int) -> Array:
+def ratio_masks(magnitudes: Audio, power: int) -> Audio:
     """Return |S|^power / sum |S|^power, or 0 where all sources are silent.
 
     Args:
@@ -193,11 +192,11 @@ def ratio_masks(magnitudes: Array, power: int) -> Array:
     """
     powers = magnitudes.astype(np.float64) ** power
     whole = np.broadcast_to(powers.sum(axis=0), powers.shape)
-    masks: Array = np.divide(powers, whole, out=np.zeros_like(magnitudes), where=whole > 0)
+    masks: Audio = np.divide(powers, whole, out=np.zeros_like(magnitudes), where=whole > 0)
     return masks
 
 
-MASKS: Mapping[str, Callable[[Array, Array], Array]] = {  # of |S|, sources first, and |X|
+MASKS: Mapping[str, Callable[[Audio, Audio], Audio]] = {  # of |S|, sources first, and |X|
     "irm": lambda s, x: ratio_masks(s, 1),
     "iwf": lambda s, x: ratio_masks(s, 2),
     # the masks of a bin need not add up to 1: where two sources cancel, both may exceed the mixture

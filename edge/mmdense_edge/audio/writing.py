@@ -6,16 +6,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile as sf
 
 from mmdense_edge.audio import AudioInfo
-from mmdense_edge.audio.mixture_sum import Exact
 from mmdense_edge.audio.reading import BLOCK
 from mmdense_edge.errors import AudioError
+from mmdense_edge.signal.stft import Array, Real
 
 BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 
@@ -159,7 +158,7 @@ class StemFiles:
                 if raised[0] is None and sf.info(_name(path)).frames != self.num_samples:
                     raise AudioError(f"{name} was not written completely. Is there space left?")
 
-    def write(self, stems: Mapping[str, Exact], mixture: Exact) -> None:
+    def write(self, stems: Mapping[str, Real], mixture: Real) -> None:
         """Append a block to each file.
 
         Args:
@@ -167,7 +166,7 @@ class StemFiles:
             mixture: The next samples of the mixture.
         """
         bits, scale = self._form.bits, 1.0
-        blocks: dict[str, npt.NDArray[Any]] = {}
+        blocks: dict[str, Array] = {}
         if bits:
             blocks, scale = self._in_steps(stems, mixture, bits), 2.0**-31
         else:
@@ -198,9 +197,7 @@ class StemFiles:
             return None
         return float(10 * np.log10(self._squares[name] / values))
 
-    def _in_steps(
-        self, stems: Mapping[str, Exact], mixture: Exact, bits: int
-    ) -> dict[str, npt.NDArray[np.int32]]:
+    def _in_steps(self, stems: Mapping[str, Real], mixture: Real, bits: int) -> dict[str, Array]:
         """Return the stems as integers, in the upper bits of 32, as libsndfile takes them."""
         full = 1 << (bits - 1)
         names = sorted(stems, key=lambda name: name == self._rest)  # the rest comes last

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from mmdense_edge.errors import UsageError
 from mmdense_edge.signal.chain import RESIDUAL
@@ -148,7 +147,7 @@ class Mixer:
         """Mute a stem, or restore its gain."""
         self.set({stem: 0.0 if self.gains[stem] else self._restored[stem]})
 
-    def ramp(self, num_samples: int) -> npt.NDArray[np.float32]:
+    def ramp(self, num_samples: int) -> Audio:
         """Return the gains of the next samples, shape (num_samples, stems)."""
         target = np.array([self.gains[stem] for stem in self.stems], np.float32)
         reach = (np.arange(1, num_samples + 1) * self._slope)[:, None]

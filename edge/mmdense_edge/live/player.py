@@ -1,13 +1,10 @@
 """The output side of a live run: stems that are in time, otherwise the unprocessed mixture."""
 
 import numpy as np
-import numpy.typing as npt
 
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.stats import LiveStats
-from mmdense_edge.signal.stft import Audio
-
-Flags = npt.NDArray[np.bool_]
+from mmdense_edge.signal.stft import Array, Audio
 
 
 class Player:
@@ -57,7 +54,7 @@ class Player:
         self._mixture[self._rows(self._stats.captured, len(block))] = block
         self._stats.captured += len(block)
 
-    def deliver(self, stems: Audio, valid: Flags) -> None:
+    def deliver(self, stems: Audio, valid: Array) -> None:
         """Take the next samples of the stems.
 
         Args:
@@ -89,10 +86,10 @@ class Player:
         self._stats.played += inside
         return block
 
-    def _rows(self, first: int, count: int) -> npt.NDArray[np.intp]:
+    def _rows(self, first: int, count: int) -> Array:
         return np.arange(first, first + count) % len(self._valid)
 
-    def _shares(self, first: int, count: int) -> npt.NDArray[np.float32]:
+    def _shares(self, first: int, count: int) -> Audio:
         """Return the share of the stems in each sample, and count the drop-outs.
 
         It falls to 0 at the first sample without stems, which is known in advance because the

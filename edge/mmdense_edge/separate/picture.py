@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.errors import UsageError
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.signal.stft import Analysis, Audio
+from mmdense_edge.signal.stft import Analysis, Audio, Real
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Levels = npt.NDArray[np.float64]
 
 MAX_COLUMNS = 1000
 BANDS = 128
@@ -45,7 +42,7 @@ def check_available() -> None:
         )
 
 
-def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
+def band_edges(sample_rate: int) -> Real:
     """Return the edges of the bands in Hz, shape (129,), evenly spaced in log frequency.
 
     Args:
@@ -55,9 +52,7 @@ def band_edges(sample_rate: int) -> npt.NDArray[np.float64]:
     return np.geomspace(min(LOWEST_HZ, highest / 2), highest, BANDS + 1)
 
 
-def spectrogram(
-    blocks: Iterable[Audio], sample_rate: int, num_samples: int, channels: int
-) -> Levels:
+def spectrogram(blocks: Iterable[Audio], sample_rate: int, num_samples: int, channels: int) -> Real:
     """Return the level of a signal in bands of log frequency over time, in fixed memory.
 
     Args:
@@ -91,7 +86,7 @@ def spectrogram(
     return 10 * np.log10(np.maximum(power / np.maximum(count, 1), _SMALLEST_POWER)).T
 
 
-def band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
+def band_weights(sample_rate: int) -> Audio:
     """Return the matrix (bins, bands) that averages the bins of each band."""
     edges = band_edges(sample_rate)
     hertz = np.arange(_TRANSFORM.num_bins) * sample_rate / _TRANSFORM.n_fft
@@ -100,13 +95,12 @@ def band_weights(sample_rate: int) -> npt.NDArray[np.float32]:
     nearest = np.abs(hertz[:, None] - np.sqrt(edges[:-1] * edges[1:])).argmin(axis=0)
     empty = ~inside.any(axis=0)
     inside[nearest[empty], np.flatnonzero(empty)] = True
-    weights: npt.NDArray[np.float32] = (inside / inside.sum(axis=0)).astype(np.float32)
-    return weights
+    return np.asarray(inside / inside.sum(axis=0), np.float32)
 
 
 def draw_panels(
     figure: Figure,
-    levels: Mapping[str, Levels],
+    levels: Mapping[str, Real],
     sample_rate: int,
     seconds: float,
     *,

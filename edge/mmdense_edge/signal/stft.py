@@ -5,6 +5,7 @@ feed them a whole signal at once.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,11 @@ from mmdense_edge.model.contract import Transform
 # Samples, and frames of a spectrum: shapes (samples, channels) and (frames, bins, channels).
 Audio = npt.NDArray[np.float32]
 Spectrum = npt.NDArray[np.complex64]
+
+# In double precision, and of any type.
+Real = npt.NDArray[np.float64]
+Complex = npt.NDArray[np.complex128]
+Array = npt.NDArray[Any]
 
 
 @lru_cache(maxsize=8)

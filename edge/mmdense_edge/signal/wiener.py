@@ -20,9 +20,8 @@ deep neural networks", ICASSP 2017.
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
-from mmdense_edge.signal.stft import Spectrum
+from mmdense_edge.signal.stft import Array, Complex, Real, Spectrum
 
 MAX_ITERATIONS = 10
 
@@ -38,9 +37,6 @@ NOISE = 1e-9
 
 # Bins do not depend on each other; this many at a time stay within a processor's cache.
 GROUP_BINS = 32
-
-Real = npt.NDArray[np.float64]
-Complex = npt.NDArray[np.complex128]
 
 
 class WienerFilter:
@@ -190,7 +186,7 @@ def _power(spectra: Complex) -> Real:
     return power
 
 
-def _divide(above: npt.NDArray[np.inexact], below: Real) -> npt.NDArray[np.inexact]:
+def _divide(above: Array, below: Real) -> Array:
     """Divide, with 0 where the divisor is 0."""
     result = np.zeros_like(above)
     np.divide(above, below, out=result, where=below > 0)

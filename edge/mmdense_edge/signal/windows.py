@@ -1,13 +1,11 @@
 """Estimate the sources' spectra from the mixture's, window by window."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from mmdense_edge.model.interpreter import Magnitude, Network
-from mmdense_edge.signal.stft import Spectrum
+from mmdense_edge.signal.stft import Array, Spectrum
 
 # Spectra of the mixture, and of each source in the same frames.
 Window = tuple[Spectrum, dict[str, Spectrum]]
@@ -72,7 +70,7 @@ class Windows:
         shape = (self._contract.frames, self._channels, self._contract.transform.num_bins)
         return np.zeros(shape, np.complex64).swapaxes(1, 2)
 
-    def _widened(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _widened(self, values: Array) -> Array:
         return np.broadcast_to(values, (*values.shape[:2], self._width))
 
     def _window(self, keep: int) -> Iterator[Window]:

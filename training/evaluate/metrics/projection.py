@@ -13,22 +13,18 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from mmdense_edge.signal.stft import Array, Complex, Real
 from numpy.lib.stride_tricks import sliding_window_view
-
-from training.evaluate.metrics.source_score import Array
 
 TAPS = 512
 N_FFT = 8192
 STEP = N_FFT - TAPS + 1  # samples of a block that circular convolution leaves intact
 BLOCKS = 8  # blocks per call of the FFT
 
-Real = npt.NDArray[np.float64]
-Spectrum = npt.NDArray[np.complex128]
 # The frequency responses of the distortion filters: from a source's own reference, (estimates,
 # channels in, channels out, bins), and from all references, (references * channels, estimates *
 # channels, bins).
-Filters = tuple[Spectrum, Spectrum]
+Filters = tuple[Complex, Complex]
 
 # The parts of an estimate. "spatial" and "joint" are what the filters make of its own reference and
 # of all references; the parts after them are differences.
@@ -122,12 +118,12 @@ def _read(signals: Sequence[Array], start: int, stop: int, window: slice) -> Rea
     return np.concatenate([np.pad(row, around) for row in rows])
 
 
-def _spectra(signals: Real) -> Spectrum:
+def _spectra(signals: Real) -> Complex:
     """Return the spectra of overlapping blocks, (signals, blocks, bins)."""
     return np.fft.rfft(sliding_window_view(signals, N_FFT, axis=-1)[:, ::STEP])
 
 
-def _signals(spectra: Spectrum) -> Real:
+def _signals(spectra: Complex) -> Real:
     """Return the intact samples (..., samples) of spectra (..., blocks, bins)."""
     blocks = np.fft.irfft(spectra)[..., TAPS - 1 :]
     return blocks.reshape(*blocks.shape[:-2], -1)

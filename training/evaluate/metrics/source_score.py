@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from mmdense_edge.signal.stft import Array
 
-Array = npt.NDArray[Any]  # (num_samples, channels) of any real type
-Signals = Mapping[str, Array]  # by source
+Signals = Mapping[str, Array]  # (num_samples, channels) of any real type, by source
 Values = Mapping[str, float | None]  # dB by measure; None where it is not defined
 
 MAX_DB = 200.0
