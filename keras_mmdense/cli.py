@@ -51,12 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow, where it is needed, is silent
     os.environ["MPLBACKEND"] = "agg"  # files only; a notebook's may be absent here, or no backend
-    lost = ": unfinished results were not written"
-    errors = (ExportError, PlotError, SettingsError, ImportError, ValueError)
     return carry_out(
-        "keras-mmdense", lambda: arguments.run(arguments) or 0, lost, errors,
+        "keras-mmdense",
+        lambda: arguments.run(arguments) or 0,
+        ": unfinished results were not written",
+        (ExportError, PlotError, SettingsError, ImportError, ValueError),
         own_process=argv is None,
-    )  # fmt: skip
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -129,8 +130,8 @@ def summary(arguments: argparse.Namespace) -> None:
         window_frames=arguments.window_frames,
         by_layer=arguments.layers,
     )
-    shown = asdict(found) | {"settings": found.settings.to_dict()}
-    print(json.dumps(shown, indent=1) if arguments.json else found)
+    content = asdict(found) | {"settings": found.settings.to_dict()}
+    print(json.dumps(content, indent=1) if arguments.json else found)
 
 
 def plot(arguments: argparse.Namespace) -> None:
@@ -165,8 +166,7 @@ def export(arguments: argparse.Namespace) -> None:
 
     def figures(option: str, texts: Sequence[str], form: str, example: str) -> dict[str, float]:
         try:
-            pairs = [text.partition("=") for text in texts]
-            return {key: float(figure) for key, _, figure in pairs}
+            return {key: float(x) for key, _, x in (text.partition("=") for text in texts)}
         except ValueError as error:
             raise ExportError(
                 f"{option} must be {form}; received {', '.join(texts)}. Pass for example {example}."
@@ -178,7 +178,6 @@ def export(arguments: argparse.Namespace) -> None:
     ).items():
         precision, _, figure = key.partition(":")
         thresholds.setdefault(precision, {})[figure] = value
-    scores = figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04")
     contracts = keras_mmdense.export(
         open_model(arguments.model),
         arguments.out,
@@ -186,7 +185,7 @@ def export(arguments: argparse.Namespace) -> None:
         music=arguments.music,
         window_frames=arguments.window_frames,
         name=arguments.name,
-        scores=scores,
+        scores=figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04"),
         thresholds=thresholds,
         report=arguments.report,
         overwrite=arguments.overwrite,

@@ -65,8 +65,7 @@ def parameters(model: keras.Model | keras.layers.Layer) -> int:
         >>> parameters(layer)
         15
     """
-    weights = getattr(model, "trainable_weights", ())
-    return sum(math.prod(weight.shape) for weight in weights)
+    return sum(math.prod(weight.shape) for weight in getattr(model, "trainable_weights", ()))
 
 
 def trace(model: keras.Model, frames: int = FRAMES) -> dict[str, Call]:
@@ -320,8 +319,12 @@ def summarize(
     else:
         kept = max(128, step) if window_frames is None else window_frames
         frames = kept + 2 * context
-        rule = f"window_frames must be a multiple of 2**scales = {step}"
-        require(kept >= 1 and kept % step == 0, rule, kept, "Try 128.")
+        require(
+            kept >= 1 and kept % step == 0,
+            f"window_frames must be a multiple of 2**scales = {step}",
+            kept,
+            "Try 128.",
+        )
     calls = trace(model, frames)
     groups: dict[str, list[Call]] = {}
     for name, call in calls.items():

@@ -81,9 +81,12 @@ def resolve_settings(
     overrides = {name: options.pop(name, None) for name in _PER_BLOCK}
     fields = {field.name for field in dataclasses.fields(Settings)}
     known = fields - {"transform", "preset", "bands"} | {"n_fft", "hop_length"}
-    unknown = sorted(set(options) - known)
-    rule = "build() takes the fields of Settings as options"
-    require(not unknown, rule, unknown, f"Known: {', '.join(sorted(known))}.")
+    require(
+        set(options) <= known,
+        "build() takes the fields of Settings as options",
+        sorted(set(options) - known),
+        f"Known: {', '.join(sorted(known))}.",
+    )
     require(
         bands is not None or stored is not None or preset in list(PRESETS),
         f"preset must be one of {', '.join(PRESETS)}",
@@ -107,8 +110,12 @@ def resolve_settings(
     else:
         bands = PRESETS[preset] if stored is None else stored.bands
     if scales is not None:
-        valid = type(scales) is int and 0 <= scales <= 12
-        require(valid, "scales must be 0 to 12", scales, "The paper has 3.")
+        require(
+            type(scales) is int and 0 <= scales <= 12,
+            "scales must be 0 to 12",
+            scales,
+            "The paper has 3.",
+        )
         bands = tuple(_with_scales(band, scales) for band in bands)
     by_band = {name for one in overrides.values() if isinstance(one, Mapping) for name in one}
     unknown = sorted(by_band - {band.name for band in bands})
@@ -146,8 +153,12 @@ def _override(band: Band, overrides: Mapping[str, PerBand | None]) -> Band:
 
 def sequence(label: str, value: Any, kind: type) -> tuple[Any, ...]:
     """Return a sequence of things of one kind as a tuple, or refuse it."""
-    valid = isinstance(value, Sequence) and all(isinstance(one, kind) for one in value)
-    require(valid, f"{label} must be a sequence of {kind.__name__}", value, "Pass a tuple.")
+    require(
+        isinstance(value, Sequence) and all(isinstance(one, kind) for one in value),
+        f"{label} must be a sequence of {kind.__name__}",
+        value,
+        "Pass a tuple.",
+    )
     return tuple(value)
 
 

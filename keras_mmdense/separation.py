@@ -115,8 +115,12 @@ class KerasNetwork:
         self, models: Sequence[keras.Model], window_frames: int = WINDOW_FRAMES, name: str = ""
     ) -> None:
         settings = _common_settings(models)
-        rule = "window_frames must be 1 or more, or None"
-        require(window_frames >= 1, rule, window_frames, "Try 256.")
+        require(
+            window_frames >= 1,
+            "window_frames must be 1 or more, or None",
+            window_frames,
+            "Try 256.",
+        )
         self._lock = threading.Lock()  # calls from several threads take turns
         self._networks = []
         for model, s in zip(models, settings, strict=True):

@@ -63,10 +63,12 @@ def check_name(what: str, name: object) -> None:
 
 def int_tuple(label: str, value: object, length: int | None = None) -> tuple[Any, ...]:
     """Return a tuple of whole numbers of 1 to 4096, (frames, bins) if its length is 2."""
-    valid = isinstance(value, list | tuple) and all(
-        type(v) is int and 1 <= v <= 4096 for v in value
+    require(
+        isinstance(value, list | tuple) and all(type(v) is int and 1 <= v <= 4096 for v in value),
+        f"{label} must be whole numbers of 1 to 4096",
+        value,
+        "Pass a tuple of int.",
     )
-    require(valid, f"{label} must be whole numbers of 1 to 4096", value, "Pass a tuple of int.")
     numbers: tuple[Any, ...] = tuple(value)  # type: ignore[arg-type]
     require(length in (None, len(numbers)), f"{label} is (frames, bins)", value, "Pass two.")
     return numbers
@@ -223,8 +225,12 @@ class Settings:
         """Check every value and their combinations."""
         for name, most in (("sources", 64), ("bands", 32)):
             value = getattr(self, name)
-            valid = isinstance(value, tuple) and 1 <= len(value) <= most
-            require(valid, f"{name} must be 1 to {most}", value, "Pass a tuple.")
+            require(
+                isinstance(value, tuple) and 1 <= len(value) <= most,
+                f"{name} must be 1 to {most}",
+                value,
+                "Pass a tuple.",
+            )
         self._check_names()
         self._check_numbers()
         self._check_bands()
@@ -277,8 +283,8 @@ class Settings:
             )
 
     def _check_numbers(self) -> None:
-        kernel_size = int_tuple("final_kernel_size", self.final_kernel_size, 2)
-        object.__setattr__(self, "final_kernel_size", kernel_size)
+        # the class is frozen
+        vars(self)["final_kernel_size"] = int_tuple("final_kernel_size", self.final_kernel_size, 2)
         values = vars(self) | asdict(self.transform)
         for name, (low, high) in RANGES.items():
             require(

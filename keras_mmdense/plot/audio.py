@@ -66,8 +66,13 @@ def spectrograms(
         "",
         PlotError,
     )
-    valid = columns is None or columns >= 1
-    require(valid, "columns must be 1 or more", columns, "Leave it out.", PlotError)
+    require(
+        columns is None or columns >= 1,
+        "columns must be 1 or more",
+        columns,
+        "Leave it out.",
+        PlotError,
+    )
     num_samples = len(next(iter(arrays.values())))
     levels = {
         plain(name): spectrogram(

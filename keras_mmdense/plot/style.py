@@ -106,8 +106,11 @@ def save(figure: Figure, path: PathLike | None, *, overwrite: bool = False) -> F
         with writing(targets, overwrite, PlotError) as aside:
             for target in targets:
                 form = target.suffix[1:].lower()
-                metadata = {"Date": None} if form == "svg" else {}
-                figure.savefig(aside / target.name, format=form, metadata=metadata)
+                figure.savefig(
+                    aside / target.name,
+                    format=form,
+                    metadata={"Date": None} if form == "svg" else {},
+                )
     return figure
 
 
@@ -119,9 +122,13 @@ def check_targets(path: PathLike, overwrite: bool) -> list[Path]:
     """
     given = Path(path)
     suffix = given.suffix.lower()
-    other = suffix in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp")
-    rule = "a picture's name must end in .png or .svg"
-    require(not other, rule, str(given), "Rename it.", PlotError)
+    require(
+        suffix not in (".pdf", ".jpg", ".jpeg", ".eps", ".gif", ".webp"),
+        "a picture's name must end in .png or .svg",
+        str(given),
+        "Rename it.",
+        PlotError,
+    )
     suffixes = [""] if suffix in SUFFIXES else SUFFIXES
     targets = [given.with_name(given.name + end) for end in suffixes]
     check_writable(targets, overwrite, PlotError)

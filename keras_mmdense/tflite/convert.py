@@ -45,8 +45,10 @@ def convert(folder: str, *precisions: str) -> None:
     network = build_from_settings(settings)  # with a fixed number of frames
     copy_weights(loaded, network)
     if settings.head == "mask":  # the file gives the masks
-        names = {source: f"{prefix_of(settings, source)}mask" for source in settings.sources}
-        masks = {source: network.get_layer(name).output for source, name in names.items()}
+        masks = {
+            source: network.get_layer(f"{prefix_of(settings, source)}mask").output
+            for source in settings.sources
+        }
         network = keras.Model(network.input, masks)
     print("STEP Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
@@ -124,8 +126,7 @@ def _ranges(work: Any, windows: Any) -> dict[str, Any]:
     """
     ranges: dict[str, Any] = {}
     for window in windows:
-        found = work.calibrate({SIGNATURE: [{"mixture": window[None]}]})
-        for tensor, values in found.items():
+        for tensor, values in work.calibrate({SIGNATURE: [{"mixture": window[None]}]}).items():
             known = ranges.setdefault(tensor, values)
             if "max" in values:
                 known["min"] = np.minimum(known["min"], values["min"])

@@ -110,8 +110,13 @@ def export(
     )
     scores = scores or {}
     wrong = {s: v for s, v in scores.items() if s not in settings.sources or not math.isfinite(v)}
-    rule = f"scores must be finite numbers by source, of {', '.join(settings.sources)}"
-    require(not wrong, rule, wrong, "Leave them out.", ExportError)
+    require(
+        not wrong,
+        f"scores must be finite numbers by source, of {', '.join(settings.sources)}",
+        wrong,
+        "Leave them out.",
+        ExportError,
+    )
     needing = [p.name for p in chosen if p.music]
     require(
         music is not None or not needing,
@@ -164,8 +169,13 @@ def _targets(
 ) -> list[Path]:
     """Return the paths of each precision, then those of the report."""
     text = os.fspath(path)
-    rule = "the file's name must end in .tflite"
-    require(text.endswith(".tflite"), rule, text, "Rename it.", ExportError)
+    require(
+        text.endswith(".tflite"),
+        "the file's name must end in .tflite",
+        text,
+        "Rename it.",
+        ExportError,
+    )
     require(
         len(chosen) == 1 or "{precision}" in Path(text).name,
         "for several precisions the file's name must hold {precision}",

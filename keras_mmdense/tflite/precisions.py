@@ -71,7 +71,12 @@ def choose(
         ExportError,
     )
     unknown = set(given) - set(PRECISIONS) | {f for t in given.values() for f in t} - {*FIGURES}
-    rule = f"thresholds must be {{precision: {{figure: number}}}}, figures {', '.join(FIGURES)}"
-    require(not unknown, rule, sorted(unknown), "Leave these out.", ExportError)
+    require(
+        not unknown,
+        f"thresholds must be {{precision: {{figure: number}}}}, figures {', '.join(FIGURES)}",
+        sorted(unknown),
+        "Leave these out.",
+        ExportError,
+    )
     chosen = [PRECISIONS[name] for name in names]
     return [replace(p, thresholds={**p.thresholds, **given.get(p.name, {})}) for p in chosen]

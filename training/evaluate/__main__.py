@@ -87,8 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     metrics = tuple(dict.fromkeys(args.metric.split(",")))
-    known = set(metrics) <= set(METRICS)
-    require(known, f"--metric must be of {', '.join(METRICS)}", args.metric, "")
+    require(
+        set(metrics) <= set(METRICS), f"--metric must be of {', '.join(METRICS)}", args.metric, ""
+    )
     require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
     with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
         dataset = open_dataset(

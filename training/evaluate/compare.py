@@ -98,8 +98,7 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
         labels = {row: row if names.count(row) == 1 else f"{prefix}/{row}" for row in own}
         sources |= {labels[row]: own[row] for row in own}
         parts.append(part.assign(row=part["row"].map(labels)))
-    once = len(sources) == len(names)
-    require(once, "each report must be given once", [*map(str, reports)], "")
+    require(len(sources) == len(names), "each report must be given once", [*map(str, reports)], "")
     base = next(iter(sources)) if base is None else base
     require(
         base in sources and len(sources) > 1,

@@ -81,8 +81,9 @@ def choose_tracks(
     Raises:
         SettingsError: A pattern matches no track, or the limit is below 1.
     """
-    valid = limit is None or limit >= 1
-    require(valid, "--limit must be 1 or more", limit, "Leave it out for all.")
+    require(
+        limit is None or limit >= 1, "--limit must be 1 or more", limit, "Leave it out for all."
+    )
     chosen: set[Track] = set()
     for pattern in map(composed, patterns or ["*"]):
         # a name may contain brackets, which have a meaning in patterns
@@ -125,8 +126,12 @@ def open_rows(
             provide the accompaniment, or two rows have the same name.
         SettingsError, MMDenseError: A model file cannot be used.
     """
-    valid = 0 <= wiener <= MAX_ITERATIONS
-    require(valid, f"--wiener must be 0 to {MAX_ITERATIONS} iterations", wiener, "Try 1.")
+    require(
+        0 <= wiener <= MAX_ITERATIONS,
+        f"--wiener must be 0 to {MAX_ITERATIONS} iterations",
+        wiener,
+        "Try 1.",
+    )
     sources = tracks[0].sources
     require(
         not accompaniment
@@ -172,8 +177,12 @@ def _open(
         whole = own[0] if len(own) == 1 else hashlib.sha256(b"".join(x.digest() for x in own))
         facts |= {"sha256": whole.hexdigest(), "wiener": wiener}
     sources = tuple(source for source in stored if source in available)
-    rule = f"{printable(target)} must have a source of the data set"
-    require(bool(sources), rule, available, f"The data has {', '.join(stored)}.")
+    require(
+        bool(sources),
+        f"{printable(target)} must have a source of the data set",
+        available,
+        f"The data has {', '.join(stored)}.",
+    )
     if accompaniment:
         others = set(stored) - {VOCALS}
         ways = {
@@ -285,8 +294,12 @@ def check_estimates(
                 )
             elif difference:
                 fitted[track.label] = None
-    rule = "estimates must have the rate, channels and length of their tracks"
-    require(not faults, rule, _listed(faults), "")
+    require(
+        not faults,
+        "estimates must have the rate, channels and length of their tracks",
+        _listed(faults),
+        "",
+    )
     return known, missing, tuple(fitted)
 
 

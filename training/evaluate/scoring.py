@@ -152,9 +152,12 @@ def earlier_runs(report: Path, contents: Mapping[str, Sequence[str]]) -> list[di
     """
     record = report / RECORD
     if not record.is_file():
-        unused = not report.exists() or (report.is_dir() and not any(report.iterdir()))
-        rule = "--out must be a new or empty folder, or a report to continue"
-        require(unused, rule, str(report), "Choose another.")
+        require(
+            not report.exists() or (report.is_dir() and not any(report.iterdir())),
+            "--out must be a new or empty folder, or a report to continue",
+            str(report),
+            "Choose another.",
+        )
         return []
     try:
         before = json.loads(record.read_text("utf-8"))
@@ -323,8 +326,11 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
         jobs, multiprocessing.get_context("spawn"), initializer=_start_process
     )
     environment = dict(os.environ)
-    wanted = dict.fromkeys(THREAD_VARIABLES, str(num_threads))
-    os.environ.update(wanted | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"} | environment)
+    os.environ.update(
+        dict.fromkeys(THREAD_VARIABLES, str(num_threads))
+        | {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+        | environment
+    )
     try:
         # nothing else refers to the futures: their scores are freed once they are written
         done = as_completed([pool.submit(score_task, t, folder, num_threads) for t in tasks])

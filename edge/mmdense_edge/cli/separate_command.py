@@ -204,9 +204,10 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             if report.error is not None:
                 print(f"{arguments.program}: {report.error}", file=sys.stderr)
             if report.picture_error is not None:
-                failure = f"no picture was drawn ({report.picture_error}); the stems are complete"
-                text = printable(f"{report.song}: {failure}")
-                print(f"{arguments.program}: {text}", file=sys.stderr)
+                text = f"no picture was drawn ({report.picture_error}); the stems are complete"
+                print(
+                    f"{arguments.program}: {printable(f'{report.song}: {text}')}", file=sys.stderr
+                )
         if piped and reports[0].error is None:
             with next(iter(jobs[0].stems.values())).open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)

@@ -233,16 +233,18 @@ def make_plan(
     check_steps(contract, step_frames, lookahead)
     if buffer_seconds is None:
         buffer_seconds = step_frames * hop_seconds
-    wrong = (
-        f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; received {buffer_seconds:g}"
-    )
-    check_usage((not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS, wrong))
-    if sample_rate == contract.sample_rate:
-        algorithmic = algorithmic_latency(contract, step_frames, lookahead, block)
-    else:
-        algorithmic = measured_latency(
-            contract, sample_rate, channels, block, step_frames, lookahead
+    check_usage(
+        (
+            not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS,
+            f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; "
+            f"received {buffer_seconds:g}",
         )
+    )
+    algorithmic = (
+        algorithmic_latency(contract, step_frames, lookahead, block)
+        if sample_rate == contract.sample_rate
+        else measured_latency(contract, sample_rate, channels, block, step_frames, lookahead)
+    )
     return Plan(
         sample_rate,
         channels,

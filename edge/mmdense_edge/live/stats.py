@@ -20,8 +20,10 @@ def percentiles(times: Sequence[float]) -> dict[str, float]:
         2.0
     """
     values = np.percentile(times or [0.0], PERCENTILES)
-    named = {f"p{rank}": float(value) for rank, value in zip(PERCENTILES, values, strict=True)}
-    return {**named, "max": max(times, default=0.0)}
+    return {
+        **{f"p{rank}": float(value) for rank, value in zip(PERCENTILES, values, strict=True)},
+        "max": max(times, default=0.0),
+    }
 
 
 @dataclass

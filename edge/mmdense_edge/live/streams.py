@@ -81,9 +81,13 @@ def open_file(path: Path, block: int) -> LiveInput:
         AudioError: The file cannot be read, or has more than two channels.
     """
     info = audio_info(path)
-    blocks = even(read_blocks(path), block)
-    length = info.num_samples or sys.maxsize
-    return LiveInput(str(path), info.sample_rate, info.channels, blocks, length)
+    return LiveInput(
+        str(path),
+        info.sample_rate,
+        info.channels,
+        even(read_blocks(path), block),
+        info.num_samples or sys.maxsize,
+    )
 
 
 def open_stdin(
@@ -107,8 +111,12 @@ def open_stdin(
     form: tuple[int | str, ...] = ()
     num_samples = sys.maxsize
     if rate is not None:
-        wrong = f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}"
-        check_usage((not MIN_RATE <= rate <= MAX_RATE, wrong))
+        check_usage(
+            (
+                not MIN_RATE <= rate <= MAX_RATE,
+                f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}",
+            )
+        )
         form = (rate, channels, SAMPLE_FORMATS[sample_format], "LITTLE", "RAW")
     elif not stat.S_ISREG(os.fstat(fileno).st_mode):
         # libsndfile trusts the length in a pipe's header and would stop there.

@@ -102,8 +102,9 @@ def check_template(template: str) -> None:
         ),
         ("\\" in literal, "separate folders with /, on Windows too"),
     )
-    received = f"; received {template!r}"
-    check_usage(*((broken, f"--filename must {rule}{received}") for broken, rule in rules))
+    check_usage(
+        *((broken, f"--filename must {rule}; received {template!r}") for broken, rule in rules)
+    )
 
 
 @dataclass(frozen=True)

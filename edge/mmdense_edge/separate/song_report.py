@@ -127,8 +127,7 @@ def table(report: SongReport) -> str:
             "" if not stem.scored else "n/a" if value is None else f"{value:.2f}"
             for value in (stem.sdr_db, stem.mixture_sdr_db)
         )
-        file = printable(stem.file)
-        rows.append((stem.source, level, str(stem.clipped), sdr, baseline, file))
+        rows.append((stem.source, level, str(stem.clipped), sdr, baseline, printable(stem.file)))
     shown = [row if scored else (*row[:3], row[5]) for row in rows]
     lines = [
         f"{printable(report.song)}: {clock(report.duration_seconds)} long, "

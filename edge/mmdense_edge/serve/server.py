@@ -44,11 +44,9 @@ _COMPRESSED_TYPES = {".html", ".js", ".css", ".json", ".webmanifest", ".svg", ".
 _LASTING = ("/assets/", "/litert-", "/models/")
 
 
-_TIMEOUT_SECONDS = 30
-_YEAR_SECONDS = 31536000
 # An Accept-Encoding that names gzip, with a quality above 0 if it has one. Sending the plain file
 # to those who only say "*" is always right.
-_GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:,|$|;\s*q=(?:1|0\.\d*[1-9]))")
+_GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:,|$|;\s*q=(?:1|0\.\d*[1-9]))", re.I)
 
 HEADERS = {
     # Browsers lend threads (shared memory) only to pages that are isolated from other origins.
@@ -126,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
     error_message_format = "%(code)d %(message)s\n"
     error_content_type = "text/plain; charset=utf-8"
-    timeout = _TIMEOUT_SECONDS
+    timeout = 30  # seconds
     server: Server
 
     def do_GET(self) -> None:
@@ -135,13 +133,12 @@ class Handler(BaseHTTPRequestHandler):
         if page is None:
             self.send_error(HTTPStatus.NOT_FOUND)
             return
-        accepted = self.headers.get("Accept-Encoding", "").lower()
-        packed = page.packed and _GZIP.search(accepted) is not None
+        packed = page.packed and bool(_GZIP.search(self.headers.get("Accept-Encoding", "")))
         etag = f'"{page.etag}{"-gzip" if packed else ""}"'
-        known = [tag.strip() for tag in self.headers.get("If-None-Match", "").split(",")]
-        fresh = etag in known
+        fresh = etag in map(str.strip, self.headers.get("If-None-Match", "").split(","))
         self.send_response(HTTPStatus.NOT_MODIFIED if fresh else HTTPStatus.OK)
-        lasting = f"public, max-age={_YEAR_SECONDS}, immutable"
+        # A year.
+        lasting = "public, max-age=31536000, immutable"
         self.send_header("Cache-Control", lasting if page.lasting else "no-cache")
         self.send_header("ETag", etag)
         if page.packed:

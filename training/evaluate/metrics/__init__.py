@@ -82,12 +82,20 @@ class Metric:
         signals = {f"{side} {name}": x for side, of in sides.items() for name, x in of.items()}
         shapes = {name: np.shape(signal) for name, signal in signals.items()}
         shape, *others = set(shapes.values())
-        same = not others and len(shape) == 2 and 0 not in shape
-        require(same, "signals must share one shape (num_samples, channels)", shapes, "")
+        require(
+            not others and len(shape) == 2 and 0 not in shape,
+            "signals must share one shape (num_samples, channels)",
+            shapes,
+            "",
+        )
         for name, signal in signals.items():
             for part in blocks(0, len(signal)):
-                where = f"NaN or infinity in {name}, samples {part.start} to {part.stop}"
-                require(bool(np.isfinite(signal[part]).all()), "signals must be finite", where, "")
+                require(
+                    bool(np.isfinite(signal[part]).all()),
+                    "signals must be finite",
+                    f"NaN or infinity in {name}, samples {part.start} to {part.stop}",
+                    "",
+                )
         groups = [[name for name in references if name != ACCOMPANIMENT]]
         if ACCOMPANIMENT in references:
             last = [name for name in references if name in (VOCALS, ACCOMPANIMENT)]
