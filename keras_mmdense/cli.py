@@ -136,9 +136,9 @@ def summary(arguments: argparse.Namespace) -> None:
 
 def plot(arguments: argparse.Namespace) -> None:
     """Draw a network from its settings alone: neither Keras nor a backend is loaded."""
-    from keras_mmdense.plot.style import check_targets
+    from keras_mmdense.plot.style import targets_of
 
-    targets = check_targets(arguments.out, arguments.overwrite)
+    targets = targets_of(arguments.out)
     settings = read_settings(arguments.model, trained=False)
     keras_mmdense.plot.architecture(
         settings, arguments.out, title=arguments.title, overwrite=arguments.overwrite

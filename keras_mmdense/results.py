@@ -14,9 +14,13 @@ from keras_mmdense.errors import require
 def check_writable(targets: Sequence[Path], overwrite: bool, error: type[Exception]) -> None:
     """Raise the error unless all files can be written."""
     for target in targets:
-        folder, hint = str(target.parent), "Choose another."
-        require(target.parent.is_dir(), "the folder must exist", folder, "Create it first.", error)
-        require(os.access(folder, os.W_OK), "the folder must be writable", folder, hint, error)
+        require(
+            target.parent.is_dir() and os.access(target.parent, os.W_OK),
+            "the folder must exist and be writable",
+            str(target.parent),
+            "Create it first, or choose another.",
+            error,
+        )
         if target.is_dir() or (target.exists() and not overwrite):
             raise error(f"{target} exists already. Choose another name, or pass overwrite=True.")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec
 from mmdense_edge.errors import printable
 
 from keras_mmdense.errors import PlotError, require
-from keras_mmdense.results import check_writable, writing
+from keras_mmdense.results import writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +102,7 @@ def save(figure: Figure, path: PathLike | None, *, overwrite: bool = False) -> F
         >>> figure = save(figure, tempfile.mkdtemp() + "/loss")  # loss.png and loss.svg
     """
     if path is not None:
-        targets = check_targets(path, overwrite)
+        targets = targets_of(path)
         with writing(targets, overwrite, PlotError) as aside:
             for target in targets:
                 form = target.suffix[1:].lower()
@@ -114,11 +114,11 @@ def save(figure: Figure, path: PathLike | None, *, overwrite: bool = False) -> F
     return figure
 
 
-def check_targets(path: PathLike, overwrite: bool) -> list[Path]:
-    """Return the files that `save` would write; all can be written.
+def targets_of(path: PathLike) -> list[Path]:
+    """Return the files that `save` would write.
 
     Raises:
-        PlotError: As `save`.
+        PlotError: Another format is asked for.
     """
     given = Path(path)
     suffix = given.suffix.lower()
@@ -130,6 +130,4 @@ def check_targets(path: PathLike, overwrite: bool) -> list[Path]:
         PlotError,
     )
     suffixes = [""] if suffix in SUFFIXES else SUFFIXES
-    targets = [given.with_name(given.name + end) for end in suffixes]
-    check_writable(targets, overwrite, PlotError)
-    return targets
+    return [given.with_name(given.name + end) for end in suffixes]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 from mmdense_edge.errors import AudioError, UsageError
-from mmdense_edge.separate.reference_scores import find_references, score_files
+from mmdense_edge.separate.files import find_references, score_files
 from mmdense_edge.signal.sdr import MAX_SDR_DB, SDR
 
 

@@ -96,17 +96,5 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
     }
 
 
-def main(task: str) -> int:
-    """Carry out a task, JSON with the arguments of `measure`; print the figures as JSON."""
-    from mmdense_edge.errors import MMDenseError
-
-    try:
-        print(json.dumps(measure(**json.loads(task))))
-    except (MMDenseError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    print(json.dumps(measure(**json.loads(sys.argv[1]))))

@@ -194,7 +194,9 @@ def measure_in_a_process(
         check=False,
     )
     if done.returncode:
+        # The last line of a traceback names the type of the error first.
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise MMDenseError(f"{model.contract.name}: the measurement failed: {lines[-1]}")
+        reason = lines[-1].partition("Error: ")[2] or lines[-1]
+        raise MMDenseError(f"{model.contract.name}: the measurement failed: {reason}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

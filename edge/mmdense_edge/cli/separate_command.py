@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             the model that they name.
     """
     from mmdense_edge.audio.mixture_sum import choose
-    from mmdense_edge.separate import inputs, picture, pool, reference_scores
+    from mmdense_edge.separate import files, inputs, pool
     from mmdense_edge.separate.jobs import Options, plan
     from mmdense_edge.separator import Separator
 
@@ -153,7 +154,13 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
         # Matplotlib refuses to start if MPLBACKEND names a backend that is not installed, as a
         # notebook's shell may do. Writing a file needs only this one.
         os.environ["MPLBACKEND"] = "agg"
-        picture.check_available()
+        check_usage(
+            (
+                find_spec("matplotlib") is None,
+                'pictures need matplotlib. Run pip install ".[plot]" in a checkout of '
+                "keras_mmdense.",
+            )
+        )
     options = Options(**{one.name: getattr(arguments, one.name) for one in fields(Options)})
     separator = opened() if opened else Separator(arguments.model, arguments.threads)
     listed = arguments.sources
@@ -169,7 +176,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     references = {}
     if arguments.reference is not None:
         written = [name for name, part in parts.items() if part]
-        references = reference_scores.find_references(Path(arguments.reference), written)
+        references = files.find_references(Path(arguments.reference), written)
     piped = arguments.out == STDOUT
     own = piped or inputs.STDIN in arguments.songs
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:

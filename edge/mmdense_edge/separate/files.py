@@ -1,25 +1,28 @@
-"""Separate a song's file into stem files: all of a song's stems, or none."""
+"""Separate a song's file into stem files, all of them or none, and score these by references."""
 
+import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mmdense_edge.audio import AudioInfo, OnDamage, refuse
 from mmdense_edge.audio.mixture_sum import Blocks, Exact, corrected, mixed, null_test, together
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
+from mmdense_edge.errors import AudioError, UsageError
 from mmdense_edge.separate import picture, staging
 from mmdense_edge.separate.jobs import Job
-from mmdense_edge.separate.reference_scores import score_files
 from mmdense_edge.separate.song_report import SongReport, StemReport
 from mmdense_edge.separator import Cancel, Separator
+from mmdense_edge.signal.sdr import SDR
 
 # Lower bound of a stem's size, relative to a WAV file of the same depth.
 _LEAST = {"wav": 1.0, "flac": 0.1, "ogg": 0.01}
 _FLOATS = StemForm("wav", "FLOAT")
 _FLOAT_BITS = 24  # for the null test of files without integer steps
+REFERENCE_SUFFIXES = (".wav", ".flac", ".ogg")
 
 Progress = Callable[[float, float], object]
 
@@ -186,3 +189,59 @@ def _write(
         for stems, mixture in blocks:
             files.write(stems, mixture)
     return files
+
+
+def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
+    """Return the reference files in a folder: <source>.wav, .flac or .ogg.
+
+    Args:
+        folder: The folder.
+        sources: The sources to look for.
+
+    Raises:
+        UsageError: The folder does not exist or contains no reference.
+    """
+    names = list(sources)
+    found: dict[str, Path] = {}
+    for source, suffix in itertools.product(names, REFERENCE_SUFFIXES):
+        path = folder / f"{source}{suffix}"
+        if path.is_file():
+            found.setdefault(source, path)
+    if not found:
+        raise UsageError(
+            f"{folder} contains no reference. It needs files such as {names[0]}.wav, .flac or .ogg"
+        )
+    return found
+
+
+def score_files(
+    reference: Path, estimate: Path, mixture: Path, damaged: OnDamage = refuse
+) -> tuple[float | None, float | None]:
+    """Score one stem, using memory that does not depend on its length.
+
+    Args:
+        reference: The true source, an audio file.
+        estimate: The stem, with the same sample rate, channels and length.
+        mixture: The song, with the same sample rate, channels and length.
+        damaged: As for `read_blocks`, for the song.
+
+    Returns:
+        The SDR of the stem, and of the unprocessed mixture (baseline), in dB; None if the
+        reference is silent.
+
+    Raises:
+        AudioError: A file cannot be read, or they differ in rate, channels or length.
+    """
+    forms = [(info.sample_rate, info.channels) for info in map(audio_info, (reference, mixture))]
+    if forms[0] != forms[1]:
+        raise AudioError(
+            f"{reference}: a reference must have the mixture's sample rate and channels, "
+            f"{forms[1]}; received {forms[0]}"
+        )
+    stem, baseline = SDR(), SDR()
+    files = (read_blocks(reference), read_blocks(estimate), read_blocks(mixture, damaged=damaged))
+    otherwise = f"{reference}: a reference must have the mixture's length"
+    for true, estimated, whole in together(otherwise, *files):
+        stem.add(true, estimated)
+        baseline.add(true, whole)
+    return stem.value(), baseline.value()

@@ -11,7 +11,6 @@ import numpy as np
 
 from mmdense_edge.audio import OnDamage, refuse
 from mmdense_edge.audio.reading import audio_info, read_blocks
-from mmdense_edge.errors import UsageError
 from mmdense_edge.model.contract import Transform
 from mmdense_edge.signal.stft import Analysis, Audio, Real
 
@@ -26,20 +25,6 @@ WIDTH_INCHES, ROW_INCHES, DPI = 10.0, 2.0, 100
 
 _TRANSFORM = Transform()
 _SMALLEST_POWER = 1e-12
-
-
-def check_available() -> None:
-    """Raise an error that says what to install if pictures cannot be drawn.
-
-    Raises:
-        UsageError: Matplotlib is missing.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise UsageError(
-            'pictures need matplotlib. Run pip install ".[plot]" in a checkout of keras_mmdense.'
-        )
 
 
 def band_edges(sample_rate: int) -> Real:
