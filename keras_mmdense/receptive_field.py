@@ -1,33 +1,36 @@
 """The receptive field of a model in frames: the context that windows need."""
 
+from collections.abc import Iterable
+
 from keras_mmdense.settings import Band, Settings
 
 Interval = tuple[int, int]
 
 
-def receptive_field(settings: Settings) -> tuple[int, int]:
+def receptive_field(settings: Settings, bands: Iterable[Band] | None = None) -> tuple[int, int]:
     """Return how many frames before and after an output frame can change it.
 
     Counted exactly from kernels, poolings and skips, for the worst position of the frame on the
     pooling grid.
 
-    Example:
-        >>> from keras_mmdense.presets import resolve_settings
-        >>> receptive_field(resolve_settings("mdensenet"))
-        (98, 98)
-    """
-    return _reach(settings, settings.bands)
-
-
-def band_fields(settings: Settings) -> dict[str, tuple[int, int]]:
-    """Return the receptive field through each band alone, including the layers after the bands.
+    Args:
+        settings: The model's settings.
+        bands: Count what reaches the output through these bands alone; default all of them.
 
     Example:
         >>> from keras_mmdense.presets import resolve_settings
-        >>> band_fields(resolve_settings("mmdensenet"))["full"]
-        (70, 70)
+        >>> settings = resolve_settings("mmdensenet")
+        >>> receptive_field(settings), receptive_field(settings, settings.bands[2:])
+        ((98, 98), (70, 70))
     """
-    return {band.name: _reach(settings, (band,)) for band in settings.bands}
+    reach = []
+    for frame in range(settings.frame_multiple):
+        final = _grow((frame, frame), settings.final_kernel_size[0], 1)
+        final = _grow(final, 3, settings.final_num_layers)
+        for band in settings.bands if bands is None else bands:
+            low, high = _grow(_scale(band, 0, final), band.first_kernel_size[0], 1)
+            reach.append((frame - low, high - frame))
+    return max(before for before, _ in reach), max(after for _, after in reach)
 
 
 def context_frames(settings: Settings) -> int:
@@ -40,18 +43,6 @@ def context_frames(settings: Settings) -> int:
     """
     step = settings.frame_multiple
     return -(-max(receptive_field(settings)) // step) * step
-
-
-def _reach(settings: Settings, bands: tuple[Band, ...]) -> tuple[int, int]:
-    """Return the distance to the farthest frames before and after one that affect its value."""
-    reach = []
-    for frame in range(settings.frame_multiple):
-        final = _grow((frame, frame), settings.final_kernel_size[0], 1)
-        final = _grow(final, 3, settings.final_num_layers)
-        for band in bands:
-            low, high = _grow(_scale(band, 0, final), band.first_kernel_size[0], 1)
-            reach.append((frame - low, high - frame))
-    return max(before for before, _ in reach), max(after for _, after in reach)
 
 
 def _scale(band: Band, scale: int, interval: Interval) -> Interval:

@@ -192,6 +192,8 @@ class Separator:
         rate = as_sample_rate(sample_rate)
         if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
+        if not isinstance(blocks, Iterable):
+            raise SampleError(f"blocks must be an iterable of arrays; received {blocks!r}")
         pipelines = {
             group: Pipeline(self.network, rate, len(group), wanted, residual, wiener)
             for group in groups(channels)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
-from keras_mmdense.receptive_field import band_fields, context_frames
+from keras_mmdense.receptive_field import context_frames, receptive_field
 from keras_mmdense.settings import Band, Settings
 
 if TYPE_CHECKING:
@@ -275,9 +275,8 @@ def _field(
     """Draw which input frames can change one output frame; box: x, y, width, height, inches."""
     across, down = figure.get_size_inches()
     axes = figure.add_axes((box[0] / across, box[1] / down, box[2] / across, box[3] / down))
-    fields = band_fields(settings)
     for row, (band, color) in enumerate(colors.items()):
-        before, after = fields[band.name]
+        before, after = receptive_field(settings, [band])
         axes.barh(row, before + after + 1, left=-before - 0.5, height=0.6, color=color, alpha=0.7)
         axes.text(0, row, f"{before} + 1 + {after}", ha="center", va="center", fontsize=7)
     context = context_frames(settings)

@@ -114,10 +114,11 @@ def _windows(
     count = max(1, min(count, song.num_samples // num_samples))  # no sample twice
     for edge in np.linspace(0, song.num_samples, count + 1)[:-1]:
         start = min(last, round(edge))
-        if isinstance(song, Track):
-            read = [song.read(n, start, length) for n in ("mixture", *settings.sources)]
-        else:
-            read = [song.read(start, length)]
+        read = (
+            [song.read(name, start, length) for name in ("mixture", *settings.sources)]
+            if isinstance(song, Track)
+            else [song.read(start, length)]
+        )
         window = np.pad(np.stack(read), ((0, 0), (0, num_samples - length), (0, 0)))
         if float(np.sqrt(np.mean(window[0] ** 2))) <= SILENCE_RMS:
             continue

@@ -13,7 +13,6 @@ Exit code 0: success; 1: tracks failed and are listed, or a file cannot be writt
 or data; 130: stopped with Ctrl-C.
 """
 
-import argparse
 import signal
 import sys
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from mmdense_edge.errors import printable
 
 from keras_mmdense.data import KINDS, SUBSETS, open_dataset
 from keras_mmdense.errors import require
-from training import command
+from training import command, command_parser
 from training.evaluate.metrics import METRICS
 from training.evaluate.rows import choose_tracks, open_rows
 from training.evaluate.scoring import evaluate
@@ -33,11 +32,7 @@ from training.evaluate.scoring import evaluate
 @command("evaluate", "finished tracks are kept, and the same command continues")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.evaluate", __doc__)
     parser.add_argument("models", metavar="MODEL", nargs="+", help="what to score, one row each")
     parser.add_argument("--data", metavar="DIR", required=True, help="folder of the data set")
     parser.add_argument("--out", metavar="REPORT", required=True, help="folder of the report")

@@ -5,7 +5,6 @@ differences.csv and plots/. Exit code 0: success; 1: a file cannot be written; 2
 reports; 130: stopped with Ctrl-C.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import pandas as pd
 from mmdense_edge.errors import printable
 
 from keras_mmdense.errors import SettingsError, require
-from training import command, new_folder
+from training import command, command_parser, new_folder
 from training.evaluate.tables import (
     FORMAT,
     KEYS,
@@ -192,11 +191,7 @@ def page(
 @command("compare", "nothing was written")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command_parser("training.evaluate.compare", __doc__)
     parser.add_argument(
         "reports", metavar="REPORT", nargs="+", type=Path, help="folders of training.evaluate"
     )

@@ -192,10 +192,8 @@ class StemFiles:
 
     def level_dbfs(self, name: str) -> float | None:
         """Return the RMS level of a stem as written, in dBFS; None if silent."""
-        values = self.num_samples * self._info.channels
-        if not self._squares[name]:
-            return None
-        return float(10 * np.log10(self._squares[name] / values))
+        squares, values = self._squares[name], self.num_samples * self._info.channels
+        return float(10 * np.log10(squares / values)) if squares else None
 
     def _in_steps(self, stems: Mapping[str, Real], mixture: Real, bits: int) -> dict[str, Array]:
         """Return the stems as integers, in the upper bits of 32, as libsndfile takes them."""

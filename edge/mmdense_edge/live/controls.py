@@ -44,10 +44,9 @@ def keys(stream: TextIO) -> Iterator[ReadKey]:
         before = termios.tcgetattr(number)
 
         def read() -> str:
-            if not select.select([number], [], [], 0)[0]:
-                return ""
             # Bypass the stream's own buffer: select does not see its contents.
-            return os.read(number, 1).decode("ascii", "ignore")
+            pressed = select.select([number], [], [], 0)[0]
+            return os.read(number, 1).decode("ascii", "ignore") if pressed else ""
 
         try:
             tty.setcbreak(number, termios.TCSANOW)
@@ -99,12 +98,14 @@ def controls(
         stream.flush()
 
     sources = mixer.stems[:-1]
-    actions = {" ": show_report}
-    actions |= {key: partial(mixer.toggle, stem) for key, stem in keys_of(mixer.stems).items()}
-    actions |= {
-        str(number): partial(mixer.set, parse_mix(name, sources))
-        for number, (name, (about, _)) in enumerate(PRESETS.items(), 1)
-        if about in (None, *sources)  # a preset for a stem that this model has
+    actions: dict[str, Callable[[], object]] = {
+        " ": show_report,
+        **{key: partial(mixer.toggle, stem) for key, stem in keys_of(mixer.stems).items()},
+        **{
+            str(number): partial(mixer.set, parse_mix(name, sources))
+            for number, (name, (about, _)) in enumerate(PRESETS.items(), 1)
+            if about in (None, *sources)  # a preset for a stem that this model has
+        },
     }
 
     def poll() -> bool:

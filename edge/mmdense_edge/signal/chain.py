@@ -43,9 +43,9 @@ def groups(channels: int) -> tuple[tuple[int, ...], ...]:
         >>> groups(2), groups(6), groups(4)
         (((0, 1),), ((0, 1), (2,), (3,), (4, 5)), ((0, 1), (2, 3)))
     """
-    if channels in _LAYOUTS:
-        return _LAYOUTS[channels]
-    return tuple(tuple(range(first, min(first + 2, channels))) for first in range(0, channels, 2))
+    starts = range(0, channels, 2)
+    pairs = tuple(tuple(range(first, min(first + 2, channels))) for first in starts)
+    return _LAYOUTS.get(channels, pairs)
 
 
 class Pipeline:
