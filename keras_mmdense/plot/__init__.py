@@ -8,10 +8,8 @@ In a notebook, `%matplotlib inline` shows the figures.
 """
 
 from keras_mmdense.plot.architecture import architecture
-from keras_mmdense.plot.audio import spectrograms
-from keras_mmdense.plot.scores import boxes, parity
+from keras_mmdense.plot.figures import boxes, parity, spectrograms, training_curves
 from keras_mmdense.plot.style import COLORS, save
-from keras_mmdense.plot.training import training_curves
 
 __all__ = [
     "COLORS",
