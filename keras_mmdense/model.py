@@ -263,8 +263,9 @@ def _band(x: Any, band: Band, settings: Settings, prefix: str) -> Any:
             )
             x = _composite(x, up, convolution, settings, before=("norm",))
             x = _concatenate([x, skips.pop()], 3, f"{name}_skip{index + 1}")
-        dense = f"{name}_dense{index + 1}"
-        x = _dense_block(x, dense, growth_rate, num_layers, kernel_size, settings)
+        x = _dense_block(
+            x, f"{name}_dense{index + 1}", growth_rate, num_layers, kernel_size, settings
+        )
         if index < band.scales:  # on the way down: half the frames and bins
             skips.append(x)
             x = pool(2, name=f"{name}_pool{index + 2}", **LAST)(x)

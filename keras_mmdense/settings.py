@@ -109,13 +109,12 @@ class Band:
         label, sizes = f"{self.name}: kernel_size", self.kernel_size
         require(isinstance(sizes, list | tuple), f"{label} must be pairs", sizes, "Pass ((3, 3),).")
         sizes = tuple(int_tuple(label, size, 2) for size in sizes)
-        checked = {
-            "growth_rate": int_tuple(f"{self.name}: growth_rate", self.growth_rate),
-            "num_layers": int_tuple(f"{self.name}: num_layers", self.num_layers),
-            "first_kernel_size": int_tuple(f"{self.name}: first", self.first_kernel_size, 2),
-            "kernel_size": sizes * len(self.growth_rate) if len(sizes) == 1 else sizes,
-        }
-        vars(self).update(checked)  # the class is frozen
+        vars(self).update(  # the class is frozen
+            growth_rate=int_tuple(f"{self.name}: growth_rate", self.growth_rate),
+            num_layers=int_tuple(f"{self.name}: num_layers", self.num_layers),
+            first_kernel_size=int_tuple(f"{self.name}: first", self.first_kernel_size, 2),
+            kernel_size=sizes * len(self.growth_rate) if len(sizes) == 1 else sizes,
+        )
         edges = (self.start, self.stop)
         require(
             all(isinstance(n, int | float) for n in edges) and 0 <= self.start < self.stop <= 1,

@@ -125,8 +125,14 @@ def compare(reports: Sequence[Path], base: str | None, folder: Path) -> None:
         "Evaluate them on the same data.",
     )
     with new_folder(folder) as made:
-        less = f"less that of {printable(base)}"
-        box_plots(pairs, "difference", made / PLOTS, "difference of ", less, zero=True)
+        box_plots(
+            pairs,
+            "difference",
+            made / PLOTS,
+            "difference of ",
+            f"less that of {printable(base)}",
+            zero=True,
+        )
         listed = pairs[["row", "base", *KEYS[1:], "difference"]]
         write_text(made / DIFFERENCES, listed.to_csv(index=False, lineterminator="\n"))
         unpaired = dict.fromkeys(scores["metric"][~scores["metric"].isin(pairs["metric"])])

@@ -210,8 +210,10 @@ def read_estimates(track: Track, folder: Path, sources: Sequence[str]) -> Estima
     Raises:
         TrackError: A file has changed, ends early or contains NaN.
     """
-    places = find_estimates(folder, track, sources)
-    files = {source: open_audio_file(path) for source, path in places.items()}
+    files = {
+        source: open_audio_file(path)
+        for source, path in find_estimates(folder, track, sources).items()
+    }
     for part in blocks(0, track.num_samples):
         block = {}
         for source, file in files.items():

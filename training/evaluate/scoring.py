@@ -206,8 +206,10 @@ def fingerprint(row: Row, track: Track, metric: str) -> str:
     """
     files = {name: stream.path for name, stream in track.streams.items()}
     if row.kind == "folder":
-        own = find_estimates(row.paths[0], track, row.estimated)
-        files |= {f"estimate {name}": path for name, path in own.items()}
+        files |= {
+            f"estimate {name}": path
+            for name, path in find_estimates(row.paths[0], track, row.estimated).items()
+        }
     stats = {name: path.stat() for name, path in files.items()}
     facts = {
         "version": __version__,
@@ -297,8 +299,8 @@ def score_task(task: Task, folder: Path, num_threads: int) -> tuple[Task, Scores
             _signals[track] = open_signals(track, bool(row.accompaniment), folder)
         references = {source: _signals[track][source] for source in row.sources}
         estimates = stored(estimator(track, _signals[track]), folder)
-        rate = track.sample_rate
-        return task, {m: METRICS[m].score(references, estimates, rate) for m in marks}, ""
+        scores = {m: METRICS[m].score(references, estimates, track.sample_rate) for m in marks}
+        return task, scores, ""
     except FAULTS as error:
         return task, {}, (str(error).strip() or type(error).__name__).splitlines()[0]
 

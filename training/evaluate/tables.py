@@ -119,8 +119,11 @@ def summarize(
     for measure in METRICS[metric].measures:
         cells = [sources.get(s, {}).get(measure, NO_CELL)["value"] for s in data["sources"]]
         means[measure] = None if None in cells else float(np.mean(cells))
-    num_tracks = len(data["tracks"]) - len(row.missing)
-    return {"tracks": num_tracks, "sources": sources, "mean": means}
+    return {
+        "tracks": len(data["tracks"]) - len(row.missing),
+        "sources": sources,
+        "mean": means,
+    }
 
 
 def bootstrap(values: Sequence[float], over_tracks: str) -> Interval | None:

@@ -37,8 +37,13 @@ def audio_info(path: Path) -> AudioInfo:
         if sound is None:
             break
         if info is None:
-            tags = {name: text for name, text in sound.copy_metadata().items() if name in TAGS}
-            info = AudioInfo(sound.samplerate, sound.channels, 0, sound.subtype, tags)
+            info = AudioInfo(
+                sound.samplerate,
+                sound.channels,
+                0,
+                sound.subtype,
+                {name: text for name, text in sound.copy_metadata().items() if name in TAGS},
+            )
         info = replace(info, num_samples=info.num_samples + sound.frames)
     return ffmpeg.probe(path) if info is None else info
 

@@ -63,10 +63,10 @@ def measure(
         for whole, live in zip(file, even(stems(step_frames, lookahead)), strict=True):
             for number, score in enumerate(scores.values()):
                 score.add(whole[:, number], live[:, number])
-        latency = algorithmic_latency(contract, step_frames, lookahead)
         yield {
             "lookahead_frames": lookahead,
             "step_frames": step_frames,
-            "latency_seconds": latency / contract.sample_rate,
+            "latency_seconds": algorithmic_latency(contract, step_frames, lookahead)
+            / contract.sample_rate,
             "snr_db": {name: score.value() for name, score in scores.items()},
         }

@@ -1,20 +1,16 @@
 """The command `mmdense bench`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmdense_edge import __version__
 from mmdense_edge.errors import MMDenseError, UsageError, check_usage
-
-if TYPE_CHECKING:
-    from mmdense_edge.model.contract import Model
+from mmdense_edge.model.contract import Model
 
 MAX_SECONDS = 86400
 MAX_ROUNDS = 1000
@@ -26,7 +22,7 @@ meanwhile.
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+def add_parser(commands: Any, epilog: str) -> None:
     """Add the command to the command line's parser."""
     bench = commands.add_parser(
         "bench", help="measure models on this machine", description=_DESCRIPTION, epilog=epilog

@@ -9,7 +9,7 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmdense_edge.errors import AudioError, UsageError, check_usage
 
@@ -28,7 +28,7 @@ choose a named mix, space prints a report, q quits. Messages go to stderr.
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+def add_parser(commands: Any, epilog: str) -> None:
     """Add the command to the command line's parser."""
     live = commands.add_parser(
         "live",
@@ -164,8 +164,9 @@ def run(arguments: argparse.Namespace) -> int:
                 if card is not None:
                     sound_card.run_card(live, card, source, write, poll)
                 else:
-                    waits = arguments.input == STREAM
-                    engine.run_blocks(live, source.blocks, write, poll, waits=waits)
+                    engine.run_blocks(
+                        live, source.blocks, write, poll, waits=arguments.input == STREAM
+                    )
                 if not stats.captured and arguments.input != CARD:
                     raise AudioError(
                         f"{source.name}: audio must have at least 1 sample; received 0"

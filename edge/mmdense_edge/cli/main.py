@@ -83,8 +83,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # that fragments: 6 % more memory after half an hour of music. With 1 MiB, clearing pages
         # costs 20 % more time.
         set_heap_thresholds(6 << 20)
-    lost = getattr(arguments, "lost", "")
-    return carry_out("mmdense", lambda: arguments.run(arguments), lost, own_process=argv is None)
+    return carry_out(
+        "mmdense",
+        lambda: arguments.run(arguments),
+        getattr(arguments, "lost", ""),
+        own_process=argv is None,
+    )
 
 
 def prepare(own_process: bool) -> None:

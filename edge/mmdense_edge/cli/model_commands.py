@@ -1,10 +1,9 @@
 """The commands `mmdense models` and `mmdense info`."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from mmdense_edge.errors import printable
 from mmdense_edge.model import bundled
@@ -14,7 +13,7 @@ from mmdense_edge.separate.song_report import aligned
 _MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "license")
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], _: str) -> None:
+def add_parser(commands: Any, _: str) -> None:
     """Add both commands to the command line's parser."""
     commands.add_parser("models", help="list the bundled models").set_defaults(run=models)
     one = commands.add_parser("info", help="show what a model file says about itself")

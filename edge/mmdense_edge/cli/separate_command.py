@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmdense_edge import __version__
 from mmdense_edge.errors import UsageError, check_usage, printable
@@ -35,7 +35,7 @@ two channels, left and right pairs are separated together and other channels ind
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+def add_parser(commands: Any, epilog: str) -> None:
     """Add the command to the command line's parser."""
     separate = commands.add_parser(
         "separate", help="separate songs into files", description=DESCRIPTION, epilog=epilog
@@ -175,8 +175,9 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     )
     references = {}
     if arguments.reference is not None:
-        written = [name for name, part in parts.items() if part]
-        references = files.find_references(Path(arguments.reference), written)
+        references = files.find_references(
+            Path(arguments.reference), [name for name, part in parts.items() if part]
+        )
     piped = arguments.out == STDOUT
     own = piped or inputs.STDIN in arguments.songs
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:
@@ -203,8 +204,9 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
                 raise UsageError("- reads a song from stdin, but stdin is a terminal. Pipe one in.")
             if song.piped:
                 songs[number] = inputs.spool(sys.stdin.buffer, Path(folder))
-        model = separator.contract.name
-        jobs = plan(songs, out, parts, options, model=model, references=references)
+        jobs = plan(
+            songs, out, parts, options, model=separator.contract.name, references=references
+        )
         reports = []
         for report in _reports(separator, jobs, arguments):
             reports.append(report)

@@ -1,12 +1,11 @@
 """The command `mmdense serve`."""
 
-from __future__ import annotations
-
 import argparse
 import ipaddress
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from mmdense_edge.errors import check_usage
 
@@ -18,7 +17,7 @@ certificate.
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser], epilog: str) -> None:
+def add_parser(commands: Any, epilog: str) -> None:
     """Add the command to the command line's parser."""
     serve = commands.add_parser(
         "serve",

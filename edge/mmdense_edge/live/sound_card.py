@@ -85,13 +85,12 @@ class Card:
     ) -> None:
         self._sounddevice = load()
         self._block = block
-        names = {"input": records, "output": plays}
         with _reported(self._sounddevice):
             self._sides: dict[str, Any] = {
                 kind: self._sounddevice.query_devices(
                     int(name) if name.isdecimal() else name or None, kind
                 )
-                for kind, name in names.items()
+                for kind, name in {"input": records, "output": plays}.items()
                 if name is not None
             }
             most = [int(side[f"max_{kind}_channels"]) for kind, side in self._sides.items()]
@@ -107,8 +106,7 @@ class Card:
 
     def _check(self) -> None:
         for kind, side in self._sides.items():
-            check = getattr(self._sounddevice, f"check_{kind}_settings")
-            check(
+            getattr(self._sounddevice, f"check_{kind}_settings")(
                 device=side["index"],
                 channels=self.channels,
                 dtype="float32",

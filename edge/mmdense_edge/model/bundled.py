@@ -46,6 +46,8 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
         UsageError: The name is neither a bundled model nor a path.
     """
     model = default() if model is None else model
+    if not isinstance(model, (str, os.PathLike)):
+        raise UsageError(f"a model must be a bundled model's name or a path; received {model!r}")
     if model in MODELS:
         if not MODELS[str(model)]:
             raise UsageError(

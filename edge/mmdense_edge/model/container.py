@@ -54,8 +54,9 @@ def split(data: bytes) -> tuple[bytes, bytes]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (member,) = archive.infolist()
             if member.filename != MEMBER:
-                found = shortened(member.filename)
-                raise ModelError(f"the archive must hold {MEMBER}; received {found!r}")
+                raise ModelError(
+                    f"the archive must hold {MEMBER}; received {shortened(member.filename)!r}"
+                )
             compressed = member.compress_type or member.compress_size != member.file_size
             if compressed or member.flag_bits & 1:
                 raise ModelError(
@@ -70,7 +71,6 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     except ModelError:
         raise
     except _ZIP_ERRORS as error:
-        reason = shortened(str(error))
         raise ModelError(
-            f"the archive with the contract is damaged ({reason}). {_AGAIN}"
+            f"the archive with the contract is damaged ({shortened(str(error))}). {_AGAIN}"
         ) from error

@@ -218,8 +218,9 @@ def _entry(values: Mapping[str, Any], name: str, rule: Rule) -> Any:
     if name not in values:
         raise ModelError(f"the contract lacks {name!r}. Export the model again")
     if not holds(values[name]):
-        found = shortened(repr(values[name]))
-        raise ModelError(f"the contract's {name!r} must be {words}; received {found}")
+        raise ModelError(
+            f"the contract's {name!r} must be {words}; received {shortened(repr(values[name]))}"
+        )
     return values[name]
 
 

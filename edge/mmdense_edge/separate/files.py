@@ -184,8 +184,9 @@ def _write(
 ) -> StemFiles:
     """Write the blocks to one file per stem."""
     rest = next((name for name, part in job.parts.items() if not part), None)
-    exact = job.options.sum_to_mixture
-    with StemFiles(paths, info, form, rest=rest, exact=exact, gain=gain) as files:
+    with StemFiles(
+        paths, info, form, rest=rest, exact=job.options.sum_to_mixture, gain=gain
+    ) as files:
         for stems, mixture in blocks:
             files.write(stems, mixture)
     return files

@@ -145,8 +145,9 @@ def draw(
     for title, path in rows.items():
         info = audio_info(path)
         rate = info.sample_rate
-        blocks = read_blocks(path, damaged=damaged)
-        levels[title] = spectrogram(blocks, rate, num_samples, info.channels)
+        levels[title] = spectrogram(
+            read_blocks(path, damaged=damaged), rate, num_samples, info.channels
+        )
     figure = Figure((WIDTH_INCHES, ROW_INCHES * len(rows)), dpi=DPI, layout="constrained")
     draw_panels(figure, levels, rate, num_samples / rate)
     figure.savefig(picture, format="png")

@@ -51,8 +51,7 @@ class Resampler:
                 or zero-padded to this length.
         """
         if self._stream is not None:
-            chunk = np.ascontiguousarray(block)
-            block = self._stream.resample_chunk(chunk, last=end is not None)
+            block = self._stream.resample_chunk(np.ascontiguousarray(block), last=end is not None)
         if end is not None:
             left = end - self._returned
             block = np.pad(block[:left], ((0, left - len(block[:left])), (0, 0)))
