@@ -97,8 +97,11 @@ def resolve_settings(
     if stored is None:
         defaults |= _OPTIONS.get(str(preset), {})
     else:
-        defaults = {name: getattr(stored, name) for name in fields & known}
-        defaults |= {"n_fft": stored.transform.n_fft, "hop_length": stored.transform.hop_length}
+        defaults = {
+            **{name: getattr(stored, name) for name in fields & known},
+            "n_fft": stored.transform.n_fft,
+            "hop_length": stored.transform.hop_length,
+        }
     options = defaults | options
     bins, sources = options["bins"], options.pop("sources")
     require(type(bins) is int and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")

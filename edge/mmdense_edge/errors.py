@@ -22,10 +22,6 @@ class CardStopped(AudioError):
     """A sound card stopped during a run, for example because it was unplugged."""
 
 
-class SampleError(AudioError):
-    """Samples in memory, or their form, cannot be separated."""
-
-
 class InterpreterError(MMDenseError, RuntimeError):
     """No usable TFLite interpreter is installed."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import numpy as np
 
-from mmdense_edge.errors import Cancelled, SampleError, UsageError
+from mmdense_edge.errors import AudioError, Cancelled, UsageError
 from mmdense_edge.model.bundled import find
 from mmdense_edge.model.contract import Contract, Model, load_model
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
@@ -124,7 +124,7 @@ class Separator:
             An array of the same shape as `audio` for each source, float32.
 
         Raises:
-            SampleError: No samples, NaN or infinity, more than 64 channels, channels before
+            AudioError: No samples, NaN or infinity, more than 64 channels, channels before
                 samples, not floats, or a sample rate that is not a whole number in the range.
             UsageError: An unknown source, or `wiener` out of range.
             Cancelled: `cancel` returned True.
@@ -180,12 +180,12 @@ class Separator:
             within a result and add up to the mixture's length.
 
         Raises:
-            SampleError, UsageError, Cancelled: As in `separate`; the first two are raised before
+            AudioError, UsageError, Cancelled: As in `separate`; the first two are raised before
                 the first block if possible.
         """
         wanted = self.select(sources)
         if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
-            raise SampleError(
+            raise AudioError(
                 f"audio must have 1 to {MAX_CHANNELS} channels; received {channels}. "
                 "Split the channels first"
             )
@@ -193,7 +193,7 @@ class Separator:
         if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
             raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
         if not isinstance(blocks, Iterable):
-            raise SampleError(f"blocks must be an iterable of arrays; received {blocks!r}")
+            raise AudioError(f"blocks must be an iterable of arrays; received {blocks!r}")
         pipelines = {
             group: Pipeline(self.network, rate, len(group), wanted, residual, wiener)
             for group in groups(channels)
@@ -208,7 +208,7 @@ def as_audio(audio: object) -> Array:
         audio: Shape (num_samples,) or (num_samples, channels).
 
     Raises:
-        SampleError: Another shape, or channels before samples.
+        AudioError: Another shape, or channels before samples.
 
     Example:
         >>> as_audio([[0.5, 0.5], [0.25, 0.25], [0.0, 0.0]]).shape
@@ -220,11 +220,11 @@ def as_audio(audio: object) -> Array:
         array = np.asarray(None)
     if array.ndim not in (1, 2):
         shape = array.shape or f"a {type(audio).__name__}"
-        raise SampleError(
+        raise AudioError(
             f"audio must be an array of shape (samples,) or (samples, channels); received {shape}"
         )
     if array.ndim == 2 and 0 < len(array) <= MAX_CHANNELS < array.shape[1]:
-        raise SampleError(
+        raise AudioError(
             f"audio must have shape (samples, channels); received {array.shape}. "
             "The channels come first: pass audio.T"
         )
@@ -238,7 +238,7 @@ def as_sample_rate(sample_rate: object) -> int:
         sample_rate: A whole number from 1000 to 768000.
 
     Raises:
-        SampleError: Anything else.
+        AudioError: Anything else.
 
     Example:
         >>> as_sample_rate(44100.0)
@@ -246,7 +246,7 @@ def as_sample_rate(sample_rate: object) -> int:
     """
     rate = np.asarray(sample_rate)
     if rate.shape or rate.dtype.kind not in "iuf" or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
-        raise SampleError(
+        raise AudioError(
             f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz; "
             f"received {sample_rate!r}"
         )
@@ -288,13 +288,13 @@ def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterato
         for first in range(0, len(block), PIECE):
             piece = block[first : first + PIECE]
             if not np.issubdtype(piece.dtype, np.floating):
-                raise SampleError(
+                raise AudioError(
                     f"audio must be floats with full scale 1.0; received {piece.dtype}. "
                     "Divide integers by their full scale"
                 )
             shaped = piece[:, None] if piece.ndim == 1 else piece
             if shaped.ndim != 2 or shaped.shape[1] != channels:
-                raise SampleError(
+                raise AudioError(
                     f"blocks must have shape (samples, {channels}); received {block.shape}"
                 )
             with np.errstate(over="ignore"):
@@ -302,11 +302,11 @@ def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterato
             if not np.isfinite(samples).all():
                 sample, channel = map(int, np.argwhere(~np.isfinite(samples))[0])
                 position = received + sample
-                raise SampleError(
+                raise AudioError(
                     f"sample {position} ({position / sample_rate:.3f} s) of channel "
                     f"{channel + 1} is {samples[sample, channel]}. Repair the audio first"
                 )
             received += len(samples)
             yield samples
     if received == 0:
-        raise SampleError("audio must have at least 1 sample; received 0")
+        raise AudioError("audio must have at least 1 sample; received 0")

@@ -120,8 +120,10 @@ def architecture(
     """
     settings = model if isinstance(model, Settings) else settings_of(model)
     # high frequencies above low ones, and below both what reads all of them
-    bands = [band for band in reversed(settings.bands) if not band.is_full]
-    bands += [band for band in settings.bands if band.is_full]
+    bands = [
+        *(band for band in reversed(settings.bands) if not band.is_full),
+        *(band for band in settings.bands if band.is_full),
+    ]
     blocks = max(len(band.growth_rate) for band in bands)
     width = LEFT + (blocks + 4) * STEP + RIGHT
     field = FIELD_HEIGHT + 0.16 * len(bands)

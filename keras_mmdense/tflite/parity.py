@@ -32,8 +32,11 @@ Figures = Mapping[str, Any]
 def summary(figures: Figures) -> dict[str, float]:
     """Return the figures that thresholds are for and that the contract carries."""
     snr, sdr = figures["snr_db"], figures["sdr_db"]
-    numbers = {"max_error": figures["max_error"], "snr_db": min(snr.values())}
-    numbers |= {f"snr_db_{name}": value for name, value in snr.items()}
+    numbers = {
+        "max_error": figures["max_error"],
+        "snr_db": min(snr.values()),
+        **{f"snr_db_{name}": value for name, value in snr.items()},
+    }
     if sdr:
         losses = {name: figures["float_sdr_db"][name] - sdr[name] for name in sdr}
         numbers["sdr_loss_db"] = max(losses.values())
@@ -93,17 +96,22 @@ def write_report(folder: Path, name: str, figures: Sequence[Figures]) -> None:
     text = json.dumps(figures, indent=1)
     (folder / f"{name}.parity.json").write_text(text + "\n", "utf-8")
     sources = list(figures[0]["snr_db"])
-    head = ["precision", "largest error", *(f"SNR {s}, dB" for s in sources)]
-    head += [f"SDR {s} (lost), dB" for s in figures[0]["sdr_db"]]
-    head += ["size, kB (weights alone)", "CPU s per s", "peak memory, MB", "delegates"]
+    head = [
+        *("precision", "largest error"),
+        *(f"SNR {s}, dB" for s in sources),
+        *(f"SDR {s} (lost), dB" for s in figures[0]["sdr_db"]),
+        *("size, kB (weights alone)", "CPU s per s", "peak memory, MB", "delegates"),
+    ]
     rows = [head, ["---"] * len(head)]
     for f in figures:
         probe = f["probe"]
-        row = [f["precision"], f"{f['max_error']:.1e}", *(f"{f['snr_db'][s]:.1f}" for s in sources)]
-        row += [f"{v:.2f} ({f['float_sdr_db'][s] - v:+.3f})" for s, v in f["sdr_db"].items()]
-        row += [f"{f['size_bytes'] / 1e3:.0f} ({f['predicted_bytes'] / 1e3:.0f})"]
-        row += [f"{probe['cpu_rtf']:.4f}", f"{probe['peak_mb']:.0f}", str(probe["delegates"])]
-        rows.append(row)
+        rows.append([
+            *(f["precision"], f"{f['max_error']:.1e}"),
+            *(f"{f['snr_db'][s]:.1f}" for s in sources),
+            *(f"{v:.2f} ({f['float_sdr_db'][s] - v:+.3f})" for s, v in f["sdr_db"].items()),
+            f"{f['size_bytes'] / 1e3:.0f} ({f['predicted_bytes'] / 1e3:.0f})",
+            *(f"{probe['cpu_rtf']:.4f}", f"{probe['peak_mb']:.0f}", str(probe["delegates"])),
+        ])  # fmt: skip
     table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     report = (
         f"# Parity of {name}\n\n{table}\n\n"

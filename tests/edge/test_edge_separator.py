@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from mmdense_edge import Separator
-from mmdense_edge.errors import Cancelled, ModelError, SampleError, UsageError
+from mmdense_edge.errors import AudioError, Cancelled, ModelError, UsageError
 from mmdense_edge.separator import PIECE
 from mmdense_edge.signal.chain import MAX_CHANNELS, groups
 from mmdense_edge.signal.resampling import Resampler, resampled_length
@@ -85,7 +85,7 @@ def test_progress_counts_every_sample_and_can_stop(separators, noise):
 def test_bad_samples_are_refused_with_their_position(separators, noise, value):
     audio = noise(PIECE + 5000).astype(np.float64)
     audio[PIECE + 100, 1] = value
-    with pytest.raises(SampleError, match=rf"^sample {PIECE + 100} \(0.745 s\) of channel 2 is"):
+    with pytest.raises(AudioError, match=rf"^sample {PIECE + 100} \(0.745 s\) of channel 2 is"):
         separators["identity"].separate(audio, 44100)
 
 
@@ -118,10 +118,10 @@ def test_bad_samples_are_refused_with_their_position(separators, noise, value):
     ],
 )
 def test_bad_audio_is_refused(separators, audio, rate, message):
-    with pytest.raises(SampleError, match=message):
+    with pytest.raises(AudioError, match=message):
         separators["identity"].separate(audio, rate)
     if "Hz" in message:
-        with pytest.raises(SampleError, match=message):
+        with pytest.raises(AudioError, match=message):
             separators["identity"].stream([audio], rate, 2)
 
 
@@ -135,7 +135,7 @@ def test_bad_audio_is_refused(separators, audio, rate, message):
     ],
 )
 def test_what_are_no_blocks_is_refused(separators, blocks, message):
-    with pytest.raises(SampleError, match=message):
+    with pytest.raises(AudioError, match=message):
         list(separators["shares"].stream(blocks, 44100, 1))
 
 

@@ -112,8 +112,7 @@ def comparison_text(found: Row) -> str:
     """Return what `compared` returned as lines."""
     rows: list[tuple[str, ...]] = [("model", "CPU s/s", "min", "max")]
     for name, figures in zip(found["models"], found["cpu_seconds_per_second"], strict=True):
-        shown = (statistics.median(figures), min(figures), max(figures))
-        rows.append((name, *(f"{value:.4f}" for value in shown)))
+        rows.append((name, *(f"{of(figures):.4f}" for of in (statistics.median, min, max))))
     first, second = found["models"]
     return (
         f"{aligned(rows)}\nratio {second} / {first}: {found['ratio']:.3f} (median of "

@@ -95,10 +95,12 @@ def load(folder: Path = FOLDER, models: Path = bundled.FOLDER) -> dict[str, Page
     Raises:
         MMDenseError: There is no page in the folder.
     """
-    found = [("/" + path.relative_to(folder).as_posix(), path) for path in folder.rglob("*")]
-    found += [(f"/models/{path.name}", path) for path in models.glob("*.tflite")]
+    found = {
+        **{"/" + path.relative_to(folder).as_posix(): path for path in folder.rglob("*")},
+        **{f"/models/{path.name}": path for path in models.glob("*.tflite")},
+    }
     pages = {}
-    for address, path in found:
+    for address, path in found.items():
         plain = address.removesuffix(".gz")
         suffix = PurePosixPath(plain).suffix
         hidden = "/." in address or path.is_symlink() or not path.is_file()
