@@ -138,10 +138,9 @@ def readers(calls: dict[str, Call], name: str, through: tuple[type, ...]) -> Ite
     """Yield the layers that read a layer's output, also by way of layers of some types."""
     for other, call in calls.items():
         if name in call.inputs:
-            if isinstance(call.layer, through):
-                yield from readers(calls, other, through)
-            else:
-                yield other
+            yield from (
+                readers(calls, other, through) if isinstance(call.layer, through) else [other]
+            )
 
 
 def multiply_adds(model: keras.Model, frames: int = FRAMES) -> int:

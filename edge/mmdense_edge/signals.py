@@ -36,9 +36,8 @@ def taken(handler: Handler | signal.Handlers, *names: str) -> Iterator[None]:
         names: As for `wanted`. Outside the main thread, where Python has no handlers, none is
             taken.
     """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, handler) for number in wanted(*names)}
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in wanted(*names) if main}
     try:
         yield
     finally:

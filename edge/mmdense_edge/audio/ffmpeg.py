@@ -118,8 +118,7 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
                 seconds = float(stream.get("duration") or container.get("duration") or 0)
                 # Libsndfile's name of the depth: that of lossless sound, 16 bits for the others.
                 bits = str(stream.get("bits_per_raw_sample", "0"))
-                wide = bits.isdigit() and int(bits) > 16
-                subtype = "PCM_24" if wide else "PCM_16"
+                subtype = "PCM_24" if bits.isdigit() and int(bits) > 16 else "PCM_16"
                 tags = {
                     name.lower(): str(text)
                     for part in (stream, container)

@@ -80,8 +80,7 @@ def streams(file: Any, start: int, size: int) -> list[_Found]:
             tag = _tag(file, at, head)
             after = at + tag if tag else _next_frame(file, at + 1, size, size)
             if not tag and after < size:
-                lost = f"damaged: {after - at} bytes at byte {at} are not MPEG audio"
-                found[-1].faults = [lost]
+                found[-1].faults = [f"damaged: {after - at} bytes at byte {at} are not MPEG audio"]
             at, gap = after, True
             continue
         if at + here.length > size:
@@ -112,8 +111,8 @@ def _finish(stream: _Found, alone: bool) -> None:
     if info and info[at + 7] & 1:
         stream.faults = []  # what is missing shows in the count
         if int.from_bytes(info[at + 8 : at + 12], "big") < stream.frames:
-            right = struct.pack(">I", stream.frames)
-            stream.parts = [info[: at + 8] + right + info[at + 12 :], *parts]
+            count = struct.pack(">I", stream.frames)
+            stream.parts = [info[: at + 8] + count + info[at + 12 :], *parts]
         elif stream.parts:
             stream.parts = [info, *parts]
         return

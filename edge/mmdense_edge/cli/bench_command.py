@@ -162,9 +162,11 @@ def _lookahead(
     from mmdense_edge.model.interpreter import TFLiteNetwork
 
     contract, step = model.contract, arguments.step_frames
-    frames = lookahead.default_lookaheads(contract)
-    if arguments.lookahead:
-        frames = _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
+    frames = (
+        _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
+        if arguments.lookahead
+        else lookahead.default_lookaheads(contract)
+    )
     step = 2 * contract.frame_multiple if step is None else step
     network = TFLiteNetwork(model, threads)
     rows = lookahead.measure(network, arguments.song, arguments.seconds, step, frames)

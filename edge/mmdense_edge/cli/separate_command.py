@@ -173,11 +173,13 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
         residual=arguments.residual,
         sum_to_mixture=arguments.sum_to_mixture,
     )
-    references = {}
-    if arguments.reference is not None:
-        references = files.find_references(
+    references = (
+        {}
+        if arguments.reference is None
+        else files.find_references(
             Path(arguments.reference), [name for name, part in parts.items() if part]
         )
+    )
     piped = arguments.out == STDOUT
     own = piped or inputs.STDIN in arguments.songs
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:

@@ -116,8 +116,7 @@ class SlidingNetwork:
         self._past[group] = window[step : step + len(self._past[group])]
         if not self.admitted:
             return {source: np.zeros_like(magnitude) for source in self.contract.sources}
-        estimates = self._network(window)
-        return {source: estimate[-len(magnitude) :] for source, estimate in estimates.items()}
+        return {source: x[-len(magnitude) :] for source, x in self._network(window).items()}
 
 
 def algorithmic_latency(
@@ -231,8 +230,7 @@ def make_plan(
         wanted = math.ceil(HEADROOM * window_seconds / hop_seconds / multiple) * multiple
         step_frames = min(max(multiple, wanted), longest_step(contract, lookahead))
     check_steps(contract, step_frames, lookahead)
-    if buffer_seconds is None:
-        buffer_seconds = step_frames * hop_seconds
+    buffer_seconds = step_frames * hop_seconds if buffer_seconds is None else buffer_seconds
     check_usage(
         (
             not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS,

@@ -98,9 +98,11 @@ def separate_file(
             )
             for name, path in job.stems.items()
         )
-        null = None
-        if options.sum_to_mixture:
-            null = null_test(list(paths.values()), song, gain=gain, bits=bits, damaged=known)
+        null = (
+            null_test(list(paths.values()), song, gain=gain, bits=bits, damaged=known)
+            if options.sum_to_mixture
+            else None
+        )
         moves = {path: job.stems[name] for name, path in paths.items()}
         drawn, failure = aside / "picture.png", None
         if job.picture is not None:

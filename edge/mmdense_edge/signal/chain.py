@@ -108,10 +108,7 @@ class Pipeline:
 
     def _filtered(self, windows: Iterable[Window]) -> Iterator[dict[str, Spectrum]]:
         for mixture, estimates in windows:
-            if self._wiener is None:
-                yield estimates
-            else:
-                yield from self._wiener.push(mixture, estimates)
+            yield from self._wiener.push(mixture, estimates) if self._wiener else [estimates]
 
     def _stems(self, spectra: dict[str, Spectrum]) -> Stems:
         return self._stems_of({n: part.push(spectra[n]) for n, part in self._synthesis.items()})

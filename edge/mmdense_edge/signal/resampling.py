@@ -38,9 +38,11 @@ class Resampler:
 
     def __init__(self, in_rate: int, out_rate: int, channels: int) -> None:
         self._returned = 0
-        self._stream: soxr.ResampleStream | None = None
-        if in_rate != out_rate:
-            self._stream = soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
+        self._stream = (
+            soxr.ResampleStream(in_rate, out_rate, channels, dtype="float32")
+            if in_rate != out_rate
+            else None
+        )
 
     def push(self, block: Audio, end: int | None = None) -> Audio:
         """Take the next samples and return what is ready.
