@@ -204,8 +204,11 @@ def env(arguments: argparse.Namespace) -> None:
         with starting_backend():
             import keras
 
-            known = keras.backend.backend() in ("tensorflow", "jax")
-            found["devices"] = keras.distribution.list_devices() if known else ["unknown"]
+            found["devices"] = (
+                keras.distribution.list_devices()
+                if keras.backend.backend() in ("tensorflow", "jax")
+                else ["unknown"]
+            )
     if arguments.json:
         print(json.dumps(found, indent=1))
         return

@@ -239,8 +239,14 @@ def _network(x: Any, settings: Settings, prefix: str) -> Any:
     joined = [_concatenate([*parts.values()], 2, f"{prefix}bands")] if parts else []
     joined += [y for band, y in maps.items() if band.is_full]
     x = _concatenate(joined, 3, f"{prefix}joined")
-    final = settings.final_growth_rate, settings.final_num_layers, (3, 3)
-    return _dense_block(x, f"{prefix}final_dense", *final, settings)
+    return _dense_block(
+        x,
+        f"{prefix}final_dense",
+        settings.final_growth_rate,
+        settings.final_num_layers,
+        (3, 3),
+        settings,
+    )
 
 
 def _band(x: Any, band: Band, settings: Settings, prefix: str) -> Any:

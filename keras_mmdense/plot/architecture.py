@@ -67,14 +67,17 @@ def band_blocks(band: Band, settings: Settings) -> list[Block]:
 
 def part_width(settings: Settings) -> int:
     """Return the maps to which the bands below full width are brought; 0 without any."""
-    parts = [band for band in settings.bands if not band.is_full]
-    return max((band_blocks(band, settings)[-1].made for band in parts), default=0)
+    return max(
+        (band_blocks(band, settings)[-1].made for band in settings.bands if not band.is_full),
+        default=0,
+    )
 
 
 def final_block(settings: Settings) -> Block:
     """Return the dense block that reads all bands."""
-    full = [band_blocks(band, settings)[-1].made for band in settings.bands if band.is_full]
-    read = part_width(settings) + sum(full)
+    read = part_width(settings) + sum(
+        band_blocks(band, settings)[-1].made for band in settings.bands if band.is_full
+    )
     sizes = settings.final_growth_rate, settings.final_num_layers
     return Block(0, 0, *sizes, read, _made(read, *sizes, settings))
 

@@ -62,8 +62,9 @@ def convert(folder: str, *precisions: str) -> None:
         )
         content = _float_model(rewritten, settings, half=name == "float16")
         if name not in ("float32", "float16"):
-            music = np.load(place / "calibration.npy") if precision.music else None
-            content = _quantize(content, name, music)
+            content = _quantize(
+                content, name, np.load(place / "calibration.npy") if precision.music else None
+            )
         (place / f"{name}.tflite").write_bytes(content)
         runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
         _save(place / f"{name}.npz", [runner(mixture=window) for window in windows])

@@ -35,8 +35,10 @@ class Precision:
         for name, limit in self.thresholds.items():
             value, least = figures.get(name, limit), name == "snr_db"
             if not (value >= limit if least else value <= limit):
-                rule = f"{name} must be at {'least' if least else 'most'} {limit:g}"
-                missed.append(f"{self.name}: {rule}; received {value:.4g}")
+                missed.append(
+                    f"{self.name}: {name} must be at {'least' if least else 'most'} {limit:g}; "
+                    f"received {value:.4g}"
+                )
         return missed
 
 

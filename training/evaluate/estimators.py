@@ -141,8 +141,7 @@ def open_estimator(row: Row, num_threads: int = 1) -> Estimator:
         for block in stream:
             start, done = done, done + len(next(iter(block.values())))
             if row.accompaniment == SUM:
-                others = total(block[source] for source in sources if source != VOCALS)
-                block = {**block, ACCOMPANIMENT: others}
+                block = {**block, ACCOMPANIMENT: total(block[s] for s in sources if s != VOCALS)}
             elif row.accompaniment == REST:
                 block = {**block, ACCOMPANIMENT: signals[MIXTURE][start:done] - block[VOCALS]}
             yield {source: block[source] for source in row.sources}

@@ -223,8 +223,9 @@ def _find(target: str) -> tuple[str, tuple[Path, ...]]:
         return "folder", (path,)
     paths = (path,) if path.exists() else tuple(map(Path, target.split("+")))
     if target in names and not path.exists():
-        exported = bundled.MODELS.get(target) != ()
-        paths = (bundled.find(target) if exported else find_weights(target),)
+        paths = (
+            find_weights(target) if bundled.MODELS.get(target) == () else bundled.find(target),
+        )
     gone = [part for part in paths if not part.is_file()]
     kinds = {part.suffix for part in paths}
     require(

@@ -56,8 +56,10 @@ def write_report(
     scores = pd.DataFrame(lines, columns=[*KEYS, "value"]).astype({"value": float})
     groups = scores.dropna().groupby(["metric", "row", "source", "measure"])["value"]
     values = {key: list(group) for key, group in groups}
-    derived = any(row.accompaniment for row in rows)
-    columns = [*data["sources"], *([ACCOMPANIMENT] if derived else [])]
+    columns = [
+        *data["sources"],
+        *([ACCOMPANIMENT] if any(row.accompaniment for row in rows) else []),
+    ]
     listed = scores[~scores["measure"].isin(SILENT)]
     box_plots(listed, "value", report / PLOTS, "", f"of {len(data['tracks'])} tracks")
     summary = {

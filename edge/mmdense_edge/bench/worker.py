@@ -74,8 +74,13 @@ def measure(model: str, threads: int, seconds: float, song: str | None) -> dict[
         return True
 
     # With the model's own steps it answers as the network itself, and tells when a window begins.
-    sizes = (contract.step_frames, contract.context_frames, source.channels)
-    separator.network = SlidingNetwork(separator.network, *sizes, new_window)
+    separator.network = SlidingNetwork(
+        separator.network,
+        contract.step_frames,
+        contract.context_frames,
+        source.channels,
+        new_window,
+    )
     done = 0
     start = (time.perf_counter(), time.process_time())
     last = start[0]

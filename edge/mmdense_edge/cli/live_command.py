@@ -140,9 +140,13 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"mmdense: {text}", file=sys.stderr, flush=True)
 
     def show_report() -> None:
-        text = json.dumps(stats.as_json()) if arguments.json else stats.text()
-        # stdout may carry samples.
-        print(text, file=sys.stderr if arguments.output == STREAM else sys.stdout, flush=True)
+        print(
+            json.dumps(stats.as_json()) if arguments.json else stats.text(),
+            file=sys.stderr
+            if arguments.output == STREAM
+            else sys.stdout,  # stdout may carry samples
+            flush=True,
+        )
 
     with _output(arguments, source, stats) as write, controls.keys(sys.stdin) as read_key:
         say(f"{source.name}: {mixed.describe()}")

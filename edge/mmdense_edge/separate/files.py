@@ -243,8 +243,9 @@ def score_files(
         )
     stem, baseline = SDR(), SDR()
     files = (read_blocks(reference), read_blocks(estimate), read_blocks(mixture, damaged=damaged))
-    otherwise = f"{reference}: a reference must have the mixture's length"
-    for true, estimated, whole in together(otherwise, *files):
+    for true, estimated, whole in together(
+        f"{reference}: a reference must have the mixture's length", *files
+    ):
         stem.add(true, estimated)
         baseline.add(true, whole)
     return stem.value(), baseline.value()
