@@ -7,7 +7,7 @@ import types
 
 import numpy as np
 import pytest
-from mmdense_edge.bench import bench_report, host, lookahead, worker
+from mmdense_edge.bench import bench_report, host, worker
 from mmdense_edge.cli import bench_command
 from mmdense_edge.live.plan import SlidingNetwork
 from mmdense_edge.model import interpreter
@@ -119,7 +119,7 @@ def test_comparing_goes_in_turns(mmdense, model_path, tmp_path, measured):
 def test_lookahead_is_compared_with_file_processing(separators, song, noise):
     network, audio = separators["shares"].network, noise(30000)
     path = str(song(audio=audio, subtype="FLOAT"))
-    none, full = lookahead.measure(network, path, 22050 / 44100, 4, [0, 4])
+    none, full = bench_report.lookahead_rows(network, path, 22050 / 44100, 4, [0, 4])
     assert (none["lookahead_frames"], full["lookahead_frames"]) == (0, 4)
     assert none["latency_seconds"] == 6 * 1024 / 44100
     audio = audio[:22050]
@@ -135,7 +135,7 @@ def test_lookahead_is_compared_with_file_processing(separators, song, noise):
 @pytest.mark.parametrize(("context", "expected"), [(0, [0]), (104, [0, 16, 32, 48, 64, 80, 96])])
 def test_default_lookaheads_are_few(context, expected):
     contract = types.SimpleNamespace(frame_multiple=8, context_frames=context)
-    assert lookahead.default_lookaheads(contract) == expected
+    assert bench_report.default_lookaheads(contract) == expected
 
 
 def test_lookahead_on_the_command_line(bench, song):

@@ -158,18 +158,18 @@ def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
 def _lookahead(
     arguments: argparse.Namespace, model: Model, threads: int, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    from mmdense_edge.bench import lookahead
+    from mmdense_edge.bench import bench_report
     from mmdense_edge.model.interpreter import TFLiteNetwork
 
     contract, step = model.contract, arguments.step_frames
     frames = (
         _numbers("--lookahead", arguments.lookahead, 0, contract.context_frames)
         if arguments.lookahead
-        else lookahead.default_lookaheads(contract)
+        else bench_report.default_lookaheads(contract)
     )
     step = 2 * contract.frame_multiple if step is None else step
     network = TFLiteNetwork(model, threads)
-    rows = lookahead.measure(network, arguments.song, arguments.seconds, step, frames)
+    rows = bench_report.lookahead_rows(network, arguments.song, arguments.seconds, step, frames)
     for number, row in enumerate(rows, 1):
         say(f"{number} of {len(frames)}")
         yield row
