@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -317,7 +316,7 @@ def test_a_terminal_shows_a_bar_that_goes_away(separate, song, tmp_path, monkeyp
 
 
 def test_a_picture_without_matplotlib(separate, song, tmp_path, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("mmdense_edge.cli.separate_command.find_spec", lambda name: None)
     code, _, (line,) = separate(song(), "-o", tmp_path / "out", "--picture")
     assert code == 2
     assert 'need matplotlib. Run pip install ".[plot]"' in line
