@@ -178,6 +178,7 @@ def export(arguments: argparse.Namespace) -> None:
     ).items():
         precision, _, figure = key.partition(":")
         thresholds.setdefault(precision, {})[figure] = value
+    scores = figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04")
     contracts = keras_mmdense.export(
         open_model(arguments.model),
         arguments.out,
@@ -185,7 +186,7 @@ def export(arguments: argparse.Namespace) -> None:
         music=arguments.music,
         window_frames=arguments.window_frames,
         name=arguments.name,
-        scores=figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04"),
+        scores=scores,
         thresholds=thresholds,
         report=arguments.report,
         overwrite=arguments.overwrite,
