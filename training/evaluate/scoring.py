@@ -167,12 +167,11 @@ def earlier_runs(report: Path, contents: Mapping[str, Sequence[str]]) -> list[di
         raise SettingsError(
             f"{record} must be the record of a report; received {error!r}. Choose another --out."
         ) from error
-    require(
-        not lost,
-        f"the command must name all that the report in {printable(report)} has",
-        f"none of {', '.join(lost[:5])}",
-        "Name all rows, metrics and tracks, or choose another --out.",
-    )
+    if lost:
+        raise SettingsError(
+            f"the report in {printable(report)} has {printable(', '.join(lost[:5]))}, which this "
+            "command would leave out. Name all rows, metrics and tracks, or choose another --out."
+        )
     return runs
 
 
