@@ -43,6 +43,7 @@ def test_the_sum_of_all_sources_is_one_more_output(tracks):
     model = keras_mmdense.build("mdensenet", ("bass", "vocals"), head="mask", **SMALL)
     trainer = keras_mmdense.TrainingModel(model, frames=32, target="in_phase", sums=True)
     results = trainer(next(iter(training_set(tracks, trainer, batch_size=1))))
+    results = keras.tree.map_structure(keras.ops.convert_to_numpy, results)
     for values in results.values():
         assert [*values] == ["bass", "vocals", SUM]
         np.testing.assert_allclose(values[SUM], values["bass"] + values["vocals"], atol=1e-5)
