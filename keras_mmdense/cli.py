@@ -283,9 +283,11 @@ def open_model(name: str, *, trained: bool = True) -> Any:
     """Return a model of the command line, as `read_settings`."""
     settings = read_settings(name, trained=trained)  # errors come before the backend is started
     with starting_backend():
-        if name in PRESETS and not trained:
-            return keras_mmdense.build_from_settings(settings)
-        return keras_mmdense.build(weights=name)
+        return (
+            keras_mmdense.build_from_settings(settings)
+            if name in PRESETS and not trained
+            else keras_mmdense.build(weights=name)
+        )
 
 
 @contextmanager
