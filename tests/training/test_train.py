@@ -230,6 +230,14 @@ def test_any_list_of_tracks_can_validate(tree, tmp_path):
             open_tracks([str(tree)], valid_names=str(listed))
 
 
+def test_songs_of_a_test_split_never_validate(tree, tmp_path):
+    (held_back, *_) = open_dataset(tree, subset="test")
+    (tmp_path / "valid.txt").write_text(held_back.name)
+    for options in ({"valid_names": str(tmp_path / "valid.txt")}, {"valid": [str(tree)]}):
+        with pytest.raises(RecipeError, match=f"test split, .* received {held_back.name}"):
+            open_tracks([str(tree)], **options)
+
+
 def test_a_damaged_tree_is_reported_and_the_rest_trained_on(tmp_path, capsys, monkeypatch, caplog):
     """Silent and mono stems are trained on; and a picture that fails costs nothing."""
 

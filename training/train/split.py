@@ -70,6 +70,12 @@ def split_tracks(
         named = named_tracks(tracks, valid_names, "--valid-tracks")
         valid = [*fixed, *named]
         tracks = [track for track in tracks if track.subset != "test" and track not in named]
+    held_back = sorted(track.name for track in valid if track.subset == "test")
+    if held_back:
+        raise RecipeError(
+            "songs to validate on must not be of a test split, on which nothing is chosen; "
+            f"received {', '.join(held_back[:3])}. Take songs of the training split."
+        )
     if not valid:
         valid = list(tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:])
         tracks = [track for track in tracks if track not in valid]
