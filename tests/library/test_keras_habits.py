@@ -74,7 +74,7 @@ HABITS = {
 }
 
 
-RARE = ("json", "deepcopy", "clone of a clone", "clone of a file", "weights file")
+RARE = ("from_config", "json", "deepcopy", "clone of a clone", "clone of a file", "weights file")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ def music(length, channels=2, seed=0):
 
 
 def test_windows_make_no_difference(small_model):
-    audio = music(64 * 700 + 13)
+    audio = music(64 * 400 + 13)
     whole = keras_mmdense.separate(small_model, audio, 44100, window_frames=None)
-    for window in (8, 100, 256):
+    for window in (16, 256):
         windowed = keras_mmdense.separate(small_model, audio, 44100, window_frames=window)
         for source, stem in whole.items():
             assert np.abs(windowed[source] - stem).max() < 1e-4 * np.abs(stem).max()

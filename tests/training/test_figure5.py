@@ -72,17 +72,13 @@ def test_the_mean_ratio_is_geometric():
 def test_the_command_prints_and_writes_all_forms_or_nothing(
     small_model, tmp_path, capsys, monkeypatch
 ):
-    file, out, again = (tmp_path / name for name in ("model.keras", "figure", "again"))
+    file, out = (tmp_path / name for name in ("model.keras", "figure"))
     small_model.save(file)
-    assert main([str(file), "--out", str(again)]) == 0
-    capsys.readouterr()
     assert main([str(file), "--out", str(out)]) == 0
     assert (out / "figure5.md").read_text() == capsys.readouterr().out
     svg = (out / "figure5.svg").read_text()
     for block in blocks(small_model):
         assert f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}" in svg
-    for path in out.iterdir():  # the same model gives the same picture
-        assert path.read_bytes() == (again / path.name).read_bytes()
     monkeypatch.setattr(figure5, "draw", Mock(side_effect=OSError(28, "No space left on device")))
     for folder, code, words in (("figure", 2, "new or empty folder"), ("new", 1, "No space left")):
         assert main([str(file), "--out", str(tmp_path / folder)]) == code
