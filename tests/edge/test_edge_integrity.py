@@ -144,7 +144,7 @@ def test_what_stands_between_is_left_out(write, kind, between):
 
 @pytest.mark.parametrize(
     ("kind", "before"),
-    [("mp3", ID3 * 2), ("ogg", b"junk" * 99)]
+    [("mp3", ID3 * 2), ("mp3", b"\xff\xfb\x90\0" + bytes(500)), ("ogg", b"junk" * 99)]
     + [(kind, ID3 + FOOTED) for kind in ("ogg", "flac", "wav")],
 )
 def test_what_stands_in_front_is_left_out(write, kind, before):
