@@ -5,7 +5,9 @@
 
 An example is 128 frames of the mixture with all its sources, drawn, augmented and mixed as in
 training. The pipeline is compared with a plain loop around soundfile on the same files, which draws
-a place, reads all sources there as float32, and does no more. Each figure is measured in a process
+a place, reads all sources there as float32, and does no more. "Excerpts" is the host's part alone
+where a device mixes: excerpts drawn and read as they are stored; "resident" where the device also
+holds the songs, so that they are only drawn. Each figure is measured in a process
 of its own, held to one or two cores, in rounds that take all of them in turn: medians of the
 rounds; the ratio is the pipeline's over the loop's of the same process.
 """
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +30,12 @@ import keras_mmdense
 from benchmarks import harness
 from benchmarks.harness import call, machine_line, number, on_cpu, say, table
 from keras_mmdense.data import DatasetError, open_dataset, training_set
+from keras_mmdense.data.mixing import ExcerptSampler
 from training.prepare import prepare
 
 FRAMES, BATCH_SIZE = 128, 8
+LOOP = "plain soundfile loop"
+COLUMNS = (LOOP, "pipeline", "excerpts", "resident")
 ENDLESS = 1 << 30  # examples in an epoch that no measurement comes to the end of
 FORMS = {
     "WAV, 24 bits": ("wav", "PCM_24"),
@@ -64,8 +70,11 @@ def make_tree(root: Path, suffix: str, subtype: str, tracks: int = 4, seconds: f
 
 
 def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
-    """Return the seconds of audio per second of the plain "loop" and of the "pipeline"."""
+    """Return the seconds of audio per second of each column, by its name."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    from training.train.devices import keep_freed_memory
+
+    keep_freed_memory()  # as in training
     dataset = open_dataset(root)
     settings = keras_mmdense.Settings(dataset.sources, (keras_mmdense.Band("full"),))
     num_samples = (FRAMES - 1) * settings.transform.hop_length + settings.transform.n_fft
@@ -90,10 +99,24 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
             audio += work()
         return audio / (time.perf_counter() - start)
 
-    return {
-        "loop": per_second(read),
+    def host(resident: bool) -> Callable[[], float]:
+        sampler, numbers = ExcerptSampler(dataset, num_samples, resident=resident), count()
+
+        def work() -> float:
+            examples = [sampler(next(numbers)) for _ in range(BATCH_SIZE)]
+            batch = {name: np.stack([one[name] for one in examples]) for name in examples[0]}
+            return len(batch["channel_mix"]) * example
+
+        return work
+
+    figures = {
+        LOOP: per_second(read),
         "pipeline": per_second(lambda: len(next(batches)[0]) * example),
+        "excerpts": per_second(host(resident=False)),
     }
+    if dataset.pcm16:
+        figures["resident"] = per_second(host(resident=True))
+    return figures
 
 
 def main() -> int:
@@ -129,10 +152,11 @@ def main() -> int:
             print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
             rows = []
             for (form, cores), rounds in found.items():
-                figures = [(r["loop"], r["pipeline"], r["pipeline"] / r["loop"]) for r in rounds]
-                loop, pipeline, ratio = map(statistics.median, zip(*figures, strict=True))
-                rows.append([form, str(cores), f"{loop:,.0f}", f"{pipeline:,.0f}", f"{ratio:.2f}"])
-            print(table(["files", "cores", "plain soundfile loop", "pipeline", "ratio"], rows))
+                medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+                ratio = statistics.median(r["pipeline"] / r[LOOP] for r in rounds)
+                cells = (f"{medians[key]:,.0f}" if key in medians else "" for key in COLUMNS)
+                rows.append([form, str(cores), *cells, f"{ratio:.2f}"])
+            print(table(["files", "cores", *COLUMNS, "pipeline / loop"], rows))
             print("\nSeconds of audio (a mixture with its sources) per second.")
 
     return harness.finish("data", work)

@@ -144,7 +144,7 @@ class ExcerptSampler:
             starts = [self._song_starts[track] + start for track, start in places]
             example["starts"] = np.array(starts, np.int32)
         else:
-            example["stems"] = stems
+            example["stems"] = np.stack(stems)
         if m.speed:
             example["speeds"] = np.rint(SPEED_STEPS * factors).astype(np.int32)
         if m.equalizer:
@@ -158,14 +158,14 @@ class ExcerptSampler:
         matrices = np.tile(matrix.astype(np.float32), (len(stems), 1, 1))
         return {"stems": stems, "channel_mix": matrices}
 
-    def draw(self, index: int) -> tuple[list[Place], Audio, Audio, NDArray[np.bool_]]:
+    def draw(self, index: int) -> tuple[list[Place], list[Audio], Audio, NDArray[np.bool_]]:
         """Return each source's place, excerpt, gain and whether left and right are swapped."""
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
         one_place = rng.random() < self._mixing.real_share
         groups = [self.sources] if one_place else [(source,) for source in self.sources]
         drawn = [self._sounding(rng, group, attempts) for group in groups]
-        stems = np.concatenate([excerpts for _, excerpts in drawn])
+        stems = [excerpt for _, excerpts in drawn for excerpt in excerpts]
         places = [place for place, excerpts in drawn for _ in excerpts]
         gains = rng.uniform(*self._mixing.gain, len(stems)).astype(np.float32)
         swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
@@ -173,7 +173,7 @@ class ExcerptSampler:
 
     def _sounding(
         self, rng: np.random.Generator, sources: Sequence[str], attempts: int
-    ) -> tuple[Place, Audio]:
+    ) -> tuple[Place, list[Audio]]:
         """Draw a place of these sources; draw again if one is silent there or cannot be read."""
         unreadable = 0
         while True:
@@ -182,9 +182,9 @@ class ExcerptSampler:
             # the device holds the samples itself: read as many as tell that all sources sound
             count = min(FIRST_LOOK, self.num_read) if self._song_starts else self.num_read
             try:
-                stems = np.stack([self.read(track, source, start, count) for source in sources])
-                if count < self.num_read and not self._sound(stems):
-                    stems = np.stack([self.read(track, source, start) for source in sources])
+                stems = [self.read(track, source, start, count) for source in sources]
+                if count < self.num_read and not all(map(self._sounds, stems)):
+                    stems = [self.read(track, source, start) for source in sources]
             except TrackError as error:
                 unreadable += 1
                 if unreadable == ATTEMPTS:
@@ -194,12 +194,11 @@ class ExcerptSampler:
                     _LOGGER.warning("%s; drawing another position", error)
                 continue
             attempts, unreadable = attempts - 1, 0
-            if not attempts or self._sound(stems):
+            if not attempts or all(map(self._sounds, stems)):
                 return (track, start), stems
 
-    def _sound(self, stems: Audio) -> bool:
-        peaks = np.maximum(stems.max((1, 2)), -stems.min((1, 2)).astype(np.float32))
-        return bool((peaks > self._loudest_silence).all())
+    def _sounds(self, stem: Audio) -> bool:
+        return bool(max(stem.max(), -float(stem.min())) > self._loudest_silence)
 
     def read(self, track: Track, source: str, start: int, num_samples: int | None = None) -> Audio:
         """Return an excerpt as stored, (num_samples or num_read, 2), with silence after the end."""

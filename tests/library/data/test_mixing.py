@@ -8,7 +8,7 @@ import soundfile as sf
 
 from keras_mmdense.data import DatasetError, TrackError, open_dataset
 from keras_mmdense.data.augmentation import POINTS, SPEED_STEPS
-from keras_mmdense.data.mixing import ExcerptSampler, Mixing
+from keras_mmdense.data.mixing import ExcerptSampler, Mixing, song_bank
 
 RATE = 44100
 PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}
@@ -113,6 +113,24 @@ def test_silent_sources_are_drawn_again_as_often_as_asked(tmp_path):
 
     assert silent(0.0) < 0.2  # eight attempts at one quarter: 10 % stay silent
     assert silent(1.0) > 0.5
+
+
+def test_the_same_places_are_drawn_for_songs_that_a_device_holds(tmp_path):
+    """Sources may be silent where an excerpt begins, or throughout."""
+    audio = np.zeros((60000, 2), np.int16)
+    audio[30000:45000] = 8000
+    tracks = write_songs(tmp_path, lambda _: audio)
+    plain = ExcerptSampler(tracks, 20000)
+    held = ExcerptSampler(tracks, 20000, resident=True)
+    bank = song_bank(tracks, 20000)
+    for index in range(30):
+        expected, found = plain(index), held(index)
+        stems = [
+            song[start : start + 20000]
+            for song, start in zip(bank, found.pop("starts"), strict=True)
+        ]
+        np.testing.assert_array_equal(stems, expected.pop("stems"))
+        assert found.keys() == expected.keys()
 
 
 def test_a_short_track_is_followed_by_silence(tracks):
