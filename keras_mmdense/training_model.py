@@ -16,14 +16,14 @@ SUM = "sum_of_sources"
 class TrainingModel(keras.Model):
     """Train a separation model on excerpts that are mixed and transformed on the device.
 
-    The host only reads files. `fit` it on `keras_mmdense.data.training_set(tracks, trainer)`; the
-    model that was passed in learns, and is what you save, export and separate with.
+    The host only reads files. Call `fit` with `keras_mmdense.data.training_set(tracks, trainer)`.
+    This trains the model that you passed in: save it, export it and separate with it.
 
     Args:
         model: A model made by `keras_mmdense.build`.
         frames: Frames of an excerpt, a multiple of 2**scales.
         target: "magnitude" or "in_phase", see `keras_mmdense.data.training_set`.
-        sums: Whether there is one more output, the sum of all sources, for a loss of its own.
+        sums: Whether to add an output, the sum of all sources, with a loss of its own.
 
     Example:
         >>> import keras_mmdense
@@ -48,22 +48,28 @@ class TrainingModel(keras.Model):
         self._held: tuple[Any, ...] = ()
         self._songs: Any = None
 
+    def holds(self, tracks: Sequence[Track], num_read: int) -> bool:
+        """Return whether `hold` has put these songs on the device."""
+        return self._held == (*tracks, num_read)
+
     def hold(self, tracks: Sequence[Track], num_read: int) -> Any:
         """Put all songs on the device, unless they are there already; return them.
 
-        They are no variable of the model, so no file holds them.
+        They are not a variable of the model, so they are not saved with it.
 
         Args:
             tracks: Tracks of 16-bit files.
-            num_read: Samples of an excerpt.
+            num_read: Samples that are read for an excerpt.
         """
-        if self._held != (*tracks, num_read):
+        if not self.holds(tracks, num_read):
+            # compiled steps have the songs from before
+            self.train_function = self.test_function = self.predict_function = None
             self._songs = keras.ops.convert_to_tensor(song_bank(tracks, num_read))
             self._held = (*tracks, num_read)
         return self._songs
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """Return "estimates" and "targets" of a batch of excerpts, by source."""
+        """Return the "estimates" and the "targets" for a batch of excerpts, each by source."""
         if "starts" in batch:
             batch = {"songs": self._songs, **batch}
         mixture, targets = mix(batch, self.settings, self.frames, self.target)
@@ -85,5 +91,5 @@ class TrainingModel(keras.Model):
         return super().compute_loss(x, y_pred["targets"], y_pred["estimates"], None, training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the losses; a spectrogram's other metrics say nothing of a song."""
+        """Return only the losses; other metrics of spectrograms say nothing about songs."""
         return self.get_metrics_result()

@@ -1,21 +1,21 @@
 """From a data set to a table: `python -m training.run musdb18 --data MUSDB18 --out RUN`.
 
 The command checks the songs, trains a model for all sources, scores it on the test split and writes
-its model card. It says first what disk and memory that takes, and after the first steps of the
-training how long. Each stage keeps what it finishes: stop the command whenever you like, and the
-same command continues.
+its model card. It first prints how much disk space and memory this takes, and after the first
+training steps how long. Each stage keeps what it has finished: stop the command whenever you like,
+and run it again to continue.
 
-  check     every sample is read once; a damaged song is reported and left out (RUN/checked.json)
-  prepare   songs to train on that are not 16-bit WAV files yet are decoded to RUN/data
-  train     as python -m training.train does (RUN/train)
-  evaluate  the model, the mixture and the ideal ratio mask, by museval and usdr (RUN/scores)
-  card      table, picture of the loss, license, command, machine and date (RUN/README.md)
+  check     reads every sample once; reports damaged songs and leaves them out (RUN/checked.json)
+  prepare   decodes songs to train on, unless they are 16-bit WAV files already (RUN/data)
+  train     trains like python -m training.train (RUN/train)
+  evaluate  scores model, mixture and ideal ratio mask with museval and usdr (RUN/scores)
+  card      writes table, loss curve, license, command, machine and date (RUN/README.md)
 
-NAME is musdb18 (.stem.mp4, MUSDB18-HQ, or what training.prepare made of them) or dsd100. The songs
-of a test split, and all of the same names, are neither trained nor validated on, whatever the
-options. The default recipe is the paper's network for all four sources, with each batch in four
-parts, which takes 11 GB of memory; --accumulate 1 is faster where 35 GB are free. For the device
-model: --recipe edge.
+NAME is musdb18 (.stem.mp4, MUSDB18-HQ, or what training.prepare made of them) or dsd100. Songs of
+the test split, and songs with the same names, are never trained or validated on, whatever the
+options. The default recipe trains the paper's network for all four sources. It computes each batch
+in four parts, which takes 11 GB of memory; --accumulate 1 is faster and takes 35 GB. For the device
+model, use --recipe edge.
 
 Exit code 0: done; 1: a file failed; 2: wrong usage or data; 130: stopped with Ctrl-C.
 """
@@ -57,7 +57,7 @@ from training.train.split import named_tracks, split_tracks
 
 CHECKED, DATA, TRAIN, SCORES, CARD = "checked.json", "data", "train", "scores", "README.md"
 KINDS = {"musdb18": ("musdb18", "musdb18hq", "folder"), "dsd100": ("dsd100", "folder")}
-RECIPES = {"musdb18": "musdb18", "dsd100": "paper"}  # whose license and credits all weights have
+RECIPES = {"musdb18": "musdb18", "dsd100": "paper"}  # whose license and credits go into all weights
 PARTS = 4  # of the default recipe's batches
 METRICS = ("museval", "usdr")
 ROWS = {
@@ -75,14 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_parser("training.run", __doc__)
     parser.add_argument("name", metavar="NAME", choices=KINDS, help="musdb18 or dsd100")
     parser.add_argument("--data", metavar="DIR", required=True, help="root of the data set")
-    parser.add_argument("--out", metavar="RUN", required=True, help="folder of all results")
+    parser.add_argument("--out", metavar="RUN", required=True, help="folder for all results")
     parser.add_argument("--recipe", help="a name in training/recipes, or a .toml file")
     parser.add_argument(
-        "--test-tracks", metavar="FILE", help="names of the tracks to test on instead of the split"
+        "--test-tracks", metavar="FILE", help="names of tracks to test on instead of the test split"
     )
     parser.add_argument("--valid-tracks", metavar="FILE", help="names of the tracks to validate on")
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes that score; default 1"
+        "--jobs", type=int, default=1, metavar="N", help="number of scoring processes; default 1"
     )
     add_options(parser)
     parser.set_defaults(accumulate=None)
@@ -146,7 +146,7 @@ def open_songs(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Datas
     """Return the songs to train and validate on, and those to test on.
 
     Raises:
-        SettingsError: The data are of another form, or have nothing to test on.
+        SettingsError: The data set has another form, or no songs to test on.
     """
     dataset = open_dataset(args.data, sample_rate=recipe.sample_rate, needed=recipe.sources)
     if dataset.faults or dataset.notes:
@@ -166,7 +166,7 @@ def open_songs(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Datas
             "tracks with --test-tracks."
         )
     names = {folded(track.name) for track in (*split, *test)}
-    songs = tuple(  # whose sources training mixes itself
+    songs = tuple(  # without mixtures: training mixes the sources itself
         replace(track, streams={n: s for n, s in track.streams.items() if n != MIXTURE})
         for track in dataset
         if track.subset in ("train", "valid") and folded(track.name) not in names
@@ -182,13 +182,13 @@ def announce(
     decoded: bool,
     run: Path,
 ) -> Recipe:
-    """Check all that can be checked before anything is written; print what the run takes.
+    """Check everything that can be checked before anything is written; print what the run needs.
 
     Returns:
         The recipe with its precision settled.
 
     Raises:
-        SettingsError: An option does not fit, or the disk or the memory does not suffice.
+        SettingsError: An option does not fit, or there is too little disk space or memory.
     """
     from training.train.devices import check_memory, open_devices, step_bytes
     from training.train.precision import settle_precision
@@ -227,12 +227,12 @@ def announce(
 
 
 def check(songs: Dataset, checked: dict[str, Any], run: Path) -> Dataset:
-    """Read every sample of the songs that have not been read; return those without a fault.
+    """Read every sample of the songs not read before; return the songs without a fault.
 
     Args:
         songs: The songs.
-        checked: What is known: the state of the files and the faults, by song. It is added to.
-        run: The folder whose record is written after each song.
+        checked: The state of the files and their faults, by song; updated in place.
+        run: Folder of the run; the record in it is written after each song.
 
     Raises:
         DatasetError: No song is left.
@@ -263,7 +263,7 @@ def check(songs: Dataset, checked: dict[str, Any], run: Path) -> Dataset:
 
 
 def copy(songs: Dataset, recipe: Recipe, run: Path) -> Dataset:
-    """Decode the songs that are not in RUN/data yet, which checks them; return those there."""
+    """Decode, and so check, the songs that are not in RUN/data yet; return the decoded songs."""
     _, faults = prepare(replace(songs, faults=()), run / DATA)
     for fault in faults:
         print(f"left out: {fault.describe(songs.root)}", file=sys.stderr)
@@ -278,8 +278,8 @@ def card(run: Path, recipe: Recipe, words: str) -> str:
     """Return the model card of a finished run, in Markdown.
 
     Args:
-        run: Its folder.
-        recipe: What was trained.
+        run: Folder of the run.
+        recipe: The recipe that was trained.
         words: The arguments of the command.
     """
     import pandas as pd  # the processes that score need none
@@ -311,7 +311,7 @@ def card(run: Path, recipe: Recipe, words: str) -> str:
         f"- Training data: {text(recipe.training_data)}; {len(trained['tracks'])} songs, and "
         f"{len(trained['validation_tracks'])} to validate on\n"
         f"- License of the weights: {text(recipe.license)}\n"
-        f"- Recipe: {text(recipe.name)}, all of it in [{RECORD}]({TRAIN}/{RECORD})",
+        f"- Recipe: {text(recipe.name)}, complete in [{RECORD}]({TRAIN}/{RECORD})",
         "## Scores",
         f"```sh\npython -m training.run {words}\n```",
         f"{scored['started'][:10]}, {machine}; {versions}"
@@ -322,14 +322,14 @@ def card(run: Path, recipe: Recipe, words: str) -> str:
         "\n".join(f"- {name}: {scores['title']}" for name, scores in summary["metrics"].items()),
         "## Training",
         f"{len(history)} epochs of {hours(history['seconds'].mean())}, "
-        f"{hours(history['seconds'].sum())} in all; the best is epoch {best + 1}, with the "
-        f"validation loss {history['val_loss'][best]:.5g}.",
+        f"{hours(history['seconds'].sum())} in all; the best is epoch {best + 1}, with a "
+        f"validation loss of {history['val_loss'][best]:.5g}.",
         f"![Loss by epoch]({TRAIN}/loss.png)",
     ]
     return "\n\n".join(paragraphs) + "\n"
 
 
 if __name__ == "__main__":
-    # TensorFlow would take all memory of a GPU, of which the processes that score need some.
+    # TensorFlow would take all of a GPU's memory, but the scoring processes need some of it.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     run_process(main)

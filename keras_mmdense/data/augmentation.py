@@ -1,6 +1,6 @@
-"""What is done to excerpts on the device: speed, equalizer, mixing, transform; in `keras.ops`.
+"""Change, mix and transform excerpts on the device, with `keras.ops`.
 
-The same code runs in the compiled step of TensorFlow, JAX and PyTorch. All of it is float32.
+The same code runs in the compiled step of TensorFlow, JAX and PyTorch, all of it in float32.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from keras_mmdense.settings import Settings, Transform
 
 FULL_SCALE = 32768
 LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
-# Transforms have a multiple of this length: with a large prime in it they take twice as long.
+# FFT lengths are multiples of this: a length with a large prime factor takes twice as long.
 FFT_MULTIPLE = 4096
 SPEED_STEPS = 128  # a speed is a whole number of these parts
 MAX_SPEED = 1.3
-# The filter of a change of speed: aliases below -60 dB; at 44.1 kHz, 19 kHz pass.
+# The filter of `respeed`: aliases are below -60 dB; at 44.1 kHz, 19 kHz still pass.
 TAPS, CUTOFF, BETA = 64, 0.94, 5.65
 # Kaiser's window, I0(BETA * sqrt(x)) / I0(BETA), as a polynomial of x
 KAISER = [(BETA / 2) ** (2 * n) / math.factorial(n) ** 2 / float(np.i0(BETA)) for n in range(16)]
@@ -32,26 +32,27 @@ def mix(
     """Change and mix the excerpts of a batch, and transform mixture and sources.
 
     Args:
-        batch: Of `keras_mmdense.data.mixing.ExcerptSampler`, batched: "stems" (batch, names,
-            num_read, 2), int16 or float32, or "starts" (batch, names), their first samples in
-            "songs", which are those of `keras_mmdense.data.mixing.song_bank`; "channel_mix"
-            (batch, names, channels, 2), what each output channel takes of left and right; "parts"
-            (batch, sources, names), which of the data set's sources make up a source of the
-            model; "speeds" and "curves" if there are any, see `respeed` and `equalize`.
-        settings: Of the model to feed: sources, transform, bins, rate.
+        batch: Examples of `keras_mmdense.data.mixing.ExcerptSampler` as a batch: "stems" (batch,
+            names, num_read, 2), int16 or float32, or instead "starts" (batch, names), the
+            positions of their first samples in "songs", the array that
+            `keras_mmdense.data.mixing.song_bank` returns; "channel_mix" (batch, names, channels,
+            2), what each output channel takes from left and right; "parts" (batch, sources,
+            names), which of the data set's sources make up each source of the model; optionally
+            "speeds" and "curves", see `respeed` and `equalize`.
+        settings: Settings of the model: its sources, transform, bins and sample rate.
         frames: Frames of an excerpt.
         target: "magnitude" or "in_phase", as in `keras_mmdense.data.training_set`.
 
     Returns:
-        The mixture's magnitude and a dict of each source's target, all (batch, frames, bins,
-        channels), float32.
+        The mixture's magnitude, and a dict with the target of each source; all are (batch,
+        frames, bins, channels), float32.
     """
     from keras import ops
 
     num_samples = excerpt_samples(frames, settings.transform)
     batch = {name: ops.convert_to_tensor(value) for name, value in batch.items()}
     if "starts" in batch:
-        # played slower, an excerpt does not use all of it
+        # an excerpt that is played slower does not use all of it
         num_read = math.ceil(MAX_SPEED * num_samples) + TAPS if "speeds" in batch else num_samples
         songs, starts = batch["songs"], batch["starts"][..., None]
         places = ops.minimum(starts + ops.arange(num_read, dtype="int32"), songs.shape[1] - 1)
@@ -69,7 +70,7 @@ def mix(
     stems = ops.matmul(ops.cast(batch["channel_mix"], "float32"), stems)
     sources = ops.einsum("bsn,bnct->sbct", ops.cast(batch["parts"], "float32"), stems)
     signals = ops.concatenate([ops.sum(stems, axis=1)[None], sources])
-    # The excerpt's own edges: frames lie wholly inside, as in the middle of a song.
+    # No padding: all frames lie wholly inside the excerpt, as in the middle of a song.
     real, imag = spectrum(signals, settings.transform, settings.bins)
     if target == "in_phase":
         magnitude = ops.sqrt(ops.square(real[0]) + ops.square(imag[0]))
@@ -82,21 +83,21 @@ def mix(
 
 
 def excerpt_samples(frames: int, transform: Transform) -> int:
-    """Return the length of an excerpt in which so many frames lie wholly inside."""
+    """Return the length in samples of an excerpt that holds this many whole frames."""
     return (frames - 1) * transform.hop_length + transform.n_fft
 
 
 def spectrum(samples: Any, transform: Transform, bins: int) -> tuple[Any, Any]:
-    """Return the spectrum of `mmdense_edge.signal.stft.analyze`.
+    """Return the spectrum that `mmdense_edge.signal.stft.analyze` computes.
 
     Args:
-        samples: (..., channels, num_samples), float32, n_fft samples at least: the frames that
+        samples: (..., channels, num_samples), float32, at least n_fft samples. Only frames that
             lie wholly inside are transformed.
         transform: The transform.
         bins: Number of bins to keep, from bin 0.
 
     Returns:
-        Real and imaginary part, (..., frames, bins, channels), float32.
+        The real and the imaginary part, (..., frames, bins, channels), float32.
     """
     from keras import ops
 
@@ -120,8 +121,8 @@ def equalize(stems: Any, curves: Any, sample_rate: int) -> Any:
 
     Args:
         stems: (batch, names, channels, num_samples), float32.
-        curves: (batch, names, POINTS), gain in dB at frequencies evenly spaced on a logarithmic
-            axis from 40 Hz to 16 kHz; between them it goes in straight lines, beyond them it stays.
+        curves: (batch, names, POINTS), gains in dB at frequencies evenly spaced on a logarithmic
+            axis from 40 Hz to 16 kHz; linear between these frequencies, constant beyond them.
         sample_rate: In Hz.
 
     Returns:
@@ -130,7 +131,7 @@ def equalize(stems: Any, curves: Any, sample_rate: int) -> Any:
     from keras import ops
 
     length = stems.shape[-1]
-    # Few samples are not padded: zeros would be most of what is filtered.
+    # A short signal is not padded: most of the result would be zeros.
     multiple = FFT_MULTIPLE if length > FFT_MULTIPLE else 1
     n_fft = -(-length // multiple) * multiple
     frequencies = np.maximum(np.fft.rfftfreq(n_fft, 1 / sample_rate), 1.0)
@@ -147,15 +148,16 @@ def equalize(stems: Any, curves: Any, sample_rate: int) -> Any:
 
 
 def respeed(stems: Any, speeds: Any, num_samples: int) -> Any:
-    """Play the beginning of stems faster or slower: tempo and pitch move together.
+    """Play the beginning of stems faster or slower; tempo and pitch change together.
 
-    A speed is a ratio k / SPEED_STEPS. So each block of SPEED_STEPS samples that come out reads
-    what the block before read k samples earlier, and is one matrix product of the samples there.
+    A speed is a ratio k / SPEED_STEPS. Each block of SPEED_STEPS output samples therefore reads
+    its input k samples later than the block before, through the same kernel, so that a block is
+    one matrix product of the input samples around it.
 
     Args:
-        stems: (batch, names, num_read, channels), float32; num_samples * speed samples at least.
-        speeds: (batch, names), int32: k, up to 1.3 * SPEED_STEPS.
-        num_samples: Samples to return.
+        stems: (batch, names, num_read, channels), float32; at least num_samples * speed samples.
+        speeds: (batch, names), int32: k, at most 1.3 * SPEED_STEPS.
+        num_samples: Number of samples to return.
 
     Returns:
         (batch, names, num_samples, channels), float32.
@@ -166,11 +168,11 @@ def respeed(stems: Any, speeds: Any, num_samples: int) -> Any:
     blocks = -(-num_samples // SPEED_STEPS)
     speeds = ops.cast(speeds, "int32")
     ratio = ops.cast(speeds, "float32")[..., None, None] / SPEED_STEPS
-    # what each sample of a block takes of the samples around it: a windowed sinc
+    # what each sample of a block takes from the samples around it: a windowed sinc
     width = math.ceil(MAX_SPEED * (SPEED_STEPS - 1)) + TAPS
     place = ops.arange(width, dtype="float32")[:, None] - (TAPS // 2 - 1)
     distance = place - ratio * ops.arange(SPEED_STEPS, dtype="float32")
-    cutoff = CUTOFF / ops.maximum(ratio, 1.0)  # played faster, the highest would alias
+    cutoff = CUTOFF / ops.maximum(ratio, 1.0)  # faster, high frequencies would alias
     angle = math.pi * cutoff * distance
     near = ops.abs(angle) < 1e-4
     sinc = ops.where(near, 1.0, ops.sin(angle) / ops.where(near, 1.0, angle))

@@ -1,6 +1,7 @@
 """Random excerpts and their augmentation.
 
-All random choices depend on the example's number only, so that any example can be reproduced.
+All random choices depend only on the seed and the example's number, so that any example can be
+reproduced.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from keras_mmdense.data.tracks import Track
 ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
 ATTEMPTS = 8
-FIRST_LOOK = 8192  # samples that mostly tell whether a source sounds
-MAX_BANK = (1 << 31) - 1  # samples that int32 counts
+FIRST_LOOK = 8192  # samples that usually show whether a source sounds
+MAX_BANK = (1 << 31) - 1  # samples that int32 can count
 Place = tuple[Track, int]
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,15 +34,16 @@ class Mixing:
 
     Args:
         real_share: Share of examples whose sources come from the same position of one song, 0 to 1;
-            in the others each source comes from a song and position of its own.
-        silent_share: Share of examples that are used as drawn, 0 to 1; in the others a silent
+            in the others, each source has its own song and position.
+        silent_share: Share of examples that are used as drawn, 0 to 1; in the others, a silent
             source is drawn again, at most 8 times.
         gain: Range of the random gain of each source; (1, 1) for none.
-        swap: Swap left and right of each source at random.
+        swap: Whether to swap left and right of each source at random.
         equalizer: Largest gain in dB, up or down, of a random curve per source, 0 to 24; 0 for
             none.
-        speed: Largest change of speed, tempo and pitch together, 0 to 0.3: 0.1 plays between
-            0.9 and 1.1 times as fast. Sources of one place change together. 0 for none.
+        speed: Largest change of speed (tempo and pitch together), 0 to 0.3: 0.1 plays sources
+            between 0.9 and 1.1 times as fast. Sources from the same position of one song change
+            together. 0 for none.
         width: Largest change of the stereo width of each source, 0 to 1; 0 for none.
 
     Example:
@@ -70,24 +72,24 @@ class Mixing:
 
 
 class ExcerptSampler:
-    """Draw example number i: the excerpts of all sources, and what is to be done to them.
+    """Draw example number i: the excerpts of all sources, and how to change them.
 
-    The same seed and number give the same example, in any order, thread or process. If a file
-    cannot be read, it is logged once and another position is drawn. The samples are changed and
-    mixed later, on the device: `keras_mmdense.data.augmentation.mix`.
+    The same seed and number give the same example, in any order, thread or process. A file that
+    cannot be read is logged once, and another position is drawn. The samples are changed and mixed
+    later, on the device, by `keras_mmdense.data.augmentation.mix`.
 
     Args:
         tracks: Tracks with the same sources and sample rate; longer ones are drawn more often.
         num_samples: Length of an excerpt in samples. A shorter track is followed by silence.
-        channels: 1 or 2 of the mixture; stereo is averaged for 1.
+        channels: Channels of the mixture, 1 or 2; with 1, stereo is averaged.
         seed: Seed of all random choices.
         mixing: How examples are mixed.
-        resident: Whether the device holds all songs (`song_bank`): an example then tells where its
-            excerpts start there.
+        resident: Whether the device holds all songs (`song_bank`). An example then contains the
+            positions of its excerpts there instead of their samples.
 
     Raises:
-        DatasetError: No tracks, or tracks that do not fit together.
-        TrackError: Raised for an example if eight positions in a row could not be read.
+        DatasetError: There are no tracks, or they do not fit together.
+        TrackError: Raised for an example if eight positions in a row cannot be read.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class ExcerptSampler:
         self.dtype: DType = "int16" if all(track.pcm16 for track in tracks) else "float32"
         self._tracks, self._seed, self._mixing = list(tracks), seed, mixing or Mixing()
         self.num_read = num_samples
-        if self._mixing.speed:  # faster playing needs more of the track
+        if self._mixing.speed:  # playing faster needs more of the track
             fastest = np.rint(SPEED_STEPS * (1 + self._mixing.speed))
             self.num_read = int(np.ceil(num_samples * fastest / SPEED_STEPS)) + TAPS // 2
         self._loudest_silence = SILENCE * (FULL_SCALE if self.dtype == "int16" else 1)
@@ -117,15 +119,15 @@ class ExcerptSampler:
         """Return example number `index`.
 
         Returns:
-            "stems", the excerpts as stored, (sources, num_read, 2), int16 or float32, or with
-            `resident` "starts", (sources,), int32, their first samples in the bank;
-            "channel_mix", (sources, channels, 2), what the channels take of left and right;
-            with `speed` "speeds", (sources,), int32, in parts of `SPEED_STEPS`; with `equalizer`
-            "curves", (sources, POINTS), in dB.
+            A dict with "stems", (sources, num_read, 2), int16 or float32, the excerpts as stored,
+            or with `resident` "starts", (sources,), int32, the positions of their first samples in
+            the bank; "channel_mix", (sources, channels, 2), what each channel takes from left and
+            right; with `speed` "speeds", (sources,), int32, in units of 1 / `SPEED_STEPS`; and with
+            `equalizer` "curves", (sources, POINTS), in dB.
         """
         m, count = self._mixing, len(self.sources)
         places, stems, gains, swaps = self.draw(index)
-        # drawn apart, so that what an example is made of does not depend on the effects
+        # a generator of their own, so that the effects do not change which excerpts are drawn
         rng = np.random.default_rng((self._seed, int(index), 1))
         one_place = len(set(places)) == 1
         factors = np.broadcast_to(
@@ -133,7 +135,7 @@ class ExcerptSampler:
         )
         effects = rng.uniform(-1, 1, (count, POINTS + 1))
         width = (1 + m.width * effects[:, POINTS])[:, None, None]
-        # left and right from the middle and what they differ by
+        # left and right from their mean and their difference
         matrices = 0.5 + width * (np.eye(2) - 0.5) if m.width else np.tile(np.eye(2), (count, 1, 1))
         matrices[swaps] = matrices[swaps, ::-1]
         matrices = gains[:, None, None] * matrices.astype(np.float32)
@@ -152,14 +154,14 @@ class ExcerptSampler:
         return example
 
     def fixed(self, track: Track, start: int) -> dict[str, Audio]:
-        """Return the example at one place of one track, without any change."""
+        """Return the unchanged example at one position of one track."""
         stems = np.stack([self.read(track, source, start) for source in self.sources])
         matrix = np.full((1, 2), 0.5) if self.channels == 1 else np.eye(2)
         matrices = np.tile(matrix.astype(np.float32), (len(stems), 1, 1))
         return {"stems": stems, "channel_mix": matrices}
 
     def draw(self, index: int) -> tuple[list[Place], list[Audio], Audio, NDArray[np.bool_]]:
-        """Return each source's place, excerpt, gain and whether left and right are swapped."""
+        """Return each source's place, excerpt and gain, and whether to swap left and right."""
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
         one_place = rng.random() < self._mixing.real_share
@@ -174,12 +176,12 @@ class ExcerptSampler:
     def _sounding(
         self, rng: np.random.Generator, sources: Sequence[str], attempts: int
     ) -> tuple[Place, list[Audio]]:
-        """Draw a place of these sources; draw again if one is silent there or cannot be read."""
+        """Draw a place for these sources, again if one of them is silent or unreadable there."""
         unreadable = 0
         while True:
             track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
             start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
-            # the device holds the samples itself: read as many as tell that all sources sound
+            # the device holds the samples itself: read just enough to know that all sources sound
             count = min(FIRST_LOOK, self.num_read) if self._song_starts else self.num_read
             try:
                 stems = [self.read(track, source, start, count) for source in sources]
@@ -221,7 +223,7 @@ def song_starts(tracks: Sequence[Track], num_read: int) -> tuple[dict[Track, int
 
 
 def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
-    """Read all songs for a device to hold.
+    """Read all songs into one array for a device to hold.
 
     Args:
         tracks: Tracks of 16-bit files that fit together.
@@ -239,7 +241,7 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
     if end > MAX_BANK or not all(track.pcm16 for track in tracks):
         raise DatasetError(
             f"songs that a device holds must be 16-bit files of at most {MAX_BANK} samples in all; "
-            f"received {end} samples. python -m training.prepare makes 16-bit files."
+            f"received {end} samples. python -m training.prepare writes 16-bit files."
         )
     bank = np.zeros((len(tracks[0].sources), end, 2), np.int16)
     for track, start in tqdm(starts.items(), desc="reading songs", disable=None):

@@ -1,4 +1,4 @@
-"""From tracks to batches for `fit`: excerpts read ahead by threads, then mixed and transformed."""
+"""Turn tracks into batches for `fit`: threads read excerpts, which are mixed and transformed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from keras_mmdense.data.audio_files import Audio
 from keras_mmdense.data.augmentation import excerpt_samples, mix
 from keras_mmdense.data.mixing import (
     ACCOMPANIMENT,
+    MAX_BANK,
     ExcerptSampler,
     Mixing,
     check_tracks,
@@ -46,40 +47,44 @@ def training_set(
     target: str | None = None,
     resident: bool | str = False,
 ) -> Any:
-    """Return a training set: random excerpts, augmented, mixed, as magnitudes.
+    """Return a training set: magnitudes of random excerpts, augmented and mixed.
 
-    The excerpts follow from seed, epoch and position alone. Each time that the set is iterated it
-    is another epoch, unless `epoch` names one: then a run can go on where another one stopped.
+    The excerpts depend only on the seed, the epoch and their position in the epoch. Each iteration
+    over the set is a new epoch, unless `epoch` selects one, which lets a run continue where another
+    run stopped.
 
     Args:
         tracks: Tracks of `keras_mmdense.data.open_dataset`.
         model: The model to train, or its settings: sources, transform, bins, channels. A source
-            "accompaniment" is the sum of all but the vocals. For a `keras_mmdense.TrainingModel`
-            the batches are excerpts, which it mixes and transforms itself, on its device; frames
-            and target are then its own.
+            named "accompaniment" is the sum of all sources but the vocals. With a
+            `keras_mmdense.TrainingModel`, the batches hold excerpts, which the model itself mixes
+            and transforms on its device; frames and target are then those of the model.
         frames: Frames of an excerpt, a multiple of 2**scales; default 128.
         batch_size: Examples in a batch.
-        examples: Examples in an epoch; default as many as fill the length of all tracks, at
-            least one batch. Rounded up to whole batches.
+        examples: Examples in an epoch; by default as many as fill the length of all tracks, and
+            at least one batch. Rounded up to whole batches.
         mixing: Share of real mixes and of silent sources, augmentation; default `Mixing()`.
         seed: Seed of all random choices.
-        epoch: Number of the epoch to hold, from 0; None for a new one at each iteration.
-        first_step: Batches of the epoch to leave out.
-        target: What the model is trained to give: the source's "magnitude" (the paper), or the
-            part of it that is "in_phase" with the mixture, |S| cos(angle(S) - angle(X)), which is
-            below 0 where they oppose. Estimates have the mixture's phase, so with a squared error
-            the second is the error of the estimate itself (Erdogan and others, ICASSP 2015).
-        resident: Whether the device holds all songs, so that only the choice of the excerpts is
-            left to the host: True, False, or "auto" (on an accelerator, if they take at most half
-            of its free memory). For a `TrainingModel` and 16-bit files: four stereo sources take
-            42 MB a minute at 44.1 kHz.
+        epoch: Number of the epoch that every iteration yields, from 0; None for a new epoch at
+            each iteration.
+        first_step: Number of batches to skip at the start of the epoch.
+        target: What the model learns to estimate: the source's "magnitude" (as in the paper), or
+            the part of it that is "in_phase" with the mixture, |S| cos(angle(S) - angle(X)), which
+            is negative where the phases are opposite. Estimates have the mixture's phase, so a
+            squared error of the second is the error of the estimate itself (Erdogan and others,
+            ICASSP 2015).
+        resident: Whether the device holds all songs, so that the host only chooses the excerpts:
+            True, False, or "auto" (on an accelerator with JAX or PyTorch, if the songs take at most
+            half of its free memory). Needs a `TrainingModel` and 16-bit files; four stereo sources
+            take 42 MB per minute at 44.1 kHz.
 
     Returns:
-        Batches (mixture, {source: target}), both (batch, frames, bins, channels), float32: a
-        `tf.data.Dataset` with the TensorFlow backend, a `keras.utils.PyDataset` with the others.
+        A `tf.data.Dataset` with the TensorFlow backend, a `keras.utils.PyDataset` with the others.
+        Its batches are (mixture, {source: target}), both (batch, frames, bins, channels), float32;
+        with a `TrainingModel` they are dicts of excerpts.
 
     Raises:
-        DatasetError: Tracks that do not fit together or lack a source, wrong frames or target.
+        DatasetError: The tracks do not fit together or lack a source, or an argument is wrong.
 
     Example:
         >>> import keras_mmdense
@@ -92,8 +97,11 @@ def training_set(
     choice = (tracks, form.num_samples, form.settings.channels, seed, mixing)
     sampler, songs = ExcerptSampler(*choice), {}
     if resident == "auto":
-        needs = 4 * len(sampler.sources) * song_starts(tracks, sampler.num_read)[1]
-        resident = sampler.dtype == "int16" and 2 * needs < _free_device_memory()
+        end = song_starts(tracks, sampler.num_read)[1]
+        fits = end <= MAX_BANK and 8 * len(sampler.sources) * end < _free_device_memory()
+        resident = bool(form.trainer) and (
+            form.trainer.holds(tracks, sampler.num_read) or (sampler.dtype == "int16" and fits)
+        )
     if resident:
         if not form.trainer:
             raise DatasetError("resident songs need a TrainingModel; received another model.")
@@ -128,18 +136,18 @@ def validation_set(
         model: As for `training_set`.
         frames: Frames of an excerpt, a multiple of 2**scales; default 128.
         batch_size: Examples in a batch.
-        excerpts_per_track: Excerpts of each track; more, if that many do not fill the batches.
+        excerpts_per_track: Excerpts of each track; more if needed to fill all batches.
         target: As for `training_set`.
 
     Returns:
-        Batches as of `training_set`, the same in every epoch.
+        A set like that of `training_set`, with the same batches in every epoch.
 
     Raises:
-        DatasetError: As `training_set`.
+        DatasetError: As for `training_set`.
     """
     form = _form(model, tracks, frames, batch_size, target)
     sampler = ExcerptSampler(tracks, form.num_samples, form.settings.channels)
-    # a smaller last batch would be compiled again, and of several devices some would get nothing
+    # a smaller last batch would be compiled again, and some of several devices would get nothing
     whole = batch_size // math.gcd(batch_size, len(tracks))
     count = whole * -(-excerpts_per_track // whole)
     places = [
@@ -175,7 +183,7 @@ def _form(
     batch_size: int,
     target: str | None,
 ) -> _Form:
-    """Check what is asked for against the tracks."""
+    """Check the arguments against each other and the tracks; return the form of the batches."""
     trainer: Any = model if hasattr(model, "separator") else None
     own = (trainer.frames, trainer.target) if trainer else (None, None)
     for name, asked, has in zip(("frames", "target"), (frames, target), own, strict=True):
@@ -185,7 +193,7 @@ def _form(
     if target not in TARGETS:
         raise DatasetError(
             f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
-            'The paper has "magnitude".'
+            'The paper uses "magnitude".'
         )
     s = model if isinstance(model, Settings) else ready(trainer.separator if trainer else model)
     check_tracks(tracks)
@@ -223,7 +231,7 @@ def _free_device_memory() -> int:
         import torch  # type: ignore[import-not-found,unused-ignore]
 
         return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
-    return 0  # TensorFlow does not tell
+    return 0  # TensorFlow does not report it
 
 
 def _batches(
@@ -254,7 +262,7 @@ def _batches(
         return ReadAhead(example, numbers, form.batch_size, transform)
     import tensorflow as tf
 
-    passes = itertools.count()  # of Python: tf.data would start over with each
+    passes = itertools.count()  # counted in Python: tf.data would start over with each
     indices = tf.data.Dataset.from_generator(
         lambda: numbers(next(passes)), output_signature=tf.TensorSpec((), tf.int64)
     )
@@ -280,14 +288,14 @@ def _batches(
 def measure_waiting(data: tf.data.Dataset) -> tuple[tf.data.Dataset, tf.Variable]:
     """Return the same data set, and a variable that adds up the seconds spent waiting for it.
 
-    A batch that lies ready costs nothing; one that must still be made costs the time until it is
-    there. Set the variable to 0 to start over.
+    A batch that is ready adds nothing; one that is not adds the time until it is. Set the variable
+    to 0 to start over.
 
     Args:
-        data: Any data set, prefetched.
+        data: Any prefetched data set.
 
     Returns:
-        The data set and the seconds, a float64 variable.
+        The data set, and the seconds as a float64 variable.
 
     Example:
         >>> import tensorflow as tf

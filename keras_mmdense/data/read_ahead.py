@@ -15,16 +15,16 @@ BATCHES_AHEAD = 4
 
 
 class ReadAhead(keras.utils.PyDataset):
-    """Batches of numbered examples, each pass over them with numbers of its own.
+    """Batches of numbered examples; every pass over the set has its own numbers.
 
     Args:
-        make: Returns the arrays of an example by its number; called from several threads.
-        numbers: Returns the numbers of all examples of a pass, by the number of the pass.
-        batch_size: Examples in a batch; what is left over is left out.
-        finish: Makes what the model takes of a batch; called between steps.
+        make: Returns the arrays of the example with this number; called from several threads.
+        numbers: Returns the numbers of all examples of the pass with this number.
+        batch_size: Examples in a batch; examples that do not fill a batch are left out.
+        finish: Turns a batch into what the model takes; called between steps.
 
     Attributes:
-        waited: Seconds that were spent waiting for batches that were still being read.
+        waited: Seconds spent waiting for batches that were still being read.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class ReadAhead(keras.utils.PyDataset):
         self.waited = 0.0
         self._make, self._numbers, self._batch_size = make, numbers, batch_size
         self._finish = finish
-        self._pass, self._last = 0, -1
+        self._pass = self._position = 0
         self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
         self._ahead: dict[int, Future[dict[str, Any]]] = {}
 
@@ -46,22 +46,29 @@ class ReadAhead(keras.utils.PyDataset):
         """Return the number of batches of a pass."""
         return len(self._numbers(0)) // self._batch_size
 
+    def on_epoch_begin(self) -> None:
+        """Start the pass again, of which Keras may have read batches to build the model."""
+        self._position = 0
+        self._ahead.clear()
+
     def __getitem__(self, index: int) -> Any:
-        """Return a batch; with the first one after the last one the next pass begins."""
+        """Return the next batch, whatever the index: `fit` shuffles indices by default.
+
+        The next pass begins after the last batch.
+        """
         if index >= len(self):
             raise IndexError(f"the set has {len(self)} batches; received {index}")
-        if index == 0 and self._last == len(self) - 1:
-            self._pass += 1
-            self._ahead.clear()
-        self._last = index
-        numbers = self._numbers(self._pass)
-        for step in range(index, min(len(self), index + 1 + BATCHES_AHEAD)):
+        numbers, position = self._numbers(self._pass), self._position
+        for step in range(position, min(len(self), position + 1 + BATCHES_AHEAD)):
             if step not in self._ahead:
                 part = numbers[step * self._batch_size : (step + 1) * self._batch_size]
                 self._ahead[step] = self._pool.submit(self._read, part)
         start = time.perf_counter()
-        batch = self._ahead.pop(index).result()
+        batch = self._ahead.pop(position).result()
         self.waited += time.perf_counter() - start
+        self._position += 1
+        if self._position == len(self):
+            self._position, self._pass = 0, self._pass + 1
         return self._finish(batch)
 
     def _read(self, numbers: range) -> dict[str, Any]:

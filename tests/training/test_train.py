@@ -303,7 +303,7 @@ def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path, monke
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN if ignored else signal.SIG_DFL)
     fake = SimpleNamespace(
         adapt=lambda: None, fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[],
-        run=tmp_path, recipe=Recipe("r"), devices=SimpleNamespace(is_chief=False, workers=1),
+        run=tmp_path, recipe=Recipe("r"),
     )  # fmt: skip
     monkeypatch.setattr(command, "open_tracks", lambda *_: ([], []))
     monkeypatch.setattr(command, "train", lambda args, *_: command.run_to_end(fake, args))

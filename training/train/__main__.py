@@ -84,7 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--resident", choices=("auto", "yes", "no"), default="auto",
-        help="hold all songs in the device's memory (auto: on a GPU with room for them)",
+        help="hold all songs in the device's memory (auto: on a GPU with room, JAX or PyTorch)",
     )  # fmt: skip
     parser.add_argument(
         "--deterministic", action="store_true", help="the same bits every time on a GPU, too"
@@ -115,6 +115,7 @@ def train(
     """
     if args.tensorboard:
         import tensorboard  # noqa: F401  tf.summary.audio lives in it
+        import tensorflow  # noqa: F401  whatever the backend
     run = Path(args.out)
     from training.train.devices import open_devices
     from training.train.precision import settle_precision
@@ -123,21 +124,22 @@ def train(
     devices = open_devices(args.strategy, args.deterministic)
     devices.check(recipe)
     recipe = settle_precision(recipe, run if args.resume else None)
-    now = record(recipe, tracks, valid)
+    now = record(recipe, tracks, valid) | {"freeze": sorted(args.freeze)}
     check_folder(run, now, args.resume)
     report_slow_files(tracks)
-    resident = args.resident == "yes" or (args.resident == "auto" and "auto")
+    resident = {"yes": True, "no": False}.get(args.resident, args.resident)
     if args.resident == "yes" and devices.replicas > 1:
         raise RecipeError(
             f"--resident yes needs one device; received {devices.replicas}. Use auto."
         )
     trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze, resident)
+    steps = len(trainer.make_data(0))
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
         write_text(run / RECORD, json.dumps(now, indent=1))
     print(
         f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-        f"{len(trainer.make_data(0))} steps an epoch, {trainer.model.count_params():,} "
+        f"{steps} steps an epoch, {trainer.model.count_params():,} "
         f"weights, {devices.replicas} replicas"
     )
     return run_to_end(trainer, args)

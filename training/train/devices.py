@@ -1,8 +1,8 @@
-"""The devices of a run, one or several of one machine, and their memory.
+"""The devices of a run, one or more in one machine, and their memory.
 
-Every replica sees its own part of each batch and all of them take one common step, so the weights
-are those of one device with the whole batch, to rounding (docs/how-to/scaling.md). With the JAX
-backend `mirrored` is `keras.distribution.DataParallel`.
+Every replica sees its own part of each batch, and all of them take one common step, so the weights
+equal those of one device with the whole batch, to rounding (docs/how-to/scaling.md). With the JAX
+backend, `mirrored` is `keras.distribution.DataParallel`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Devices:
 
     Args:
         strategy: TensorFlow's strategy; None for one device and with the JAX backend.
-        replicas: Devices that share each batch.
+        replicas: Number of devices that share each batch.
     """
 
     strategy: Any = None
@@ -61,12 +61,11 @@ class Devices:
             )
 
     def prepare(self, model: keras.Model) -> None:
-        """Make a compiled model's steps those of the whole batch.
+        """Make a compiled model take each step as with the whole batch on one device.
 
-        Batch normalization takes the statistics of all replicas (its own part alone would be
-        noisier, and another function than on one device), and gradients are clipped after they
-        are added up, where Keras would clip each replica's own part. JAX computes with the whole
-        batch anyway.
+        Batch normalization uses the statistics of all replicas: those of one part would be noisier
+        and give other results than one device. Gradients are clipped after they are added up;
+        Keras would clip those of each replica. JAX computes with the whole batch anyway.
         """
         if self.strategy is None or self.replicas == 1:
             return
@@ -84,7 +83,7 @@ class Devices:
         optimizer._all_reduce_sum_gradients = types.MethodType(add_up_and_clip, optimizer)
 
     def spread(self, data: Any) -> Any:
-        """Return what `fit` and `evaluate` take, from whole batches."""
+        """Return data of whole batches in the form that `fit` and `evaluate` take."""
         if self.strategy is None:
             return data
         import tensorflow as tf
@@ -105,10 +104,10 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
     Args:
         name: "none", or "mirrored": all GPUs of this machine, or the logical CPU devices if there
             are none.
-        deterministic: Have the backend compute the same bits every time, where it might not.
+        deterministic: Whether to make the backend compute the same bits every time.
 
     Raises:
-        RecipeError: The backend cannot do it.
+        RecipeError: The backend does not support the strategy.
 
     Example:
         >>> open_devices("none").replicas
@@ -122,6 +121,7 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
     elif deterministic and backend == "torch":
         import torch  # type: ignore[import-not-found,unused-ignore]
 
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which CUDA asks for
         torch.use_deterministic_algorithms(True)
     elif deterministic:  # read when JAX makes its first array
         flags = os.environ.get("XLA_FLAGS", "")
@@ -146,7 +146,7 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
 
 
 def has_accelerator() -> bool:
-    """Return whether the backend computes on something else than a CPU."""
+    """Return whether the backend computes on something other than a CPU."""
     if keras.config.backend() == "torch":
         import torch  # type: ignore[import-not-found,unused-ignore]
 
@@ -155,13 +155,13 @@ def has_accelerator() -> bool:
 
 
 def step_bytes(model: keras.Model, recipe: Recipe) -> float:
-    """Return about how many bytes a step holds: all layers' values that its gradients need.
+    """Return about how many bytes a step holds: all layer outputs that its gradients need.
 
-    TensorFlow itself, and the data that are prepared meanwhile, take one to two GB more.
+    The backend itself, and the batches being prepared, take one to two GB more.
 
     Args:
         model: The recipe's model.
-        recipe: Its frames, batch size and precision count.
+        recipe: The recipe; its frames, batch size and precision are used.
 
     Example:
         >>> from training.paper.baseline_networks import build_model
@@ -176,7 +176,7 @@ def step_bytes(model: keras.Model, recipe: Recipe) -> float:
 
 
 def check_memory(model: keras.Model, recipe: Recipe) -> None:
-    """Refuse a step that the machine cannot hold: the system would end it without a word.
+    """Refuse a step that does not fit into memory: the system would kill it without a message.
 
     A GPU reports that itself, so only a machine without one is checked.
 
@@ -211,10 +211,10 @@ def check_memory(model: keras.Model, recipe: Recipe) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep freed blocks of less than 32 MiB, for the next step to use.
+    """Make glibc keep freed blocks of less than 32 MiB, for the next step to use.
 
-    When a data set of a generator is first read, TensorFlow lowers glibc's M_TRIM_THRESHOLD to
-    128 KiB. From then on each step's memory goes back to the system and is mapped again, page by
+    When a data set made from a generator is first read, TensorFlow lowers glibc's M_TRIM_THRESHOLD
+    to 128 KiB. From then on each step's memory goes back to the system and is mapped again, page by
     page: 3.6 times the page faults and 6 % more processor time (docs/results/benchmarks.md).
     """
     if keras.config.backend() == "tensorflow":

@@ -1,9 +1,10 @@
-"""Layers that train faster with TensorFlow on CPUs; what they give is the same but for rounding.
+"""Layers that train faster with TensorFlow on CPUs; the results differ only by rounding.
 
 Batch normalization is one operation each way instead of twenty. On processors without AVX-512, the
-gradient of a convolution's kernel is one matrix product: TensorFlow's own is slow there where a
-layer gives few maps, as those of a dense block do. With AVX-512 its own is two to three times as
-fast as the product. Figures: `python -m benchmarks.training`, docs/results/benchmarks.md.
+gradient of a convolution's kernel is one matrix product: TensorFlow's own gradient is slow there if
+a layer has few output maps, like those of a dense block. With AVX-512, TensorFlow's own gradient is
+two to three times as fast as the product. The figures are in docs/results/benchmarks.md, measured
+by `python -m benchmarks.training`.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ import keras
 
 
 def speed_up(model: keras.Model) -> int:
-    """Have a model's layers compute faster in training; their results stay the same.
+    """Make a model's layers compute faster in training, with the same results.
 
-    Nothing of it is stored in a file, and a second call changes nothing.
+    The change is not saved with the model, and a second call changes nothing.
 
     Args:
-        model: A functional model that is to be trained with TensorFlow on CPUs, in float32 or
-            mixed_bfloat16.
+        model: A functional model to train with TensorFlow on CPUs, in float32 or mixed_bfloat16.
 
     Returns:
-        The number of layers that are fast now: batch normalization of the last axis of four, not
-        synchronized, and, without AVX-512, float32 convolutions of stride 1 and same padding, with
-        a known number of bins, a kernel larger than 1, and no more maps given than taken.
+        The number of layers that are fast now: batch normalization of the last of four axes, not
+        synchronized, and, without AVX-512, float32 convolutions with stride 1, same padding, a
+        known number of bins, a kernel larger than 1, and no more output maps than input maps.
 
     Example:
         >>> import keras_mmdense
@@ -43,7 +43,7 @@ def speed_up(model: keras.Model) -> int:
             and layer.axis in (-1, 3)
             and layer.input_spec.ndim == 4
             and layer.compute_dtype in ("float32", "bfloat16")
-            and not (layer.synchronized or layer.renorm)
+            and not (layer.synchronized or getattr(layer, "renorm", False))
         ):
             layer.call = partial(_normalize, layer, layer.call)
         elif (
@@ -63,12 +63,12 @@ def speed_up(model: keras.Model) -> int:
 
 
 def is_fast(layer: keras.layers.Layer) -> bool:
-    """Whether `speed_up` has changed a layer."""
+    """Return whether `speed_up` has changed a layer."""
     return not {"call", "convolution_op"}.isdisjoint(vars(layer))
 
 
 def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this machine's processor has AVX-512; False where Linux' file does not say so."""
+    """Return whether the processor has AVX-512; False if Linux's file does not say so."""
     return cpuinfo.is_file() and "avx512f" in cpuinfo.read_text("utf-8", "replace").split()
 
 
@@ -95,8 +95,9 @@ def _normalize(
 def normalize(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """Normalize a batch by its own statistics.
 
-    oneDNN is fast where a multiple of 16 maps fills its vectors, and up to five times slower where
-    it does not. There the maps of neighboring bins count as maps of one bin.
+    oneDNN is fast if the number of maps is a multiple of 16, which fills its vectors, and up to
+    five times slower otherwise. In that case, the maps of neighboring bins are treated as maps of
+    one bin.
 
     Args:
         inputs: (batch, frames, bins, maps), float32 or bfloat16.
@@ -105,7 +106,7 @@ def normalize(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any
         epsilon: Added to the variance.
 
     Returns:
-        The normalized inputs, and mean and variance of each map.
+        The normalized inputs, and the mean and variance of each map.
 
     Example:
         >>> import tensorflow as tf
@@ -123,7 +124,7 @@ def normalize(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any
     statistics = partial(
         tf.raw_ops.FusedBatchNormV3, mean=tf.zeros(0), variance=tf.zeros(0), epsilon=epsilon
     )
-    # its variance is divided by one place less than there are, Keras' by all of them
+    # it divides the variance by one place less than there are, Keras by all of them
     biased = tf.maximum(places - 1, 1) / places
     if fold == 1:
         outputs, mean, variance, *_ = statistics(x=inputs, scale=scale, offset=offset)
@@ -197,15 +198,15 @@ def _convolution(plain: Any, inputs: Any, kernel: Any) -> Any:
 
 
 def kernel_gradient(inputs: Any, upstream: Any, size: tuple[int, int]) -> Any:
-    """Return the gradient of a kernel of stride 1 and same padding.
+    """Return the gradient of the kernel of a convolution with stride 1 and same padding.
 
     Args:
-        inputs: What the layer was given, (batch, frames, bins, channels).
-        upstream: The gradient of what it gave, (batch, frames, bins, maps).
+        inputs: Inputs of the layer, (batch, frames, bins, channels).
+        upstream: Gradient of the layer's outputs, (batch, frames, bins, maps).
         size: Frames and bins of the kernel.
 
     Returns:
-        (frames, bins, channels, maps) of the kernel.
+        Gradient of the kernel, (frames, bins, channels, maps).
 
     Example:
         >>> import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Which precision trains faster on this machine."""
+"""Find the precision that trains faster on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from training.train.devices import has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.recipe import Recipe
 from training.train.run_folder import RECORD
@@ -25,14 +26,14 @@ def fastest_precision(
 ) -> tuple[str, dict[str, float]]:
     """Time the training step of a small dense block in float32 and bfloat16.
 
-    It takes about three seconds, most of them to compile. Other programs that run at the same time
-    can change the outcome: a run that is to be repeated should name its precision.
+    This takes about three seconds, mostly for compilation. Other programs that run at the same time
+    can change the outcome: name the precision in the recipe if a run must be repeatable.
 
     Args:
         clock: Returns seconds.
 
     Returns:
-        The faster precision, float32 if both are equal, and the seconds of a step in each.
+        The faster precision (float32 if both are equal), and the seconds of a step in each.
 
     Example:
         >>> precision, seconds = fastest_precision()
@@ -53,11 +54,11 @@ def fastest_precision(
 
 
 def settle_precision(recipe: Recipe, resumed: Path | None = None) -> Recipe:
-    """Return a recipe with its precision named: the faster one if it says "auto".
+    """Return the recipe with the precision "auto" replaced by the faster one.
 
     Args:
         recipe: Any recipe.
-        resumed: Folder of the run that is continued, whose precision it keeps.
+        resumed: Folder of the run to continue, whose precision is kept.
     """
     if recipe.precision != "auto":
         return recipe
@@ -85,7 +86,7 @@ def _dense_block(policy: str) -> keras.Model:
         convolution = keras.layers.Conv2D(GROWTH_RATE, 3, padding="same", dtype=policy)
         maps.append(convolution(x))
     model = keras.Model(inputs, maps[-1])
-    if keras.config.backend() == "tensorflow":
+    if keras.config.backend() == "tensorflow" and not has_accelerator():
         speed_up(model)
-    model.compile("sgd", "mse", jit_compile=keras.config.backend() == "jax")
+    model.compile("sgd", "mse", jit_compile="auto")
     return model

@@ -68,7 +68,7 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
         return
     try:
         before = json.loads((run / RECORD).read_text("utf-8"))
-        old, data = dict(before["recipe"]), before["data"]
+        old, data = dict(before["recipe"]), (before["data"], before["validation_tracks"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(
             f"--resume needs the folder of a run with a whole {RECORD}; received {run} "
@@ -77,7 +77,12 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
     changed = [
         key for key, value in now["recipe"].items() if key != "epochs" and old.get(key) != value
     ]
-    if changed or data != now["data"]:
+    if before.get("freeze", now.get("freeze")) != now.get("freeze"):
+        raise RecipeError(
+            f"--resume needs the --freeze of the run, {before['freeze']}; received "
+            f"{now['freeze']}. {way_out(run)}"
+        )
+    if changed or data != (now["data"], now["validation_tracks"]):
         what = f"recipe ({', '.join(changed)})" if changed else "data"
         raise RecipeError(
             f"--resume needs the recipe and the data of the run; received another {what}. "

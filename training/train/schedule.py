@@ -45,7 +45,8 @@ def plan(losses: Sequence[float], recipe: Recipe) -> Plan:
             continue
         waited += 1
         if waited >= recipe.patience:
-            learning_rate, waited = max(recipe.lowest_rate, learning_rate * recipe.drop), 0
+            lower = max(recipe.lowest_rate, learning_rate * recipe.drop)
+            learning_rate, waited = min(learning_rate, lower), 0
     since_best = len(losses) - 1 - best_epoch
     stop = recipe.stop_after is not None and since_best >= recipe.stop_after
     return Plan(learning_rate, best_epoch, stop)

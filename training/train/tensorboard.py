@@ -58,7 +58,7 @@ def epoch_writer(
             for name, value in row.items():
                 tf.summary.scalar(name, value)
             if (epoch - 1) % every == 0:
-                # a copy: the model itself answers only when all workers ask it
+                # a copy: in float32, and the training goes on with the model as it is
                 stems = separate(float32_copy(model), references["mixture"], track.sample_rate)
                 show("estimate", stems)
         writer.flush()

@@ -22,7 +22,7 @@ from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
 from training.paper.baseline_networks import build_model, float32_copy
-from training.train.devices import Devices, check_memory
+from training.train.devices import Devices, check_memory, has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
 from training.train.recipe import Recipe, RecipeError
@@ -122,11 +122,9 @@ class Trainer:
             self.model = make_model(recipe, init, freeze)
             check_memory(self.model, recipe)
             # fast layers compute the statistics of their own device alone
-            if keras.config.backend() == "tensorflow" and not self.devices.strategy:
-                import tensorflow as tf
-
-                if not tf.config.get_visible_devices("GPU"):
-                    speed_up(self.model)
+            plain = self.devices.strategy is None and not has_accelerator()
+            if plain and keras.config.backend() == "tensorflow":
+                speed_up(self.model)
             self.training = TrainingModel(
                 self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
             )
