@@ -338,6 +338,8 @@ def test_fine_tuning_keeps_what_is_frozen(folder):
 REFUSED = {
     "a folder without a run": (["--resume"], "", "--resume needs the folder of a run"),
     "another recipe": (["--resume", "--out", "{run}"], "channels = 1\n", "another recipe (model)"),
+    "other frozen layers": (["--resume", "--out", "{run}", "--freeze", "full_*"], "",
+                            "needs the --freeze of the run, []; received ['full_*']"),
     "a folder in use": (["--out", "{run}"], "", "--out must be a new or empty folder"),
     "no such layers": (["--freeze", "full_*", "middle_*"], "", "received 'middle_*'"),
     "another architecture": (["--init", "{run}/best.keras"], "compression = 'log'\nfold = 2\n",
