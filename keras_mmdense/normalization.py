@@ -43,8 +43,6 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
 
     Source: offset and scale from the data set as in the authors' later code (D3Net).
     """
-    import keras
-
     from keras_mmdense.model import compress
 
     settings = ready(model)
@@ -53,15 +51,14 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
         if index == max_batches:
             break
         mixture = batch[0] if isinstance(batch, tuple | list) else batch
-        mixture = keras.ops.convert_to_numpy(mixture).astype(np.float64)
+        mixture = _to_numpy(mixture).astype(np.float64)
         require(
             mixture.ndim == 4 and mixture.shape[2:] == (settings.bins, settings.channels),
             f"adapt() needs magnitudes (batch, frames, {settings.bins}, {settings.channels})",
             mixture.shape,
             "Use the model's own pipeline.",
         )
-        compressed = keras.ops.convert_to_numpy(compress(mixture, settings.compression))
-        mixture = compressed.astype(np.float64)
+        mixture = _to_numpy(compress(mixture, settings.compression)).astype(np.float64)
         count += mixture[:, :, 0].size
         total += np.einsum("tfbc->b", mixture)
         squares += np.einsum("tfbc,tfbc->b", mixture, mixture)
@@ -106,8 +103,6 @@ def ready(model: keras.Model) -> Settings:
     Raises:
         SettingsError: The model was not built by `keras_mmdense.build`, or lacks an output.
     """
-    import keras
-
     settings = settings_of(model)
     outputs = getattr(model, "output", None)
     require(
@@ -116,14 +111,19 @@ def ready(model: keras.Model) -> Settings:
         list(outputs) if isinstance(outputs, dict) else outputs,
         "Use the whole model.",
     )
-    to_numpy = keras.ops.convert_to_numpy  # wherever the backend keeps them
     if any(
-        not np.array_equal(np.ravel(to_numpy(used)), np.ravel(to_numpy(stored)))
+        not np.array_equal(np.ravel(_to_numpy(used)), np.ravel(_to_numpy(stored)))
         for layer in _normalizations(model)
         for used, stored in ((layer.mean, layer.adapt_mean), (layer.variance, layer.adapt_variance))
     ):
         _refresh(model)
     return settings
+
+
+def _to_numpy(value: Any) -> Any:
+    """Return a tensor's or a variable's value as an array, also from PyTorch's devices."""
+    value = getattr(value, "value", value)
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
 
 
 def _refresh(model: keras.Model) -> None:
