@@ -12,8 +12,6 @@ of its own, held to one or two cores, in rounds that take all of them in turn: m
 rounds; the ratio is the pipeline's over the loop's of the same process.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import sys

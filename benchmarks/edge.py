@@ -11,8 +11,6 @@ command ends with 1 if the peaks differ by more than 5 %, or one is not under 25
 imports. It needs only Python and pip, and ends with 1 if a limit is exceeded.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import sys

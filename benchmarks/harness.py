@@ -1,7 +1,5 @@
 """What the benchmarks share: processes, arguments, exit codes, tables."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -21,8 +21,6 @@ museval's functions come from its file `metrics.py` alone, because importing the
 ffmpeg.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import json

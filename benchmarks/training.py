@@ -16,8 +16,6 @@ matrices of 2048 x 2048 in the same precision and process; a step counts as thre
 multiply-adds of the network.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import statistics

@@ -10,8 +10,6 @@ separates a song of that length once and prints the page's peak memory. Needs `m
 been run once (npm packages), Chromium and `pip install .`.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Training and evaluation, run from the checkout: `python -m training.train`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -5,8 +5,6 @@ The mean of models that were fine-tuned from the same weights is often better th
 the settings of the first one and never replaces a file. Exit code 0: success; 2: wrong input.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -15,8 +15,6 @@ Exit code 0: all tracks are prepared; 1: some failed and are listed, or the disk
 usage or input; 130: stopped with Ctrl-C.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

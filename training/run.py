@@ -20,8 +20,6 @@ model, use --recipe edge.
 Exit code 0: done; 1: a file failed; 2: wrong usage or data; 130: stopped with Ctrl-C.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

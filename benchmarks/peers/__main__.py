@@ -16,8 +16,6 @@ and the report says which was measured. Leave the machine alone meanwhile. Needs
 environment of `make env`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

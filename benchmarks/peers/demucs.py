@@ -1,7 +1,5 @@
 """Demucs, htdemucs: the hybrid transformer with the settings of the published model."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from pathlib import Path
 from typing import Any

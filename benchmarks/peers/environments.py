@@ -1,7 +1,5 @@
 """The systems that are compared, and the environment of each."""
 
-from __future__ import annotations
-
 import json
 import sys
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ have seams.
 Source of the shape: Takahashi and Mitsufuji, arXiv 1706.09588, Table 1.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Open-Unmix, umxhq: four bidirectional LSTM networks and one iteration of the Wiener filter."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

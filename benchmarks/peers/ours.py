@@ -1,7 +1,5 @@
 """This project's systems: the runner with bundled and published models, and Keras."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

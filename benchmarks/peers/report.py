@@ -1,7 +1,5 @@
 """The tables and the plot of what `python -m benchmarks.peers` measured."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Nothing here needs more than NumPy and soundfile: it runs in the environment of each system.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import tempfile

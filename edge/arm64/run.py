@@ -6,8 +6,6 @@ Everything is kept in a folder, so that the next run only installs the project a
 emulation cannot be set up, the reason is printed and the exit code is 0.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

@@ -7,8 +7,6 @@ quantized model also with the masks or magnitudes that its network answers to on
 answer".
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ interpreter, so that whatever starts `sys.executable` (pip, tests, the `mmdense`
 emulated, too, without any registration in the kernel.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import shlex

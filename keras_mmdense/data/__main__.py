@@ -3,8 +3,6 @@
 Exit code 0: all tracks are usable; 1: there are faults; 2: ROOT cannot be used.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 The same code runs in the compiled step of TensorFlow, JAX and PyTorch, all of it in float32.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Batches for JAX and PyTorch, read ahead by threads."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable

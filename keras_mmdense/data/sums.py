@@ -4,8 +4,6 @@ The mixture of training is the sum of the sources: a file "instrumental" next to
 would count them twice.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Collection, Sequence

@@ -9,8 +9,6 @@ https://github.com/tensorflow/io/issues/1647. 32-bit integer WAV is refused: `de
 for float. WAV with an odd number of bytes (24 bits, mono) fails, and is named.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import wave

@@ -1,7 +1,5 @@
 """Fixtures of the edge tests; none of them needs TensorFlow."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import resource

@@ -3,8 +3,6 @@
 Run: python tests/edge/make_models.py
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """The reference data of apps and of the browser page is what the runner makes now."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

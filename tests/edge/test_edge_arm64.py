@@ -1,7 +1,5 @@
 """What `make test-arm64` rests on: what it compares, and what counts as equal."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

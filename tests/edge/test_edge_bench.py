@@ -1,7 +1,5 @@
 """`mmdense bench`: what it measures and how it is shown; no figure is a matter of time here."""
 
-from __future__ import annotations
-
 import json
 import types
 

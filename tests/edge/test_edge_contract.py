@@ -1,7 +1,5 @@
 """Model files: what is read from a good one, and one clear line for every bad one."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

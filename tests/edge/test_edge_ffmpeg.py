@@ -1,7 +1,5 @@
 """Reading through ffmpeg: programs that stand in for it."""
 
-from __future__ import annotations
-
 import json
 import stat
 import sys

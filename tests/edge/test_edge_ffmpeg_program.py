@@ -1,7 +1,5 @@
 """Reading through the program ffmpeg itself, which these tests need."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 

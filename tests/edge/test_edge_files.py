@@ -1,7 +1,5 @@
 """Files in, files out: exact lengths and depths, sums, clipping, and nothing left behind."""
 
-from __future__ import annotations
-
 import tracemalloc
 import types
 from pathlib import Path

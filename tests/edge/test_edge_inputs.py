@@ -1,7 +1,5 @@
 """Which songs a command line names, and what they are called in the results."""
 
-from __future__ import annotations
-
 import io
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath

@@ -1,7 +1,5 @@
 """What an installation brings along, imports and keeps of its memory: small on purpose."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 import subprocess

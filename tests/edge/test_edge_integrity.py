@@ -1,7 +1,5 @@
 """Files of all formats: the whole of the sound, or a line that says what is missing."""
 
-from __future__ import annotations
-
 import io
 import re
 import struct

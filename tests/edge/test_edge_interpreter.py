@@ -1,7 +1,5 @@
 """Which interpreter is taken, what is checked at load, and what is never imported."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

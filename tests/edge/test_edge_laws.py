@@ -5,8 +5,6 @@ in any blocks is the whole track; a file is what the Python call gives, rounded.
 command: whatever its words, it ends in a result or in one line, and changes no file that is there.
 """
 
-from __future__ import annotations
-
 import io
 import sys
 import tempfile

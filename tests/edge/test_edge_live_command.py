@@ -1,7 +1,5 @@
 """`mmdense live`: what it plays, what it prints, how it ends. The clock is simulated."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The live engine on a simulated clock: latency, drop-outs, recovery."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from unittest.mock import Mock

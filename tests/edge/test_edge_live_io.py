@@ -1,7 +1,5 @@
 """Files, pipes and keys of a live run."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -1,7 +1,5 @@
 """Mixes: what can be asked for, and that changes are heard as ramps."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from mmdense_edge.errors import UsageError

@@ -1,7 +1,5 @@
 """Windows that move by fewer frames, and the latency that follows."""
 
-from __future__ import annotations
-
 from unittest.mock import Mock
 
 import numpy as np

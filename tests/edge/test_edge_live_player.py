@@ -1,7 +1,5 @@
 """The output side: where the mixture takes over, and how smoothly."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from mmdense_edge.live.mixer import Mixer

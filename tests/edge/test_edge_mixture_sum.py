@@ -1,7 +1,5 @@
 """What is written of a song: choices, sums, shares, the null test."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

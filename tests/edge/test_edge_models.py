@@ -1,7 +1,5 @@
 """`mmdense models` and `mmdense info`: what a contract says, as a table and as lines."""
 
-from __future__ import annotations
-
 import re
 import shutil
 

@@ -1,7 +1,5 @@
 """Odd and malformed inputs: each ends in one clear line or a right result, and nothing is lost."""
 
-from __future__ import annotations
-
 import os
 import re
 import struct

@@ -1,7 +1,5 @@
 """Spectrogram pictures: size, where the energy is, and memory."""
 
-from __future__ import annotations
-
 import struct
 
 import numpy as np

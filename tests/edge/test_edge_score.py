@@ -1,7 +1,5 @@
 """SDR over files against its definition, and the references of a folder."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import soundfile as sf

@@ -1,7 +1,5 @@
 """`mmdense separate`: what it writes and prints, how it ends; pipes, parallel songs, signals."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -1,7 +1,5 @@
 """The Python call: lengths, sums, exactness, resampling, refusals, memory."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import Mock
 

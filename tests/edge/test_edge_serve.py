@@ -1,7 +1,5 @@
 """`mmdense serve`: its files, its headers, what it refuses, how it starts and ends."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import http.client

@@ -1,7 +1,5 @@
 """Signals: taken for a while, but not those that are ignored."""
 
-from __future__ import annotations
-
 import signal
 from concurrent.futures import ThreadPoolExecutor
 

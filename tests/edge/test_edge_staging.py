@@ -1,7 +1,5 @@
 """All files of a song or none: publishing, undoing, and folders that cannot be written."""
 
-from __future__ import annotations
-
 import os
 import types
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The transform against plain NumPy, and streams against the whole signal."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The Wiener filter: its definition in plain NumPy, its laws, and its place in the runner."""
 
-from __future__ import annotations
-
 import json
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """Writing stems: depths, steps that add up, clipping, formats' limits."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import soundfile as sf

@@ -1,7 +1,5 @@
 """Starts commands as different shells do, and tells what they said and left."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A sound card and a network on a simulated clock: nothing waits, everything is repeatable."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

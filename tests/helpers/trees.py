@@ -3,8 +3,6 @@
 The sources of a track add up to its mixture exactly, in 16-bit integers (in MUSDB18 before AAC).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

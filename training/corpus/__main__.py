@@ -4,8 +4,6 @@ Exit code 0: all songs are there; 1: a file cannot be written; 2: nothing could 
 failed; 130: stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

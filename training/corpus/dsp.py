@@ -1,7 +1,5 @@
 """Filters, envelopes and small functions for audio of shape (num_samples, 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Studio effects with random settings over a wide range."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 Source: Bob van der Poel, https://www.mellowood.ca/mma/
 """
 
-from __future__ import annotations
-
 import re
 import subprocess
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Built-in scores of rock and pop: drums, bass, accompaniment and tune for a chord chart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

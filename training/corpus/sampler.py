@@ -1,7 +1,5 @@
 """Parts played with recorded notes and strokes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parts played by fluidsynth with a soundfont."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Recordings of singers, guitars, bands and loops: cut, joined and repitched."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

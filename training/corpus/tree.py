@@ -1,7 +1,5 @@
 """The corpus on disk: songs, which appear when they are complete, and the manifest."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Syllables to sing with, from labelled recordings and espeak-ng's voices."""
 
-from __future__ import annotations
-
 import io
 import subprocess
 from collections.abc import Sequence

@@ -5,8 +5,6 @@ same pipeline, trainer, `adapt` and `separate` work with them. A recipe names on
 `network = "blstm"`. docs/results/reproduction.md says what is known about their sizes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ BLEND. docs/results/reproduction.md contains the output and explains it. Exit co
 track cannot be read; 2: wrong usage or input; 130: stopped.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import statistics

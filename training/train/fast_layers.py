@@ -7,8 +7,6 @@ two to three times as fast as the product. The figures are in docs/results/bench
 by `python -m benchmarks.training`.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from pathlib import Path

@@ -3,8 +3,6 @@
 All take (batch, frames, bins, channels) and return (batch, frames).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Find the precision that trains faster on this machine."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

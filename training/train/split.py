@@ -1,7 +1,5 @@
 """The tracks of a run: trees opened, faults reported, validation tracks split off."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Stems of one validation excerpt as audio and spectrograms for TensorBoard."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ Run: python docs/how-to/apps/make_vector.py
 Needs `pip install .`, no TensorFlow. docs/how-to/apps.md explains the files.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -6,8 +6,6 @@ Signals and the network's answers follow from formulas, which transform.test.ts 
 holds the stems.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

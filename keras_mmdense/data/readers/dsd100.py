@@ -10,8 +10,6 @@ MUSDB18 has heard it.
 Source: A. Liutkus et al., The 2016 Signal Separation Evaluation Campaign, LVA/ICA 2017.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -8,8 +8,6 @@ it as another kind of audio file. Files with other names are not used, which is 
 Hidden files and folders are ignored.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,8 +5,6 @@ The validation tracks are the 14 that musdb names; they lie in the train folder.
 Source: https://doi.org/10.5281/zenodo.3338373; the list: musdb 0.4.3, configs/mus.yaml.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
