@@ -80,10 +80,9 @@ def install(python: Path, folder: Path) -> None:
 def test(python: Path, folder: Path) -> None:
     """Run the runner's tests."""
     say(f"the runner's tests (-m '{MARKERS}')")
-    tests = str(ROOT / "tests" / "edge")
     options = ["-q", "-n", "2", "-p", "no:cacheprovider", "-m", MARKERS, f"--rootdir={ROOT}"]
-    options += [f"--confcutdir={tests}", f"--basetemp={folder / 'tests'}"]
-    userland.run([str(python), "-m", "pytest", *options, tests])
+    options.append(f"--basetemp={folder / 'tests'}")
+    userland.run([str(python), "-m", "pytest", *options, str(ROOT / "tests" / "edge")])
 
 
 def compare_stems(python: Path, folder: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from command_runs import everything
+from command_runs import contents, everything
 from mmdense_edge.audio.mixture_sum import choose
 from mmdense_edge.errors import AudioError, Cancelled
 from mmdense_edge.separate import staging
@@ -46,14 +46,12 @@ def test_a_mask_of_ones_copies_the_file(separators, song, tmp_path, subtype, fil
     assert [stem.file for stem in report.stems] == [str(written)]
     info = sf.info(written)
     assert (info.format, info.subtype) == (file_format.upper(), expected)
-    assert (info.samplerate, info.channels, info.frames) == (44100, 2, 20000)
     # 16 bits come back as they were; float32 arithmetic shows below that.
     tolerance = 0 if subtype == "PCM_16" else 2e-7
     before, after = sf.read(path)[0], sf.read(written)[0]
     np.testing.assert_allclose(after, before, atol=tolerance, rtol=0)
     level = 20 * np.log10(np.sqrt(np.mean(after**2)))
     assert report.stems[0].level_dbfs == pytest.approx(level, abs=1e-6)
-    assert everything(tmp_path / "out") == ["song", f"song/everything.{file_format}"]
 
 
 def test_a_result_that_appears_meanwhile_is_kept(separators, song, tmp_path):
@@ -136,12 +134,9 @@ def test_scaled_stems_are_not_clipped_and_keep_their_balance(
     assert 0.999 < peak < 1
     if residual:
         assert np.abs(total - gain * sf.read(path)[0]).max() <= 0.51 * 2**-23
-    quiet = run(separators["shares"], song("b.wav"), tmp_path / "quiet", clip="scale")
-    assert quiet.gain_db == 0
-    plain = run(separators["shares"], song("b.wav"), tmp_path / "plain")
-    for scaled, stem in zip(quiet.stems, plain.stems, strict=True):
-        assert Path(scaled.file).read_bytes() == Path(stem.file).read_bytes()
-    assert not [path for path in tmp_path.rglob("*float.wav")]
+    assert run(separators["shares"], song("b.wav"), tmp_path / "quiet", clip="scale").gain_db == 0
+    run(separators["shares"], song("b.wav"), tmp_path / "plain")
+    assert contents(tmp_path / "quiet") == contents(tmp_path / "plain")
 
 
 @pytest.mark.native

@@ -131,10 +131,11 @@ def test_a_stream_in_any_blocks_is_the_whole_track(
     rate=RATES,
     channels=CHANNELS,
     bit_depth=st.sampled_from(["16", "24", "32f"]),
+    wiener=st.integers(0, 2),
     seed=st.integers(0, 99),
 )
 def test_a_file_is_the_python_call_rounded(
-    separators, num_samples, rate, channels, bit_depth, seed
+    separators, num_samples, rate, channels, bit_depth, wiener, seed
 ):
     separator = separators["mono"]
     with tempfile.TemporaryDirectory() as name:
@@ -142,8 +143,9 @@ def test_a_file_is_the_python_call_rounded(
         sf.write(song, generated(seed, num_samples, channels, 0.1), rate, subtype="PCM_24")
         samples = sf.read(song, dtype="float32", always_2d=True)[0]
         parts = choose(separator.sources, separator.sources)
-        stems = run(separator, Path(name), song, parts, Options(bit_depth=bit_depth))
-        for source, expected in separator.separate(samples, rate).items():
+        options = Options(bit_depth=bit_depth, wiener=wiener)
+        stems = run(separator, Path(name), song, parts, options)
+        for source, expected in separator.separate(samples, rate, wiener=wiener).items():
             written = sf.read(stems[source], always_2d=True)[0]
             step = 2.0 ** (1 - BITS.get(bit_depth, 24))
             assert np.abs(written - np.clip(expected, -1, 1)).max() <= 0.5 * step + 1e-6

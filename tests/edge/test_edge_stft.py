@@ -40,7 +40,6 @@ def test_stft_equals_the_definition_at_any_length(transform, num_samples):
     expected = plain_stft(audio, transform)
     actual = stft(audio, transform)
     assert actual.dtype == np.complex64
-    assert actual.shape == expected.shape
     assert len(actual) == transform.num_frames(num_samples)
     np.testing.assert_allclose(actual, expected, atol=1e-5 * max(1, np.abs(expected).max()))
 
@@ -52,7 +51,6 @@ def test_round_trip(transform, num_samples):
     kept = audio.copy()
     result = istft(stft(audio, transform), transform, num_samples)
     assert result.dtype == np.float32
-    assert result.shape == audio.shape
     np.testing.assert_allclose(result, audio, atol=1e-6)
     np.testing.assert_array_equal(audio, kept)
 

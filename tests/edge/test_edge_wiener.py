@@ -1,11 +1,9 @@
 """The Wiener filter: its definition in plain NumPy, its laws, and its place in the runner."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
-import soundfile as sf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mmdense_edge.signal.wiener import (
@@ -84,7 +82,6 @@ def test_it_equals_its_definition(channels, iterations, sources):
     assert found.dtype == np.complex64
     assert distance(found, expected) < 1e-6
     assert distance(filter_spectra(mixture, estimates, iterations + 1), expected) > 0.01
-    assert distance(estimates, expected) > 0.1
 
 
 def test_every_bin_is_filtered_by_itself():
@@ -214,14 +211,3 @@ def test_a_stereo_song_through_a_mono_network_is_filtered_as_stereo(separators, 
     ]
     both = separators["mono"].separate(audio, 16000, wiener=2)["speech"]
     assert np.abs(both - np.stack(sides, axis=1)).max() > 0.01
-
-
-def test_the_command_filters(separators, model_path, song, noise, tmp_path, mmdense):
-    audio = noise(60000, 1)
-    path = song(audio=audio, rate=16000, subtype="FLOAT")
-    options = ["--model", model_path("mono"), "--wiener", "2", "--json", "--quiet"]
-    code, out, _ = mmdense("separate", path, "-o", tmp_path / "out", *options)
-    assert (code, json.loads(out)["wiener"]) == (0, 2)
-    for name, stem in separators["mono"].separate(audio, 16000, wiener=2).items():
-        written, _ = sf.read(tmp_path / "out" / "song" / f"{name}.wav", always_2d=True)
-        np.testing.assert_allclose(written, stem, atol=1e-6)
