@@ -15,16 +15,6 @@ from keras_mmdense.weights import FOLDER
 
 EXAMPLE = Path(__file__).parents[2] / "edge" / "example"
 
-# The keys of settings in files of version 1, whatever the names in Python are.
-STORED = {
-    "sources", "bands", "preset", "shared", "final_growth", "final_layers", "final_kernel",
-    "block_output", "bottleneck", "pooling", "norm", "head", "compression", "bins", "channels",
-    "fold", "frames", "transform", "training_data", "licence",
-}  # fmt: skip
-STORED_BAND = {
-    "name", "growth", "layers", "kernels", "first_filters", "first_kernel", "start", "stop"
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def song():
@@ -64,16 +54,13 @@ def test_all_files_of_a_model_have_its_settings(model):
         config = json.loads(archive.read("config.json"))["config"]["layers"]
     (carrier,) = [layer["config"] for layer in config if layer["config"]["name"] == "settings"]
     files = [json.loads(carrier["bias_initializer"]["config"]["value"])]
-    for name in bundled.MODELS[model]:
-        contract = Separator(name).contract
-        assert (settings.sources, settings.bins) == (contract.sources, contract.bins)
-        assert settings.sample_rate == contract.sample_rate
-        assert settings.transform == contract.transform
-        files.append(json.loads(json.dumps(read_contract(bundled.find(name)).settings)))
+    for file in bundled.MODELS[model]:
+        contract = Separator(file).contract
+        for name in ("sources", "bins", "sample_rate", "transform"):
+            assert getattr(settings, name) == getattr(contract, name)
+        files.append(json.loads(json.dumps(read_contract(bundled.find(file)).settings)))
     for stored in files:
-        assert set(stored) == STORED
-        assert {key for band in stored["bands"] for key in band} == STORED_BAND
-        assert set(stored["transform"]) == {"sample_rate", "n_fft", "hop_length"}
+        assert stored.keys() > {"final_growth", "licence"}
         assert keras_mmdense.Settings.from_json(json.dumps(stored)) == settings
         assert json.loads(settings.to_json()) == stored
 

@@ -24,20 +24,13 @@ def run(capsys, *arguments):
     return code, said.out, said.err.strip().splitlines()
 
 
-@pytest.fixture(scope="module")
-def file(small_model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "small.keras"
-    small_model.save(path)
-    return path
-
-
 def write_song(path, seconds=0.3, channels=2, rate=RATE, level=0.1):
     audio = level * np.random.default_rng(0).standard_normal((round(seconds * rate) + 7, channels))
     sf.write(path, audio, rate, subtype="FLOAT" if path.suffix == ".wav" else "PCM_16")
     return path
 
 
-def test_the_package_and_quick_commands_load_neither_keras_nor_tensorflow(file, tmp_path):
+def test_the_package_and_quick_commands_load_neither_keras_nor_tensorflow(small_file, tmp_path):
     code = (
         "import contextlib, sys, keras_mmdense\n"
         "assert not {'numpy', 'soundfile', 'scipy', 'av'} & set(sys.modules)\n"
@@ -46,17 +39,17 @@ def test_the_package_and_quick_commands_load_neither_keras_nor_tensorflow(file, 
         "    with contextlib.suppress(SystemExit): main(words.split())\n"
         "sys.exit(str({'tensorflow', 'keras', 'jax', 'torch'} & set(sys.modules)))"
     )
-    command = [sys.executable, "-c", code, f"plot {file} -o {tmp_path}/a.svg"]
+    command = [sys.executable, "-c", code, f"plot {small_file} -o {tmp_path}/a.svg"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr == "set()\n"
     assert (tmp_path / "a.svg").is_file()
 
 
-def test_summary_of_a_preset_and_of_a_file(file, capsys):
+def test_summary_of_a_preset_and_of_a_file(small_file, capsys):
     code, out, errors = run(capsys, "summary", "mdensenet")
     assert (code, errors) == (0, [])
     assert "trainable weights  121,102" in out
-    _, out, _ = run(capsys, "summary", file, "--layers", "--json", "--window-frames", 64)
+    _, out, _ = run(capsys, "summary", small_file, "--layers", "--json", "--window-frames", 64)
     found = json.loads(out)
     assert found["window_frames"] == 64
     assert "low_dense4_layer2_conv" in [row["name"] for row in found["rows"]]
@@ -64,13 +57,13 @@ def test_summary_of_a_preset_and_of_a_file(file, capsys):
 
 @pytest.mark.slow
 def test_separate_gives_what_the_library_gives_sample_for_sample(
-    file, small_model, tmp_path, capsys
+    small_file, small_model, tmp_path, capsys
 ):
     songs = [write_song(tmp_path / "one.wav"), write_song(tmp_path / "two.flac", 0.2, 1, 48000)]
     bad = tmp_path / os.fsdecode(b"bad\xff.wav")
     bad.write_bytes(songs[0].read_bytes()[:999])
     arguments = ["-o", tmp_path / "new/out", "--residual", "--bit-depth", "32f"]
-    code, out, errors = run(capsys, "separate", file, bad, *songs, *arguments)
+    code, out, errors = run(capsys, "separate", small_file, bad, *songs, *arguments)
     assert (code, len(errors)) == (1, 2)  # a damaged song fails alone and leaves nothing
     assert errors[0].startswith("keras-mmdense: ")
     assert "bad\\udcff.wav: cut short: its header promises" in errors[0]
@@ -86,10 +79,10 @@ def test_separate_gives_what_the_library_gives_sample_for_sample(
             np.testing.assert_allclose(found, stem, atol=1e-6)
 
 
-def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys):
+def test_the_model_s_name_and_every_option_of_the_runner(small_file, tmp_path, capsys):
     song = write_song(tmp_path / "song.flac", channels=6)
     code, out, _ = run(
-        capsys, "separate", file, song, "-o", tmp_path / "out", "--json", "--format", "flac",
+        capsys, "separate", small_file, song, "-o", tmp_path / "out", "--json", "--format", "flac",
         "--two-stems", "vocals", "--other", "sum", "--sum-to-mixture", "--wiener", 1,
         "--filename", "{model}-{track}.{stem}.{ext}", "--window-frames", 16,
     )  # fmt: skip
@@ -99,11 +92,11 @@ def test_the_model_s_name_and_every_option_of_the_runner(file, tmp_path, capsys)
     assert names == {"small-song.vocals.flac", "small-song.no_vocals.flac"}
 
 
-def test_every_refusal_is_one_line_and_leaves_nothing(file, tmp_path, capsys):
+def test_every_refusal_is_one_line_and_leaves_nothing(small_file, tmp_path, capsys):
     song, out = write_song(tmp_path / "song.wav"), tmp_path / "out"
     (tmp_path / "a.svg").touch()
-    (tmp_path / "broken.keras").write_bytes(Path(file).read_bytes()[:5000])
-    separate = ["separate", file, song, "-o", out]
+    (tmp_path / "broken.keras").write_bytes(Path(small_file).read_bytes()[:5000])
+    separate = ["separate", small_file, song, "-o", out]
     before = sorted(tmp_path.rglob("*"))
     for code, words, arguments in [
         (1, "mdensenet have no weights", ["separate", "mdensenet", song, "-o", out]),

@@ -107,8 +107,7 @@ def test_wrong_bands_are_refused(arguments, words):
 def test_foreign_json_is_refused_in_one_line(text):
     with pytest.raises(SettingsError) as caught:
         Settings.from_json(text)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
+    assert re.fullmatch(".{,600}", str(caught.value))  # one line, not the whole text again
 
 
 @pytest.mark.parametrize(
@@ -140,23 +139,16 @@ def test_a_preset_brings_its_settings_and_arguments_win(monkeypatch):
     assert (paper.bins, paper.transform.n_fft, paper.transform.hop_length) == (1024, 2048, 1024)
 
 
-@pytest.fixture
-def saved(small_model, tmp_path):
-    path = tmp_path / "model.keras"
-    small_model.save(path)
-    return path
-
-
-def test_settings_and_notes_travel_with_model_and_file(small_model, saved, rng):
+def test_settings_and_notes_travel_with_model_and_file(small_model, small_file, tmp_path, rng):
     settings = keras_mmdense.settings_of(small_model)
     assert settings.sources == ("bass", "vocals")
-    assert keras_mmdense.settings_of(str(saved)) == settings
-    again = keras.saving.load_model(saved)
+    assert keras_mmdense.settings_of(str(small_file)) == settings
+    again = keras.saving.load_model(small_file)
     keras_mmdense.annotate(again, license="CC0-1.0")
     noted = keras_mmdense.annotate(again, training_data="DSD100 Dev")
     assert (noted.license, noted.training_data) == ("CC0-1.0", "DSD100 Dev")
-    again.save(saved)  # a second round through plain Keras
-    for made in (saved, keras.models.clone_model(again)):
+    again.save(tmp_path / "again.keras")  # a second round through plain Keras
+    for made in (tmp_path / "again.keras", keras.models.clone_model(again)):
         assert keras_mmdense.settings_of(made) == noted
     x = rng.random((1, 8, 64, 2)).astype(np.float32)
     layer = small_model.get_layer("settings")
@@ -164,8 +156,8 @@ def test_settings_and_notes_travel_with_model_and_file(small_model, saved, rng):
     assert not layer.trainable_weights
 
 
-def test_a_file_opens_without_this_package(saved):
-    with zipfile.ZipFile(saved) as archive:
+def test_a_file_opens_without_this_package(small_file):
+    with zipfile.ZipFile(small_file) as archive:
         config = archive.read("config.json").decode()
     modules = set(re.findall(r'"module": "?([^",}]*)"?', config))
     assert {module.partition(".")[0] for module in modules} <= {"keras", "builtins", "null"}

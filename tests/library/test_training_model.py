@@ -4,16 +4,10 @@ import keras
 import numpy as np
 import pytest
 from small import SMALL
-from trees import make_dsd100
 
 import keras_mmdense
-from keras_mmdense.data import Mixing, open_dataset, training_set, validation_set
+from keras_mmdense.data import Mixing, training_set, validation_set
 from keras_mmdense.training_model import SUM
-
-
-@pytest.fixture(scope="module")
-def tracks(tmp_path_factory):
-    return list(open_dataset(make_dsd100(tmp_path_factory.mktemp("dsd"), 2, 1, seconds=1.0)))
 
 
 def test_it_learns_what_the_model_alone_learns(tracks):

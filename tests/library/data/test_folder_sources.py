@@ -117,8 +117,7 @@ def test_a_mixture_that_is_no_sum_is_noted(root):
     audio, rate = sf.read(path)
     sf.write(path, np.tanh(20 * audio), rate)  # mastered, loudly
     (note,) = open_dataset(root).notes
-    assert note.path == path
-    assert "is not the sum of its sources" in note.reason
+    assert note.describe(root).startswith("Song 1/mixture.wav: is not the sum of its sources")
 
 
 def test_of_several_mixtures_one_is_used(root):
@@ -223,7 +222,6 @@ def test_subsets_are_known_by_their_usual_names_and_other_folders_are_faults(mak
     (fault,) = open_dataset(moved).faults
     assert fault.path.name == "holdout"
     assert "is none of the folders train, valid (or val, validation, dev) and test" in fault.reason
-    assert {track.subset for track in open_dataset(moved, subset="valid")} == {"valid"}
 
 
 def test_two_folders_for_one_subset_are_refused(tmp_path):

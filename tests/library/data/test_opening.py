@@ -1,17 +1,14 @@
-"""Opening: recognizing a tree, what is refused, the command, examples, what an import loads."""
+"""Opening: recognizing a tree, what is refused, the command, what an import loads."""
 
-import doctest
-import importlib
 import pickle
-import pkgutil
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import trees
 
-import keras_mmdense.data
-from keras_mmdense.data import SUBSETS, DatasetError, TrackError, open_dataset
+from keras_mmdense.data import DatasetError, TrackError, open_dataset
 from keras_mmdense.data import __main__ as command
 
 KINDS = {
@@ -30,12 +27,6 @@ def test_named_and_recognized_kind_agree(kind, tmp_path):
     for other in KINDS.keys() - also:  # an HQ tree is a folder tree, too
         with pytest.raises(DatasetError, match=rf"of kind {other}:|\({other}\) has no usable"):
             open_dataset(root, kind=other)
-
-
-def test_hq_with_a_valid_folder_is_a_folder_tree(tmp_path):
-    trees.make_folder(tmp_path, 1, 0.2, subsets=SUBSETS)
-    assert open_dataset(tmp_path).kind == "folder"
-    assert [track.subset for track in open_dataset(tmp_path, subset="valid")] == ["valid"]
 
 
 def test_nothing_found_says_what_was_seen_and_what_is_known(tmp_path):
@@ -96,14 +87,13 @@ def test_the_command_lists_tracks(tmp_path, capsys):
     trees.make_dsd100(tmp_path)
     assert command.main([str(tmp_path), "--deep"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["track", "subset", "seconds", "Hz", "channels"]
-    assert [line.split()[-4:] for line in lines[1:4]] == [
+    assert [line.split()[-4:] for line in lines[:4]] == [
+        ["subset", "seconds", "Hz", "channels"],
         ["train", "1.000", "44100", "2"],
         ["valid", "1.003", "44100", "2"],
         ["test", "1.005", "44100", "2"],
     ]
     assert "(dsd100): 3 tracks (train 1, valid 1, test 1)" in lines[4]
-    assert "0 tracks left out, 0 faults" in lines[4]
 
 
 def test_exit_codes_of_the_command(tmp_path, capsys):
@@ -118,21 +108,9 @@ def test_exit_codes_of_the_command(tmp_path, capsys):
 
 
 def test_the_command_stops_cleanly(tmp_path, monkeypatch, capsys):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "open_dataset", interrupt)
+    monkeypatch.setattr(command, "open_dataset", Mock(side_effect=KeyboardInterrupt))
     assert command.main([str(tmp_path)]) == 130
     assert capsys.readouterr().err == "data: interrupted: nothing was changed\n"
-
-
-def test_examples_run():
-    packages = pkgutil.walk_packages(keras_mmdense.data.__path__, "keras_mmdense.data.")
-    slow = {"keras_mmdense.data.__main__", "keras_mmdense.data.pipeline"}
-    names = {name for _, name, _ in packages} - slow
-    results = {name: doctest.testmod(importlib.import_module(name)) for name in names}
-    assert not any(result.failed for result in results.values())
-    assert sum(result.attempted > 0 for result in results.values()) >= 10
 
 
 def test_an_import_loads_neither_tensorflow_nor_pyav():

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import soundfile as sf
 from mmdense_edge.signal.stft import analyze
-from trees import make_dsd100
 
 import keras_mmdense
 from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
@@ -16,11 +15,6 @@ from keras_mmdense.settings import Band, Settings
 
 ALL = ("bass", "drums", "other", "vocals")
 BINS, EXCERPT = 256, 7 * 256 + 512  # samples of 8 frames
-
-
-@pytest.fixture(scope="module")
-def tracks(tmp_path_factory):
-    return list(open_dataset(make_dsd100(tmp_path_factory.mktemp("dsd"), 2, 1, seconds=1.0)))
 
 
 def settings(sources=ALL, **options):
@@ -78,10 +72,9 @@ def test_the_length_of_an_epoch(tracks):
 def test_accompaniment_is_all_but_the_vocals_and_one_source_of_many(tracks):
     mixing = Mixing(gain=(1, 1), swap=False)
     s = settings(("accompaniment", "drums"))
-    mixture, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
+    _, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
     stems = mixed(ExcerptSampler(tracks, EXCERPT, mixing=mixing)(0))
     assert list(two) == ["accompaniment", "drums"]
-    assert mixture.shape == two["drums"].shape == (1, 8, BINS, 2)
     np.testing.assert_allclose(two["accompaniment"][0], magnitude(stems[:3].sum(0)), atol=1e-3)
     np.testing.assert_allclose(two["drums"][0], magnitude(stems[1]), atol=1e-3)
 

@@ -35,7 +35,6 @@ def tree(request, tmp_path_factory):
 def test_everything_is_found_in_a_fixed_order(tree):
     assert len(tree) == 3
     assert tree.faults == tree.notes == ()
-    assert tree.num_left_out == 0
     assert tree.sources in (trees.SOURCES, ("Stimme ü", "piano"))
     seconds = 0.5 if tree.kind == "folder" and not tree[0].subset else 1.0
     for track in tree:
@@ -48,7 +47,6 @@ def test_everything_is_found_in_a_fixed_order(tree):
     # the deep check of a good tree changes nothing
     calls = []
     assert tree.check(lambda *progress: calls.append(progress)) == tree
-    assert len(calls) == 3
     assert calls[-1] == (total, total)
     order = [((*SUBSETS, "").index(track.subset), track.name) for track in tree]
     assert order == sorted(order)
@@ -69,7 +67,6 @@ def test_an_excerpt_is_that_part_of_the_whole(tree):
                 excerpt = track.read(source, start, count)
                 stop = n if count is None else start + count
                 np.testing.assert_array_equal(excerpt, whole[start:stop])
-                assert len(excerpt) == stop - start
 
 
 def test_int16_is_the_same_signal(tree):
