@@ -86,13 +86,15 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     from mmdense_edge.errors import printable
 
-    from keras_mmdense.errors import SettingsError
+    from keras_mmdense.errors import require
 
     out = out.resolve()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingsError(
-            f"--out must be a new or empty folder; received {printable(out)}. Choose another."
-        )
+    require(
+        not out.exists() or (out.is_dir() and not any(out.iterdir())),
+        "--out must be a new or empty folder",
+        printable(out),
+        "Choose another.",
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:
         made = Path(beside, "made")

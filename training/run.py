@@ -43,7 +43,7 @@ import keras_mmdense
 from keras_mmdense.data import Dataset, DatasetError, Track, open_dataset
 from keras_mmdense.data.problems import Fault
 from keras_mmdense.data.readers import MIXTURE, folded
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import SettingsError, require
 from training import command, command_parser
 from training.evaluate.rows import open_rows
 from training.evaluate.scoring import evaluate, write_json
@@ -149,20 +149,22 @@ def open_songs(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Datas
     dataset = open_dataset(args.data, sample_rate=recipe.sample_rate, needed=recipe.sources)
     if dataset.faults or dataset.notes:
         print(dataset.report(), file=sys.stderr)
-    if dataset.kind not in KINDS[args.name]:
-        raise SettingsError(
-            f"--data of {args.name} must have the form {' or '.join(KINDS[args.name])}; received "
-            f"{dataset.kind}. Give the root of the data set."
-        )
+    require(
+        dataset.kind in KINDS[args.name],
+        f"--data of {args.name} must have the form {' or '.join(KINDS[args.name])}",
+        dataset.kind,
+        "Give the root of the data set.",
+    )
     split = tuple(track for track in dataset if track.subset == "test")
     test = split
     if args.test_tracks:
         test = tuple(named_tracks(dataset.tracks, args.test_tracks, "--test-tracks"))
-    if not test:
-        raise SettingsError(
-            f"the data must have a test split; received {printable(args.data)} without one. Name "
-            "tracks with --test-tracks."
-        )
+    require(
+        bool(test),
+        "the data must have a test split",
+        printable(args.data),
+        "Name tracks with --test-tracks.",
+    )
     names = {folded(track.name) for track in (*split, *test)}
     songs = tuple(  # without mixtures: training mixes the sources itself
         replace(track, streams={n: s for n, s in track.streams.items() if n != MIXTURE})
@@ -212,8 +214,8 @@ def announce(
     free = shutil.disk_usage(next(p for p in (run, *run.parents) if p.exists())).free
     listed = ", ".join(f"{name} {size / 1e9:.2f}" for name, size in sizes.items())
     disk = f"{sum(sizes.values()) / 1e9:.2f} GB at most ({listed}), {free / 1e9:.2f} GB free"
-    if sum(sizes.values()) > free:
-        raise SettingsError(f"the disk must have room; received {disk}. Choose another --out.")
+    room = sum(sizes.values()) <= free
+    require(room, "the disk must have room", disk, "Choose another --out.")
     print(
         f"songs   {len(own)} to train on, {len(held_out)} to validate on, {len(test)} to test on\n"
         f"recipe  {recipe.name}: {weights:,} weights, {recipe.epochs} epochs at most\n"

@@ -6,16 +6,17 @@ import sys
 
 import pytest
 
+from keras_mmdense.errors import SettingsError
 from training.paper.baseline_networks import build_model
 from training.train import devices
 from training.train.devices import Devices, check_memory, step_bytes
-from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
+from training.train.recipe import Recipe, in_parts, load_recipe
 
 
 def test_recipes_that_cannot_be_spread_are_refused():
-    with pytest.raises(RecipeError, match="batch_size must be a multiple of the 3"):
+    with pytest.raises(SettingsError, match="batch_size must be a multiple of the 3"):
         Devices(replicas=3).check(Recipe("r", batch_size=8))
-    with pytest.raises(RecipeError, match="accumulate must be 1"):
+    with pytest.raises(SettingsError, match="accumulate must be 1"):
         Devices("a strategy", replicas=2).check(Recipe("r", batch_size=8, accumulate=2))
     Devices().check(Recipe("r", batch_size=3, accumulate=2))
 
@@ -47,12 +48,12 @@ def test_what_does_not_fit_is_refused_and_the_way_out_fits(smoke, monkeypatch):
     recipe, model = smoke
     needs = step_bytes(model, recipe)
     monkeypatch.setattr(devices, "memory_bytes", lambda: 0.6 * needs)
-    with pytest.raises(RecipeError, match="--accumulate 4 makes each batch in 4 parts") as caught:
+    with pytest.raises(SettingsError, match="--accumulate 4 makes each batch in 4 parts") as caught:
         check_memory(model, recipe)
     assert "\n" not in str(caught.value)
     check_memory(model, in_parts(recipe, 4))
     monkeypatch.setattr(devices, "memory_bytes", lambda: 0.1 * needs)
-    with pytest.raises(RecipeError, match="lower its frames"):
+    with pytest.raises(SettingsError, match="lower its frames"):
         check_memory(model, recipe)
     monkeypatch.setattr(devices.keras.distribution, "list_devices", lambda: ["gpu:0"])
     check_memory(model, recipe)  # a GPU reports it itself

@@ -10,8 +10,9 @@ import pytest
 import trees
 
 from keras_mmdense.data import open_dataset
+from keras_mmdense.errors import SettingsError
 from training.evaluate.rows import choose_tracks, find_estimates
-from training.train.recipe import RecipeError, load_recipe
+from training.train.recipe import load_recipe
 from training.train.split import fingerprint, open_tracks
 
 ROOT = Path(__file__).parents[2]
@@ -34,11 +35,11 @@ def test_lists_and_recipes_of_any_editor(mark, end, tmp_path):
 def test_other_encodings_are_refused_in_one_line(encoding, tmp_path):
     for name in ("mine.toml", "valid.txt"):
         (tmp_path / name).write_bytes("# Ü\nepochs = 7\n".encode(encoding))
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(SettingsError) as caught:
         load_recipe(str(tmp_path / "mine.toml"))
     assert "\n" not in str(caught.value)
     tree = trees.make_folder(tmp_path / "tree", 2, 0.2)
-    with pytest.raises(RecipeError, match="--valid-tracks must be a text file"):
+    with pytest.raises(SettingsError, match="--valid-tracks must be a text file"):
         open_tracks([str(tree)], valid_names=str(tmp_path / "valid.txt"))
 
 

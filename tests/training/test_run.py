@@ -163,10 +163,10 @@ def test_what_is_tested_on_is_never_trained_or_validated_on(case, tree, tmp_path
 
 
 REFUSED = {
-    "another form": ("dsd100", [], "must have the form dsd100 or folder; received musdb18"),
+    "another form": ("dsd100", [], "must have the form dsd100 or folder; received 'musdb18'"),
     "validates on the test": ("musdb18", ["--valid-tracks", "test.txt"], "--valid-tracks must"),
     "unknown songs": ("musdb18", ["--test-tracks", "mini.toml"], "--test-tracks must name"),
-    "no such recipe": ("musdb18", ["--recipe", "none"], "no recipe is called"),
+    "no such recipe": ("musdb18", ["--recipe", "none"], "a recipe is one of"),
     "no parts": ("musdb18", ["--accumulate", "0"], "--accumulate must divide"),
     "no weights": ("musdb18", ["--init", "none"], "received 'none'"),
     "folder in use": ("musdb18", ["--out", "."], "--out must be a new or empty folder"),

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from keras import layers
 
 import keras_mmdense
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
 from keras_mmdense.inspection import maker, readers, trace
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, in_style, new_figure, plain, save
@@ -90,11 +90,12 @@ def blocks(model: keras.Model) -> list[Block]:
                 made_by_up = [maker(calls, part, BETWEEN) == up for part in calls[join].inputs]
                 is_up = np.repeat(made_by_up, [shape[-1] for shape in calls[join].input_shapes])
                 found.append(Block(name[1], int(name[2]), norms[is_up], norms[~is_up]))
-    if not found:
-        raise SettingsError(
-            "figure 5 needs a model with an up-sampling path; received "
-            f"{model.name!r} without one. Give an MDenseNet with scales of 1 or more."
-        )
+    require(
+        bool(found),
+        "figure 5 needs a model with an up-sampling path",
+        model.name,
+        "Give an MDenseNet with scales of 1 or more.",
+    )
     alone = settings.shared or len(settings.sources) == 1
     prefixes = [""] if alone else [f"{source}_" for source in settings.sources]
     order = [f"{prefix}{band.name}" for prefix in prefixes for band in settings.bands]

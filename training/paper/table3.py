@@ -19,7 +19,7 @@ from mmdense_edge.bench import host
 
 import keras_mmdense
 from keras_mmdense.data import Track, training_set
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import require
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.model_settings import settings_of
 from training import command, command_parser
@@ -93,16 +93,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     tracks = open_tracks(args.data)[0] if args.data else []
     if args.epoch_seconds is None:
         args.epoch_seconds = sum(track.duration for track in tracks) or DSD100_SECONDS
-    if (
-        min(args.steps, args.batch_size, args.frames) < 1
-        or args.frames % 8
-        or not 0 < args.epoch_seconds < float("inf")
-    ):
-        raise SettingsError(
-            "steps and batch_size must be 1 or more, frames a multiple of 8, epoch_seconds "
-            f"above 0; received {args.steps}, {args.batch_size}, {args.frames}, "
-            f"{args.epoch_seconds}. The defaults fit."
-        )
+    require(
+        min(args.steps, args.batch_size, args.frames) >= 1
+        and args.frames % 8 == 0
+        and 0 < args.epoch_seconds < float("inf"),
+        "steps and batch_size must be 1 or more, frames a multiple of 8, epoch_seconds above 0",
+        (args.steps, args.batch_size, args.frames, args.epoch_seconds),
+        "The defaults fit.",
+    )
     print(report(tracks, args), end="")
 
 

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, NoReturn
 from mmdense_edge import signals
 
 from keras_mmdense.data import Track
-from training import command
-from training.train.recipe import Recipe, RecipeError, in_parts, load_recipe
+from keras_mmdense.errors import require
+from training import command, command_parser
+from training.train.recipe import Recipe, in_parts, load_recipe
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -46,7 +47,7 @@ SLOW_STEPS, MEASURED_STEPS = 5, 15  # the first are compiled and fill buffers
 @command("train")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser = command_parser("training.train", __doc__)
     parser.add_argument("recipe", help="a name in training/recipes, or a .toml file")
     parser.add_argument("--data", nargs="+", required=True, help="trees of tracks to train on")
     parser.add_argument("--valid", nargs="+", default=[], help="trees to validate on")
@@ -128,10 +129,12 @@ def train(
     check_folder(run, now, args.resume)
     report_slow_files(tracks)
     resident = {"yes": True, "no": False}.get(args.resident, args.resident)
-    if args.resident == "yes" and devices.replicas > 1:
-        raise RecipeError(
-            f"--resident yes needs one device; received {devices.replicas}. Use auto."
-        )
+    require(
+        resident is not True or devices.replicas == 1,
+        "--resident yes needs one device",
+        devices.replicas,
+        "Use auto.",
+    )
     trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze, resident)
     steps = len(trainer.make_data(0))
     run.mkdir(parents=True, exist_ok=True)

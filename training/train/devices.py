@@ -18,8 +18,9 @@ import keras
 from mmdense_edge.bench.host import memory_bytes
 from mmdense_edge.cli.main import set_heap_thresholds
 
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.inspection import trace
-from training.train.recipe import Recipe, RecipeError
+from training.train.recipe import Recipe
 
 # The share of the layers' outputs that is held for the gradients: measured with the recipe `paper`
 # and 1 and 2 examples in a batch (docs/how-to/scaling.md); the rest is freed or shared.
@@ -46,19 +47,21 @@ class Devices:
         """Refuse a recipe that cannot be spread over these devices.
 
         Raises:
-            RecipeError: The batch cannot be divided, or gradients are accumulated.
+            SettingsError: The batch cannot be divided, or gradients are accumulated.
         """
-        if recipe.batch_size % self.replicas:
-            raise RecipeError(
-                f"batch_size must be a multiple of the {self.replicas} replicas; received "
-                f"{recipe.batch_size}. Change the recipe or the number of devices."
-            )
+        require(
+            recipe.batch_size % self.replicas == 0,
+            f"batch_size must be a multiple of the {self.replicas} replicas",
+            recipe.batch_size,
+            "Change the recipe or the number of devices.",
+        )
         # Each replica's accumulator holds its own sum: a checkpoint would keep only the first.
-        if self.replicas > 1 and self.strategy and recipe.accumulate > 1:
-            raise RecipeError(
-                f"accumulate must be 1 with several replicas; received {recipe.accumulate}. "
-                "Raise batch_size instead: the replicas share it."
-            )
+        require(
+            self.replicas == 1 or not self.strategy or recipe.accumulate == 1,
+            "accumulate must be 1 with several replicas",
+            recipe.accumulate,
+            "Raise batch_size instead: the replicas share it.",
+        )
 
     def prepare(self, model: keras.Model) -> None:
         """Make a compiled model take each step as with the whole batch on one device.
@@ -107,7 +110,7 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
         deterministic: Whether to make the backend compute the same bits every time.
 
     Raises:
-        RecipeError: The backend does not support the strategy.
+        SettingsError: The backend does not support the strategy.
 
     Example:
         >>> open_devices("none").replicas
@@ -133,11 +136,12 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
         keras.distribution.set_distribution(parallel)
         return Devices(replicas=len(devices))
-    if backend != "tensorflow":
-        raise RecipeError(
-            f"--strategy {name} needs the TensorFlow or the JAX backend; received {backend}. Set "
-            "KERAS_BACKEND."
-        )
+    require(
+        backend == "tensorflow",
+        f"--strategy {name} needs the TensorFlow or the JAX backend",
+        backend,
+        "Set KERAS_BACKEND.",
+    )
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -185,7 +189,7 @@ def check_memory(model: keras.Model, recipe: Recipe) -> None:
         recipe: As for `step_bytes`.
 
     Raises:
-        RecipeError: A step needs more than all of the machine's memory.
+        SettingsError: A step needs more than all of the machine's memory.
     """
     has = memory_bytes()
     if has is None or has_accelerator():
@@ -198,7 +202,7 @@ def check_memory(model: keras.Model, recipe: Recipe) -> None:
         for parts in range(2, recipe.batch_size + 1)
         if recipe.batch_size % parts == 0 and needs / parts < 0.75 * has
     ]
-    raise RecipeError(
+    raise SettingsError(
         f"a step must fit into memory: recipe {recipe.name} needs about {needs / 1e9:.0f} GB for "
         f"{recipe.batch_size} excerpts of {recipe.frames} frames, this machine has "
         f"{has / 1e9:.0f} GB. "

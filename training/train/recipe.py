@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from keras_mmdense.data import DatasetError, Mixing
+from keras_mmdense.data import Mixing
 from keras_mmdense.data.pipeline import TARGETS
 from keras_mmdense.data.readers import SOURCES
-from keras_mmdense.errors import SettingsError
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.settings import Band
 from training.train.losses import LOSSES
 
@@ -19,10 +19,6 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 1 << 20
 OPTIMIZERS = ("rmsprop", "adam")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-
-
-class RecipeError(SettingsError):
-    """A recipe or its options cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +114,7 @@ class Recipe:
             (0 < self.learning_rate < 1, "learning_rate must be in (0, 1)", self.learning_rate),
         )
         for holds, rule, received in checks:
-            if not holds:
-                raise RecipeError(f"recipe {self.name}: {rule}; received {received!r}.")
+            require(holds, rule, received, "")
 
     @property
     def sources(self) -> Sequence[str]:
@@ -141,18 +136,19 @@ def in_parts(recipe: Recipe, parts: int) -> Recipe:
         parts: What the batch size is divided by.
 
     Raises:
-        RecipeError: The batch size is not divisible by `parts`.
+        SettingsError: The batch size is not divisible by `parts`.
 
     Example:
         >>> small = in_parts(Recipe("r", batch_size=8), 4)
         >>> small.batch_size, small.accumulate
         (2, 4)
     """
-    if parts < 1 or recipe.batch_size % parts:
-        raise RecipeError(
-            f"--accumulate must divide the batch size of recipe {recipe.name}, "
-            f"{recipe.batch_size}; received {parts}."
-        )
+    require(
+        parts >= 1 and recipe.batch_size % parts == 0,
+        f"--accumulate must divide the batch size of recipe {recipe.name}, {recipe.batch_size}",
+        parts,
+        "",
+    )
     return replace(
         recipe, batch_size=recipe.batch_size // parts, accumulate=recipe.accumulate * parts
     )
@@ -162,7 +158,7 @@ def load_recipe(name: str) -> Recipe:
     """Read a recipe: the name of one in training/recipes, or the path of a TOML file.
 
     Raises:
-        RecipeError: The file does not exist or is not TOML, or has unknown keys or wrong values.
+        SettingsError: The file does not exist or is not TOML, or has unknown keys or wrong values.
 
     Example:
         >>> load_recipe("smoke").epochs
@@ -170,12 +166,9 @@ def load_recipe(name: str) -> Recipe:
     """
     path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
     known = sorted(file.stem for file in RECIPES.glob("*.toml"))
-    if not path.is_file():
-        raise RecipeError(
-            f"no recipe is called {name!r}. Use one of {', '.join(known)}, or a .toml file."
-        )
-    if path.stat().st_size > MAX_BYTES:
-        raise RecipeError(f"a recipe has at most {MAX_BYTES} bytes; received {path}.")
+    require(path.is_file(), f"a recipe is one of {', '.join(known)}, or a .toml file", name, "")
+    size = path.stat().st_size
+    require(size <= MAX_BYTES, f"a recipe has at most {MAX_BYTES} bytes", size, "")
     try:
         table = tomllib.loads(path.read_text("utf-8-sig"))
         mixing = table.pop("mixing", {})
@@ -184,8 +177,7 @@ def load_recipe(name: str) -> Recipe:
         if "bands" in table.get("model", {}):
             table["model"]["bands"] = [Band(**band) for band in table["model"]["bands"]]
         return Recipe(name=path.stem, mixing=Mixing(**mixing), **table)
-    except RecipeError:
-        raise
-    except (DatasetError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         fit = ", ".join(f.name for f in fields(Recipe) if f.name != "name")
-        raise RecipeError(f"recipe {path}: {error}. Its keys are {fit}.") from error
+        reason = str(error).rstrip(".")
+        raise SettingsError(f"recipe {path}: {reason}. Its keys are {fit}.") from error

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_mmdense.data import Track
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.model_settings import READ_ERRORS
-from training.train.recipe import Recipe, RecipeError
+from training.train.recipe import Recipe
 from training.train.split import fingerprint
 
 if TYPE_CHECKING:
@@ -57,20 +58,21 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
         resume: Whether to continue the run in the folder.
 
     Raises:
-        RecipeError: The folder cannot be used.
+        SettingsError: The folder cannot be used.
     """
     if not resume:
-        if run.exists() and (not run.is_dir() or any(run.iterdir())):
-            raise RecipeError(
-                f"--out must be a new or empty folder; received {run}. Choose another, or pass "
-                "--resume to continue it."
-            )
+        require(
+            not run.exists() or (run.is_dir() and not any(run.iterdir())),
+            "--out must be a new or empty folder",
+            str(run),
+            "Choose another, or pass --resume to continue it.",
+        )
         return
     try:
         before = json.loads((run / RECORD).read_text("utf-8"))
         old, data = dict(before["recipe"]), (before["data"], before["validation_tracks"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RecipeError(
+        raise SettingsError(
             f"--resume needs the folder of a run with a whole {RECORD}; received {run} "
             f"({error!r}). {way_out(run)}"
         ) from error
@@ -78,19 +80,19 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
         key for key, value in now["recipe"].items() if key != "epochs" and old.get(key) != value
     ]
     if before.get("freeze", now.get("freeze")) != now.get("freeze"):
-        raise RecipeError(
+        raise SettingsError(
             f"--resume needs the --freeze of the run, {before['freeze']}; received "
             f"{now['freeze']}. {way_out(run)}"
         )
     if changed or data != (now["data"], now["validation_tracks"]):
         what = f"recipe ({', '.join(changed)})" if changed else "data"
-        raise RecipeError(
+        raise SettingsError(
             f"--resume needs the recipe and the data of the run; received another {what}. "
             f"{way_out(run)}"
         )
     fault = damage(run / LAST)
     if fault and (fault != MISSING or (run / HISTORY).exists() or (run / BEST).exists()):
-        raise RecipeError(
+        raise SettingsError(
             f"--resume continues from {LAST}; received {run}, in which it {fault}. {way_out(run)}"
         )
 
@@ -134,7 +136,7 @@ def load_checkpoint(model: keras.Model, run: Path) -> dict[str, Any]:
         The state that was saved with them: "epoch" and "step" that come next, and the "history".
 
     Raises:
-        RecipeError: `last.keras` is not a checkpoint of such a model, which may then be partly
+        SettingsError: `last.keras` is not a checkpoint of such a model, which may then be partly
             changed.
     """
     try:
@@ -145,7 +147,7 @@ def load_checkpoint(model: keras.Model, run: Path) -> dict[str, Any]:
             raise ValueError(f"{state['epoch']} epochs with {len(state['history'])} in the history")
     except READ_ERRORS as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise RecipeError(
+        raise SettingsError(
             f"--resume continues from {LAST}; received {run / LAST}, which holds no state of a run "
             f"of this recipe ({reason}). {way_out(run)}"
         ) from error

@@ -9,7 +9,7 @@ from mmdense_edge.errors import printable
 
 from keras_mmdense.data import Track, open_dataset
 from keras_mmdense.data.readers import composed
-from training.train.recipe import RecipeError
+from keras_mmdense.errors import SettingsError, require
 
 VALID_EVERY = 10  # without a validation subset, every tenth track in order of names
 
@@ -37,7 +37,7 @@ def open_tracks(
         Training and validation tracks.
 
     Raises:
-        RecipeError: Too few tracks.
+        SettingsError: Too few tracks.
         DatasetError: A tree without a usable track.
     """
     tracks: list[Track] = []
@@ -69,16 +69,16 @@ def split_tracks(
         valid = [*fixed, *named]
         tracks = [track for track in tracks if track.subset != "test" and track not in named]
     held_back = sorted(track.name for track in valid if track.subset == "test")
-    if held_back:
-        raise RecipeError(
-            "songs to validate on must not be of a test split, on which nothing is chosen; "
-            f"received {', '.join(held_back[:3])}. Take songs of the training split."
-        )
+    require(
+        not held_back,
+        "songs to validate on must not be of a test split, on which nothing is chosen",
+        ", ".join(held_back[:3]),
+        "Take songs of the training split.",
+    )
     if not valid:
         valid = list(tracks[VALID_EVERY - 1 :: VALID_EVERY] or tracks[-1:])
         tracks = [track for track in tracks if track not in valid]
-    if not tracks:
-        raise RecipeError(f"training needs at least two tracks; received {len(valid)}.")
+    require(bool(tracks), "training needs at least two tracks", len(valid), "")
     trained = {(composed(track.name), track.num_samples) for track in tracks}
     both = [t.name for t in valid if (composed(t.name), t.num_samples) in trained]
     if both:
@@ -99,19 +99,20 @@ def named_tracks(tracks: Sequence[Track], file: str, option: str) -> list[Track]
         option: The option of the command that takes it, for messages.
 
     Raises:
-        RecipeError: It cannot be read, is empty, or names something else.
+        SettingsError: It cannot be read, is empty, or names something else.
     """
     try:
         lines = Path(file).read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{option} must be a text file; received {file} ({error}).") from error
+        raise SettingsError(f"{option} must be a text file; received {file} ({error}).") from error
     names = {composed(line.strip()) for line in lines} - {""}
     missing = sorted(names - {composed(track.name) for track in tracks})
-    if missing or not names:
-        raise RecipeError(
-            f"{option} must name tracks of the data, one a line; received "
-            f"{missing or file}. python -m keras_mmdense.data lists them."
-        )
+    require(
+        bool(names) and not missing,
+        f"{option} must name tracks of the data, one a line",
+        missing or file,
+        "python -m keras_mmdense.data lists them.",
+    )
     return [track for track in tracks if composed(track.name) in names]
 
 

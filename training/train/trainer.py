@@ -19,13 +19,14 @@ import keras_mmdense
 from keras_mmdense import TrainingModel, settings_of
 from keras_mmdense.data import Track, training_set, validation_set
 from keras_mmdense.data.pipeline import measure_waiting
+from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
 from training.paper.baseline_networks import build_model, float32_copy
 from training.train.devices import Devices, check_memory, has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
-from training.train.recipe import Recipe, RecipeError
+from training.train.recipe import Recipe
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -37,7 +38,6 @@ from training.train.run_folder import (
 )
 from training.train.schedule import Plan, plan
 
-EXCERPTS_PER_TRACK = 8  # for validation
 ADAPT_BATCHES = 20
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
 
@@ -51,13 +51,15 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
         freeze: Patterns of the names of layers that are not trained.
 
     Raises:
-        RecipeError, SettingsError: Something does not fit.
+        SettingsError: Something does not fit.
     """
-    if "network" in recipe.model and recipe.precision != "float32":
-        raise RecipeError(
-            f"a model with a network trains in float32; received precision {recipe.precision!r}."
-        )
     mixed = recipe.precision != "float32"
+    require(
+        not (mixed and "network" in recipe.model),
+        "precision must be float32 for a model with a network",
+        recipe.precision,
+        "",
+    )
     keras.config.set_dtype_policy(f"mixed_{recipe.precision}" if mixed else "float32")
     try:
         model = build_model(recipe.model)
@@ -66,20 +68,18 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
     keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.license)
     known = settings_of(model).sources
     unknown = sorted(set(recipe.loss_weights) - set(known))
-    if unknown:
-        raise RecipeError(f"loss_weights must name sources of {known}; received {unknown}.")
+    require(not unknown, f"loss_weights must name sources of {known}", unknown, "")
     if init:
         try:
             copy_weights(keras_mmdense.build(weights=init), model)
         except ValueError as error:
-            raise RecipeError(
+            raise SettingsError(
                 f"--init must be a model of the recipe's architecture; received {init} "
                 f"({str(error).splitlines()[0]})."
             ) from error
     for pattern in freeze:
         frozen = [layer for layer in model.layers if fnmatch.fnmatchcase(layer.name, pattern)]
-        if not frozen:
-            raise RecipeError(f"--freeze must match layers; received {pattern!r}. See summary().")
+        require(bool(frozen), "--freeze must match layers", pattern, "See summary().")
         for layer in frozen:
             layer.trainable = False
     return model
@@ -99,7 +99,7 @@ class Trainer:
         resident: As for `keras_mmdense.data.training_set`.
 
     Raises:
-        RecipeError, SettingsError, DatasetError: Something does not fit.
+        SettingsError, DatasetError: Something does not fit.
     """
 
     def __init__(
@@ -129,12 +129,7 @@ class Trainer:
                 self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
             )
             self._compile()
-        held_out = validation_set(
-            valid,
-            self.training,
-            batch_size=recipe.batch_size,
-            excerpts_per_track=EXCERPTS_PER_TRACK,
-        )
+        held_out = validation_set(valid, self.training, batch_size=recipe.batch_size)
         self._held_out, self._checks = self.devices.spread(held_out), len(held_out)
         self.devices.prepare(self.model)
 
@@ -190,7 +185,7 @@ class Trainer:
         """Continue where `last.keras` was saved: weights, optimizer, average, schedule and data.
 
         Raises:
-            RecipeError: The file is not a checkpoint of this recipe.
+            SettingsError: The file is not a checkpoint of this recipe.
         """
         with self.devices.scope():
             state = load_checkpoint(self.model, self.run)
