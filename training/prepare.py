@@ -27,17 +27,17 @@ from mmdense_edge.errors import printable
 from tqdm import tqdm
 
 from keras_mmdense.data import KINDS, Dataset, DatasetError, Track, TrackError, open_dataset
-from keras_mmdense.data.audio_files import Audio, Stream, open_audio_file
+from keras_mmdense.data.audio_files import Audio, Stream, open_audio_file, to_int16
 from keras_mmdense.data.problems import Fault
 from keras_mmdense.data.readers import entries
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
+from keras_mmdense.errors import require
 from training import command, command_parser
 
 BLOCK = 1 << 20  # samples per channel that are in memory at a time
 HEADER_BYTES = 44
 MAX_WAV_BYTES = (1 << 32) - 1 - HEADER_BYTES  # a WAV file counts its bytes in 32 bits
 DISK_BLOCK = 4096  # a file takes whole blocks on most disks
-FULL_SCALE = 32768
 PARTIAL = ".partial-"
 
 Decoder = Callable[[Stream], Iterator[Audio]]
@@ -99,10 +99,13 @@ def prepare(
         OSError: `out` cannot be written, or the disk is full.
     """
     there = next(path for path in (out, *out.parents) if path.exists())
-    if out.resolve().is_relative_to(dataset.root.resolve()) or not there.is_dir():
-        raise DatasetError(
-            f"--out must be a folder outside the data set; received {printable(out)}."
-        )
+    require(
+        there.is_dir() and not out.resolve().is_relative_to(dataset.root.resolve()),
+        "--out must be a folder outside the data set",
+        printable(out),
+        "",
+        DatasetError,
+    )
     pending, finished, faults = [], 0, list(dataset.faults)
     for track in dataset:
         place = out / track.subset / track.name
@@ -125,8 +128,7 @@ def prepare(
         f"write in {printable(out)}: {sum(len(track.streams) for track in pending)} files, "
         f"{size / 1e6:,.1f} MB, {free / 1e6:,.1f} MB free"
     )
-    if size > free:
-        raise DatasetError(f"there is not enough disk space: {plan}")
+    require(size <= free, "the disk must have room", plan, "Choose another --out.", DatasetError)
     print(plan)
     for leftover in out.glob(f"{PARTIAL}*"):  # of a run that was killed
         shutil.rmtree(leftover)
@@ -204,28 +206,6 @@ def soundfile_blocks(stream: Stream) -> Iterator[Audio]:
     for start in range(0, stream.num_samples, BLOCK):
         count = min(BLOCK, stream.num_samples - start)
         yield stream.read(start, count, "int16" if stream.pcm16 else "float32")
-
-
-def to_int16(audio: Audio) -> tuple[Audio, int]:
-    """Round samples to 16 bits.
-
-    Args:
-        audio: int16, or float32 with full scale 1.0, any shape.
-
-    Returns:
-        int16 samples, and how many lay beyond full scale and were limited. Full scale itself,
-        1.0, becomes 32767 and does not count.
-
-    Example:
-        >>> samples, beyond = to_int16(np.array([0.5, 1.0, -1.5], np.float32))
-        >>> samples.tolist(), beyond
-        ([16384, 32767, -32768], 1)
-    """
-    if audio.dtype == np.int16:
-        return audio, 0
-    steps = np.rint(audio * np.float32(FULL_SCALE))
-    beyond = int(np.count_nonzero(np.abs(steps) > FULL_SCALE))
-    return np.clip(steps, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16), beyond
 
 
 def track_bytes(track: Track) -> int:

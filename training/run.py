@@ -41,6 +41,7 @@ from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense.data import Dataset, DatasetError, Track, open_dataset
+from keras_mmdense.data.dataset import check_samples
 from keras_mmdense.data.problems import Fault
 from keras_mmdense.data.readers import MIXTURE, folded
 from keras_mmdense.errors import SettingsError, require
@@ -244,12 +245,7 @@ def check(songs: Dataset, checked: dict[str, Any], run: Path) -> Dataset:
         paths = sorted({stream.path for stream in track.streams.values()})
         state = [[path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
         if checked.get(track.label, {}).get("state") != state:
-            found: Sequence[Fault] = ()
-            try:
-                replace(songs, tracks=(track,), faults=(), notes=()).check()
-            except DatasetError as error:
-                found = error.faults
-            reasons = [[str(fault.path), fault.reason] for fault in found]
+            reasons = [[str(fault.path), fault.reason] for fault in check_samples(track)[0]]
             checked[track.label] = {"state": state, "faults": reasons}
             write_json(run / CHECKED, checked)
         own = [Fault(Path(p), reason, track.label) for p, reason in checked[track.label]["faults"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from keras_mmdense.data.problems import TrackError
 
 DType = Literal["float32", "int16"]
 Audio = NDArray[Any]
+FULL_SCALE = 32768
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Stream(ABC):
         audio = self._decode(start, num_samples)
         check_excerpt(self, audio, start, num_samples)
         if self.pcm16 and dtype == "float32":  # libsndfile's own conversion takes several reads
-            return np.multiply(audio, np.float32(1 / 32768), dtype=np.float32)
+            return np.multiply(audio, np.float32(1 / FULL_SCALE), dtype=np.float32)
         return audio
 
 
@@ -123,6 +123,33 @@ def check_excerpt(stream: Stream, audio: Audio, start: int, num_samples: int) ->
         raise TrackError(stream.path, f"{wanted} hold NaN or infinite values")
 
 
+def to_int16(audio: Audio) -> tuple[Audio, int]:
+    """Round samples to 16 bits as ffmpeg does: to even, limited to full scale.
+
+    Args:
+        audio: int16, or float32 with full scale 1.0, any shape.
+
+    Returns:
+        int16 samples, and how many lay beyond full scale and were limited. Full scale itself,
+        1.0, becomes 32767 and does not count.
+
+    Raises:
+        ValueError: NaN or infinite samples.
+
+    Example:
+        >>> samples, beyond = to_int16(np.array([0.5, 1.0, -1.5], np.float32))
+        >>> samples.tolist(), beyond
+        ([16384, 32767, -32768], 1)
+    """
+    if audio.dtype == np.int16:
+        return audio, 0
+    if not np.isfinite(audio).all():
+        raise ValueError("the samples hold NaN or infinite values")
+    steps = np.rint(audio * np.float32(FULL_SCALE))
+    beyond = int(np.count_nonzero(np.abs(steps) > FULL_SCALE))
+    return np.clip(steps, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16), beyond
+
+
 def open_audio_file(path: Path) -> AudioFile:
     """Check an audio file by its header and its last sample, and describe it.
 
@@ -148,14 +175,16 @@ def open_audio_file(path: Path) -> AudioFile:
     try:
         with path.open("rb") as content:
             stream, *more = integrity.streams(content, whole=False)
-        parts = tuple(stream.parts)
-        with _opened(path, parts) as file:
-            facts = (file.frames, file.samplerate, file.channels, file.subtype == "PCM_16")
-            is_wav16 = file.format in ("WAV", "WAVEX") and facts[3] and not parts
+            parts = tuple(stream.parts)
+            with _opened(path, parts) as file:
+                facts = (file.frames, file.samplerate, file.channels, file.subtype == "PCM_16")
+                is_wav16 = file.format in ("WAV", "WAVEX") and facts[3] and not parts
+            chunk = integrity.sound_chunk(content, 0) if is_wav16 else None
     except (OSError, sf.SoundFileError) as error:
         cause = getattr(error, "error_string", error)  # the full text repeats the path
         raise TrackError(path, f"is not a readable audio file: {cause}") from error
-    found = AudioFile(path, *facts, parts, _data_start(path) if is_wav16 else 0)
+    data_start = chunk[3] if chunk and chunk[1] == "<I" else 0  # 0: the samples are big-endian
+    found = AudioFile(path, *facts, parts, data_start)
     if found.num_samples < 1:
         raise TrackError(path, "holds no samples")
     if more:
@@ -164,19 +193,6 @@ def open_audio_file(path: Path) -> AudioFile:
         raise TrackError(path, stream.faults[0])
     found.read(found.num_samples - 1, 1)
     return found
-
-
-def _data_start(path: Path) -> int:
-    """Return where the samples of a RIFF WAVE file begin; 0 for a big-endian one."""
-    with path.open("rb") as file:
-        if file.read(12)[:4] != b"RIFF":
-            return 0
-        while len(head := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", head)
-            if name == b"data":
-                return file.tell()
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return 0
 
 
 @contextmanager

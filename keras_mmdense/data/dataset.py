@@ -17,6 +17,7 @@ from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import MIXTURE, SOURCES, SUBSETS, dsd100, folder, musdb18, musdb18hq
 from keras_mmdense.data.sums import leave_out_sums, note_mixtures
 from keras_mmdense.data.tracks import Track, check_track
+from keras_mmdense.errors import require
 
 READERS: Mapping[str, ModuleType] = {
     "dsd100": dsd100,
@@ -114,28 +115,35 @@ class Dataset(Sequence[Track]):
             DatasetError: No track is left; `faults` says why.
         """
         total, done = sum(track.num_samples for track in self.tracks), 0
-        faults, notes, failed = list(self.faults), list(self.notes), set()
+        faults, notes, good = list(self.faults), list(self.notes), []
         for track in self.tracks:
-            label = f"{track.subset}/{track.name}" if track.subset else track.name
-            for name, stream in track.streams.items():
-                dtype: DType = "int16" if stream.pcm16 else "float32"
-                block, silent = SCAN_SECONDS * stream.sample_rate, True
-                try:
-                    for start in range(0, stream.num_samples, block):
-                        count = min(block, stream.num_samples - start)
-                        silent = not stream.read(start, count, dtype).any() and silent
-                except TrackError as error:
-                    faults.append(Fault(error.path, error.reason, label))
-                    failed.add(track)
-                    continue
-                if silent:
-                    notes.append(Fault(stream.path, f"{name} is silent throughout", label))
+            wrong, noted = check_samples(track)
+            faults += wrong
+            notes += noted
+            good += [] if wrong else [track]
             done += track.num_samples
             if progress:
                 progress(done, total)
-        good = [track for track in self.tracks if track not in failed]
         _require_tracks(self.root, self.kind, good, faults)
         return replace(self, tracks=tuple(good), faults=tuple(faults), notes=tuple(notes))
+
+
+def check_samples(track: Track) -> tuple[list[Fault], list[Fault]]:
+    """Read every sample of a track; return its faults, and notes on silent sources."""
+    faults, notes = [], []
+    for name, stream in track.streams.items():
+        dtype: DType = "int16" if stream.pcm16 else "float32"
+        block, silent = SCAN_SECONDS * stream.sample_rate, True
+        try:
+            for start in range(0, stream.num_samples, block):
+                count = min(block, stream.num_samples - start)
+                silent = not stream.read(start, count, dtype).any() and silent
+        except TrackError as error:
+            faults.append(Fault(error.path, error.reason, track.label))
+            continue
+        if silent:
+            notes.append(Fault(stream.path, f"{name} is silent throughout", track.label))
+    return faults, notes
 
 
 def open_dataset(
@@ -187,14 +195,18 @@ def open_dataset(
     """
     root = Path(root).absolute()
     subsets = (subset,) if isinstance(subset, str) else subset if subset is None else tuple(subset)
-    if subsets is not None and (not subsets or not set(subsets) <= {*SUBSETS}):
-        raise DatasetError(f"subset must be of {', '.join(SUBSETS)} or None, not {subset!r}")
-    if not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
-        raise DatasetError(f"sample_rate must be a whole number of Hz, not {sample_rate!r}")
-    if kind not in KINDS:
-        raise DatasetError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
-    if not root.is_dir():
-        raise DatasetError(f"{printable(root)} is not a folder: give the root of a data set")
+    require(
+        subsets is None or set() < set(subsets) <= {*SUBSETS},
+        f"subset must be of {', '.join(SUBSETS)} or None",
+        subset,
+        "",
+        DatasetError,
+    )
+    whole = isinstance(sample_rate, int | np.integer) and sample_rate >= 1
+    require(bool(whole), "sample_rate must be a whole number of Hz", sample_rate, "", DatasetError)
+    require(kind in KINDS, f"kind must be one of {', '.join(KINDS)}", kind, "", DatasetError)
+    is_folder = root.is_dir()
+    require(is_folder, "root must be the folder of a data set", printable(root), "", DatasetError)
     asked = (sources,) if isinstance(sources, str) else tuple(sources or ())
     try:
         kind = _kind(root) if kind == "auto" else kind
@@ -208,11 +220,13 @@ def open_dataset(
         raise DatasetError(f"{printable(root)} cannot be read: {error}") from error
     known = tuple(sorted({n for c in candidates for n in c.files} - {MIXTURE})) or SOURCES
     names = known if sources is None else asked
-    if not names or len(set(names)) != len(names) or not set(names) <= set(known):
-        raise DatasetError(
-            f"sources must be different names out of {', '.join(known)}, not {names!r} "
-            f"({printable(root)})"
-        )
+    require(
+        bool(names) and len(set(names)) == len(names) and set(names) <= set(known),
+        f"sources of {printable(root)} must be different names out of {', '.join(known)}",
+        names,
+        "",
+        DatasetError,
+    )
     chosen = [c for c in candidates if subsets is None or c.subset in subsets]
     if not chosen:
         present = {c.subset for c in candidates}

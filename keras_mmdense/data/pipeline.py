@@ -22,6 +22,7 @@ from keras_mmdense.data.mixing import (
 )
 from keras_mmdense.data.problems import DatasetError
 from keras_mmdense.data.tracks import Track
+from keras_mmdense.errors import require
 from keras_mmdense.normalization import ready
 from keras_mmdense.settings import Settings
 
@@ -102,9 +103,14 @@ def training_set(
         resident = bool(form.trainer) and (
             form.trainer.holds(tracks, sampler.num_read) or (sampler.dtype == "int16" and fits)
         )
+    require(
+        not resident or form.trainer,
+        "model must be a TrainingModel to hold resident songs",
+        type(model).__name__,
+        "",
+        DatasetError,
+    )
     if resident:
-        if not form.trainer:
-            raise DatasetError("resident songs need a TrainingModel; received another model.")
         songs = {"songs": form.trainer.hold(tracks, sampler.num_read)}
         sampler = ExcerptSampler(*choice, resident=True)
     if examples is None:
@@ -187,32 +193,42 @@ def _form(
     trainer: Any = model if hasattr(model, "separator") else None
     own = (trainer.frames, trainer.target) if trainer else (None, None)
     for name, asked, has in zip(("frames", "target"), (frames, target), own, strict=True):
-        if asked is not None and has not in (None, asked):
-            raise DatasetError(f"{name} must be the TrainingModel's, {has!r}; received {asked!r}.")
+        fits = None in (asked, has) or asked == has
+        require(fits, f"{name} must be the TrainingModel's, {has!r}", asked, "", DatasetError)
     frames, target = frames or own[0] or 128, target or own[1] or "magnitude"
-    if target not in TARGETS:
-        raise DatasetError(
-            f"target must be one of {', '.join(TARGETS)}; received {target!r}. "
-            'The paper uses "magnitude".'
-        )
+    require(
+        target in TARGETS,
+        f"target must be one of {', '.join(TARGETS)}",
+        target,
+        'The paper uses "magnitude".',
+        DatasetError,
+    )
     s = model if isinstance(model, Settings) else ready(trainer.separator if trainer else model)
     check_tracks(tracks)
     names = tracks[0].sources
-    if not set(s.sources) <= {*names} | ({ACCOMPANIMENT} if "vocals" in names else set()):
-        raise DatasetError(
-            f"the tracks must have the model's sources {s.sources}; received {names}. Build the "
-            "model with sources of the data set."
-        )
-    if tracks[0].sample_rate != s.sample_rate:
-        raise DatasetError(
-            f"tracks must have the model's rate of {s.sample_rate} Hz; received "
-            f"{tracks[0].sample_rate}. Build the model with that sample_rate."
-        )
-    if frames < 1 or frames % s.frame_multiple or batch_size < 1 or s.frames not in (None, frames):
-        raise DatasetError(
-            f"frames must be {s.frames or f'a multiple of 2**scales = {s.frame_multiple}'} and "
-            f"batch_size 1 or more; received {frames} and {batch_size}. Try 128 and 8."
-        )
+    require(
+        set(s.sources) <= {*names} | ({ACCOMPANIMENT} if "vocals" in names else set()),
+        f"the tracks must have the model's sources {s.sources}",
+        names,
+        "Build the model with sources of the data set.",
+        DatasetError,
+    )
+    require(
+        tracks[0].sample_rate == s.sample_rate,
+        f"tracks must have the model's rate of {s.sample_rate} Hz",
+        tracks[0].sample_rate,
+        "Build the model with that sample_rate.",
+        DatasetError,
+    )
+    multiple = s.frames or f"a multiple of 2**scales = {s.frame_multiple}"
+    require(
+        frames >= 1 and frames % s.frame_multiple == 0 and s.frames in (None, frames),
+        f"frames must be {multiple}",
+        frames,
+        "Try 128.",
+        DatasetError,
+    )
+    require(batch_size >= 1, "batch_size must be 1 or more", batch_size, "Try 8.", DatasetError)
     # each source of the model as a sum of sources of the tracks
     parts = [[n == s if s in names else n != "vocals" for n in names] for s in s.sources]
     return _Form(s, frames, batch_size, target, np.array(parts, np.float32), trainer)

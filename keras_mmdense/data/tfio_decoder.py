@@ -11,7 +11,6 @@ for float. WAV with an odd number of bytes (24 bits, mono) fails, and is named.
 
 import io
 import re
-import wave
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from typing import Any
@@ -52,9 +51,7 @@ def check_tfio() -> None:
         ...     check_tfio()
     """
     file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, 44100, len(PROBE), "NONE", ""))
-        writer.writeframes(PROBE.astype("<i2").tobytes())
+    sf.write(file, PROBE, 44100, "PCM_16", format="WAV")
     try:
         decoded = _call("decode_wav", "int16", file.getvalue())
     # a missing package, a library that does not load, an operation without code (a RuntimeError)

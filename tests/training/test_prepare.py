@@ -154,7 +154,7 @@ def test_size_is_announced_and_exact_and_needs_room(tmp_path, capsys, monkeypatc
     monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: usage)
     out = tmp_path / "deep" / "out"
     assert run(root, out) == 2
-    assert "not enough disk space" in capsys.readouterr().err
+    assert "the disk must have room" in capsys.readouterr().err
     assert not out.parent.exists()
     usage.free = need
     assert run(root, out) == 0

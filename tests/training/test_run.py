@@ -14,7 +14,7 @@ from test_resume import stop_at
 from trees import make_dsd100, make_folder, make_musdb18
 
 import keras_mmdense
-from keras_mmdense.data import Dataset, open_dataset
+from keras_mmdense.data import open_dataset
 from training import prepare, run
 from training.evaluate import scoring
 
@@ -107,7 +107,7 @@ def test_stopped_in_every_stage_the_same_command_ends_with_the_same_files(
     check_card(whole["README.md"].decode(), json.loads(whole["scores/summary.json"]))
     shutil.rmtree("run")
     stages = [
-        (Dataset, "check", 2, 2),
+        (run, "check_samples", 2, 2),
         (prepare, "write_track", 3, 4),
         (scoring, "write_result", 4, 6),
         (run, "card", 1, 1),
@@ -220,7 +220,7 @@ def test_damage_is_found_before_the_training_and_read_once(tmp_path, trained, ca
     audio, rate = sf.read(broken)
     audio[500] = np.nan
     sf.write(broken, audio, rate, subtype="FLOAT")
-    checks = stop(monkeypatch, Dataset, "check", 0)
+    checks = stop(monkeypatch, run, "check_samples", 0)
     for _ in range(2):
         assert command(tree, name="dsd100") == 130  # in training
         assert "left out: Sources/Test/001 - Artist 0 - Song/drums.wav" in capsys.readouterr().err

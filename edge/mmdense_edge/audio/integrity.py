@@ -221,7 +221,7 @@ def unknown(length: int) -> bool:
     return not length or any(abs(length - limit) <= _ENDLESS_MARGIN for limit in _ENDLESS)
 
 
-def _sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None:
+def sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None:
     """Find the chunk that holds the samples.
 
     Returns:
@@ -255,7 +255,7 @@ def _chunked(file: Any, start: int, size: int) -> tuple[Stream, int]:
     Returns:
         The stream that starts at a position, and where the next one starts, or the file's size.
     """
-    whole, sound = Stream([(start, size)]), _sound_chunk(file, start)
+    whole, sound = Stream([(start, size)]), sound_chunk(file, start)
     if sound is None or sound[3] > size:
         return whole, size
     place, code, extra, begin, length = sound

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_mmdense.data.audio_files import Audio, Stream
+from keras_mmdense.data.audio_files import Audio, Stream, to_int16
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import (
     MIXTURE,
@@ -68,7 +68,8 @@ class StemStream(Stream):
                     position -= origin
                     if begin >= end:
                         break
-                    pieces.append(to_int16(samples[max(0, begin - position) : end - position]))
+                    part = samples[max(0, begin - position) : end - position]
+                    pieces.append(to_int16(part)[0])
                     begin = max(begin, position + len(samples))
         return np.concatenate(pieces)[start - first :]
 
@@ -177,27 +178,6 @@ def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:
     for packet in container.demux(track):
         for frame in decoder.decode(packet):
             yield frame.pts, frame.to_ndarray().T
-
-
-def to_int16(samples: Audio) -> Audio:
-    """Round float samples to int16 as ffmpeg does: to even, clipped at full scale.
-
-    Args:
-        samples: Float array of any shape, full scale is 1.0.
-
-    Returns:
-        int16 array of the same shape.
-
-    Raises:
-        ValueError: NaN or infinite samples.
-
-    Example:
-        >>> to_int16(np.array([[0.5, 1.0], [-1.5, 2.5 / 32768]])).tolist()
-        [[16384, 32767], [-32768, 2]]
-    """
-    if not np.isfinite(samples).all():
-        raise ValueError("the decoded samples hold NaN or infinite values")
-    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
 
 
 def _missing_bytes(path: Path) -> int:

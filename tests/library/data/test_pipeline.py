@@ -164,7 +164,7 @@ def test_songs_that_rest_on_the_device_give_the_same_examples(mixing, tracks):
     held = trainer.hold(tracks, EXCERPT)
     assert trainer.hold(tracks, EXCERPT) is held
     assert not [v for v in trainer.variables if v.shape == held.shape]
-    with pytest.raises(DatasetError, match="need a TrainingModel"):
+    with pytest.raises(DatasetError, match="must be a TrainingModel"):
         training_set(tracks, model, frames=8, resident=True)
     # what is there stays, although it takes memory; without an accelerator nothing is put there
     assert "starts" in next(iter(training_set(tracks, trainer, resident="auto")))
