@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
 
@@ -117,47 +117,44 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     return figures
 
 
-def main() -> int:
-    """Run the command; return its exit code."""
+@harness.command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = harness.parser("data", __doc__)
     parser.add_argument("--data", type=Path, help="a data set; default: generated data")
     parser.add_argument("--rounds", type=number(int, 1, 100), default=5, help="default 5")
     parser.add_argument(
         "--seconds", type=number(float, 0.1, 600), default=3.0, help="per measurement; default 3"
     )
-    args = parser.parse_args()
-
-    def work() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            trees = {"as they are": args.data} if args.data else {
-                form: make_tree(Path(folder, suffix), suffix, subtype)
-                for form, (suffix, subtype) in FORMS.items()
-            }  # fmt: skip
-            out = Path(folder, "prepared")
-            _, faults = prepare(open_dataset(next(iter(trees.values()))), out)
-            if faults:
-                raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
-            trees["prepared (WAV, 16 bits)"] = out
-            most = min(2, len(os.sched_getaffinity(0)))
-            found = {(form, cores): [] for form in trees for cores in range(1, 1 + most)}
-            for index in range(args.rounds):
-                for (form, cores), rounds in found.items():
-                    say(f"round {index + 1} of {args.rounds}: {form}, {cores} core(s)")
-                    rounds.append(call(
-                        "benchmarks.data:throughput", environ=on_cpu(cores),
-                        root=str(trees[form]), cores=cores, seconds=args.seconds,
-                    ))  # fmt: skip
-            print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
-            rows = []
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {"as they are": args.data} if args.data else {
+            form: make_tree(Path(folder, suffix), suffix, subtype)
+            for form, (suffix, subtype) in FORMS.items()
+        }  # fmt: skip
+        out = Path(folder, "prepared")
+        _, faults = prepare(open_dataset(next(iter(trees.values()))), out)
+        if faults:
+            raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
+        trees["prepared (WAV, 16 bits)"] = out
+        most = min(2, len(os.sched_getaffinity(0)))
+        found = {(form, cores): [] for form in trees for cores in range(1, 1 + most)}
+        for index in range(args.rounds):
             for (form, cores), rounds in found.items():
-                medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-                ratio = statistics.median(r["pipeline"] / r[LOOP] for r in rounds)
-                cells = (f"{medians[key]:,.0f}" if key in medians else "" for key in COLUMNS)
-                rows.append([form, str(cores), *cells, f"{ratio:.2f}"])
-            print(table(["files", "cores", *COLUMNS, "pipeline / loop"], rows))
-            print("\nSeconds of audio (a mixture with its sources) per second.")
-
-    return harness.finish("data", work)
+                say(f"round {index + 1} of {args.rounds}: {form}, {cores} core(s)")
+                rounds.append(call(
+                    "benchmarks.data:throughput", environ=on_cpu(cores),
+                    root=str(trees[form]), cores=cores, seconds=args.seconds,
+                ))  # fmt: skip
+        print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
+        rows = []
+        for (form, cores), rounds in found.items():
+            medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
+            ratio = statistics.median(r["pipeline"] / r[LOOP] for r in rounds)
+            cells = (f"{medians[key]:,.0f}" if key in medians else "" for key in COLUMNS)
+            rows.append([form, str(cores), *cells, f"{ratio:.2f}"])
+        print(table(["files", "cores", *COLUMNS, "pipeline / loop"], rows))
+        print("\nSeconds of audio (a mixture with its sources) per second.")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ def install(args: argparse.Namespace) -> int:
     return 0 if passed or args.extras else 1
 
 
+@harness.command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if a limit is exceeded."""
     parser = harness.parser("edge", __doc__)
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.set_defaults(measure=install)
     command.add_argument("--extras", help="such as plot,live; without limits")
     args = parser.parse_args(argv)
-    return harness.finish("edge", lambda: args.measure(args))
+    return int(args.measure(args))
 
 
 if __name__ == "__main__":

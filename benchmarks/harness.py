@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -109,21 +110,21 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def finish(name: str, work: Callable[[], int | None]) -> int:
-    """Return a command's exit code: 2, with one line, if it fails, and 130 if it is interrupted.
+def command(main: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
+    """Make a command return its exit code: 2, with one line, if it fails, 130 if interrupted."""
 
-    Args:
-        name: Of the command, for the line.
-        work: Returns the exit code, None for 0.
-    """
-    try:
-        return work() or 0
-    except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as error:
-        say(f"{name}: {error}")
-        return 2
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
+    @wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        try:
+            return main(argv) or 0
+        except (RuntimeError, ValueError, OSError, ModuleNotFoundError) as error:
+            say(f"error: {error}")
+            return 2
+        except KeyboardInterrupt:
+            say("stopped")
+            return 130
+
+    return run
 
 
 def parser(name: str, description: str | None) -> argparse.ArgumentParser:

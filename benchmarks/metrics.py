@@ -38,7 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import harness
-from benchmarks.harness import call, finish, machine_line, new_file, number, say, table
+from benchmarks.harness import call, machine_line, new_file, number, say, table
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS, projection
@@ -52,14 +52,6 @@ SOURCES = ("bass", "drums", "other", "vocals")
 MIB = 1 << 20
 Scores = npt.NDArray[np.float64]  # (measures, sources, frames); NaN where not defined
 Signals = Mapping[str, Array]
-
-
-def load_museval() -> dict[str, Any]:
-    """Return what museval's file `metrics.py` defines; the package itself asks for ffmpeg."""
-    package = importlib.util.find_spec("museval")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("museval is not installed: pip install museval==0.4.1")
-    return runpy.run_path(str(Path(package.origin).with_name("metrics.py")))
 
 
 def museval_scores(
@@ -77,12 +69,17 @@ def museval_scores(
     Raises:
         ValueError: museval refuses the signals: one is silent throughout.
     """
+    package = importlib.util.find_spec("museval")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("museval is not installed: pip install museval==0.4.1")
+    # this file alone, because the package itself asks for ffmpeg
+    museval = runpy.run_path(str(Path(package.origin).with_name("metrics.py")))
     window, hop = (seconds * sample_rate for seconds in SECONDS[metric])
     signals = [
         np.pad(np.stack([side[name] for name in references]), ((0, 0), (0, zeros), (0, 0)))
         for side in (references, estimates)
     ]
-    scores = load_museval()["bss_eval"](
+    scores = museval["bss_eval"](
         *signals,
         window=window,
         hop=hop,
@@ -258,8 +255,9 @@ def cost(args: argparse.Namespace) -> dict[str, Any]:
     return {"machine": machine_line(), "seconds": args.seconds, "rows": rows}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
+@harness.command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = harness.parser("metrics", __doc__)
     commands = parser.add_subparsers(required=True, metavar="cost|agreement")
     one = commands.add_parser("cost")
@@ -274,13 +272,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.set_defaults(work=work)
         command.add_argument("--json", type=new_file, help="a new file for the figures")
     args = parser.parse_args(argv)
-
-    def work() -> None:
-        found = args.work(args)
-        if args.json:
-            args.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
-
-    return finish("metrics", work)
+    found = args.work(args)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -218,8 +218,9 @@ def report(
     return table(["case", "step, ratio", *columns], rows)
 
 
-def main() -> int:
-    """Run the command; return its exit code."""
+@harness.command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = harness.parser("training", __doc__)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     parser.add_argument(
@@ -237,35 +238,31 @@ def main() -> int:
     parser.add_argument("--batch-size", type=number(int, 1, 256), default=8, help="default 8")
     parser.add_argument("--step-only", action="store_true", help="leave out the pipeline")
     parser.add_argument("--torch", default="", help="folder of packages with torch")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if "pytorch" in args.systems and args.preset != "mmdensenet":
         parser.error(
             f"system pytorch has --preset mmdensenet; received {args.preset}. Leave it out."
         )
-
-    def work() -> None:
-        common = {name: getattr(args, name) for name in ("frames", "batch_size", "steps")}
-        load = call("benchmarks.training:work_of", preset=args.preset, frames=args.frames)
-        found = {(s, precision): [] for precision in args.precisions for s in args.systems}
-        with tempfile.TemporaryDirectory() as folder:
-            data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
-            for index, (case, rounds) in itertools.product(range(args.rounds), found.items()):
-                system, precision = case
-                given = {**common, "precision": precision, "site": args.torch}
-                if system == "pytorch":
-                    rounds.append(call("benchmarks.training:measure_pytorch", **given))
-                else:
-                    environ = {"KERAS_BACKEND": "tensorflow" if system == "plain" else system}
-                    if system == "tensorflow":
-                        environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-                    rounds.append(call(
-                        "benchmarks.training:measure", environ=environ, system=system,
-                        preset=args.preset, data=data, **given,
-                    ))  # fmt: skip
-                say(f"round {index + 1}, {system}, {precision}: {rounds[-1]}")
-        print(f"{machine_line()}\n\n{report(found, args.batch_size, load)}")
-
-    return harness.finish("training", work)
+    common = {name: getattr(args, name) for name in ("frames", "batch_size", "steps")}
+    load = call("benchmarks.training:work_of", preset=args.preset, frames=args.frames)
+    found = {(s, precision): [] for precision in args.precisions for s in args.systems}
+    with tempfile.TemporaryDirectory() as folder:
+        data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
+        for index, (case, rounds) in itertools.product(range(args.rounds), found.items()):
+            system, precision = case
+            given = {**common, "precision": precision, "site": args.torch}
+            if system == "pytorch":
+                rounds.append(call("benchmarks.training:measure_pytorch", **given))
+            else:
+                environ = {"KERAS_BACKEND": "tensorflow" if system == "plain" else system}
+                if system == "tensorflow":
+                    environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+                rounds.append(call(
+                    "benchmarks.training:measure", environ=environ, system=system,
+                    preset=args.preset, data=data, **given,
+                ))  # fmt: skip
+            say(f"round {index + 1}, {system}, {precision}: {rounds[-1]}")
+    print(f"{machine_line()}\n\n{report(found, args.batch_size, load)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,31 +75,28 @@ def memory(url: str, model: str, seconds: float) -> None:
     )
 
 
-def main() -> int:
-    """Run the command; return its exit code."""
+@harness.command
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     parser = harness.parser("web", __doc__)
     parser.add_argument("--rounds", type=number(int, 1, 100), default=3, help="of each measurement")
     parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
     parser.add_argument(
         "--memory", type=number(float, 1, 3600), metavar="SECONDS", help="only the peak memory"
     )
-    args = parser.parse_args()
-
-    def work() -> None:
-        models = args.models.split(",") if args.models else bundled.names()
-        command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None  # a pipe was asked for
-            try:
-                url = server.stdout.readline().split(" at ")[1].split(" ")[0]
-                if args.memory:
-                    memory(url, args.models or str(bundled.default()), args.memory)
-                else:
-                    compare(url, models, args.rounds)
-            finally:
-                server.terminate()
-
-    return harness.finish("web", work)
+    args = parser.parse_args(argv)
+    models = args.models.split(",") if args.models else bundled.names()
+    command = [sys.executable, "-m", "mmdense_edge", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None  # a pipe was asked for
+        try:
+            url = server.stdout.readline().split(" at ")[1].split(" ")[0]
+            if args.memory:
+                memory(url, args.models or str(bundled.default()), args.memory)
+            else:
+                compare(url, models, args.rounds)
+        finally:
+            server.terminate()
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
     return 1 if found["errors"] else 0
 
 
+@harness.command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if some measurements failed."""
     from mmdense_edge.bench import host
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "ours": [peer.name for peer in args.peers if peer.ours],
         "homes": {peer.name: peer.home for peer in args.peers},
     }
-    return harness.finish("peers", lambda: measure(args, found))
+    return measure(args, found)
 
 
 if __name__ == "__main__":

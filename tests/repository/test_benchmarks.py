@@ -77,7 +77,7 @@ def test_peaks_of_memory_must_be_close_together_and_low(capfd):
     ],
 )
 def test_wrong_arguments_are_refused_before_the_work(capsys, monkeypatch, command, given, said):
-    monkeypatch.setattr(harness, "finish", lambda name, work: pytest.fail("worked"))
+    monkeypatch.setattr(harness.subprocess, "Popen", lambda *_, **__: pytest.fail("worked"))
     with pytest.raises(SystemExit) as stopped:
         command.main(given.split())
     assert stopped.value.code == 2
