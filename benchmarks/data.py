@@ -5,11 +5,11 @@
 
 An example is 128 frames of the mixture with all its sources, drawn, augmented and mixed as in
 training. The pipeline is compared with a plain loop around soundfile on the same files, which draws
-a place, reads all sources there as float32, and does no more. "Excerpts" is the host's part alone
-where a device mixes: excerpts drawn and read as they are stored; "resident" where the device also
-holds the songs, so that they are only drawn. Each figure is measured in a process
-of its own, held to one or two cores, in rounds that take all of them in turn: medians of the
-rounds; the ratio is the pipeline's over the loop's of the same process.
+a place, reads all sources there as float32, and does no more. "Excerpts" is the host's share of
+the work if a device mixes: excerpts are drawn and read as they are stored. "Resident" is its share
+if the device also holds the songs: excerpts are only drawn. Each measurement is a process of its
+own, limited to one or two cores, and each round takes all of them in turn. The figures are medians
+over the rounds; the ratio compares pipeline and loop within a process.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What `mmdense bench` does not say of the runner: memory by length, and the installation.
+"""What `mmdense bench` does not measure: memory by length of the song, and the installation.
 
     python -m benchmarks.edge memory --minutes 1,10,60           # 60 minutes need 4 GB of disk
     python -m benchmarks.edge install --extras live

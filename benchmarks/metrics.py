@@ -25,7 +25,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import runpy
 import sys
 import tempfile
@@ -36,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mmdense_edge.bench.host import peak_memory_bytes
 
 from benchmarks import harness
 from benchmarks.harness import call, machine_line, new_file, number, say, table
@@ -64,7 +64,7 @@ def museval_scores(
         references: Signals of shape (num_samples, channels) by source.
         estimates: The same sources and shapes.
         sample_rate: Hz.
-        zeros: Samples to append to all signals.
+        zeros: Number of zeros to append to each signal.
 
     Raises:
         ValueError: museval refuses the signals: one is silent throughout.
@@ -225,7 +225,7 @@ def measure(folder: str, metric: str) -> dict[str, Any]:
     begin, cpu = time.perf_counter(), time.process_time()
     scores = METRICS[metric].score(*signals, RATE)
     wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory_bytes() or 0
     return {
         "metric": metric,
         "wall_seconds": wall,

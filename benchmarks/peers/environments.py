@@ -33,7 +33,7 @@ class Peer:
 
 
 BASE = "edge-int8"
-# Of each environment what pip installs; TORCH is the PyTorch asked for, "." this project.
+# What pip installs into each environment; TORCH is the PyTorch asked for, "." this project.
 TORCH = "TORCH"
 REQUIREMENTS = {
     BASE: (".",),
@@ -63,7 +63,7 @@ NAMES = tuple(peer.name for peer in PEERS)
 
 
 def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
-    """Return an environment, which is made if it is not there yet.
+    """Return an environment, after making it if necessary.
 
     Args:
         cache: The folder of all environments; made if need be.
@@ -95,8 +95,8 @@ def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
     packages, _ = packages_of(python)
     removed = []
     if packages.get("torch", "").endswith("+cpu"):
-        # The package index has torchaudio for CUDA alone, and it then cannot be imported. Without
-        # the compiled part it can; Open-Unmix resamples and transforms with what is left.
+        # The package index has torchaudio only for CUDA, which cannot be imported beside this
+        # PyTorch. Without its compiled part it can, and Open-Unmix needs no more.
         for file in sorted(folder.glob("lib/python*/site-packages/torchaudio/lib/*.so")):
             file.unlink()
             removed.append(f"torchaudio/lib/{file.name}")

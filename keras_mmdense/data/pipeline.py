@@ -191,11 +191,14 @@ def _form(
 ) -> _Form:
     """Check the arguments against each other and the tracks; return the form of the batches."""
     trainer: Any = model if hasattr(model, "separator") else None
-    own = (trainer.frames, trainer.target) if trainer else (None, None)
-    for name, asked, has in zip(("frames", "target"), (frames, target), own, strict=True):
-        fits = None in (asked, has) or asked == has
-        require(fits, f"{name} must be the TrainingModel's, {has!r}", asked, "", DatasetError)
-    frames, target = frames or own[0] or 128, target or own[1] or "magnitude"
+    if trainer:
+        for name, asked in (("frames", frames), ("target", target)):
+            own = getattr(trainer, name)
+            rule = f"{name} must be the TrainingModel's, {own!r}"
+            require(asked in (None, own), rule, asked, "", DatasetError)
+        frames, target = trainer.frames, trainer.target
+    frames = 128 if frames is None else frames
+    target = "magnitude" if target is None else target
     require(
         target in TARGETS,
         f"target must be one of {', '.join(TARGETS)}",

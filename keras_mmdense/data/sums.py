@@ -1,4 +1,4 @@
-"""Compare samples in a tree: find sources that are sums of others, and mixtures that are not sums.
+"""Compare signals in a tree: find sources that are sums of others, and mixtures that are not sums.
 
 The mixture of training is the sum of the sources: a file "instrumental" next to the instruments
 would count them twice.
@@ -31,7 +31,7 @@ def leave_out_sums(
     Args:
         tracks: The tracks of a tree.
         asked: The sources that the caller wants; empty for all.
-        needed: The sources of a model: what is the sum of others stays if it is one of these.
+        needed: The sources of a model: a sum of others stays if it is one of these.
 
     Returns:
         The tracks without the sources left out, and notes.
@@ -63,8 +63,8 @@ def leave_out_sums(
 def _find_sums(tracks: Sequence[Track], known: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Return the sources that are the sum of others, or a copy of one, each with its parts.
 
-    Gains do not matter. What is a sum itself is nobody's part. Nothing is reported of a tree whose
-    sources are all copies of one signal. Of two copies the one with a name in `known` stays.
+    Gains do not matter. Sums are not parts of other sums. Nothing is reported for a tree whose
+    sources are all copies of one signal. Of two copies, the one with a name in `known` stays.
     """
     names = [name for name in tracks[0].streams if name != MIXTURE]
     products = [_products(track, names) for track in _some(tracks)]
@@ -104,7 +104,7 @@ def note_mixtures(tracks: Sequence[Track]) -> list[Fault]:
 
 
 def _difference(product: Audio, index: int, parts: Sequence[int]) -> float:
-    """Return the energy of a signal less a gain times the parts' sum, as a share of its own."""
+    """Return the energy of a signal minus the scaled sum of its parts, as a share of its own."""
     own, both = product[index, index], product[index, list(parts)].sum()
     total = product[np.ix_(parts, parts)].sum()
     return float(1 - both**2 / (own * total)) if min(own, total, both) > 0 else 1.0
@@ -118,7 +118,7 @@ def _products(track: Track, names: Sequence[str]) -> Audio:
         try:
             stored = [track.streams[name].read(int(start), length) for name in names]
         except TrackError:
-            continue  # what cannot be read is reported when it is needed
+            continue  # reported when it is needed
         shape = (length, track.channels)
         signals = np.stack([np.broadcast_to(s.astype(float), shape).ravel() for s in stored])
         product += signals @ signals.T

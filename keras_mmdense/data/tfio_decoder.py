@@ -1,12 +1,12 @@
 """Whole files decoded with tensorflow-io, for those who want one decoder in and outside TensorFlow.
 
 An option: soundfile reads the same files, seeks in them and needs nothing else. tensorflow-io
-0.37.1, its last release, works with TensorFlow 2.16 and 2.17 alone. With any other it can be
-imported, and each of its operations fails: `check_tfio` therefore calls one.
+0.37.1, its last release, works only with TensorFlow 2.16 and 2.17. With other versions it can be
+imported, but all its operations fail: `check_tfio` therefore calls one.
 
 Only its stateless operations are used. `AudioIOTensor` returns wrong audio when two are alive:
 https://github.com/tensorflow/io/issues/1647. 32-bit integer WAV is refused: `decode_wav` takes it
-for float. WAV with an odd number of bytes (24 bits, mono) fails, and is named.
+for float. WAV with an odd number of bytes (24 bits, mono) is reported as a fault.
 """
 
 import io

@@ -29,7 +29,7 @@ def open_tracks(
         valid: Further trees, all of whose tracks are for validation. Without any, every tenth
             training track is.
         sample_rate: Rate in Hz that the tracks must have.
-        valid_names: A text file that names, one a line, the tracks of `data` that are for
+        valid_names: A text file that names, one per line, the tracks of `data` that are for
             validation instead of those of the subset "valid".
         sources: The model's; see `needed` of `open_dataset`.
 
@@ -91,7 +91,7 @@ def split_tracks(
 
 
 def named_tracks(tracks: Sequence[Track], file: str, option: str) -> list[Track]:
-    """Return the tracks that a text file names, one a line.
+    """Return the tracks that a text file names, one per line.
 
     Args:
         tracks: The tracks to choose from.
@@ -109,7 +109,7 @@ def named_tracks(tracks: Sequence[Track], file: str, option: str) -> list[Track]
     missing = sorted(names - {composed(track.name) for track in tracks})
     require(
         bool(names) and not missing,
-        f"{option} must name tracks of the data, one a line",
+        f"{option} must name tracks of the data, one per line",
         missing or file,
         "python -m keras_mmdense.data lists them.",
     )

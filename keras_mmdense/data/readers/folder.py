@@ -65,9 +65,9 @@ def known_names(tracks: Sequence[Sequence[Path]], asked: Sequence[str]) -> dict[
         asked: Names that count when any track has them.
 
     Returns:
-        Those that at least half of the folders with audio have, in alphabetical order: by the
-        key that tells names apart (`folded`) the name as it is asked for, else as the known data
-        sets or most files spell it.
+        Those that at least half of the folders with audio have, in alphabetical order: for each
+        key (`key_of`) the name as it was asked for, else as the known data sets or most files
+        spell it.
 
     Example:
         >>> songs = [["Bass.wav", "mix.wav"], ["bass.wav", "notes.wav", "Mix.wav"], ["bass.wav"]]
@@ -91,7 +91,7 @@ def known_names(tracks: Sequence[Sequence[Path]], asked: Sequence[str]) -> dict[
 
 
 def key_of(path: Path) -> str:
-    """Return what tells the source of a file from others: "mixture" for any mixture.
+    """Return the key of a file's source: its folded name, or "mixture" for any mixture.
 
     Example:
         >>> key_of(Path("Full Mix.flac")), key_of(Path("Vocals.wav"))
@@ -164,9 +164,9 @@ def _readable(files: Iterable[Path]) -> list[Path]:
 
 
 def _audio_files(folder: Path) -> list[Path]:
-    """Whatever is named like an audio file, by name; folders too, which is a fault later.
+    """Return all entries named like audio files; opening reports those that are folders.
 
-    Nothing of a folder that may not be listed: that is a fault of the track, not of the tree.
+    A folder that cannot be listed has none: that is a fault of the track, not of the tree.
     """
     listed = entries(folder) if os.access(folder, os.R_OK | os.X_OK) else ()
     return [path for path in listed if path.suffix.lower() in (*SUFFIXES, *OTHER_AUDIO)]

@@ -103,6 +103,7 @@ def test_silence_gives_finite_batches(tmp_path):
     ("changes", "options", "words"),
     [
         ({}, {"frames": 12}, "2\\*\\*scales = 8"),
+        ({}, {"frames": 0}, "2\\*\\*scales = 8; received 0"),
         ({}, {"batch_size": 0}, "batch_size"),
         ({"frames": 16}, {"frames": 8}, "frames must be 16"),
         ({"sources": ("piano",)}, {}, "piano"),
