@@ -34,7 +34,6 @@ from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
 from keras_mmdense.errors import require
 from training import command, command_parser
 
-BLOCK = 1 << 20  # samples per channel that are in memory at a time
 HEADER_BYTES = 44
 MAX_WAV_BYTES = (1 << 32) - 1 - HEADER_BYTES  # a WAV file counts its bytes in 32 bits
 DISK_BLOCK = 4096  # a file takes whole blocks on most disks
@@ -68,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     dataset = open_dataset(args.data, kind=args.kind, sample_rate=args.sample_rate)
     if args.decoder == "tfio" and dataset.kind == "musdb18":
         raise DatasetError("tensorflow-io cannot read .stem.mp4: use --decoder soundfile")
-    decoder = tfio_blocks if args.decoder == "tfio" else soundfile_blocks
+    decoder = tfio_blocks if args.decoder == "tfio" else Stream.blocks
     out = Path(args.out).absolute()
     prepared, faults = prepare(dataset, out, decoder, args.clip)
     for fault in faults:
@@ -88,7 +87,7 @@ def prepare(
     Args:
         dataset: An opened data set.
         out: Folder of the prepared tree; need not exist.
-        decoder: Gives the samples of a stream in blocks; default `soundfile_blocks`.
+        decoder: Gives the samples of a stream in blocks; default `Stream.blocks`.
         clip: Limit and count samples beyond full scale instead of refusing the track.
 
     Returns:
@@ -137,7 +136,7 @@ def prepare(
     with tqdm(total=size, unit="B", unit_scale=True) as bar:
         for track in pending:
             try:
-                counts = write_track(track, hidden, decoder or soundfile_blocks, clip)
+                counts = write_track(track, hidden, decoder or Stream.blocks, clip)
                 place = out / track.subset / track.name
                 place.parent.mkdir(exist_ok=True)
                 hidden.rename(place)
@@ -195,17 +194,6 @@ def write_track(track: Track, folder: Path, decoder: Decoder, clip: bool) -> dic
         reason = f"has samples beyond full scale ({listed}): pass --clip to clip them"
         raise TrackError(track.path, reason)
     return counts
-
-
-def soundfile_blocks(stream: Stream) -> Iterator[Audio]:
-    """Yield a stream's samples in blocks, int16 where they are stored so, else float32.
-
-    Raises:
-        TrackError: samples are missing, unreadable, NaN or infinite.
-    """
-    for start in range(0, stream.num_samples, BLOCK):
-        count = min(BLOCK, stream.num_samples - start)
-        yield stream.read(start, count, "int16" if stream.pcm16 else "float32")
 
 
 def track_bytes(track: Track) -> int:

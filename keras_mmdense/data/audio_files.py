@@ -21,6 +21,8 @@ from keras_mmdense.data.problems import TrackError
 DType = Literal["float32", "int16"]
 Audio = NDArray[Any]
 FULL_SCALE = 32768
+# Long enough that few decoders start over for each block, short enough for any memory.
+BLOCK = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Stream(ABC):
         if self.pcm16 and dtype == "float32":  # libsndfile's own conversion takes several reads
             return np.multiply(audio, np.float32(1 / FULL_SCALE), dtype=np.float32)
         return audio
+
+    def blocks(self) -> Iterator[Audio]:
+        """Yield all samples in blocks, int16 if `pcm16`, else float32.
+
+        Raises:
+            TrackError: Samples are missing, unreadable, NaN or infinite.
+        """
+        dtype: DType = "int16" if self.pcm16 else "float32"
+        for start in range(0, self.num_samples, BLOCK):
+            yield self.read(start, min(BLOCK, self.num_samples - start), dtype)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from typing import overload
 import numpy as np
 from mmdense_edge.errors import printable
 
-from keras_mmdense.data.audio_files import DType
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import MIXTURE, SOURCES, SUBSETS, dsd100, folder, musdb18, musdb18hq
 from keras_mmdense.data.sums import leave_out_sums, note_mixtures
@@ -28,8 +27,6 @@ READERS: Mapping[str, ModuleType] = {
 KINDS = ("auto", *READERS)
 ORDER = (*SUBSETS, "")
 SHOWN = 8  # entries of a folder that a message lists
-# Long enough that few decoders start over for each block, short enough for any memory.
-SCAN_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -132,12 +129,10 @@ def check_samples(track: Track) -> tuple[list[Fault], list[Fault]]:
     """Read every sample of a track; return its faults, and notes on silent sources."""
     faults, notes = [], []
     for name, stream in track.streams.items():
-        dtype: DType = "int16" if stream.pcm16 else "float32"
-        block, silent = SCAN_SECONDS * stream.sample_rate, True
+        silent = True
         try:
-            for start in range(0, stream.num_samples, block):
-                count = min(block, stream.num_samples - start)
-                silent = not stream.read(start, count, dtype).any() and silent
+            for block in stream.blocks():
+                silent = silent and not block.any()
         except TrackError as error:
             faults.append(Fault(error.path, error.reason, track.label))
             continue

@@ -8,9 +8,9 @@ import pytest
 import soundfile as sf
 
 from keras_mmdense.data import TrackError, open_dataset
-from keras_mmdense.data.audio_files import open_audio_file
+from keras_mmdense.data.audio_files import open_audio_file, to_int16
 from keras_mmdense.data.tfio_decoder import check_tfio, tfio_blocks
-from training.prepare import main, soundfile_blocks, to_int16
+from training.prepare import main
 
 FORMS = [
     ("wav", {}),
@@ -44,7 +44,7 @@ def test_samples_are_those_of_soundfile(tmp_path, suffix, options, channels):
     sf.write(path, noise(channels), 44100, **options)
     stream = open_audio_file(path)
     (audio,) = tfio_blocks(stream)
-    (expected,) = soundfile_blocks(stream)
+    (expected,) = stream.blocks()
     assert audio.shape == (stream.num_samples, channels)
     assert audio.dtype == expected.dtype
     exact = suffix in ("wav", "flac")

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import trees
 
-from keras_mmdense.data import open_dataset
+from keras_mmdense.data import audio_files, open_dataset
 from training import prepare
 
 
@@ -59,14 +59,14 @@ def test_ogg_in_blocks_is_ogg_in_one_piece(tmp_path, monkeypatch):
     trees.make_folder(tmp_path / "set", 1, 1.0, suffix="ogg", mixture=False)
     (original,) = open_dataset(tmp_path / "set")
     whole = {s: original.read(s) for s in original.sources}
-    monkeypatch.setattr(prepare, "BLOCK", 4099)
-    blocks = list(prepare.soundfile_blocks(original.streams["bass"]))
+    monkeypatch.setattr(audio_files, "BLOCK", 4099)
+    blocks = list(original.streams["bass"].blocks())
     assert {len(block) for block in blocks[:-1]} == {4099}  # no more is in memory
     assert run(tmp_path / "set", tmp_path / "out") == 0
     (track,) = open_dataset(tmp_path / "out")
     assert not track.has_mixture
     for source, audio in whole.items():
-        expected, beyond = prepare.to_int16(audio)
+        expected, beyond = audio_files.to_int16(audio)
         assert not beyond
         np.testing.assert_array_equal(track.read(source, dtype="int16"), expected)
 
@@ -167,7 +167,7 @@ def test_an_early_end_leaves_whole_tracks_and_the_next_run_goes_on(
     tmp_path, monkeypatch, capsys, error, code
 ):
     root = trees.make_folder(tmp_path / "set", 3, 0.2)
-    read = prepare.soundfile_blocks
+    read = audio_files.Stream.blocks
     calls = itertools.count()
 
     def interrupted(stream):
@@ -176,11 +176,11 @@ def test_an_early_end_leaves_whole_tracks_and_the_next_run_goes_on(
             if next(calls) == 7:  # in the second track of five files each
                 raise error
 
-    monkeypatch.setattr(prepare, "soundfile_blocks", interrupted)
+    monkeypatch.setattr(audio_files.Stream, "blocks", interrupted)
     assert run(root, tmp_path / "out") == code
     assert "finished tracks are kept; the same command continues" in capsys.readouterr().err
     assert os.listdir(tmp_path / "out") == ["Song 0"]
-    monkeypatch.setattr(prepare, "soundfile_blocks", read)
+    monkeypatch.setattr(audio_files.Stream, "blocks", read)
     assert run(root, tmp_path / "out") == 0
     assert len(open_dataset(tmp_path / "out")) == 3
 
