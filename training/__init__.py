@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,7 @@ def command_parser(module: str, description: str | None) -> argparse.ArgumentPar
 
 
 def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Make the main function of a command report errors in one line.
+    """Make the main function of a command report errors in one line, and SIGTERM act as Ctrl-C.
 
     Args:
         name: The command's name, which the line starts with.
@@ -39,6 +40,7 @@ def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], 
         A decorator. The function then returns its own exit code, 0 if that is None, or 1: data or
         a file failed, 2: wrong usage or input, 130: Ctrl-C.
     """
+    from mmdense_edge import signals
     from mmdense_edge.errors import MMDenseError
 
     from keras_mmdense.data import DatasetError, TrackError
@@ -50,7 +52,8 @@ def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], 
         @wraps(main)
         def run(argv: Sequence[str] | None = None) -> int:
             try:
-                return main(argv) or 0
+                with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
+                    return main(argv) or 0
             except KeyboardInterrupt:
                 print(f"stopped{rest}", file=sys.stderr)
                 return 130

@@ -25,7 +25,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -33,7 +32,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmdense_edge import signals
 from mmdense_edge.bench.host import cpu_name
 from mmdense_edge.errors import printable
 from mmdense_edge.model.interpreter import free_cores
@@ -88,23 +86,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
     run = Path(args.out).absolute()
-    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
-        checked = read_checked(run)
-        recipe = choose_recipe(args)
-        songs, test = open_songs(args, recipe)
-        decoded = all(s.is_fast for track in songs for s in track.streams.values())
-        recipe = announce(args, recipe, songs, test, decoded, run)
-        run.mkdir(parents=True, exist_ok=True)
-        test = check(test, checked, run)
-        songs = check(songs, checked, run) if decoded else copy(songs, recipe, run)
-        args.out, args.resume = str(run / TRAIN), (run / TRAIN / RECORD).exists()
-        train(args, recipe, *split_tracks(songs, (), args.valid_tracks))
-        rows = open_rows([f"model={run / TRAIN / BEST}", "mixture", "irm"], test.tracks)
-        faults = evaluate(test, test.tracks, rows, METRICS, run / SCORES, args.jobs)
-        if faults:
-            print("\n".join(f"run: {fault}" for fault in faults), file=sys.stderr)
-            return 1
-        write_text(run / CARD, card(run, recipe, shlex.join(words)))
+    checked = read_checked(run)
+    recipe = choose_recipe(args)
+    songs, test = open_songs(args, recipe)
+    decoded = all(s.is_fast for track in songs for s in track.streams.values())
+    recipe = announce(args, recipe, songs, test, decoded, run)
+    run.mkdir(parents=True, exist_ok=True)
+    test = check(test, checked, run)
+    songs = check(songs, checked, run) if decoded else copy(songs, recipe, run)
+    args.out, args.resume = str(run / TRAIN), (run / TRAIN / RECORD).exists()
+    train(args, recipe, *split_tracks(songs, (), args.valid_tracks))
+    rows = open_rows([f"model={run / TRAIN / BEST}", "mixture", "irm"], test.tracks)
+    faults = evaluate(test, test.tracks, rows, METRICS, run / SCORES, args.jobs)
+    if faults:
+        print("\n".join(f"run: {fault}" for fault in faults), file=sys.stderr)
+        return 1
+    write_text(run / CARD, card(run, recipe, shlex.join(words)))
     print(f"model card in {printable(run / CARD)}")
     return 0
 
@@ -157,9 +154,8 @@ def open_songs(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Datas
         "Give the root of the data set.",
     )
     split = tuple(track for track in dataset if track.subset == "test")
-    test = split
-    if args.test_tracks:
-        test = tuple(named_tracks(dataset.tracks, args.test_tracks, "--test-tracks"))
+    named = args.test_tracks
+    test = tuple(named_tracks(dataset.tracks, named, "--test-tracks")) if named else split
     require(
         bool(test),
         "the data must have a test split",

@@ -13,12 +13,10 @@ Exit code 0: success; 1: tracks failed and are listed, or a file cannot be writt
 or data; 130: stopped with Ctrl-C.
 """
 
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdense_edge import signals
 from mmdense_edge.errors import printable
 
 from keras_mmdense.data import KINDS, SUBSETS, open_dataset
@@ -86,21 +84,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         set(metrics) <= set(METRICS), f"--metric must be of {', '.join(METRICS)}", args.metric, ""
     )
     require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
-    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
-        dataset = open_dataset(
-            args.data, kind=args.kind, subset=args.subset, sample_rate=args.sample_rate
-        )
-        if dataset.faults:
-            print(dataset.report(), file=sys.stderr)
-        tracks = choose_tracks(dataset, args.tracks, args.limit)
-        rows = open_rows(
-            args.models,
-            tracks,
-            accompaniment=args.accompaniment,
-            wiener=args.wiener,
-            allow_missing=args.allow_missing,
-        )
-        faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
+    dataset = open_dataset(args.data, args.kind, args.subset, sample_rate=args.sample_rate)
+    if dataset.faults:
+        print(dataset.report(), file=sys.stderr)
+    tracks = choose_tracks(dataset, args.tracks, args.limit)
+    rows = open_rows(
+        args.models,
+        tracks,
+        accompaniment=args.accompaniment,
+        wiener=args.wiener,
+        allow_missing=args.allow_missing,
+    )
+    faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
     for fault in faults:
         print(f"evaluate: {fault}", file=sys.stderr)
     if faults:

@@ -11,15 +11,12 @@ import argparse
 import json
 import os
 import platform
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
-
-from mmdense_edge import signals
 
 from keras_mmdense.data import Track
 from keras_mmdense.errors import require
@@ -196,26 +193,25 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
         if show:
             show(row)
 
-    with signals.taken(signal.default_int_handler, "SIGTERM", "SIGHUP"):
-        keep_freed_memory()
-        if args.resume and (run / LAST).exists():
-            trainer.resume()
-            if trainer.history and damage(run / BEST):
-                print(
-                    f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better "
-                    "than all before writes it again",
-                    file=sys.stderr,
-                )
-        elif not args.init:
-            trainer.adapt()
-        started, resumed = time.monotonic(), len(trainer.history)
-        try:
-            trainer.fit(epochs, on_epoch, on_step)
-        finally:
-            if trainer.history:
-                files = run / HISTORY, run / "loss.png"
-                attempt(training_curves, *files, title=run.name, overwrite=True)
-            print(f"results in {run}")
+    keep_freed_memory()
+    if args.resume and (run / LAST).exists():
+        trainer.resume()
+        if trainer.history and damage(run / BEST):
+            print(
+                f"train: {run / BEST} {damage(run / BEST)}; the next epoch that is better "
+                "than all before writes it again",
+                file=sys.stderr,
+            )
+    elif not args.init:
+        trainer.adapt()
+    started, resumed = time.monotonic(), len(trainer.history)
+    try:
+        trainer.fit(epochs, on_epoch, on_step)
+    finally:
+        if trainer.history:
+            files = run / HISTORY, run / "loss.png"
+            attempt(training_curves, *files, title=run.name, overwrite=True)
+        print(f"results in {run}")
     return 0
 
 
