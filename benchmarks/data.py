@@ -25,8 +25,16 @@ import numpy as np
 import soundfile as sf
 
 import keras_mmdense
-from benchmarks import harness
-from benchmarks.harness import call, machine_line, number, on_cpu, say, table
+from benchmarks.harness import (
+    call,
+    command_parser,
+    exit_code,
+    machine_line,
+    number,
+    on_cpu,
+    say,
+    table,
+)
 from keras_mmdense.data import DatasetError, open_dataset, training_set
 from keras_mmdense.data.mixing import ExcerptSampler
 from training.prepare import prepare
@@ -117,10 +125,10 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     return figures
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = harness.parser("data", __doc__)
+    parser = command_parser("data", __doc__)
     parser.add_argument("--data", type=Path, help="a data set; default: generated data")
     parser.add_argument("--rounds", type=number(int, 1, 100), default=5, help="default 5")
     parser.add_argument(

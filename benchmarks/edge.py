@@ -19,8 +19,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import harness
-from benchmarks.harness import number, numbers, run, say, table
+from benchmarks.harness import (
+    ROOT,
+    command_parser,
+    exit_code,
+    machine_line,
+    number,
+    numbers,
+    packages_of,
+    run,
+    say,
+    table,
+)
 
 MOST_BYTES, MOST_SPREAD = 250e6, 0.05
 MAX_MEGABYTES, MAX_PACKAGES, REPEATS = 170, 14, 5
@@ -62,7 +72,7 @@ def memory(args: argparse.Namespace) -> int:
             seconds = time.perf_counter() - start
         rows.append([f"{minutes:g}", f"{peaks[-1] / 1e6:.1f}", f"{seconds:.1f}"])
     passed = memory_passes(peaks)
-    print(f"{harness.machine_line()}\n\n{table(['minutes', 'peak memory, MB', 'seconds'], rows)}")
+    print(f"{machine_line()}\n\n{table(['minutes', 'peak memory, MB', 'seconds'], rows)}")
     print(f"\nwithin {MOST_SPREAD:.0%} of each other and under {MOST_BYTES / 1e6:g} MB: {passed}")
     return 0 if passed else 1
 
@@ -77,9 +87,9 @@ def install(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         run([sys.executable, "-m", "venv", folder])
         python = Path(folder, "bin", "python")
-        wanted = f"{harness.ROOT}[{args.extras}]" if args.extras else str(harness.ROOT)
+        wanted = f"{ROOT}[{args.extras}]" if args.extras else str(ROOT)
         run([str(python), "-m", "pip", "install", "--quiet", wanted])
-        packages, megabytes = harness.packages_of(python)
+        packages, megabytes = packages_of(python)
         interpreter = run([str(python), "-I", "-c", _RUNTIME])[0].strip()
         print(
             f"interpreter: {interpreter}; {time.strftime('%Y-%m-%d')}\n"
@@ -95,10 +105,10 @@ def install(args: argparse.Namespace) -> int:
     return 0 if passed or args.extras else 1
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if a limit is exceeded."""
-    parser = harness.parser("edge", __doc__)
+    parser = command_parser("edge", __doc__)
     commands = parser.add_subparsers(required=True, metavar="memory|install")
     shown = argparse.ArgumentDefaultsHelpFormatter
     command = commands.add_parser("memory", formatter_class=shown)

@@ -110,7 +110,7 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def command(main: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
+def exit_code(main: Callable[[Sequence[str] | None], int | None]) -> Callable[..., int]:
     """Make a command return its exit code: 2, with one line, if it fails, 130 if interrupted."""
 
     @wraps(main)
@@ -127,7 +127,7 @@ def command(main: Callable[[Sequence[str] | None], int | None]) -> Callable[...,
     return run
 
 
-def parser(name: str, description: str | None) -> argparse.ArgumentParser:
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Return the parser of the command `python -m benchmarks.NAME`."""
     return argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}",

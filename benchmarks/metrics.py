@@ -12,10 +12,10 @@ are included, so the table gives the size of the track.
 
 `agreement`: the estimates are those of the ideal ratio mask; the sources are scored together, then
 the vocals with the accompaniment. For each track it prints the largest difference of any frame in
-dB for SDR, ISR, SIR and SAR, and "itself": what museval's own values move by when zeros are
-appended to the signals, which changes nothing but its rounding. Where a source is mono, nearly
-mono, or holds nothing in a band, museval solves equations that are singular to double precision,
-and no implementation can agree with it more closely than it does with itself.
+dB for SDR, ISR, SIR and SAR, and "itself": how much museval's own values change when zeros are
+appended to the signals, which affects only its rounding. If a source is mono, nearly mono, or
+empty in a band, museval solves equations that are singular to double precision, and no
+implementation can agree with it more closely than it does with itself.
 
 museval's functions come from its file `metrics.py` alone, because importing the package asks for
 ffmpeg.
@@ -37,8 +37,16 @@ import numpy as np
 import numpy.typing as npt
 from mmdense_edge.bench.host import peak_memory_bytes
 
-from benchmarks import harness
-from benchmarks.harness import call, machine_line, new_file, number, say, table
+from benchmarks.harness import (
+    call,
+    command_parser,
+    exit_code,
+    machine_line,
+    new_file,
+    number,
+    say,
+    table,
+)
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS, projection
@@ -255,10 +263,10 @@ def cost(args: argparse.Namespace) -> dict[str, Any]:
     return {"machine": machine_line(), "seconds": args.seconds, "rows": rows}
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = harness.parser("metrics", __doc__)
+    parser = command_parser("metrics", __doc__)
     commands = parser.add_subparsers(required=True, metavar="cost|agreement")
     one = commands.add_parser("cost")
     one.add_argument("--seconds", type=number(float, 1, 3600), default=240, help="default 240")

@@ -28,9 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import harness
 from benchmarks.data import ENDLESS, make_tree
-from benchmarks.harness import call, machine_line, number, say, table
+from benchmarks.harness import call, command_parser, exit_code, machine_line, number, say, table
 
 SYSTEMS = ("tensorflow", "jax", "torch", "plain", "pytorch")
 PRECISIONS = ("float32", "bfloat16")
@@ -218,10 +217,10 @@ def report(
     return table(["case", "step, ratio", *columns], rows)
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = harness.parser("training", __doc__)
+    parser = command_parser("training", __doc__)
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     parser.add_argument(
         "--systems", nargs="+", choices=SYSTEMS, default=[backend],

@@ -24,8 +24,7 @@ import soundfile as sf
 from mmdense_edge import Separator
 from mmdense_edge.model import bundled
 
-from benchmarks import harness
-from benchmarks.harness import ROOT, number, run, table
+from benchmarks.harness import ROOT, command_parser, exit_code, number, run, table
 
 SONG = ROOT / "edge" / "example" / "mixture.flac"
 # A name that Chromium does not take for a secure context: it gives such a page no threads.
@@ -75,10 +74,10 @@ def memory(url: str, model: str, seconds: float) -> None:
     )
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = harness.parser("web", __doc__)
+    parser = command_parser("web", __doc__)
     parser.add_argument("--rounds", type=number(int, 1, 100), default=3, help="of each measurement")
     parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
     parser.add_argument(

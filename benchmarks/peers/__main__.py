@@ -26,9 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import harness
 from benchmarks.edge import write_song
-from benchmarks.harness import call, number, numbers, on_cpu, say
+from benchmarks.harness import call, command_parser, exit_code, number, numbers, on_cpu, say
 from benchmarks.peers import report
 from benchmarks.peers.environments import NAMES, PEERS, environment
 
@@ -103,12 +102,12 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
     return 1 if found["errors"] else 0
 
 
-@harness.command
+@exit_code
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if some measurements failed."""
     from mmdense_edge.bench import host
 
-    parser = harness.parser("peers", __doc__)
+    parser = command_parser("peers", __doc__)
     cores, everyone = len(os.sched_getaffinity(0)), ",".join(NAMES)
     shown = "default: %(default)s"
     parser.add_argument("--out", type=Path, required=True, help="a new folder")

@@ -73,7 +73,7 @@ def environment(cache: Path, name: str, torch: str) -> dict[str, Any]:
     Returns:
         python: Its interpreter. packages: name and version of each. megabytes: of its
         site-packages, without pip and setuptools. requirements: what pip was given. removed: files
-        of packages that were taken away again, as PACKAGE/FILE.
+        of packages that were deleted afterwards, as PACKAGE/FILE.
 
     Raises:
         RuntimeError: pip failed, with its last line; or the folder is something else.
