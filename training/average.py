@@ -5,7 +5,6 @@ The mean of models that were fine-tuned from the same weights is often better th
 the settings of the first one and never replaces a file. Exit code 0: success; 2: wrong input.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +13,23 @@ import keras
 import numpy as np
 
 import keras_mmdense
-from keras_mmdense.errors import SettingsError
-from training import command
+from keras_mmdense.errors import require
+from training import command, command_parser
 from training.train.run_folder import save_model
 
 
 @command("average")
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m training.average", description=__doc__)
+    parser = command_parser("training.average", __doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL.keras")
     parser.add_argument(
         "--shares", nargs="+", type=float, metavar="X", help="weight of each model (default: equal)"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
     args = parser.parse_args(argv)
-    if args.out.exists() or args.out.suffix != ".keras":
-        raise SettingsError(f"--out must be a new .keras file; received {args.out}.")
+    fits = args.out.suffix == ".keras" and not args.out.exists()
+    require(fits, "--out must be a new .keras file", str(args.out), "")
     models = [keras_mmdense.build(weights=path) for path in args.models]
     save_model(average(models, args.shares), args.out)
 
@@ -46,16 +45,15 @@ def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None
         SettingsError: Another number of shares, or models of different architectures.
     """
     shares = [1.0] * len(models) if shares is None else shares
-    if len(models) < 2 or len(shares) != len(models) or min(shares) < 0 or sum(shares) <= 0:
-        raise SettingsError(
-            "there must be two or more models, each with a share of 0 or more; received "
-            f"{len(models)} models and shares {shares}."
-        )
+    require(
+        2 <= len(models) == len(shares) and min(shares) >= 0 and sum(shares) > 0,
+        "there must be two or more models, each with a share of 0 or more, not all 0",
+        {"models": len(models), "shares": shares},
+        "",
+    )
     shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
-    if any(one != shapes[0] for one in shapes):
-        raise SettingsError(
-            "all models must have the same architecture; received weights of other shapes."
-        )
+    same = all(one == shapes[0] for one in shapes)
+    require(same, "all models must have the same architecture", "weights of other shapes", "")
     for variables in zip(*(model.weights for model in models), strict=True):
         mean = np.average([np.asarray(v) for v in variables], axis=0, weights=shares)
         variables[0].assign(mean.astype(variables[0].dtype))

@@ -65,8 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.decoder == "tfio":
         check_tfio()
     dataset = open_dataset(args.data, kind=args.kind, sample_rate=args.sample_rate)
-    if args.decoder == "tfio" and dataset.kind == "musdb18":
-        raise DatasetError("tensorflow-io cannot read .stem.mp4: use --decoder soundfile")
+    require(
+        args.decoder != "tfio" or dataset.kind != "musdb18",
+        "--decoder tfio reads WAV, FLAC, Ogg and MP3",
+        ".stem.mp4",
+        "Use --decoder soundfile.",
+    )
     decoder = tfio_blocks if args.decoder == "tfio" else Stream.blocks
     out = Path(args.out).absolute()
     prepared, faults = prepare(dataset, out, decoder, args.clip)
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepare(
-    dataset: Dataset, out: Path, decoder: Decoder | None = None, clip: bool = False
+    dataset: Dataset, out: Path, decoder: Decoder = Stream.blocks, clip: bool = False
 ) -> tuple[int, list[Fault]]:
     """Write the missing tracks, each to a hidden folder that is renamed when it is complete.
 
@@ -87,7 +91,7 @@ def prepare(
     Args:
         dataset: An opened data set.
         out: Folder of the prepared tree; need not exist.
-        decoder: Gives the samples of a stream in blocks; default `Stream.blocks`.
+        decoder: Gives the samples of a stream in blocks.
         clip: Limit and count samples beyond full scale instead of refusing the track.
 
     Returns:
@@ -136,7 +140,7 @@ def prepare(
     with tqdm(total=size, unit="B", unit_scale=True) as bar:
         for track in pending:
             try:
-                counts = write_track(track, hidden, decoder or Stream.blocks, clip)
+                counts = write_track(track, hidden, decoder, clip)
                 place = out / track.subset / track.name
                 place.parent.mkdir(exist_ok=True)
                 hidden.rename(place)

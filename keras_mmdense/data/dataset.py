@@ -206,11 +206,8 @@ def open_dataset(
     try:
         kind = _kind(root) if kind == "auto" else kind
         candidates = READERS[kind].find(root, (*asked, *needed))
-        if not candidates:
-            raise DatasetError(
-                f"{printable(root)} has no tracks of kind {kind}: {_seen(root)}; the form: "
-                f"{_forms([kind])}"
-            )
+        rule = f"{printable(root)} must have tracks of kind {_forms([kind])}"
+        require(bool(candidates), rule, _seen(root), "", DatasetError)
     except OSError as error:
         raise DatasetError(f"{printable(root)} cannot be read: {error}") from error
     known = tuple(sorted({n for c in candidates for n in c.files} - {MIXTURE})) or SOURCES
@@ -223,12 +220,14 @@ def open_dataset(
         DatasetError,
     )
     chosen = [c for c in candidates if subsets is None or c.subset in subsets]
-    if not chosen:
-        present = {c.subset for c in candidates}
-        raise DatasetError(
-            f"{printable(root)} has no tracks of subset {' or '.join(subsets or ())}; it has "
-            f"subsets: {', '.join(s or 'none' for s in ORDER if s in present)}"
-        )
+    present = {c.subset for c in candidates}
+    require(
+        bool(chosen),
+        f"{printable(root)} must have tracks of the subset",
+        subset,
+        f"It has subsets: {', '.join(s or 'none' for s in ORDER if s in present)}.",
+        DatasetError,
+    )
     tracks: list[Track] = []
     faults: list[Fault] = []
     notes: list[Fault] = []
@@ -254,22 +253,20 @@ def _kind(root: Path) -> str:
     found = [name for name, reader in READERS.items() if reader.recognizes(root)]
     if "folder" in found and ("musdb18hq" in found or "dsd100" in found):
         found.remove("folder")  # MUSDB18-HQ is a special case of it
-    if not found:
-        raise DatasetError(
-            f"{printable(root)} is not a data set: {_seen(root)}; known forms: {_forms(READERS)}"
-        )
-    if len(found) > 1:
-        raise DatasetError(
-            f"{printable(root)} can be read as {' and '.join(found)}: choose one with kind=; "
-            f"forms: {_forms(found)}"
-        )
+    require(
+        len(found) == 1,
+        f"{printable(root)} must have exactly one of the forms {_forms(found or READERS)}",
+        " and ".join(found) or _seen(root),
+        "Choose one with kind=." if found else "",
+        DatasetError,
+    )
     return found[0]
 
 
 def _seen(root: Path) -> str:
     names = sorted(os.listdir(root))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"it holds {', '.join(map(printable, names[:SHOWN])) or 'nothing'}{more}"
+    return f"{', '.join(map(printable, names[:SHOWN])) or 'nothing'}{more}"
 
 
 def _forms(kinds: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from keras_mmdense.data.audio_files import Audio
 from keras_mmdense.data.problems import DatasetError, Fault, TrackError
 from keras_mmdense.data.readers import MIXTURE, SOURCES
 from keras_mmdense.data.tracks import Track
+from keras_mmdense.errors import require
 
 MAX_TRACKS = 8  # that are looked at, evenly spaced over the tree
 EXCERPTS = 4  # of each, evenly spaced, too
@@ -42,10 +43,13 @@ def leave_out_sums(
     wanted, notes = {*asked, *needed}, []
     for total, parts in _find_sums(tracks, {*SOURCES, *wanted}).items():
         is_sum = f"{total} is {'the sum' if len(parts) > 1 else 'a copy'} of {', '.join(parts)}"
-        if total in asked and set(parts) & set(asked):
-            raise DatasetError(
-                f"sources must not hold each other, but {is_sum}: ask for one or the other"
-            )
+        require(
+            total not in asked or not set(parts) & set(asked),
+            f"sources must not hold each other, but {is_sum}",
+            list(asked),
+            "Ask for one or the other.",
+            DatasetError,
+        )
         left_out = set(parts) if total in wanted and not set(parts) & wanted else {total}
         reason = f"{is_sum}; not used as a source: {', '.join(sorted(left_out))}"
         notes.append(Fault(tracks[0].streams[total].path, reason, tracks[0].name))

@@ -34,7 +34,7 @@ def test_mean_by_shares(files, tmp_path):
 def test_what_is_refused(files, tmp_path, capsys):
     out = tmp_path / "mean.keras"
     for arguments, message in (
-        ([*files[:2], "--out", str(out), "--shares", "1"], "2 models and shares [1.0]"),
+        ([*files[:2], "--out", str(out), "--shares", "1"], "{'models': 2, 'shares': [1.0]}"),
         ([*files, "--out", str(out)], "the same architecture"),
         ([*files[:2], "--out", files[0]], "new .keras file"),
     ):

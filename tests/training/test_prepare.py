@@ -238,4 +238,4 @@ def test_stem_files_are_not_given_to_tensorflow_io(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(prepare, "check_tfio", lambda: None)
     trees.make_musdb18(tmp_path / "set", 1, 0, 0.2)
     assert run(tmp_path / "set", tmp_path / "out", "--decoder", "tfio") == 2
-    assert "cannot read .stem.mp4: use --decoder soundfile" in capsys.readouterr().err
+    assert "received '.stem.mp4'. Use --decoder soundfile" in capsys.readouterr().err

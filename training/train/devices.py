@@ -18,7 +18,7 @@ import keras
 from mmdense_edge.bench.host import memory_bytes
 from mmdense_edge.cli.main import set_heap_thresholds
 
-from keras_mmdense.errors import SettingsError, require
+from keras_mmdense.errors import require
 from keras_mmdense.inspection import trace
 from training.train.recipe import Recipe
 
@@ -195,22 +195,19 @@ def check_memory(model: keras.Model, recipe: Recipe) -> None:
     if has is None or has_accelerator():
         return
     needs = step_bytes(model, recipe)
-    if needs <= has:
-        return
     fit = [
         parts
         for parts in range(2, recipe.batch_size + 1)
         if recipe.batch_size % parts == 0 and needs / parts < 0.75 * has
     ]
-    raise SettingsError(
-        f"a step must fit into memory: recipe {recipe.name} needs about {needs / 1e9:.0f} GB for "
-        f"{recipe.batch_size} excerpts of {recipe.frames} frames, this machine has "
-        f"{has / 1e9:.0f} GB. "
-        + (
-            f"--accumulate {fit[0]} makes each batch in {fit[0]} parts."
-            if fit
-            else "Copy the recipe and lower its frames."
-        )
+    require(
+        needs <= has,
+        f"a step must fit into memory; recipe {recipe.name} needs about {needs / 1e9:.0f} GB for "
+        f"{recipe.batch_size} excerpts of {recipe.frames} frames",
+        f"a machine with {has / 1e9:.0f} GB",
+        f"--accumulate {fit[0]} makes each batch in {fit[0]} parts."
+        if fit
+        else "Copy the recipe and lower its frames.",
     )
 
 

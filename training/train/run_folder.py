@@ -1,7 +1,7 @@
 """The folder of a run: record, history and checkpoints, each replaced in one step.
 
 A file is written under another name, synchronized with the disk, then renamed: whenever the process
-or the machine stops, the old file or the new one is there, whole.
+or the machine stops, there is either the old file or the whole new one.
 """
 
 from __future__ import annotations

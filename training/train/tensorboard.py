@@ -56,7 +56,7 @@ def epoch_writer(
             for name, value in row.items():
                 tf.summary.scalar(name, value)
             if (epoch - 1) % every == 0:
-                # a copy: in float32, and the training goes on with the model as it is
+                # a float32 copy, so that the training continues with the model as it is
                 stems = separate(float32_copy(model), references["mixture"], track.sample_rate)
                 show("estimate", stems)
         writer.flush()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import fnmatch
-import io
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import pandas as pd
 from mmdense_edge import signals
 
 import keras_mmdense
@@ -121,7 +120,7 @@ class Trainer:
         with self.devices.scope():
             self.model = make_model(recipe, init, freeze)
             check_memory(self.model, recipe)
-            # fast layers compute the statistics of their own device alone
+            # fast layers know only the statistics of their own device
             plain = self.devices.strategy is None and not has_accelerator()
             if plain and keras.config.backend() == "tensorflow":
                 speed_up(self.model)
@@ -249,11 +248,13 @@ class Trainer:
         seconds = time.monotonic() - start
         waited = data.waited if waited is None else float(waited.numpy())
         scores = {name: values[-1] for name, values in logs.items()}
-        if not math.isfinite(scores["loss"]):
-            raise FloatingPointError(
-                f"the loss must be a number; received {scores['loss']} in epoch {self._epoch + 1}. "
-                f"{LAST} holds the epoch before; lower learning_rate or set clipnorm."
-            )
+        require(
+            math.isfinite(scores["loss"]),
+            f"the loss must be a number in epoch {self._epoch + 1}",
+            scores["loss"],
+            f"{LAST} holds the epoch before; lower learning_rate or set clipnorm.",
+            FloatingPointError,
+        )
         if watch.weights:  # fit() ends with the average; JAX has model and optimizer share arrays
             self.model.set_weights(self.model.get_weights())  # then, which a step frees
         checked = self.training.evaluate(
@@ -283,11 +284,8 @@ class Trainer:
         state = {"epoch": self._epoch, "step": self._step, "history": self.history}
         save_model(self.model, self.run / LAST, state)
         if self.history:
-            table = io.StringIO()
-            writer = csv.DictWriter(table, self.history[0], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.history)
-            write_text(self.run / HISTORY, table.getvalue())
+            table = pd.DataFrame(self.history).to_csv(index=False, lineterminator="\n")
+            write_text(self.run / HISTORY, table)
 
 
 class StepWatch(keras.callbacks.Callback):

@@ -1,13 +1,13 @@
 """MUSDB18: `{train,test}/Artist - Title.stem.mp4`, five AAC streams each, read through PyAV.
 
-PyAV brings its own decoder and is asked for only here: pip install ".[musdb18]". An
-excerpt is decoded from shortly before its first sample, never from the start of the track; MUSDB18
-as WAV ("musdb18hq") is still many times faster to read.
+PyAV, which brings its own decoder, is needed only here: pip install ".[musdb18]". Decoding starts
+shortly before an excerpt's first sample, not at the start of the track. MUSDB18 as WAV
+("musdb18hq") is still many times faster to read.
 
-The mixture is a stream of its own. AAC is lossy: the sources add up to it only nearly. Samples
-are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the file
-presents: what its edit list cuts off (the encoder's delay) is left out. The length is the header's,
-as in musdb, and never more than the packets hold; many headers round it to milliseconds.
+The mixture is a stream of its own. AAC is lossy, so it is only nearly the sum of the sources.
+Samples are rounded to 16 bits, as musdb does, so int16 is exact. Sample 0 is the first that the
+file presents: what its edit list cuts off (the encoder's delay) is left out. The length is the
+header's, as in musdb, and never more than the packets hold; many headers round it to milliseconds.
 
 Source: https://doi.org/10.5281/zenodo.1117372 and https://github.com/sigsep/sigsep-mus-db
 """
@@ -127,7 +127,7 @@ def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:
 
 @contextmanager
 def _open(path: Path, failure: str) -> Iterator[Any]:
-    """Open a stem file and check its form; what goes wrong inside becomes a TrackError."""
+    """Open a stem file and check its form; errors in the block become TrackErrors."""
     try:
         import av
     except ImportError as error:
@@ -168,7 +168,7 @@ def _open(path: Path, failure: str) -> Iterator[Any]:
 
 
 def _frames(container: Any, track: Any) -> Iterator[tuple[int, Audio]]:
-    """Yield what a new decoder makes of the packets from here: time stamp and float samples."""
+    """Decode the packets from here on with a new decoder; yield time stamps and float samples."""
     import av
 
     decoder = av.CodecContext.create("aac", "r")
@@ -188,7 +188,7 @@ def _missing_bytes(path: Path) -> int:
             file.seek(position)
             box = file.read(16)
             if position == 0 and box[4:8] != b"ftyp":
-                return 0  # not MP4, which the probe tells
+                return 0  # not MP4: opening it will fail
             length = int.from_bytes(box[:4], "big")
             if length == 1:  # the length follows in 64 bits
                 length = int.from_bytes(box[8:16], "big")

@@ -96,7 +96,7 @@ def test_what_is_asked_for_decides(root):
     np.testing.assert_allclose(
         vocals[0].read("mixture"), open_dataset(root)[0].read("mixture"), atol=1e-4
     )
-    with pytest.raises(DatasetError, match="accompaniment is the sum of bass, drums, other: ask"):
+    with pytest.raises(DatasetError, match="is the sum of bass, drums, other; received"):
         open_dataset(root, sources=["bass", "accompaniment"])
 
 

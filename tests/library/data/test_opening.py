@@ -30,11 +30,11 @@ def test_named_and_recognized_kind_agree(kind, tmp_path):
 
 
 def test_nothing_found_says_what_was_seen_and_what_is_known(tmp_path):
-    with pytest.raises(DatasetError, match="it holds nothing; known forms: dsd100: Mixtures"):
+    with pytest.raises(DatasetError, match=r"forms dsd100: Mixtures.*; received 'nothing'"):
         open_dataset(tmp_path)
     for k in range(10):
         (tmp_path / f"entry {k}").symlink_to("nowhere")
-    with pytest.raises(DatasetError, match=r"it holds entry 0, .*entry 7 and 2 more; ") as caught:
+    with pytest.raises(DatasetError, match=r"received 'entry 0, .*entry 7 and 2 more'") as caught:
         open_dataset(tmp_path)
     assert all(f"{kind}: " in str(caught.value) for kind in KINDS)
     assert "\n" not in str(caught.value)
@@ -43,7 +43,7 @@ def test_nothing_found_says_what_was_seen_and_what_is_known(tmp_path):
 def test_ambiguous_trees_must_be_named(tmp_path):
     trees.make_musdb18(tmp_path, 1, 0, 0.2)
     trees.make_musdb18hq(tmp_path, 1, 0, 0.2)
-    with pytest.raises(DatasetError, match="as musdb18 and musdb18hq: choose one with kind="):
+    with pytest.raises(DatasetError, match=r"'musdb18 and musdb18hq'\. Choose one with kind="):
         open_dataset(tmp_path)
     assert open_dataset(tmp_path, kind="musdb18")[0].path.suffix == ".mp4"
     assert open_dataset(tmp_path, kind="musdb18hq")[0].path.suffix == ""
@@ -60,7 +60,7 @@ def dsd100(tmp_path_factory):
         ({"kind": "dsd"}, "kind must be one of auto, dsd100, .*; received 'dsd'"),
         ({"subset": "dev"}, "subset must be of train, valid, test or None; received 'dev'"),
         ({"subset": ()}, r"subset must be .*; received \(\)"),
-        ({"subset": "valid"}, "no tracks of subset valid; it has subsets: train, test"),
+        ({"subset": "valid"}, "of the subset; received 'valid'. It has subsets: train, test"),
         ({"sources": ["vocals", "kazoo"]}, "out of bass, drums, other, vocals; received .*kazoo"),
         ({"sources": ["bass", "bass"]}, "must be different names"),
         ({"sources": []}, "must be different names"),

@@ -33,7 +33,7 @@ REFUSED = {
     "a baseline renamed": (("x=irm",), {}, "a baseline keeps its own name"),
     "a pattern without tracks": (("irm",), {"tracks": ["Song*", "Sing*"]}, "received 'Sing*'"),
     "no tracks": (("irm",), {"limit": 0}, "--limit must be 1 or more; received 0"),
-    "no such subset": (("irm",), {"subset": "test"}, "has no tracks of subset test"),
+    "no such subset": (("irm",), {"subset": "test"}, "of the subset; received ['test']"),
     "too many iterations": (("irm",), {"wiener": 11}, "--wiener must be 0 to 10"),
     "fewer than no iterations": (("irm",), {"wiener": -1}, "--wiener must be 0 to 10"),
     "another rate": (("irm",), {"sample_rate": 48000}, "44100"),
