@@ -165,13 +165,11 @@ def numbers(kind: Callable[[str], float], least: float, most: float) -> Callable
     return lambda text: [one(part) for part in text.split(",")]
 
 
-def new_file(text: str) -> Path:
-    """Return the path of a file to write; the `type` of such an argument."""
+def new_path(text: str) -> Path:
+    """Return the path of a file or folder to make; the `type` of such an argument."""
     path = Path(text)
     if path.exists() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(
-            f"must name a new file in a folder that exists; received {text!r}"
-        )
+        raise argparse.ArgumentTypeError(f"must be new, in a folder that exists; received {text!r}")
     return path
 
 

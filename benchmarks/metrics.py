@@ -42,7 +42,7 @@ from benchmarks.harness import (
     command_parser,
     exit_code,
     machine_line,
-    new_file,
+    new_path,
     number,
     say,
     table,
@@ -278,7 +278,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     other.add_argument("--metric", choices=sorted(SECONDS), default="museval")
     for command, work in ((one, cost), (other, agreement)):
         command.set_defaults(work=work)
-        command.add_argument("--json", type=new_file, help="a new file for the figures")
+        command.add_argument("--json", type=new_path, help="a new file for the figures")
     args = parser.parse_args(argv)
     found = args.work(args)
     if args.json:

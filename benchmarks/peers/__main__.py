@@ -27,7 +27,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.edge import write_song
-from benchmarks.harness import call, command_parser, exit_code, number, numbers, on_cpu, say
+from benchmarks.harness import (
+    call,
+    command_parser,
+    exit_code,
+    new_path,
+    number,
+    numbers,
+    on_cpu,
+    say,
+)
 from benchmarks.peers import report
 from benchmarks.peers.environments import NAMES, PEERS, environment
 
@@ -68,7 +77,7 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
     say("preparing the models ...")
     call("benchmarks.peers.ours:prepare", folder=str(files))
     found |= {"runs": [], "errors": []}
-    args.out.mkdir(parents=True)
+    args.out.mkdir()
     target, aside = args.out / "peers.json", args.out / "peers.part"
     with tempfile.TemporaryDirectory(prefix="bench-peers-") as folder:
         songs = {n: Path(folder, f"{n:g}.wav") for n in (COLD_SECONDS, *args.seconds)}
@@ -110,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = command_parser("peers", __doc__)
     cores, everyone = len(os.sched_getaffinity(0)), ",".join(NAMES)
     shown = "default: %(default)s"
-    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument("--out", type=new_path, required=True, help="a new folder")
     parser.add_argument("--peers", default=everyone, help=shown)
     parser.add_argument("--seconds", type=numbers(float, 1, 3600), default="30,180", help=shown)
     parser.add_argument("--threads", type=numbers(int, 1, cores), default="1,2", help=shown)
@@ -122,8 +131,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = args.peers.split(",")
     if unknown := sorted(set(wanted) - set(NAMES)):
         parser.error(f"--peers must be some of {everyone}; received {', '.join(unknown)}")
-    if args.out.exists():
-        parser.error(f"--out must name a new folder; received {args.out}")
     args.peers = [peer for peer in PEERS if peer.name in wanted]
     found = {
         "date": time.strftime("%Y-%m-%d"),

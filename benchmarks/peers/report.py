@@ -53,12 +53,6 @@ def shown(number: float, form: str) -> str:
     return "-" if math.isnan(number) else format(number, form)
 
 
-def megabytes(found: Report, peer: str) -> float:
-    """Return the size of a system's environment, NaN if it is not known."""
-    environment = found["environments"].get(found["homes"][peer], {})
-    return float(environment.get("megabytes", math.nan))
-
-
 def text(found: Report) -> str:
     """Return the whole report as Markdown."""
     measured = cases(found)
@@ -77,8 +71,8 @@ def text(found: Report) -> str:
         speed.append([name, *factors, shown(times, ".1f")])
         peaks = [median(found, peer, "peak_bytes", seconds=s) / 1e6 for s in lengths]
         start = shown(median(found, peer, "total_cpu_s", "start"), ".2f")
-        installed = shown(megabytes(found, peer), ".0f")
-        size.append([name, *(shown(peak, ".0f") for peak in peaks), start, installed])
+        installed = found["environments"][found["homes"][peer]]["megabytes"]
+        size.append([name, *(shown(peak, ".0f") for peak in peaks), start, f"{installed:.0f}"])
     columns = [
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
         for seconds, threads in measured
@@ -127,7 +121,8 @@ def plot(found: Report, target: Path) -> None:
          [median(found, peer, "cpu_s", **case) / seconds for peer in names]),
         (f"peak memory, MB\n({last:g} s)", "%.0f",
          [median(found, peer, "peak_bytes", seconds=last) / 1e6 for peer in names]),
-        ("installed, MB", "%.0f", [megabytes(found, peer) for peer in names]),
+        ("installed, MB", "%.0f",
+         [found["environments"][found["homes"][peer]]["megabytes"] for peer in names]),
     ]  # fmt: skip
     figure = Figure(figsize=(11, 0.42 * len(names) + 1.2), layout="constrained")
     labels = [found["labels"][name] for name in names]

@@ -72,8 +72,8 @@ def test_peaks_of_memory_must_be_close_together_and_low(capfd):
         (peers, "--out new --peers spleter", "--peers must be some of edge-int8,"),
         (peers, "--out new --rounds 0", "--rounds: must be a number from 1 to 20; received '0'"),
         (peers, "--out new --threads a", "--threads: must be a number from 1 to"),
-        (peers, "--out .", "--out must name a new folder; received ."),
-        (metrics, "cost --json gone/all.json", "--json: must name a new file in a folder that"),
+        (peers, "--out .", "--out: must be new, in a folder that exists; received '.'"),
+        (metrics, "cost --json gone/all.json", "--json: must be new, in a folder that exists"),
     ],
 )
 def test_wrong_arguments_are_refused_before_the_work(capsys, monkeypatch, command, given, said):
