@@ -17,24 +17,28 @@ from training.train.recipe import Recipe
 def test_the_best_step_of_each_counts_and_the_faster_is_named(ticks, faster, seconds, monkeypatch):
     trained = []
 
-    class Block:
-        def __init__(self, policy):
-            self.policy = policy
+    class Model:
+        def __init__(self, recipe):
+            self.precision = recipe.precision
+
+        def compile(self, *_):
+            pass
 
         def train_on_batch(self, x, y):
-            trained.append(self.policy)
+            trained.append(self.precision)
 
-    monkeypatch.setattr(precision, "_dense_block", Block)
+    monkeypatch.setattr(precision, "make_model", Model)
+    monkeypatch.setattr(precision, "speed_up", lambda model: None)
     times = iter([time for tick in ticks for time in (100, 100 + tick)])
     assert precision.fastest_precision(lambda: next(times)) == (faster, seconds)
-    assert trained == ["float32", "mixed_bfloat16"] * 4  # the first two compile
+    assert trained == ["float32", "bfloat16"] * 4  # the first two compile
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-def test_the_block_computes_in_the_policy(policy):
-    block = precision._dense_block(policy)
-    assert {layer.dtype_policy.name for layer in block.layers[1:]} == {policy}
-    assert block.output.dtype == policy.removeprefix("mixed_")
+def test_the_network_that_is_timed_computes_in_the_precision():
+    recipe = Recipe("r", model=precision.MODEL, precision="bfloat16")
+    model = precision.make_model(recipe)
+    assert model.input_shape[2:] == precision.SHAPE[2:]
+    assert model.get_layer("full_first_conv").compute_dtype == "bfloat16"
 
 
 def test_a_run_names_its_precision_and_keeps_it(tmp_path, monkeypatch, capsys):

@@ -13,18 +13,19 @@ from training.train.devices import has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.recipe import Recipe
 from training.train.run_folder import RECORD
+from training.train.trainer import make_model
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-SHAPE = (4, 64, 128, 16)  # batch, frames, bins, maps of the block that is timed
-GROWTH_RATE, NUM_LAYERS, ROUNDS = 16, 2, 3
+MODEL = {"preset": "mdensenet", "bins": 64, "scales": 0, "growth_rate": 16, "num_layers": 2}
+SHAPE = (4, 128, 64, 2)  # batch, frames, bins, channels
+ROUNDS = 3
 
 
 def fastest_precision(
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[str, dict[str, float]]:
-    """Time the training step of a small dense block in float32 and bfloat16.
+    """Time the training step of a small network in float32 and bfloat16.
 
-    This takes about three seconds, mostly for compilation. Other programs that run at the same time
+    This takes a few seconds, mostly for compilation. Other programs that run at the same time
     can change the outcome: name the precision in the recipe if a run must be repeatable.
 
     Args:
@@ -39,14 +40,17 @@ def fastest_precision(
         True
     """
     batch = np.ones(SHAPE, np.float32)
-    blocks = {precision: _dense_block(policy) for precision, policy in POLICIES.items()}
-    seconds = dict.fromkeys(POLICIES, float("inf"))
-    for block in blocks.values():
-        block.train_on_batch(batch, batch[..., :GROWTH_RATE])  # compiles
+    seconds = dict.fromkeys(("float32", "bfloat16"), float("inf"))
+    models = {name: make_model(Recipe("probe", model=MODEL, precision=name)) for name in seconds}
+    for model in models.values():
+        if keras.config.backend() == "tensorflow" and not has_accelerator():
+            speed_up(model)
+        model.compile("sgd", "mse")
+        model.train_on_batch(batch, {"vocals": batch})  # traces and compiles
     for _ in range(ROUNDS):  # in turns, so that other programs slow both down
-        for precision, block in blocks.items():
+        for precision, model in models.items():
             start = clock()
-            block.train_on_batch(batch, batch[..., :GROWTH_RATE])
+            model.train_on_batch(batch, {"vocals": batch})
             seconds[precision] = min(seconds[precision], clock() - start)
     return min(seconds, key=seconds.__getitem__), seconds
 
@@ -72,19 +76,3 @@ def settle_precision(recipe: Recipe, resumed: Path | None = None) -> Recipe:
     times = " and ".join(f"{1000 * value:.0f} ms in {name}" for name, value in seconds.items())
     print(f"precision {precision}: a small step takes {times}")
     return replace(recipe, precision=precision)
-
-
-def _dense_block(policy: str) -> keras.Model:
-    inputs = keras.Input(SHAPE[1:])
-    maps = [inputs]
-    for _ in range(NUM_LAYERS):
-        x = keras.layers.Concatenate(dtype=policy)(maps) if len(maps) > 1 else inputs
-        x = keras.layers.BatchNormalization(dtype=policy)(x)
-        x = keras.layers.ReLU(dtype=policy)(x)
-        convolution = keras.layers.Conv2D(GROWTH_RATE, 3, padding="same", dtype=policy)
-        maps.append(convolution(x))
-    model = keras.Model(inputs, maps[-1])
-    if keras.config.backend() == "tensorflow" and not has_accelerator():
-        speed_up(model)
-    model.compile("sgd", "mse", jit_compile="auto")
-    return model
