@@ -109,7 +109,7 @@ def test_a_table_of_training_holds_ratios_within_rounds_and_what_was_measured():
     ]
 
 
-def test_systems_that_train_take_turns_and_pytorch_has_the_papers_network(monkeypatch, capsys):
+def test_systems_that_train_take_turns(monkeypatch, capsys):
     calls = []
 
     def call(function, environ=None, **given):
@@ -127,7 +127,3 @@ def test_systems_that_train_take_turns_and_pytorch_has_the_papers_network(monkey
     round_of = [plain, (None, "float32", None, None), ("tensorflow", "float32", ours, "")]
     assert calls == 2 * round_of
     assert "| pytorch, float32 | 1.00 |" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", ["training", "--systems", "pytorch"])
-    with pytest.raises(SystemExit):
-        training.main()
-    assert "pytorch has --preset mmdensenet; received mmdensenet-edge" in capsys.readouterr().err

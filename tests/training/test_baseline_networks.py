@@ -54,10 +54,9 @@ def test_they_take_and_give_what_our_models_do(magnitudes):
     model = build_network("blend", ["bass", "vocals"], **TINY, fnn_share=0.3)
     keras_mmdense.adapt(model, [magnitudes])
     scales = [layer for layer in model.layers if isinstance(layer, keras.layers.Normalization)]
-    assert len(scales) == 1 + 2 * 2  # of the input, and of both estimates of both sources
-    for layer in scales:
-        mean = magnitudes.mean((0, 1, 3))
-        np.testing.assert_allclose(np.ravel(layer.adapt_mean), mean, rtol=1e-5)
+    means = [np.ravel(layer.adapt_mean) for layer in scales]
+    # of the input, and of both estimates of both sources
+    np.testing.assert_allclose(means, [magnitudes.mean((0, 1, 3))] * 5, rtol=1e-5)
     estimates = model(magnitudes)
     assert list(estimates) == ["bass", "vocals"]
     assert not np.allclose(estimates["bass"], estimates["vocals"])
@@ -65,12 +64,10 @@ def test_they_take_and_give_what_our_models_do(magnitudes):
     assert again.get_config() == model.get_config()
     for source, estimate in again(magnitudes).items():
         np.testing.assert_array_equal(estimate, estimates[source])
-        assert estimate.shape == magnitudes.shape
         assert np.min(estimate) >= 0
         parts = [model.get_layer(f"{source}_{name}_estimate").output for name in ("fnn", "blstm")]
         fnn, blstm = map(np.asarray, keras.Model(model.input, parts)(magnitudes))
-        assert fnn.any()
-        assert blstm.any()
+        assert min(fnn.max(), blstm.max()) > 0
         np.testing.assert_allclose(estimate, 0.3 * fnn + 0.7 * blstm, rtol=1e-5, atol=1e-6)
     settings = keras_mmdense.settings_of(model)
     assert (settings.sources, settings.preset) == (("bass", "vocals"), "blend")

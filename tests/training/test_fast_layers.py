@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 from keras.layers import Conv2D
 from runs import MODEL
 from small import disturb
-from trees import make_folder
 
 import keras_mmdense
-from keras_mmdense.data import open_dataset
 from training.train import fast_layers, trainer
 from training.train.fast_layers import has_avx512, is_fast, kernel_gradient, normalize, speed_up
 from training.train.recipe import Recipe
@@ -109,7 +107,6 @@ def test_what_the_model_gives_and_what_its_file_holds_stay_the_same(twins, tmp_p
     np.testing.assert_array_equal(fast, plain)
     twins[1].save(tmp_path / "fast.keras")
     loaded = keras.saving.load_model(tmp_path / "fast.keras")
-    assert any(is_fast(layer) for layer in twins[1].layers)
     assert not any(is_fast(layer) for layer in loaded.layers)
     np.testing.assert_array_equal(loaded.predict(inputs, verbose=0)["bass"], plain)
 
@@ -120,35 +117,31 @@ def model_of(layer):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("kind", "options", "other"),
     [
-        {"strides": 2},
-        {"dilation_rate": 2},
-        {"padding": "valid"},
-        {"kernel_size": 1},
-        {"filters": 5},
-        {"groups": 2},
-        {"dtype": "mixed_bfloat16"},
+        *(
+            (Conv2D, {"filters": 4, "kernel_size": 3, "padding": "same"}, other)
+            for other in (
+                {"strides": 2}, {"dilation_rate": 2}, {"padding": "valid"}, {"kernel_size": 1},
+                {"filters": 5}, {"groups": 2}, {"dtype": "mixed_bfloat16"},
+            )
+        ),
+        *(
+            (keras.layers.BatchNormalization, {}, other)
+            for other in (
+                {"synchronized": True}, {"renorm": True}, {"axis": 1}, {"dtype": "float16"},
+            )
+        ),
     ],
-)
-def test_other_convolutions_are_left_alone(options, monkeypatch):
+)  # fmt: skip
+def test_other_layers_are_left_alone_and_fast_ones_stay(kind, options, other, monkeypatch):
     monkeypatch.setattr(fast_layers, "has_avx512", lambda: False)
-    options = {"filters": 4, "kernel_size": 3, "padding": "same", **options}
-    assert speed_up(model_of(Conv2D(**options))) == 0
-    model = model_of(Conv2D(4, 3, padding="same"))
+    assert speed_up(model_of(kind(**options | other))) == 0
+    model = model_of(kind(**options))
     assert speed_up(model) == 1
-    once = model.layers[1].convolution_op
+    once = dict(vars(model.layers[1]))
     assert speed_up(model) == 1
-    assert model.layers[1].convolution_op is once
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"synchronized": True}, {"renorm": True}, {"axis": 1}, {"dtype": "float16"}],
-)
-def test_other_normalizations_are_left_alone(options):
-    assert speed_up(model_of(keras.layers.BatchNormalization(**options))) == 0
-    assert speed_up(model_of(keras.layers.BatchNormalization())) == 1
+    assert vars(model.layers[1]) == once
 
 
 @pytest.mark.parametrize("state", ["frozen", "inference", "training"])
@@ -165,17 +158,15 @@ def test_a_normalization_uses_and_moves_its_averages_as_keras_own(state, options
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_avx512_is_read_from_the_processors_flags(tmp_path):
+@pytest.mark.parametrize("flags", ["fpu avx2", "fpu avx2 avx512f avx512dq"])
+def test_avx512_is_read_from_the_processors_flags(flags, tmp_path):
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    assert has_avx512(tmp_path / "cpuinfo") == ("avx512f" in flags)
     assert not has_avx512(tmp_path / "none")
-    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2\n")
-    assert not has_avx512(tmp_path / "cpuinfo")
-    (tmp_path / "cpuinfo").write_text("flags\t\t: fpu avx2 avx512f avx512dq\n")
-    assert has_avx512(tmp_path / "cpuinfo")
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
-def test_the_trainer_speeds_up_on_cpus_alone(has_gpu, tmp_path, monkeypatch):
-    tracks = open_dataset(make_folder(tmp_path, 1, 0.5))
+def test_the_trainer_speeds_up_on_cpus_alone(has_gpu, tracks, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "has_accelerator", lambda: has_gpu)
     recipe = Recipe("test", model=MODEL, frames=8, batch_size=1, examples=1)
     model = trainer.Trainer(recipe, tracks, tracks, tmp_path).model

@@ -70,18 +70,17 @@ def test_the_mean_ratio_is_geometric():
 
 
 def test_the_command_prints_and_writes_all_forms_or_nothing(
-    small_model, tmp_path, capsys, monkeypatch
+    small_model, small_file, tmp_path, capsys, monkeypatch
 ):
-    file, out = (tmp_path / name for name in ("model.keras", "figure"))
-    small_model.save(file)
-    assert main([str(file), "--out", str(out)]) == 0
+    out = tmp_path / "figure"
+    assert main([str(small_file), "--out", str(out)]) == 0
     assert (out / "figure5.md").read_text() == capsys.readouterr().out
     svg = (out / "figure5.svg").read_text()
     for block in blocks(small_model):
         assert f"{block.network}, dense {block.number}, ratio {block.ratio:.2f}" in svg
     monkeypatch.setattr(figure5, "draw", Mock(side_effect=OSError(28, "No space left on device")))
     for folder, code, words in (("figure", 2, "new or empty folder"), ("new", 1, "No space left")):
-        assert main([str(file), "--out", str(tmp_path / folder)]) == code
+        assert main([str(small_file), "--out", str(tmp_path / folder)]) == code
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
         assert not (tmp_path / "new").exists()

@@ -55,11 +55,10 @@ def scores(report):
 
 
 @pytest.mark.usefixtures("pictures")
-def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
+def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path):
     perfect = copy_estimates(tree, tmp_path / "perfect", sources=("vocals",))
     assert main(command(tmp_path, "mixture", f"one={perfect}", metric="usdr,sisdr")) == 0
     report = tmp_path / "report"
-    assert str(report / "report.md") in capsys.readouterr().out
     values = scores(report)
     assert len(values) == (4 + 1) * 3 * 2  # sources of both rows, tracks, metrics
     bass, mixture = (sf.read(tree / "Song 1" / f"{name}.wav")[0] for name in ("bass", "mixture"))
@@ -70,7 +69,6 @@ def test_a_report_has_every_value_and_says_what_it_is(tree, tmp_path, capsys):
     cell = rows["mixture"]["sources"]["bass"]["SDR"]
     assert cell["value"] == pytest.approx(np.mean(own))
     assert cell["interval"][0] < cell["value"] < cell["interval"][1]
-    assert cell["tracks"] == 3
     assert rows["one"]["sources"]["vocals"]["SDR"]["value"] == 200
     assert rows["one"]["mean"]["SDR"] is None  # not of all sources
     every = [rows["mixture"]["sources"][source]["SDR"]["value"] for source in SOURCES]
@@ -133,7 +131,6 @@ def test_a_track_that_fails_is_named_and_the_others_are_kept(tree, tmp_path, cap
     monkeypatch.setattr(scoring, "write_result", Mock(side_effect=OSError(28, "No space left")))
     assert main(command(tmp_path, folder, "mixture")) == 1
     reported = capsys.readouterr().err
-    assert "5 results of an earlier run are kept" in reported
     assert "No space left; finished tracks are kept" in reported
 
 
