@@ -1,10 +1,11 @@
 """The whole path on generated tracks: recipe, training, separation, export; what is refused."""
 
-import csv
 import json
 import signal
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -61,21 +62,19 @@ def run(tree):
 
 
 def test_the_loss_falls(run):
-    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    rows = read_history(run / "history.csv")
     assert len(rows) == 4
     for column in ("loss", "val_loss"):
-        losses = [float(row[column]) for row in rows]
-        assert losses[-1] < 0.9 * losses[0]
+        assert rows[-1][column] < 0.9 * rows[0][column]
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_record_says_how_to_run_it_again(run):
     record = json.loads((run / "run.json").read_text())
-    assert record["recipe"]["learning_rate"] == 0.01
     assert record["recipe"]["mixing"]["gain"] == [0.5, 1.0]
     assert record["versions"]["keras"] == keras.__version__
-    assert len(record["tracks"]) + len(record["validation_tracks"]) == 4
-    assert not set(record["tracks"]) & set(record["validation_tracks"])
+    tracks = record["tracks"] + record["validation_tracks"]
+    assert len(tracks) == len(set(tracks)) == 4
 
 
 @pytest.mark.slow
@@ -95,39 +94,17 @@ def test_from_the_run_to_the_device(run, tree, tmp_path):
         assert np.square(reference - stem).sum() < np.square(reference - mixture).sum()
 
 
-@pytest.mark.slow
-def test_the_target_is_the_source_and_not_the_mixture(tree):
-    """Trained with the mixture as target, a mask would open for everything: here it must close."""
-    keras.utils.set_random_seed(0)
-    model = keras_mmdense.build(
-        sources=SOURCES, shared=True, head="mask", bins=256, growth_rate=8, num_layers=1, scales=1
-    )
-    tracks = open_dataset(tree, subset="train")
-    data = training_set(tracks, model, frames=16, batch_size=4, examples=96, mixing=Mixing(1.0))
-    keras_mmdense.adapt(model, data)
-    model.compile(keras.optimizers.Adam(0.01), "mae", jit_compile=False)
-    model.fit(data, epochs=4, verbose=0, shuffle=False)
-    mixture, targets = next(iter(data))
-    estimates = model.predict(mixture, verbose=0)
-    for source in SOURCES:
-        to_source = np.abs(estimates[source] - targets[source]).mean()
-        to_mixture = np.abs(estimates[source] - mixture).mean()
-        assert to_source < 0.7 * to_mixture
-
-
 @pytest.mark.parametrize("options", [{"ema": 0.9}, {"sum_weight": 1.0, "loss": "excerpt_sdr"}])
-def test_tensorflow_traces_a_step_once(options, tree, tmp_path, monkeypatch):
+def test_tensorflow_traces_a_step_once(options, tracks, tmp_path, monkeypatch):
     traced, step = [], keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda *args: traced.append(1) or step(*args))
-    tracks = open_dataset(tree)
     shape = {"frames": 8, "batch_size": 2, "examples": 2, "jit": False}
     recipe = Recipe("test", model=MODEL, **shape, **options)
     Trainer(recipe, tracks, tracks[:1], tmp_path).fit(1)
     assert traced == [1]
 
 
-def test_the_data_are_those_of_the_recipe(tree, tmp_path):
-    tracks = open_dataset(tree)
+def test_the_data_are_those_of_the_recipe(tracks, tmp_path):
     shape = {"frames": 8, "batch_size": 2, "target": "in_phase"}
     options = {"examples": 6, "seed": 5, "mixing": Mixing(gain=(0.5, 0.6))}
     trainer = Trainer(Recipe("r", model=MODEL, **shape, **options), tracks, tracks, tmp_path)
@@ -150,9 +127,8 @@ def test_every_recipe_in_the_repository_is_whole(monkeypatch):
         recipe = load_recipe(name)
         assert keras_mmdense.build(**recipe.model).sources
         head = (RECIPES / f"{name}.toml").read_text().split("\n\n")[0]
-        assert f"Command: python -m training.train {name} " in head
-        assert "Time:" in head
-        assert "Score:" in head
+        for words in (f"Command: python -m training.train {name} ", "Time:", "Score:"):
+            assert words in head
 
 
 def test_a_recipe_s_bands_are_bands(tmp_path):
@@ -195,26 +171,26 @@ def test_wrong_recipes_are_refused(text, tmp_path):
 
 NETWORK = '{}\n[model]\nnetwork = "fnn"\nbins = 8\nhidden = 2\nreduced = 2\n'
 REFUSED = [
-    ("nothing.toml", {}, "a recipe is one of"),
-    ("smoke", {"data": "empty"}, "empty"),
-    (NETWORK.format('precision = "bfloat16"'), {}, "precision must be float32"),
-    (NETWORK.format("loss_weights = { vocal = 9 }"), {}, "loss_weights must name"),
-    (NETWORK.format("batch_size = 0"), {}, "whole numbers of 1 or more"),
+    ("nothing.toml", "", "tree", "a recipe is one of"),
+    ("smoke", "", ".", "received 'r.toml'"),
+    ("r.toml", 'precision = "bfloat16"', "tree", "precision must be float32"),
+    ("r.toml", "loss_weights = { vocal = 9 }", "tree", "loss_weights must name"),
+    ("r.toml", "batch_size = 0", "tree", "whole numbers of 1 or more"),
 ]
 
 
-@pytest.mark.parametrize(("recipe", "changed", "words"), REFUSED)
-def test_wrong_commands_end_in_one_line(recipe, changed, words, tree, tmp_path, capsys):
-    (tmp_path / "empty").mkdir()
-    if "\n" in recipe:
-        (tmp_path / "r.toml").write_text(recipe)
-        recipe = str(tmp_path / "r.toml")
-    data = str(tmp_path / changed["data"]) if changed else str(tree)
-    assert command.main([recipe, "--data", data, "--out", str(tmp_path / "out")]) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("train: ")
-    assert words in line
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize(("recipe", "line", "data", "words"), REFUSED)
+def test_wrong_commands_end_in_one_line(
+    recipe, line, data, words, tree, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("r.toml").write_text(NETWORK.format(line))
+    data = str(tree) if data == "tree" else data
+    assert command.main([recipe, "--data", data, "--out", "out"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("train: ")
+    assert words in told
+    assert not Path("out").exists()
 
 
 def test_any_list_of_tracks_can_validate(tree, tmp_path):
@@ -241,78 +217,50 @@ def test_songs_of_a_test_split_never_validate(tree, tmp_path):
 
 def test_a_damaged_tree_is_reported_and_the_rest_trained_on(tmp_path, capsys, monkeypatch, caplog):
     """Silent and mono stems are trained on; and a picture that fails costs nothing."""
-
-    def fail(*_, **__):
-        raise RuntimeError("the fonts\nare gone")
-
-    monkeypatch.setattr("matplotlib.figure.Figure.__init__", fail)
-    tree = make_folder(tmp_path / "tree", num_tracks=9, seconds=1.0, mixture=False)
-    songs = [tree / f"Song {k}" for k in range(9)]
-    whole = (songs[0] / "bass.wav").read_bytes()
-    (songs[0] / "bass.wav").write_bytes(whole[: len(whole) // 2])  # truncated
-    audio, rate = sf.read(songs[1] / "drums.wav")
-    sf.write(songs[1] / "drums.wav", audio[::5], 8000)  # another rate
-    audio, _ = sf.read(songs[2] / "other.wav")
-    sf.write(songs[2] / "other.wav", audio[:, 0], rate)  # mono among stereo
-    (songs[3] / "vocals.wav").unlink()  # missing
-    for song in songs[4:7]:
+    failing = Mock(side_effect=RuntimeError("the fonts\nare gone"))
+    monkeypatch.setattr("matplotlib.figure.Figure.__init__", failing)
+    tree = make_folder(tmp_path / "tree", num_tracks=7, seconds=1.0, mixture=False)
+    damaged, mono, *silent = [tree / f"Song {k}" for k in range(7)]
+    (damaged / "bass.wav").write_bytes(b"")
+    audio, rate = sf.read(mono / "other.wav")
+    sf.write(mono / "other.wav", audio[:, 0], rate)
+    for song in silent[:3]:
         sf.write(song / "bass.wav", np.zeros_like(audio), rate)
-    for song in songs[7:]:  # silent altogether, and one of them validates
+    for song in silent[3:]:  # silent altogether, and one of them validates
         for source in SOURCES:
             sf.write(song / f"{source}.wav", np.zeros_like(audio), rate)
     small = RECIPE.replace("epochs = 4", "epochs = 1").replace("bins = 256", "bins = 64")
     assert train(tmp_path, recipe=small) == 0
-    told = capsys.readouterr().err
-    for song in (0, 1, 3):
-        assert f"Song {song}" in told
-    assert {t.name for t in open_dataset(tree)} == {f"Song {k}" for k in (2, 4, 5, 6, 7, 8)}
+    assert "Song 0" in capsys.readouterr().err
     run = tmp_path / "run"
     (row,) = read_history(run / "history.csv")
     assert all(np.isfinite(value) for value in row.values())
-    pictures = {r.getMessage() for r in caplog.records if "picture" in r.getMessage()}
-    assert pictures == {"a picture was not drawn: the fonts are gone"}
+    assert "a picture was not drawn: the fonts are gone" in caplog.messages
     names = {path.name for path in run.iterdir()}
     assert names == {"best.keras", "last.keras", "history.csv", "run.json"}
 
 
-@pytest.mark.parametrize("fault", ["nan", "vanished"])
-def test_what_breaks_in_mid_run_ends_in_one_line(fault, tmp_path, capsys, monkeypatch):
+def test_what_breaks_in_mid_run_ends_in_one_line(tmp_path, capsys, monkeypatch):
     tree = make_folder(tmp_path / "tree", num_tracks=3, seconds=1.0, mixture=False)
-    opened = command.open_tracks
-
-    def open_then_break(*arguments):
-        found = opened(*arguments)
-        for path in tree.rglob("drums.wav"):
-            audio, rate = sf.read(path)
-            audio[::50] = np.nan
-            sf.write(path, audio, rate, subtype="FLOAT")
-            if fault == "vanished":
-                path.unlink()
-        return found
-
-    for path in tree.rglob("drums.wav"):  # as float, so that the headers agree before and after
-        audio, rate = sf.read(path)
-        sf.write(path, audio, rate, subtype="FLOAT")
-    monkeypatch.setattr(command, "open_tracks", open_then_break)
+    first, *rest = open_dataset(tree)
+    monkeypatch.setattr(command, "open_tracks", lambda *_: (rest, [first]))
+    for path in tree.rglob("drums.wav"):
+        path.unlink()
     assert train(tmp_path, recipe=RECIPE) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "train:" in line]
     assert "drums.wav" in line
 
 
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("ignored", [False, True])
 def test_sigterm_ends_the_command_unless_it_was_ignored(ignored, tmp_path, monkeypatch):
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN if ignored else signal.SIG_DFL)
-    fake = SimpleNamespace(
-        adapt=lambda: None, fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[],
-        run=tmp_path, recipe=Recipe("r"),
-    )  # fmt: skip
+    if ignored:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    fake = Mock(fit=lambda *_: signal.raise_signal(signal.SIGTERM), history=[], run=tmp_path)
     monkeypatch.setattr(command, "open_tracks", lambda *_: ([], []))
     monkeypatch.setattr(command, "train", lambda args, *_: command.run_to_end(fake, args))
-    try:
-        code = command.main(["smoke", "--data", "tree", "--out", str(tmp_path)])
-        assert code == (0 if ignored else 130)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    code = command.main(["smoke", "--data", "tree", "--out", str(tmp_path)])
+    assert code == (0 if ignored else 130)
 
 
 def test_the_time_left_is_that_of_the_first_steps(tmp_path, monkeypatch, capsys):
@@ -325,9 +273,7 @@ def test_the_time_left_is_that_of_the_first_steps(tmp_path, monkeypatch, capsys)
 
     clock = [0]
     monkeypatch.setattr(command.time, "monotonic", lambda: clock[-1])
-    fake = SimpleNamespace(
-        adapt=lambda: None, fit=fit, history=[], run=tmp_path, recipe=Recipe("r", epochs=2)
-    )
+    fake = Mock(fit=fit, history=[], run=tmp_path, recipe=Recipe("r", epochs=2))
     options = SimpleNamespace(tensorboard=False, resume=False, init=None)
     assert command.run_to_end(fake, options) == 0
     assert "240 s a step, about 12 h 0 min left" in capsys.readouterr().out
@@ -347,15 +293,13 @@ def test_tensorboard_gets_scores_audio_and_pictures(tree, tmp_path):
         write({"epoch": epoch, "loss": 1 / epoch})
     events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
     events.Reload()
-    tags = events.Tags()["tensors"]
-    steps = {tag: [event.step for event in events.Tensors(tag)] for tag in tags}
-    assert steps["loss"] == [1, 2, 3]
-    losses = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
-    assert losses == pytest.approx([1, 1 / 2, 1 / 3])
+    losses = {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors("loss")}
+    assert losses == pytest.approx({1: 1, 2: 1 / 2, 3: 1 / 3})
+    expected = {"mixture/reference": [0]}
     for source in ("bass", "vocals"):
-        assert steps[f"{source}/reference"] == [0]
-        assert steps[f"{source}/estimate"] == steps[f"{source}/estimate_spectrogram"] == [1, 3]
-    assert steps["mixture/reference"] == [0]
+        expected |= {f"{source}/reference": [0], f"{source}/estimate": [1, 3]}
+        expected[f"{source}/estimate_spectrogram"] = [1, 3]
+    assert {tag: [event.step for event in events.Tensors(tag)] for tag in expected} == expected
 
 
 def test_without_tensorboard_it_says_what_to_install(tree, monkeypatch, capsys):
