@@ -29,15 +29,12 @@ def built(tmp_path_factory):
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_wheel_and_sdist_hold_the_whole_package(built, package):
+def test_wheel_and_sdist_hold_the_whole_packages_and_the_wheel_no_other(built, package):
     kept = files(package)
     assert files(built / "wheel" / package.name) == kept
+    assert {path.name for path in (built / "wheel").iterdir()} == {path.name for path in PACKAGES}
     sources = (built / "keras_mmdense.egg-info" / "SOURCES.txt").read_text("utf-8").splitlines()
     assert {package.relative_to(ROOT).joinpath(path).as_posix() for path in kept} <= set(sources)
-
-
-def test_the_wheel_holds_no_other_package(built):
-    assert {path.name for path in (built / "wheel").iterdir()} == {path.name for path in PACKAGES}
 
 
 def test_the_metadata(built):

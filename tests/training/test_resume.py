@@ -157,10 +157,6 @@ def flip(path):
     path.write_bytes(content)
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
 def with_state(text):
     def change(path):
         path.write_bytes(path.with_name("best.keras").read_bytes())
@@ -173,7 +169,7 @@ def with_state(text):
 
 FAULTS = {
     "missing": ("last.keras", Path.unlink),
-    "empty": ("last.keras", empty),
+    "empty": ("last.keras", lambda path: os.truncate(path, 0)),
     "cut": ("last.keras", cut),
     "both cut": ("last.keras", lambda path: (cut(path), cut(path.with_name("best.keras")))),
     "flipped": ("last.keras", flip),
@@ -182,7 +178,7 @@ FAULTS = {
     "no json": ("last.keras", with_state("{")),
     "other epochs": ("last.keras", with_state('{"epoch": 2, "step": 0, "history": []}')),
     "record missing": ("run.json", Path.unlink),
-    "record empty": ("run.json", empty),
+    "record empty": ("run.json", lambda path: os.truncate(path, 0)),
     "record cut": ("run.json", cut),
     "record no object": ("run.json", lambda path: path.write_text("[]")),
     "record binary": ("run.json", lambda path: path.write_bytes(b"\xff\xfe")),

@@ -61,15 +61,12 @@ def run(tree):
     return tree.parent / "run"
 
 
-def test_the_loss_falls(run):
+def test_the_loss_falls_and_the_record_says_how_to_run_it_again(run):
     rows = read_history(run / "history.csv")
     assert len(rows) == 4
     for column in ("loss", "val_loss"):
         assert rows[-1][column] < 0.9 * rows[0][column]
     assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_record_says_how_to_run_it_again(run):
     record = json.loads((run / "run.json").read_text())
     assert record["recipe"]["mixing"]["gain"] == [0.5, 1.0]
     assert record["versions"]["keras"] == keras.__version__

@@ -44,8 +44,11 @@ def copy_estimates(tree, folder, estimate=lambda source, x: x, sources=SOURCES):
 
 def contents(report):
     """All files of a report that may be compared, by name."""
-    files = [path for path in report.rglob("*") if path.is_file() and path.name != "run.json"]
-    return {str(path.relative_to(report)): path.read_bytes() for path in files}
+    return {
+        str(path.relative_to(report)): path.read_bytes()
+        for path in report.rglob("*")
+        if path.is_file() and path.name != "run.json"
+    }
 
 
 def scores(report):
