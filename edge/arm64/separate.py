@@ -19,10 +19,7 @@ from mmdense_edge.model.interpreter import TFLiteNetwork
 
 
 def probe(contract: Contract) -> np.ndarray:
-    """Return a window's magnitude, all of it powers of two, falling off as music does.
-
-    Multiplying a mask by a power of two, and dividing by it again, rounds nothing.
-    """
+    """Return a window's magnitude, all of it powers of two, falling off as music does."""
     generator = np.random.default_rng(0)
     slope = 300 / (1 + np.arange(contract.bins)) ** 0.9
     shape = (contract.frames, contract.bins, contract.channels)
@@ -31,12 +28,10 @@ def probe(contract: Contract) -> np.ndarray:
 
 
 def answers(path: Path) -> dict[str, Any]:
-    """Return for each source what a model's network answers to `probe`, before any product."""
+    """Return for each source what a model's network answers to `probe`."""
     model = load_model(path)
-    magnitude = probe(model.contract)
-    factor = magnitude if model.contract.output == "mask" else np.float32(1)
-    estimates = TFLiteNetwork(model)(magnitude.copy())
-    return {f"{source}, answer": estimate / factor for source, estimate in estimates.items()}
+    answers = TFLiteNetwork(model)(probe(model.contract))
+    return {f"{source}, answer": answer for source, answer in answers.items()}
 
 
 def main(out: str, song: str, *models: str) -> int:

@@ -51,7 +51,7 @@ def test_generated_music():
 
 
 def test_a_measurement_counts_windows(model_path, song, noise, monkeypatch):
-    monkeypatch.setattr(windows, "PART_FRAMES", 3)  # a window's results come in parts
+    monkeypatch.setattr(windows, "GROUP_FRAMES", 3)  # a window's results come in parts
     path = str(song(audio=noise(30000), rate=22050))
     result = worker.measure(str(model_path("shares")), 1, 1.0, path)
     assert result["seconds"] == 1.0

@@ -100,12 +100,12 @@ def test_cores_are_counted_on_systems_without_affinity(monkeypatch):
     assert interpreter.free_cores() == os.cpu_count()
 
 
-def test_masks_are_multiplied_with_the_mixture(model_path, noise):
+def test_masks_are_taken_as_they_are(model_path, noise):
     magnitude = np.abs(noise(16 * 1024)).reshape(16, 1024, 2)
     kept = magnitude.copy()
-    estimates = TFLiteNetwork(load_model(model_path("shares")))(magnitude)
-    np.testing.assert_allclose(sum(estimates.values()), magnitude, atol=1e-6)
-    assert all((part >= 0).all() and (part <= magnitude).all() for part in estimates.values())
+    masks = TFLiteNetwork(load_model(model_path("shares")))(magnitude)
+    np.testing.assert_allclose(sum(masks.values()), 1, atol=1e-6)
+    assert all((part >= 0).all() and (part <= 1).all() for part in masks.values())
     np.testing.assert_array_equal(magnitude, kept)
 
 

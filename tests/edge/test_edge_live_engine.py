@@ -168,7 +168,7 @@ def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model
 
 def test_without_pace_nothing_is_left_out_and_every_window_is_timed(separators, noise, monkeypatch):
     """Each comes in parts, and takes ten times as long as its samples last, or longer."""
-    monkeypatch.setattr(windows, "PART_FRAMES", 1)
+    monkeypatch.setattr(windows, "GROUP_FRAMES", 1)
     separator, audio, ticks = separators["shares"], noise(60000), itertools.count()
     gains = {**dict.fromkeys((*separator.sources, "residual"), 0.5), "bass": 0.0}
     slow = lambda: 10 * next(ticks)  # noqa: E731

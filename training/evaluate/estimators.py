@@ -247,9 +247,13 @@ class JoinedNetwork:
             "Score them as rows of their own.",
         )
         self._networks = networks
-        self.contract = replace(contracts[0], sources=sources)
+        self.contract = replace(contracts[0], sources=sources, output="magnitude")
         self.runtime, self.num_threads = networks[0].runtime, networks[0].num_threads
 
     def __call__(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Estimate the magnitudes of all networks' sources in one window."""
-        return {s: x for network in self._networks for s, x in network(magnitude).items()}
+        return {
+            source: answer * magnitude if network.contract.output == "mask" else answer
+            for network in self._networks
+            for source, answer in network(magnitude).items()
+        }

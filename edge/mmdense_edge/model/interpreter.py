@@ -103,10 +103,11 @@ class Network(Protocol):
     num_threads: int | None
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        """Estimate the sources' magnitudes in one window.
+        """Estimate the sources' masks or magnitudes, as the contract's `output` says.
 
         Args:
-            magnitude: Magnitude of the mixture, shape (frames, bins, channels), float32.
+            magnitude: Magnitude of the mixture in one window, shape (frames, bins, channels),
+                float32.
 
         Returns:
             An array of the same shape for each source. It may have fewer bins; the mask of its
@@ -173,29 +174,18 @@ class TFLiteNetwork:
         self(np.zeros(expected, np.float32))
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
-        """Estimate the sources' magnitudes in one window.
+        """Estimate the sources' masks or magnitudes, as the contract's `output` says.
 
         Args:
-            magnitude: Magnitude of the mixture, shape (frames, bins, channels), float32.
+            magnitude: Magnitude of the mixture in one window, shape (frames, bins, channels),
+                float32.
 
         Returns:
             An array of the same shape for each source.
-
-        Raises:
-            ModelError: The model returned NaN or infinity.
         """
         # The interpreter has one set of tensors and releases the GIL while it runs.
         with self._lock:
             self._interpreter.set_tensor(self._input, magnitude[None])
             self._interpreter.invoke()
             # get_tensor makes a copy.
-            answers = {n: self._interpreter.get_tensor(at)[0] for n, at in self._outputs.items()}
-        for source, estimate in answers.items():
-            if not np.isfinite(estimate).all():
-                raise ModelError(
-                    f"the model {self.contract.name!r} returned NaN or infinity for "
-                    f"{source!r}. Use another model or precision"
-                )
-            if self.contract.output == "mask":
-                estimate *= magnitude
-        return answers
+            return {n: self._interpreter.get_tensor(at)[0] for n, at in self._outputs.items()}

@@ -17,7 +17,7 @@ networks", IEEE/ACM TASLP 24(9), 2016; Uhlich et al., "Improving music source se
 deep neural networks", ICASSP 2017.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -52,33 +52,31 @@ class WienerFilter:
     Example:
         >>> stage = WienerFilter(iterations=1)
         >>> ones = np.ones((300, 5, 2), np.complex64)
-        >>> [len(block["a"]) for block in stage.push(ones, {"a": ones, "b": ones})]
-        [96, 128]
-        >>> [len(block["a"]) for block in stage.finish()]
-        [76]
+        >>> [block.shape for block in stage.push(ones, np.stack([ones, ones]))]
+        [(2, 96, 5, 2), (2, 128, 5, 2)]
+        >>> [block.shape for block in stage.finish()]
+        [(2, 76, 5, 2)]
     """
 
     def __init__(self, iterations: int) -> None:
         self._iterations = iterations
-        self._names: tuple[str, ...] = ()
+        self._sources = 0
         self._buffer: Spectrum | None = None  # the mixture, then the sources
         self._fading: Spectrum | None = None  # the end of the window before
 
-    def push(
-        self, mixture: Spectrum, estimates: Mapping[str, Spectrum]
-    ) -> Iterator[dict[str, Spectrum]]:
+    def push(self, mixture: Spectrum, estimates: Spectrum) -> Iterator[Spectrum]:
         """Take the next frames and yield those that are ready.
 
         Args:
             mixture: Spectrum (frames, bins, channels) of any number of frames, 1 or 2 channels.
             estimates: A spectrum of that shape with the mixture's phase for each source of the
-                model. They are not changed.
+                model, (sources, frames, bins, channels). They are not changed.
 
         Yields:
-            The next frames of each source.
+            The next frames of each source, (sources, frames, bins, channels).
         """
-        self._names = tuple(estimates)
-        spectra = [mixture, *estimates.values()]
+        self._sources = len(estimates)
+        spectra = [mixture, *estimates]
         if len(estimates) == 1:
             magnitude = np.abs(mixture)
             share = np.maximum(magnitude - np.abs(spectra[1]), 0)
@@ -95,12 +93,12 @@ class WienerFilter:
             result = self._faded_in(buffer[:, :frames])
             self._buffer = buffer[:, frames - OVERLAP :].copy()
             self._fading = result[:, -OVERLAP:].copy()
-            yield dict(zip(self._names, result[:, :-OVERLAP], strict=False))
+            yield result[: self._sources, :-OVERLAP]
 
-    def finish(self) -> Iterator[dict[str, Spectrum]]:
+    def finish(self) -> Iterator[Spectrum]:
         """End the signal and yield the rest of its frames."""
         if self._buffer is not None:
-            yield dict(zip(self._names, self._faded_in(self._buffer), strict=False))
+            yield self._faded_in(self._buffer)[: self._sources]
             self._buffer = self._fading = None
 
     def _faded_in(self, window: Spectrum) -> Spectrum:

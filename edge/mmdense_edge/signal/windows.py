@@ -4,14 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mmdense_edge.errors import ModelError
 from mmdense_edge.model.interpreter import Magnitude, Network
-from mmdense_edge.signal.stft import Array, Spectrum
+from mmdense_edge.signal.stft import GROUP_FRAMES, Spectrum
 
-# Spectra of the mixture, and of each source in the same frames.
-Window = tuple[Spectrum, dict[str, Spectrum]]
-
-# New frames that are returned at a time: bounds memory whatever the model's window.
-PART_FRAMES = 32
+# Spectra of the mixture, and of the sources in the same frames.
+Window = tuple[Spectrum, Spectrum]
 
 
 class Windows:
@@ -36,9 +34,13 @@ class Windows:
         # A mono signal goes into both channels of a stereo network.
         self._width = max(channels, self._contract.channels)
         self._sources = tuple(sources)
-        # Of one window, filled as frames come: growing it would copy it with every block.
-        self._buffer = self._silence()
-        self._filled = self._contract.context_frames
+        contract = network.contract
+        # Of one window, filled as frames come: its magnitude, and its spectra from the first new
+        # frame on. In memory, their bins are last, as NumPy's loops need them.
+        self._magnitude = np.zeros((contract.frames, contract.bins, self._width), np.float32)
+        shape = (contract.frames - contract.context_frames, channels, contract.transform.num_bins)
+        self._mixture = np.zeros(shape, np.complex64).swapaxes(1, 2)
+        self._new = 0  # frames from the first new one on
 
     def push(self, spectra: Spectrum) -> Iterator[Window]:
         """Take the next frames and yield the estimates of the windows that they complete.
@@ -48,83 +50,85 @@ class Windows:
                 channels).
 
         Yields:
-            The spectra of the mixture and of each source, shape (new frames, n_fft // 2 + 1,
+            The spectra of the mixture, shape (new frames, n_fft // 2 + 1, channels), valid until
+            the next step, and of the sources, shape (sources, new frames, n_fft // 2 + 1,
             channels).
         """
+        contract = self._contract
         while len(spectra):
-            part = spectra[: self._contract.frames - self._filled]
-            self._buffer[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
+            part = spectra[: len(self._mixture) - self._new]
+            self._mixture[self._new : self._new + len(part)] = part
+            first = contract.context_frames + self._new
+            magnitude = self._magnitude[first : first + len(part)].swapaxes(1, 2)
+            np.abs(part[:, : contract.bins].swapaxes(1, 2), out=magnitude)
+            self._new += len(part)
             spectra = spectra[len(part) :]
-            if self._filled == self._contract.frames:
-                yield from self._window(self._contract.step_frames)
+            if self._new == len(self._mixture):
+                yield from self._window(contract.step_frames)
 
     def finish(self) -> Iterator[Window]:
         """End the signal and yield the estimates of its remaining frames."""
-        step = self._contract.step_frames
-        for left in range(self._filled - self._contract.context_frames, 0, -step):
-            self._buffer[self._filled :] = 0
-            yield from self._window(min(left, step))
-
-    def _silence(self) -> Spectrum:
-        shape = (self._contract.frames, self._channels, self._contract.transform.num_bins)
-        return np.zeros(shape, np.complex64).swapaxes(1, 2)
-
-    def _widened(self, values: Array) -> Array:
-        return np.broadcast_to(values, (*values.shape[:2], self._width))
+        while self._new > 0:
+            self._magnitude[self._contract.context_frames + self._new :] = 0
+            yield from self._window(min(self._new, self._contract.step_frames))
 
     def _window(self, keep: int) -> Iterator[Window]:
-        """Estimate the window in the buffer, of which `keep` frames are new, and move on."""
-        contract, window = self._contract, self._buffer
-        magnitude = self._widened(np.abs(window[:, : contract.bins]))
+        """Estimate the window in the buffers, of which `keep` frames are new, and move on."""
+        contract, magnitude = self._contract, self._magnitude
         groups = [
             self._network(np.ascontiguousarray(magnitude[:, :, first : first + contract.channels]))
             for first in range(0, self._width, contract.channels)
         ]
-        end = contract.context_frames + keep
-        estimates = {
-            source: np.concatenate([group[source][:end] for group in groups], axis=2)
-            for source in self._sources
-        }
-        if self._channels == contract.channels == 2:
-            # The network is not symmetric in the channels and would treat equal ones differently.
-            equal = (window[:end, :, 0] == window[:end, :, 1]).all(axis=1)
-            for estimate in estimates.values():
-                estimate[equal] = estimate[equal].mean(axis=2, keepdims=True)
-        for first in range(contract.context_frames, end, PART_FRAMES):
-            part = slice(first, min(first + PART_FRAMES, end))
-            parts = {source: estimate[part] for source, estimate in estimates.items()}
-            yield window[part], self._spectra(window[part], parts)
-        self._filled = contract.frames - contract.step_frames
-        # Allocate a new buffer: the frames yielded before are views of the old one.
-        self._buffer = self._silence()
-        self._buffer[: self._filled] = window[contract.step_frames :]
+        answers = groups[0]
+        if len(groups) > 1:
+            answers = {s: np.concatenate([g[s] for g in groups], axis=2) for s in self._sources}
+        for first in range(0, keep, GROUP_FRAMES):
+            last = min(first + GROUP_FRAMES, keep)
+            mixture = self._mixture[first:last]
+            part = slice(contract.context_frames + first, contract.context_frames + last)
+            yield mixture, self._spectra(mixture, [answers[s][part] for s in self._sources])
+        self._new -= contract.step_frames
+        for buffer in (self._mixture, magnitude):
+            buffer[: -contract.step_frames] = buffer[contract.step_frames :]
 
-    def _spectra(self, mixture: Spectrum, estimates: dict[str, Magnitude]) -> dict[str, Spectrum]:
-        """Combine estimated magnitudes with the mixture's phase and channels.
+    def _spectra(self, mixture: Spectrum, answers: Sequence[Magnitude]) -> Spectrum:
+        """Combine the network's answers with the mixture's phase and channels.
 
         Bins that the network does not see, including Nyquist, get the mask of the last bin that it
-        sees, clipped to [0, 1]. In memory the bins are last, as the inverse transform needs them.
+        sees, clipped to [0, 1]. In memory the sources are between frames and channels, and the bins
+        are last, as the inverse transform needs them.
         """
-        mixture = self._widened(mixture)
-        magnitude = np.abs(mixture)
-        phase = np.zeros_like(mixture)  # 0 where the mixture is 0
-        # Part by part: NumPy's complex division overflows where the magnitude is tiny.
-        np.divide(mixture.real, magnitude, out=phase.real, where=magnitude > 0)
-        np.divide(mixture.imag, magnitude, out=phase.imag, where=magnitude > 0)
-        spectra = {}
-        frames, bins, channels = mixture.shape
-        for source, estimate in estimates.items():
-            seen = estimate.shape[1]
-            spectrum = np.empty((frames, channels, bins), np.complex64).swapaxes(1, 2)
-            spectrum[:, :seen] = estimate
-            spectrum[:, :seen] *= phase[:, :seen]
-            last = magnitude[:, seen - 1 : seen]
-            mask = np.zeros_like(last)
+        lines = np.broadcast_to(mixture, (*mixture.shape[:2], self._width)).swapaxes(1, 2)
+        # The network is not symmetric in the channels and would treat equal ones differently.
+        equal = np.zeros(len(lines), np.bool_)
+        if self._channels == self._contract.channels == 2:
+            bits = lines.view(np.int64)  # compared faster than complex numbers
+            equal = (bits[:, 0] == bits[:, 1]).all(axis=1)
+        frames, channels, bins = lines.shape
+        factor, is_mask = lines, self._contract.output == "mask"
+        if not is_mask:
+            magnitude = np.abs(lines)
+            factor = np.zeros_like(lines)  # the phase; 0 where the mixture is 0
+            # Part by part: NumPy's complex division overflows where the magnitude is tiny.
+            np.divide(lines.real, magnitude, out=factor.real, where=magnitude > 0)
+            np.divide(lines.imag, magnitude, out=factor.imag, where=magnitude > 0)
+        spectra = np.empty((frames, len(answers), channels, bins), np.complex64)
+        for source, answer, out in zip(self._sources, answers, spectra.swapaxes(0, 1), strict=True):
+            if not np.isfinite(answer).all():
+                raise ModelError(
+                    f"the model {self._contract.name!r} returned NaN or infinity for "
+                    f"{source!r}. Use another model or precision"
+                )
+            if equal.any():
+                answer = np.where(equal[:, None, None], answer.mean(axis=2, keepdims=True), answer)
+            gain, seen = answer.swapaxes(1, 2), answer.shape[1]
+            np.multiply(factor[..., :seen], gain, out=out[..., :seen])
+            last = magnitude[..., seen - 1 : seen] if not is_mask else np.float32(1)
             # Clipping before the division keeps a tiny magnitude from overflowing it.
-            np.divide(np.clip(estimate[:, -1:], 0, last), last, out=mask, where=last > 0)
-            np.multiply(mask, mixture[:, seen:], out=spectrum[:, seen:])
-            if self._channels < self._width:
-                spectrum = spectrum.mean(axis=2, keepdims=True)
-            spectra[source] = spectrum
-        return spectra
+            mask = np.clip(gain[..., -1:], 0, last)
+            if not is_mask:
+                np.divide(mask, last, out=mask, where=last > 0)
+            np.multiply(lines[..., seen:], mask, out=out[..., seen:])
+        if self._channels < self._width:
+            spectra = spectra.mean(axis=2, keepdims=True)
+        return spectra.transpose(1, 0, 3, 2)

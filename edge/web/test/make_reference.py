@@ -53,7 +53,7 @@ class Network:
         self.contract = contract
 
     def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
-        """Return an estimate for each source, as `mmdense_edge.model.interpreter.Network` does."""
+        """Return an answer for each source, as `mmdense_edge.model.interpreter.Network` does."""
         frame, bin_, channel = np.indices(magnitude.shape)
         # The frames before and after count, as they do for a trained network.
         around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))
@@ -62,7 +62,8 @@ class Network:
         for index, source in enumerate(SOURCES):
             share = ((7 * frame + 3 * bin_ + 5 * channel + index) % 11) / 8
             share = share * (around + 1) / (around + 2)
-            answers[source] = (share * magnitude).astype(np.float32)
+            is_mask = self.contract.output == "mask"
+            answers[source] = (share if is_mask else share * magnitude).astype(np.float32)
         return answers
 
 
