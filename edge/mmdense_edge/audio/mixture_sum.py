@@ -100,19 +100,25 @@ def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blo
         (written, mixture): An array of the mixture's shape, (samples, channels), for each stem.
     """
     sources = list(dict.fromkeys(itertools.chain(*parts.values())))
-    pieces = (  # small copies: a block of all stems has many megabytes
-        np.stack([block[name][first : first + PIECE] for name in sources], axis=1)
+    # Small copies, since a block of all stems may have many megabytes; in memory, samples are last
+    # but for the channels.
+    pieces = (
+        np.stack([block[name][first : first + PIECE] for name in sources]).swapaxes(0, 1)
         for block in stems
         for first in range(0, len(block[sources[0]]), PIECE)
     )
     for block, whole in zip(even(pieces), even(mixture), strict=True):
-        written = {
-            name: block[:, [sources.index(source) for source in part]].sum(axis=1, dtype=np.float64)
-            for name, part in parts.items()
-            if part
-        }
-        rest = whole - sum(written.values())
-        yield {name: written.get(name, rest) for name in parts}, whole
+        written = {}
+        for name, part in parts.items():
+            places = [sources.index(source) for source in part]
+            if len(part) == 1:
+                written[name] = block[:, places[0]]
+            elif part:
+                written[name] = block[:, places].sum(axis=1, dtype=np.float64)
+        if () in parts.values():
+            rest = whole - sum(stem.astype(np.float64) for stem in written.values())
+            written = {name: written.get(name, rest) for name in parts}
+        yield written, whole
 
 
 def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
@@ -133,7 +139,7 @@ def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
     """
     last: Exact | None = None
     for stems, mixture in blocks:
-        result = np.stack(list(stems.values()))
+        result = np.stack(list(stems.values()), dtype=np.float64)
         missing = mixture - result.sum(axis=0)
         for first in range(0, len(mixture), FRAME):
             frame = result[:, first : first + FRAME]
@@ -195,11 +201,11 @@ def even(blocks: Iterable[npt.NDArray[Any]], size: int = PIECE) -> Iterator[npt.
         blocks: Blocks of any length, shape (samples, channels).
         size: Samples in a block.
     """
-    waiting: npt.NDArray[Any] | None = None
+    waiting: npt.NDArray[Any] = np.zeros(0)
     for block in blocks:
-        waiting = block if waiting is None else np.concatenate([waiting, block])
+        waiting = np.concatenate([waiting, block]) if len(waiting) else block
         while len(waiting) >= size:
             yield waiting[:size]
             waiting = waiting[size:]
-    if waiting is not None and len(waiting):
+    if len(waiting):
         yield waiting

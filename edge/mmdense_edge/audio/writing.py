@@ -165,10 +165,11 @@ class StemFiles:
             stems: The next samples of each stem, shape (samples, channels), all equally long.
             mixture: The next samples of the mixture.
         """
-        bits, scale = self._form.bits, 1.0
+        bits, full = self._form.bits, 1.0
         blocks: dict[str, Array] = {}
         if bits:
-            blocks, scale = self._in_steps(stems, mixture, bits), 2.0**-31
+            blocks = self._in_steps(stems, mixture, bits)
+            full = 2.0**15 if bits == 16 else 2.0**31
         else:
             blocks = {name: (stem * self._gain).astype(np.float32) for name, stem in stems.items()}
             if self._rest is not None:
@@ -185,7 +186,7 @@ class StemFiles:
             )
         with self._reported():
             for name, block in blocks.items():
-                self._squares[name] += float(np.sum((block * scale) ** 2, dtype=np.float64))
+                self._squares[name] += float(np.square(block, dtype=np.float32).sum()) / full**2
                 # libsndfile takes large Ogg blocks on its stack.
                 for first in range(0, len(block), BLOCK):
                     self._files[name].write(block[first : first + BLOCK])
@@ -196,27 +197,32 @@ class StemFiles:
         return float(10 * np.log10(squares / values)) if squares else None
 
     def _in_steps(self, stems: Mapping[str, Real], mixture: Real, bits: int) -> dict[str, Array]:
-        """Return the stems as integers, in the upper bits of 32, as libsndfile takes them."""
+        """Return the stems as integers of 16 bits, or in the upper bits of 32."""
         full = 1 << (bits - 1)
         names = sorted(stems, key=lambda name: name == self._rest)  # the rest comes last
+        dtype = np.float64 if bits > 24 else None  # single precision holds 24 bits
         target = np.rint(mixture * (self._gain * full))
-        wanted = np.rint(np.stack([stems[name] for name in names]) * (self._gain * full))
-        steps = np.clip(wanted, -full, full - 1)
-        if self._rest is not None:
-            wanted[-1] = target - steps[:-1].sum(axis=0)
-            steps[-1] = np.clip(wanted[-1], -full, full - 1)
-        for name, beyond in zip(names, wanted != steps, strict=True):
-            self.clipped[name] += int(np.count_nonzero(beyond))
+        steps: dict[str, Array] = {}
+        for name in names:
+            wanted = np.rint(np.multiply(stems[name], self._gain * full, dtype=dtype))
+            if name == self._rest:
+                wanted = target - np.sum([*steps.values()], axis=0, dtype=np.float64)
+            steps[name] = np.clip(wanted, -full, full - 1)
+            self.clipped[name] += int(np.count_nonzero(wanted != steps[name]))
         if self._exact or self._rest is not None:
             # The difference goes to the loudest stem that has headroom, sample by sample.
-            missing = np.clip(target, -full, full - 1) - steps.sum(axis=0)
-            order = np.argsort(-np.abs(steps), axis=0, kind="stable")
+            every = np.stack([*steps.values()], dtype=np.float64)
+            missing = np.clip(target, -full, full - 1) - every.sum(axis=0)
+            order = np.argsort(-np.abs(every), axis=0, kind="stable")
             for place in order[:, None] if missing.any() else ():
-                before = np.take_along_axis(steps, place, axis=0)
+                before = np.take_along_axis(every, place, axis=0)
                 after = np.clip(before + missing, -full, full - 1)
-                np.put_along_axis(steps, place, after, axis=0)
+                np.put_along_axis(every, place, after, axis=0)
                 missing -= (after - before)[0]
-        return dict(zip(names, steps.astype(np.int32) << (32 - bits), strict=True))
+            steps = dict(zip(names, every, strict=True))
+        if bits == 16:
+            return {name: stem.astype(np.int16) for name, stem in steps.items()}
+        return {name: stem.astype(np.int32) << (32 - bits) for name, stem in steps.items()}
 
     @contextmanager
     def _reported(self) -> Iterator[None]:
