@@ -272,7 +272,9 @@ def _run(
         # The pipelines differ only in their channels, so they yield at the same samples. Each must
         # run to its end, which zip would not ensure.
         for stems in itertools.zip_longest(*parts, fillvalue={}):
-            joined = {name: np.concatenate([s[name] for s in stems], axis=1) for name in stems[0]}
+            joined = stems[0]
+            if len(stems) > 1:
+                joined = {name: np.concatenate([s[name] for s in stems], axis=1) for name in joined}
             length = len(next(iter(joined.values())))
             done += length
             if progress is not None:
