@@ -12,7 +12,14 @@ from small import disturb
 
 import keras_mmdense
 from training.train import fast_layers, trainer
-from training.train.fast_layers import has_avx512, is_fast, kernel_gradient, normalize, speed_up
+from training.train.fast_layers import (
+    has_avx512,
+    is_fast,
+    kernel_gradient,
+    moments,
+    normalize,
+    speed_up,
+)
 from training.train.recipe import Recipe
 
 small = st.integers(1, 6)
@@ -43,22 +50,30 @@ def test_the_kernels_gradient_is_tensorflows_own(batch, frames, bins, channels, 
     st.sampled_from([1, 6, 16]),
     st.sampled_from([1, 6, 8, 12, 16]),
     st.sampled_from(["float32", "bfloat16"]),
+    st.booleans(),
 )
-def test_normalizing_is_the_definition_in_double_precision(batch, frames, bins, maps, dtype):
+def test_normalizing_is_the_definition_in_double_precision(
+    batch, frames, bins, maps, dtype, rectify
+):
     rng = np.random.default_rng(0)
     shape = (batch, frames, bins, maps)
     x, upstream = (tf.cast(2 + 3 * rng.standard_normal(shape), dtype) for _ in range(2))
     scale, offset = (tf.constant(rng.uniform(0.5, 2, maps), tf.float32) for _ in range(2))
     with tf.GradientTape(persistent=True) as tape:
         tape.watch([x, scale, offset])
-        outputs, mean, variance = normalize(x, scale, offset, 1e-3)
+        mean, variance = moments(x)
+        outputs = normalize(x, mean, variance, scale, offset, 1e-3, rectify)
     found = [outputs, mean, variance, *tape.gradient(outputs, [x, scale, offset], upstream)]
     x, g, scale = (np.asarray(value, np.float64) for value in (x, upstream, scale))
+    if rectify:
+        g = g * (np.asarray(outputs, np.float64) > 0)
     axes = (0, 1, 2)
     deviation = np.sqrt(x.var(axes) + 1e-3)
     normal = (x - x.mean(axes)) / deviation
     centered = g - g.mean(axes) - normal * (g * normal).mean(axes)
-    expected = [normal * scale + offset, x.mean(axes), x.var(axes), scale / deviation * centered]
+    y = normal * scale + offset
+    expected = [np.maximum(y, 0) if rectify else y, x.mean(axes), x.var(axes)]
+    expected += [scale / deviation * centered]
     expected += [(g * normal).sum(axes), g.sum(axes)]
     assert outputs.dtype == found[3].dtype == dtype
     for one, value in zip(expected, found, strict=True):
@@ -79,7 +94,8 @@ def twins(request):
         patch.setattr(fast_layers, "has_avx512", lambda: request.param)
         count = speed_up(models[1])
     kinds = {type(layer) for layer in models[1].layers if is_fast(layer)}
-    assert kinds == {keras.layers.BatchNormalization, *([] if request.param else [Conv2D])}
+    fast = {keras.layers.BatchNormalization, keras.layers.Concatenate, keras.layers.ReLU}
+    assert kinds == fast | (set() if request.param else {Conv2D})
     assert count > len(kinds)
     return models
 
@@ -142,6 +158,78 @@ def test_other_layers_are_left_alone_and_fast_ones_stay(kind, options, other, mo
     once = dict(vars(model.layers[1]))
     assert speed_up(model) == 1
     assert vars(model.layers[1]) == once
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.ReLU(max_value=6),
+        keras.layers.ReLU(negative_slope=0.1),
+        keras.layers.ReLU(threshold=1),
+        keras.layers.LeakyReLU(),
+    ],
+)
+def test_other_activations_are_left_alone(layer):
+    assert speed_up(model_of(layer)) == 0
+    assert speed_up(model_of(keras.layers.ReLU())) == 1
+
+
+def dense_layers():
+    """A model whose maps are normalized twice, with ReLU and without, alone and concatenated."""
+    inputs = keras.Input((8, 8, 4))
+    first = keras.layers.BatchNormalization(name="first")(inputs)
+    x = keras.layers.ReLU()(first)
+    beside = keras.layers.Concatenate(2)([inputs, x])
+    both = keras.layers.Concatenate(-1)([inputs, x])
+    normal = keras.layers.BatchNormalization()(both)
+    all_maps = keras.layers.Concatenate(3)([both, keras.layers.ReLU()(normal)])
+    last = keras.layers.ReLU()(keras.layers.BatchNormalization()(all_maps))
+    return keras.Model(inputs, [first, normal, last, keras.layers.BatchNormalization()(beside)])
+
+
+def test_shared_moments_and_rectified_outputs_reach_all_that_reads_them():
+    keras.utils.set_random_seed(0)
+    plain, fast = dense_layers(), dense_layers()
+    speed_up(fast)
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.normal(3, 2, (2, 8, 8, 4)).astype(np.float32))
+    found = []
+    for model in (plain, fast):
+        for _ in range(2):  # of the same tensor: nothing is kept of the first call
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                outputs = model(x, training=True)
+                loss = sum(tf.reduce_sum(tf.sin(3 * y)) for y in outputs)
+        slopes = tape.gradient(loss, [x, *model.trainable_variables])
+        found.append([*outputs, *slopes, *model.non_trainable_variables])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-3)
+
+
+def test_each_maps_moments_are_computed_once(monkeypatch):
+    model = dense_layers()
+    speed_up(model)
+    maps = []
+    monkeypatch.setattr(fast_layers, "moments", lambda x: maps.append(x.shape[3]) or moments(x))
+    model(tf.zeros((1, 8, 8, 4)), training=True)
+    assert sorted(maps) == [4, 4, 4, 8]  # instead of [4, 4, 8, 16]
+
+
+def test_a_fast_layer_works_outside_its_model():
+    model = dense_layers()
+    speed_up(model)
+    part = keras.Model(model.inputs, model.get_layer("first").output)
+    inputs = tf.random.normal((2, 8, 8, 4))
+    found = []
+    for called in (part, lambda x, **options: model(x, **options)[0], part):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = called(inputs, training=True)
+            loss = tf.reduce_sum(tf.sin(outputs))
+        found.append((outputs, tape.gradient(loss, inputs)))
+    for outputs, slopes in found[:2]:
+        np.testing.assert_array_equal(outputs, found[2][0])
+        np.testing.assert_allclose(slopes, found[2][1], atol=1e-5)
 
 
 @pytest.mark.parametrize("state", ["frozen", "inference", "training"])

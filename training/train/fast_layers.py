@@ -1,13 +1,15 @@
 """Layers that train faster with TensorFlow on CPUs; the results differ only by rounding.
 
-Batch normalization is one operation each way instead of twenty. On processors without AVX-512, the
-gradient of a convolution's kernel is one matrix product: TensorFlow's own gradient is slow there if
-a layer has few output maps, like those of a dense block. With AVX-512, TensorFlow's own gradient is
-two to three times as fast as the product. The figures are in docs/results/benchmarks.md, measured
-by `python -m benchmarks.training`.
+Batch normalization is two operations each way instead of twenty. A ReLU that follows is part of
+them, and maps that several layers of a dense block read have their mean and variance computed once.
+On processors without AVX-512, the gradient of a convolution's kernel is one matrix product:
+TensorFlow's own gradient is slow there if a layer has few output maps, like those of a dense block.
+With AVX-512, TensorFlow's own gradient is two to three times as fast as the product. The figures
+are in docs/results/benchmarks.md, measured by `python -m benchmarks.training`.
 """
 
 import math
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,9 @@ def speed_up(model: keras.Model) -> int:
 
     Returns:
         The number of layers that are fast now: batch normalization of the last of four axes, not
-        synchronized, and, without AVX-512, float32 convolutions with stride 1, same padding, a
-        known number of bins, a kernel larger than 1, and no more output maps than input maps.
+        synchronized, concatenations of this axis, ReLU without options, and, without AVX-512,
+        float32 convolutions with stride 1, same padding, a known number of bins, a kernel larger
+        than 1, and no more output maps than input maps.
 
     Example:
         >>> import keras_mmdense
@@ -44,6 +47,15 @@ def speed_up(model: keras.Model) -> int:
             and not (layer.synchronized or getattr(layer, "renorm", False))
         ):
             layer.call = partial(_normalize, layer, layer.call)
+        elif type(layer) is keras.layers.Concatenate and layer.axis in (-1, 3):
+            layer.call = partial(_concatenate, layer.call)
+        elif (
+            type(layer) is keras.layers.ReLU
+            and layer.max_value is None
+            and not layer.negative_slope
+            and not layer.threshold
+        ):
+            layer.call = partial(_rectify, layer.call)
         elif (
             type(layer) is keras.layers.Conv2D
             and not has_avx512()
@@ -57,6 +69,8 @@ def speed_up(model: keras.Model) -> int:
             and layer.filters <= layer.kernel.shape[2]
         ):
             layer.convolution_op = partial(_convolution, layer.convolution_op)
+    if not is_fast(model):
+        model.call = partial(_call, model.call)
     return sum(map(is_fast, model.layers))
 
 
@@ -70,6 +84,30 @@ def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return cpuinfo.is_file() and "avx512f" in cpuinfo.read_text("utf-8", "replace").split()
 
 
+# What the fast layers know of the tensors of this call of their model, by kind and tensor: the
+# parts of a concatenation, the moments, and how to normalize and rectify in one operation.
+_notes: ContextVar[dict[tuple[str, Any], Any]] = ContextVar("notes")
+
+
+def _call(plain: Any, *args: Any, **kwargs: Any) -> Any:
+    token = _notes.set({})
+    try:
+        return plain(*args, **kwargs)
+    finally:
+        _notes.reset(token)
+
+
+def _concatenate(plain: Any, inputs: Any) -> Any:
+    outputs = plain(inputs)
+    _notes.get({})["parts", outputs.ref()] = inputs
+    return outputs
+
+
+def _rectify(plain: Any, inputs: Any) -> Any:
+    rectified = _notes.get({}).get(("rectified", inputs.ref()))
+    return rectified() if rectified else plain(inputs)
+
+
 def _normalize(
     layer: keras.layers.BatchNormalization,
     plain: Any,
@@ -81,98 +119,159 @@ def _normalize(
 
     if not training or not layer.trainable or mask is not None:
         return plain(inputs, training=training, mask=mask)
-    maps = inputs.shape[-1]
-    scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones(maps)
-    offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros(maps)
-    outputs, mean, variance = normalize(inputs, scale, offset, layer.epsilon)
+    notes = _notes.get({})
+
+    def moments_of(x: Any) -> Any:
+        parts, key = notes.get(("parts", x.ref())), ("moments", x.ref())
+        if parts:
+            return [tf.concat(each, 0) for each in zip(*map(moments_of, parts), strict=True)]
+        if key not in notes:
+            notes[key] = moments(x)
+        return notes[key]
+
+    mean, variance = moments_of(inputs)
     for average, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         average.assign(average * layer.momentum + new * (1 - layer.momentum))
+    scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones_like(mean)
+    offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros_like(mean)
+    apply = partial(normalize, inputs, mean, variance, scale, offset, layer.epsilon)
+    outputs = apply()
+    # a ReLU that follows takes this in place of the outputs, which the graph then leaves out
+    notes["rectified", outputs.ref()] = partial(apply, rectify=True)
     return outputs
 
 
-def normalize(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """Normalize a batch by its own statistics.
-
-    oneDNN is fast if the number of maps is a multiple of 16, which fills its vectors, and up to
-    five times slower otherwise. In that case, the maps of neighboring bins are treated as maps of
-    one bin.
+def moments(inputs: Any) -> Any:
+    """Return the mean and the variance of each map of a batch.
 
     Args:
         inputs: (batch, frames, bins, maps), float32 or bfloat16.
-        scale: (maps,), float32.
-        offset: (maps,), float32.
-        epsilon: Added to the variance.
 
     Returns:
-        The normalized inputs, and the mean and variance of each map.
+        Two of (maps,), float32.
 
     Example:
         >>> import tensorflow as tf
-        >>> normalize(tf.ones((1, 8, 4, 2)), tf.ones(2), tf.zeros(2), 1e-3)[1].numpy()
+        >>> moments(tf.ones((1, 8, 4, 2)))[0].numpy()
         array([1., 1.], dtype=float32)
     """
     import tensorflow as tf
 
-    bins, maps = inputs.shape[2:]
-    shape = tf.shape(inputs)
-    fold = 16 // math.gcd(16, maps)
-    if bins is None or bins % fold:
-        fold = 1
-    places = tf.cast(tf.size(inputs) // (maps * fold), tf.float32)
-    statistics = partial(
-        tf.raw_ops.FusedBatchNormV3, mean=tf.zeros(0), variance=tf.zeros(0), epsilon=epsilon
-    )
-    # it divides the variance by one place less than there are, Keras by all of them
-    biased = tf.maximum(places - 1, 1) / places
-    if fold == 1:
-        outputs, mean, variance, *_ = statistics(x=inputs, scale=scale, offset=offset)
-        return outputs, mean, variance * biased
-
-    def folded(x: Any) -> Any:
-        return tf.reshape(x, [shape[0], shape[1], bins // fold, maps * fold])
+    maps = inputs.shape[3]
 
     @tf.custom_gradient
-    def apply(inputs: Any, scale: Any, offset: Any) -> Any:
-        x, repeats = folded(inputs), [fold]
-        _, means, variances, *_ = statistics(
-            x=x, scale=tf.ones(maps * fold), offset=tf.zeros(maps * fold)
+    def apply(inputs: Any) -> Any:
+        x = _folded(inputs)
+        ones = tf.ones(x.shape[3])
+        _, means, variances, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x, scale=ones, offset=ones, mean=tf.zeros(0), variance=tf.zeros(0)
         )
-        means = tf.reshape(means, [fold, maps])
-        mean = tf.reduce_mean(means, 0)
-        spread = tf.reshape(variances * biased, [fold, maps]) + tf.square(means - mean)
-        variance = tf.reduce_mean(spread, 0)
-        given = {"mean": tf.tile(mean, repeats), "variance": tf.tile(variance, repeats)}
+        means, variances = tf.reshape(means, [-1, maps]), tf.reshape(variances, [-1, maps])
+        mean, count = tf.reduce_mean(means, 0), tf.cast(tf.size(inputs) // maps, tf.float32)
+        # it divides the variance by one place less than there are, Keras by all of them
+        places = tf.cast(tf.size(x) // x.shape[3], tf.float32)
+        biased = tf.maximum(places - 1, 1) / places
+        variance = tf.reduce_mean(variances * biased + tf.square(means - mean), 0)
 
-        def scaled(scale: Any, offset: Any) -> Any:
-            scale, offset = tf.tile(scale, repeats), tf.tile(offset, repeats)
-            return tf.raw_ops.FusedBatchNormV3(
-                x=x, scale=scale, offset=offset, **given, epsilon=epsilon, is_training=False
-            )
+        def gradients(to_mean: Any, to_variance: Any) -> Any:
+            slope = 2 * to_variance / count
+            to_x = _scaled(x, mean, tf.ones(maps), slope, to_mean / count, 0.0)
+            return tf.reshape(to_x, tf.shape(inputs))
 
-        outputs = scaled(scale, offset)
+        return (mean, variance), gradients
 
-        def gradients(upstream: Any, *_: Any) -> tuple[Any, Any, Any]:
-            to_inputs, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=folded(upstream),
+    return apply(inputs)
+
+
+def normalize(
+    inputs: Any,
+    mean: Any,
+    variance: Any,
+    scale: Any,
+    offset: Any,
+    epsilon: float,
+    rectify: bool = False,
+) -> Any:
+    """Normalize a batch.
+
+    Args:
+        inputs: (batch, frames, bins, maps), float32 or bfloat16.
+        mean: (maps,), float32, as the next three.
+        variance: Of each map.
+        scale: Of the normalized inputs.
+        offset: Added to them.
+        epsilon: Added to the variance.
+        rectify: Whether ReLU is applied.
+
+    Returns:
+        As the inputs.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> x = tf.ones((1, 8, 4, 2))
+        >>> float(normalize(x, *moments(x), tf.ones(2), tf.ones(2), 1e-3)[0, 0, 0, 0])
+        1.0
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def apply(inputs: Any, mean: Any, variance: Any, scale: Any, offset: Any) -> Any:
+        x = _folded(inputs)
+        outputs = _scaled(x, mean, variance, scale, offset, epsilon)
+        if rectify:
+            outputs = tf.nn.relu(outputs)
+
+        def gradients(upstream: Any) -> tuple[Any, ...]:
+            upstream = tf.reshape(upstream, tf.shape(x))
+            if rectify:
+                upstream = tf.raw_ops.ReluGrad(gradients=upstream, features=outputs)
+            maps = inputs.shape[3]
+            repeats = [x.shape[3] // maps]
+            to_x, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
                 x=x,
                 scale=tf.tile(scale, repeats),
-                reserve_space_1=given["mean"],
-                reserve_space_2=given["variance"],
-                reserve_space_3=outputs.reserve_space_3,
+                reserve_space_1=tf.tile(mean, repeats),
+                reserve_space_2=tf.tile(variance, repeats),
+                reserve_space_3=tf.zeros(0),
                 epsilon=epsilon,
                 is_training=False,
             )
-            to_scale = tf.reduce_sum(tf.reshape(to_scale, [fold, maps]), 0)
-            to_offset = tf.reduce_sum(tf.reshape(to_offset, [fold, maps]), 0)
-            # and through the mean and the variance, which depend on the inputs
-            back = -scale * tf.math.rsqrt(variance + epsilon) / (places * fold)
-            to_inputs += scaled(back * to_scale, back * to_offset).y
-            return tf.reshape(to_inputs, shape), to_scale, to_offset
+            to_scale = tf.reduce_sum(tf.reshape(to_scale, [-1, maps]), 0)
+            to_offset = tf.reduce_sum(tf.reshape(to_offset, [-1, maps]), 0)
+            slope = -scale * tf.math.rsqrt(variance + epsilon)
+            to_variance = -scale * to_scale / (variance + epsilon) / 2
+            to_inputs = tf.reshape(to_x, tf.shape(inputs))
+            return to_inputs, slope * to_offset, to_variance, to_scale, to_offset
 
-        return (tf.reshape(outputs.y, shape), mean, variance), gradients
+        return tf.reshape(outputs, tf.shape(inputs)), gradients
 
-    outputs, mean, variance = apply(inputs, scale, offset)
-    return tf.ensure_shape(outputs, inputs.shape), mean, variance
+    return tf.ensure_shape(apply(inputs, mean, variance, scale, offset), inputs.shape)
+
+
+def _folded(inputs: Any) -> Any:
+    """Return the inputs with the maps of neighboring bins as maps of one bin.
+
+    oneDNN is fast if the number of maps is a multiple of 16, which fills its vectors, and up to
+    five times slower otherwise.
+    """
+    import tensorflow as tf
+
+    bins, maps = inputs.shape[2:]
+    fold = 16 // math.gcd(16, maps)
+    if bins is None or bins % fold:
+        return inputs
+    batch, frames = tf.unstack(tf.shape(inputs)[:2])
+    return tf.reshape(inputs, [batch, frames, bins // fold, maps * fold])
+
+
+def _scaled(x: Any, mean: Any, variance: Any, scale: Any, offset: Any, epsilon: float) -> Any:
+    import tensorflow as tf
+
+    vectors = {"mean": mean, "variance": variance, "scale": scale, "offset": offset}
+    repeats = [x.shape[3] // mean.shape[0]]
+    repeated = {name: tf.tile(vector, repeats) for name, vector in vectors.items()}
+    return tf.raw_ops.FusedBatchNormV3(x=x, **repeated, epsilon=epsilon, is_training=False).y
 
 
 def _convolution(plain: Any, inputs: Any, kernel: Any) -> Any:
