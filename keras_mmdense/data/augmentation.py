@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from mmdense_edge.signal.stft import hann
 
+from keras_mmdense.data.audio_files import FULL_SCALE
 from keras_mmdense.settings import Settings, Transform
 
-FULL_SCALE = 32768
 LOWEST_HZ, HIGHEST_HZ, POINTS = 40.0, 16000.0, 7
 # FFT lengths are multiples of this: a length with a large prime factor takes twice as long.
 FFT_MULTIPLE = 4096

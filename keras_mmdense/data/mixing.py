@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from keras_mmdense.data.audio_files import Audio, DType
-from keras_mmdense.data.augmentation import FULL_SCALE, POINTS, SPEED_STEPS, TAPS
+from keras_mmdense.data.audio_files import FULL_SCALE, Audio, DType
+from keras_mmdense.data.augmentation import POINTS, SPEED_STEPS, TAPS
 from keras_mmdense.data.problems import DatasetError, TrackError
 from keras_mmdense.data.tracks import Track
+from keras_mmdense.errors import require
 
 ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
@@ -258,13 +259,15 @@ def check_tracks(tracks: Sequence[Track]) -> None:
     Raises:
         DatasetError: There are no tracks, or their sources or sample rates differ.
     """
-    if not tracks:
-        raise DatasetError("a data set needs at least one track; received none. See its faults.")
+    require(
+        bool(tracks), "a data set needs at least one track", "none", "See its faults.", DatasetError
+    )
     first = tracks[0]
     for track in tracks:
-        if (track.sources, track.sample_rate) != (first.sources, first.sample_rate):
-            raise DatasetError(
-                f"all tracks must have the same sources and rate; received {track.sources}, "
-                f"{track.sample_rate} Hz in {track.path} and {first.sources}, "
-                f"{first.sample_rate} Hz in {first.path}. Name the sources in open_dataset()."
-            )
+        require(
+            (track.sources, track.sample_rate) == (first.sources, first.sample_rate),
+            "all tracks must have the same sources and rate",
+            {str(t.path): (t.sources, t.sample_rate) for t in (track, first)},
+            "Name the sources in open_dataset().",
+            DatasetError,
+        )

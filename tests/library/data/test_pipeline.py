@@ -109,7 +109,7 @@ def test_silence_gives_finite_batches(tmp_path):
         ({"sources": ("piano",)}, {}, "piano"),
         ({"sample_rate": 22050}, {}, "22050"),
         ({}, {"target": "phase"}, "in_phase; received 'phase'"),
-        ({}, {"tracks": []}, "received none"),
+        ({}, {"tracks": []}, "received 'none'"),
     ],
 )
 def test_what_does_not_fit_is_refused(tracks, changes, options, words):
