@@ -148,6 +148,10 @@ def model_of(layer):
                 {"synchronized": True}, {"renorm": True}, {"axis": 1}, {"dtype": "float16"},
             )
         ),
+        *(
+            (keras.layers.ReLU, {}, other)
+            for other in ({"max_value": 6}, {"negative_slope": 0.1}, {"threshold": 1})
+        ),
     ],
 )  # fmt: skip
 def test_other_layers_are_left_alone_and_fast_ones_stay(kind, options, other, monkeypatch):
@@ -158,20 +162,6 @@ def test_other_layers_are_left_alone_and_fast_ones_stay(kind, options, other, mo
     once = dict(vars(model.layers[1]))
     assert speed_up(model) == 1
     assert vars(model.layers[1]) == once
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        keras.layers.ReLU(max_value=6),
-        keras.layers.ReLU(negative_slope=0.1),
-        keras.layers.ReLU(threshold=1),
-        keras.layers.LeakyReLU(),
-    ],
-)
-def test_other_activations_are_left_alone(layer):
-    assert speed_up(model_of(layer)) == 0
-    assert speed_up(model_of(keras.layers.ReLU())) == 1
 
 
 def dense_layers():
