@@ -129,14 +129,12 @@ def check_samples(track: Track) -> tuple[list[Fault], list[Fault]]:
     """Read every sample of a track; return its faults, and notes on silent sources."""
     faults, notes = [], []
     for name, stream in track.streams.items():
-        silent = True
         try:
-            for block in stream.blocks():
-                silent = silent and not block.any()
+            sounds = [block.any() for block in stream.blocks()]
         except TrackError as error:
             faults.append(Fault(error.path, error.reason, track.label))
             continue
-        if silent:
+        if not any(sounds):
             notes.append(Fault(stream.path, f"{name} is silent throughout", track.label))
     return faults, notes
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile as sf
 import trees
 
-from keras_mmdense.data import DatasetError, TrackError, open_dataset
+from keras_mmdense.data import DatasetError, TrackError, audio_files, open_dataset
 from keras_mmdense.data.audio_files import open_audio_file
 
 NUM_SAMPLES = 30000
@@ -129,12 +129,16 @@ def test_files_that_change_after_opening_are_errors(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_samples_that_are_not_finite(tmp_path, value):
+def test_samples_that_are_not_finite(tmp_path, monkeypatch, value):
+    monkeypatch.setattr(audio_files, "BLOCK", 20000)
     root = trees.make_folder(tmp_path)
     audio = np.zeros((44113, 2), np.float32)
     audio[30000, 1] = value
     sf.write(root / "Song 0" / "bass.wav", audio, 44100, subtype="FLOAT")
-    sf.write(root / "Song 1" / "bass.wav", np.zeros((44214, 2)), 44100, subtype="FLOAT")
+    silence = np.zeros((44214, 2))
+    sf.write(root / "Song 1" / "bass.wav", silence, 44100, subtype="FLOAT")
+    silence[:100] = 0.5  # heard in the first of three blocks
+    sf.write(root / "Song 1" / "drums.wav", silence, 44100, subtype="FLOAT")
     dataset = open_dataset(root)
     assert not dataset.pcm16
     assert dataset[0].read("bass", 0, 30000).shape == (30000, 2)
