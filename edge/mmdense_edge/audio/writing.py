@@ -201,7 +201,9 @@ class StemFiles:
         full = 1 << (bits - 1)
         names = sorted(stems, key=lambda name: name == self._rest)  # the rest comes last
         dtype = np.float64 if bits > 24 else None  # single precision holds 24 bits
-        target = np.rint(mixture * (self._gain * full))
+        adds_up = self._exact or self._rest is not None
+        if adds_up:
+            target = np.rint(mixture * (self._gain * full))
         steps: dict[str, Array] = {}
         for name in names:
             wanted = np.rint(np.multiply(stems[name], self._gain * full, dtype=dtype))
@@ -209,7 +211,7 @@ class StemFiles:
                 wanted = target - np.sum([*steps.values()], axis=0, dtype=np.float64)
             steps[name] = np.clip(wanted, -full, full - 1)
             self.clipped[name] += int(np.count_nonzero(wanted != steps[name]))
-        if self._exact or self._rest is not None:
+        if adds_up:
             # The difference goes to the loudest stem that has headroom, sample by sample.
             every = np.stack([*steps.values()], dtype=np.float64)
             missing = np.clip(target, -full, full - 1) - every.sum(axis=0)

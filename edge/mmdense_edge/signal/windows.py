@@ -113,6 +113,7 @@ class Windows:
             np.divide(lines.real, magnitude, out=factor.real, where=magnitude > 0)
             np.divide(lines.imag, magnitude, out=factor.imag, where=magnitude > 0)
         spectra = np.empty((frames, len(answers), channels, bins), np.complex64)
+        gain = np.zeros_like(lines)  # complex: a product of two types goes through buffers
         for source, answer, out in zip(self._sources, answers, spectra.swapaxes(0, 1), strict=True):
             if not np.isfinite(answer).all():
                 raise ModelError(
@@ -121,14 +122,18 @@ class Windows:
                 )
             if equal.any():
                 answer = np.where(equal[:, None, None], answer.mean(axis=2, keepdims=True), answer)
-            gain, seen = answer.swapaxes(1, 2), answer.shape[1]
-            np.multiply(factor[..., :seen], gain, out=out[..., :seen])
-            last = magnitude[..., seen - 1 : seen] if not is_mask else np.float32(1)
-            # Clipping before the division keeps a tiny magnitude from overflowing it.
-            mask = np.clip(gain[..., -1:], 0, last)
-            if not is_mask:
+            seen = answer.shape[1]
+            gain.real[..., :seen] = answer.swapaxes(1, 2)
+            edge = gain.real[..., seen - 1 : seen]
+            if is_mask:
+                gain.real[..., seen:] = np.clip(edge, 0, 1)
+            else:
+                last = magnitude[..., seen - 1 : seen]
+                # Clipping before the division keeps a tiny magnitude from overflowing it.
+                mask = np.clip(edge, 0, last)
                 np.divide(mask, last, out=mask, where=last > 0)
-            np.multiply(lines[..., seen:], mask, out=out[..., seen:])
+                gain.real[..., seen:] = mask * magnitude[..., seen:]
+            np.multiply(factor, gain, out=out)
         if self._channels < self._width:
             spectra = spectra.mean(axis=2, keepdims=True)
         return spectra.transpose(1, 0, 3, 2)
