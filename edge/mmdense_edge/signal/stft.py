@@ -169,7 +169,7 @@ class Synthesis:
         """
         n_fft, hop_length = self._transform.n_fft, self._transform.hop_length
         if len(spectra):
-            window = hann(n_fft)
+            window, square = hann(n_fft), hann(n_fft) ** 2
             # Bins last: the inverse transform takes twice as long over any other axis.
             frames = np.fft.irfft(np.ascontiguousarray(spectra.swapaxes(1, 2)), n_fft)
             frames = frames.astype(np.float32, copy=False)
@@ -180,7 +180,7 @@ class Synthesis:
                 self._sums = np.pad(self._sums, ((0, 0), (0, end - self._sums.shape[1])))
             for first, frame in zip(range(start, end, hop_length), frames, strict=False):
                 self._sums[:-1, first : first + n_fft] += frame
-                self._sums[-1, first : first + n_fft] += window**2
+                self._sums[-1, first : first + n_fft] += square
         self._frames += len(spectra)
         # The signal may end one sample after the last frame's predecessor: only samples up to there
         # are known to exist.

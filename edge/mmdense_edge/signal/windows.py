@@ -41,6 +41,9 @@ class Windows:
         shape = (contract.frames - contract.context_frames, channels, contract.transform.num_bins)
         self._mixture = np.zeros(shape, np.complex64).swapaxes(1, 2)
         self._new = 0  # frames from the first new one on
+        # Masks as complex numbers: NumPy takes products of two types through buffers.
+        shape = (GROUP_FRAMES, self._width, contract.transform.num_bins)
+        self._gain = np.zeros(shape, np.complex64)
 
     def push(self, spectra: Spectrum) -> Iterator[Window]:
         """Take the next frames and yield the estimates of the windows that they complete.
@@ -98,13 +101,12 @@ class Windows:
         sees, clipped to [0, 1]. In memory the sources are between frames and channels, and the bins
         are last, as the inverse transform needs them.
         """
-        lines = np.broadcast_to(mixture, (*mixture.shape[:2], self._width)).swapaxes(1, 2)
+        lines = mixture.swapaxes(1, 2)
         # The network is not symmetric in the channels and would treat equal ones differently.
         equal = np.zeros(len(lines), np.bool_)
         if self._channels == self._contract.channels == 2:
             bits = lines.view(np.int64)  # compared faster than complex numbers
             equal = (bits[:, 0] == bits[:, 1]).all(axis=1)
-        frames, channels, bins = lines.shape
         factor, is_mask = lines, self._contract.output == "mask"
         if not is_mask:
             magnitude = np.abs(lines)
@@ -112,8 +114,8 @@ class Windows:
             # Part by part: NumPy's complex division overflows where the magnitude is tiny.
             np.divide(lines.real, magnitude, out=factor.real, where=magnitude > 0)
             np.divide(lines.imag, magnitude, out=factor.imag, where=magnitude > 0)
-        spectra = np.empty((frames, len(answers), channels, bins), np.complex64)
-        gain = np.zeros_like(lines)  # complex: a product of two types goes through buffers
+        gain = self._gain[: len(lines)]
+        spectra = np.empty((len(lines), len(answers), *gain.shape[1:]), np.complex64)
         for source, answer, out in zip(self._sources, answers, spectra.swapaxes(0, 1), strict=True):
             if not np.isfinite(answer).all():
                 raise ModelError(
@@ -126,11 +128,11 @@ class Windows:
             gain.real[..., :seen] = answer.swapaxes(1, 2)
             edge = gain.real[..., seen - 1 : seen]
             if is_mask:
-                gain.real[..., seen:] = np.clip(edge, 0, 1)
+                gain.real[..., seen:] = edge.clip(0, 1)
             else:
                 last = magnitude[..., seen - 1 : seen]
                 # Clipping before the division keeps a tiny magnitude from overflowing it.
-                mask = np.clip(edge, 0, last)
+                mask = edge.clip(0, last)
                 np.divide(mask, last, out=mask, where=last > 0)
                 gain.real[..., seen:] = mask * magnitude[..., seen:]
             np.multiply(factor, gain, out=out)
