@@ -151,6 +151,8 @@ def test_a_recipe_s_bands_are_bands(tmp_path):
         "examples = 0",
         "clipnorm = 'a'",
         "target = 'phase'",
+        "seed = -1",
+        "loss_weights = { vocals = 'a' }",
         "drop = 0",
         "ema = 1.0",
         "precision = 'int8'",

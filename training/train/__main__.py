@@ -8,6 +8,7 @@ the training and keeps all files; `--resume` continues with the next step.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -147,7 +148,7 @@ def train(
 
 def report_slow_files(tracks: Sequence[Track]) -> None:
     """Print what it costs that some tracks are not 16-bit WAV files."""
-    slow = [t for t in tracks if not all(s.is_fast for s in t.streams.values())]
+    slow = [t for t in tracks if not all(t.streams[s].is_fast for s in t.sources)]
     if not slow:
         return
     start, length = time.process_time(), min(3 * slow[0].sample_rate, slow[0].num_samples)
@@ -173,12 +174,15 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
 
         show = epoch_writer(trainer.model, trainer.valid[0], run / "tb")
 
-    ends: list[float] = []  # of steps, before the first estimate
+    numbers, begun = itertools.count(1), 0.0
 
     def on_step(step: int, steps: int) -> None:
-        ends.append(time.monotonic())
-        if len(ends) == SLOW_STEPS + MEASURED_STEPS:
-            seconds = (ends[-1] - ends[SLOW_STEPS - 1]) / MEASURED_STEPS
+        nonlocal begun
+        number = next(numbers)
+        if number == SLOW_STEPS:
+            begun = time.monotonic()
+        if number == SLOW_STEPS + MEASURED_STEPS:
+            seconds = (time.monotonic() - begun) / MEASURED_STEPS
             left = seconds * ((epochs - len(trainer.history)) * steps - step)
             print(f"\n{seconds:.3g} s a step, about {hours(left)} left at most, and validation")
 

@@ -85,21 +85,6 @@ class Devices:
         optimizer._clip_gradients = lambda grads: grads
         optimizer._all_reduce_sum_gradients = types.MethodType(add_up_and_clip, optimizer)
 
-    def spread(self, data: Any) -> Any:
-        """Return data of whole batches in the form that `fit` and `evaluate` take."""
-        if self.strategy is None:
-            return data
-        import tensorflow as tf
-
-        # Keras' own division waits for the first device to have its part of the next batch.
-        def divide(batch: Any) -> Any:
-            parts = tf.nest.map_structure(
-                lambda x: tf.reshape(x, (self.replicas, -1, *x.shape[1:])), batch
-            )
-            return tf.data.Dataset.from_tensor_slices(parts)
-
-        return self.strategy.distribute_datasets_from_function(lambda _: data.flat_map(divide))
-
 
 def open_devices(name: str, deterministic: bool = False) -> Devices:
     """Set up the devices. Call it before anything else uses TensorFlow or JAX.

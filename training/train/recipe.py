@@ -89,6 +89,7 @@ class Recipe:
         whole += [n for n in (self.examples, self.stop_after) if n is not None]
         rates = [self.learning_rate, self.lowest_rate, self.drop, self.sum_weight]
         rates += [n for n in (self.clipnorm, self.ema) if n is not None]
+        rates += self.loss_weights.values()
         checks = (
             (
                 all(type(n) is int and n >= 1 for n in whole),
@@ -96,7 +97,12 @@ class Recipe:
                 "whole numbers of 1 or more",
                 whole,
             ),
-            (all(isinstance(n, int | float) and n >= 0 for n in rates), "rates are >= 0", rates),
+            (type(self.seed) is int and self.seed >= 0, "seed must be 0 or more", self.seed),
+            (
+                all(isinstance(n, int | float) and n >= 0 for n in rates),
+                "rates and weights are >= 0",
+                rates,
+            ),
             (self.target in TARGETS, f"target must be one of {TARGETS}", self.target),
             (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
             (

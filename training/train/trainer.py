@@ -128,8 +128,7 @@ class Trainer:
                 self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
             )
             self._compile()
-        held_out = validation_set(valid, self.training, batch_size=recipe.batch_size)
-        self._held_out, self._checks = self.devices.spread(held_out), len(held_out)
+        self._held_out = validation_set(valid, self.training, batch_size=recipe.batch_size)
         self.devices.prepare(self.model)
 
     def make_data(self, epoch: int, first_step: int = 0, magnitudes: bool = False) -> Any:
@@ -234,8 +233,7 @@ class Trainer:
         )
         try:
             logs = self.training.fit(
-                self.devices.spread(data),
-                steps_per_epoch=steps,
+                data,
                 callbacks=[watch, keras.callbacks.TerminateOnNaN()],
                 shuffle=False,
             ).history
@@ -257,9 +255,7 @@ class Trainer:
         )
         if watch.weights:  # fit() ends with the average; JAX has model and optimizer share arrays
             self.model.set_weights(self.model.get_weights())  # then, which a step frees
-        checked = self.training.evaluate(
-            self._held_out, steps=self._checks, verbose=0, return_dict=True
-        )
+        checked = self.training.evaluate(self._held_out, verbose=0, return_dict=True)
         settings, r = settings_of(self.model), self.recipe
         frames = steps * r.batch_size * r.frames
         audio = frames * settings.transform.hop_length / settings.sample_rate
