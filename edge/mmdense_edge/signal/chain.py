@@ -78,10 +78,12 @@ class Pipeline:
         self._received, self._channels = 0, channels
         self._into = Resampler(*self._rates, channels)
         self._analysis = Analysis(contract.transform, channels)
-        known = contract.sources if wiener else tuple(sources)
+        sources = tuple(sources)
+        known = contract.sources if wiener else sources
         self._windows = Windows(network, channels, known)
         self._wiener = WienerFilter(wiener) if wiener else None
-        self._wanted = [known.index(name) for name in sources] if wiener else slice(None)
+        places = [known.index(name) for name in sources]
+        self._wanted = places if sources != known else slice(None)
         self._synthesis = Synthesis(contract.transform, len(sources) * channels)
         self._back = {name: Resampler(*self._rates[::-1], channels) for name in sources}
         self._nothing = np.zeros((0, channels), np.float32)
@@ -113,10 +115,11 @@ class Pipeline:
 
     def _synthesized(self, parts: Iterable[Spectrum]) -> Iterator[Stems]:
         for spectra in parts:
-            lines = spectra[self._wanted].transpose(1, 2, 0, 3)
+            lines = spectra[self._wanted].transpose(1, 0, 3, 2)
             for first in range(0, len(lines), GROUP_FRAMES):
                 group = lines[first : first + GROUP_FRAMES]
-                yield self._stems_of(self._synthesis.push(group.reshape(*group.shape[:2], -1)))
+                rows = group.reshape(len(group), -1, group.shape[3])
+                yield self._stems_of(self._synthesis.push(rows.swapaxes(1, 2)))
 
     def _stems_of(self, samples: Audio, end: int | None = None) -> Stems:
         """Resample the sources back and add the residual, if it is wanted."""

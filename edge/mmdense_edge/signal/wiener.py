@@ -60,8 +60,8 @@ class WienerFilter:
 
     def __init__(self, iterations: int) -> None:
         self._iterations = iterations
-        self._sources = 0
-        self._buffer: Spectrum | None = None  # the mixture, then the sources
+        self._sources = self._filled = 0
+        self._buffer: Spectrum | None = None  # the mixture, then the sources: `_filled` frames
         self._fading: Spectrum | None = None  # the end of the window before
 
     def push(self, mixture: Spectrum, estimates: Spectrum) -> Iterator[Spectrum]:
@@ -82,24 +82,29 @@ class WienerFilter:
             share = np.maximum(magnitude - np.abs(spectra[1]), 0)
             np.divide(share, magnitude, out=share, where=magnitude > 0)
             spectra.append(mixture * share)
-        for first in range(0, len(mixture), CONTEXT_FRAMES):
-            buffer = np.stack([each[first : first + CONTEXT_FRAMES] for each in spectra])
-            if self._buffer is not None:
-                buffer = np.concatenate([self._buffer, buffer], axis=1)
-            self._buffer = buffer
+        if self._buffer is None:
+            bins, channels = mixture.shape[1:]
+            shape = (len(spectra), STEP_FRAMES + OVERLAP, channels, bins)  # bins last in memory
+            self._buffer = np.empty(shape, np.complex64).swapaxes(2, 3)
+        buffer, done = self._buffer, 0
+        while done < len(mixture):
             frames = STEP_FRAMES + (CONTEXT_FRAMES if self._fading is None else OVERLAP)
-            if buffer.shape[1] < frames:
-                continue
-            result = self._faded_in(buffer[:, :frames])
-            self._buffer = buffer[:, frames - OVERLAP :].copy()
-            self._fading = result[:, -OVERLAP:].copy()
-            yield result[: self._sources, :-OVERLAP]
+            count = min(len(mixture) - done, frames - self._filled)
+            for each, spectrum in zip(buffer, spectra, strict=True):
+                each[self._filled : self._filled + count] = spectrum[done : done + count]
+            self._filled, done = self._filled + count, done + count
+            if self._filled == frames:
+                result = self._faded_in(buffer[:, :frames])
+                buffer[:, :OVERLAP] = buffer[:, frames - OVERLAP : frames]
+                self._filled = OVERLAP
+                self._fading = result[:, -OVERLAP:].copy()
+                yield result[: self._sources, :-OVERLAP]
 
     def finish(self) -> Iterator[Spectrum]:
         """End the signal and yield the rest of its frames."""
-        if self._buffer is not None:
-            yield self._faded_in(self._buffer)[: self._sources]
-            self._buffer = self._fading = None
+        if self._buffer is not None and self._filled:
+            yield self._faded_in(self._buffer[:, : self._filled])[: self._sources]
+            self._filled, self._fading = 0, None
 
     def _faded_in(self, window: Spectrum) -> Spectrum:
         """Filter a window; its start fades from the end of the window before."""
