@@ -1,13 +1,16 @@
 """Layers that train faster with TensorFlow on CPUs; the results differ only by rounding.
 
-Batch normalization is two operations each way instead of twenty. A ReLU that follows is part of
-them, and maps that several layers of a dense block read have their mean and variance computed once.
+Batch normalization is two operations each way instead of twenty, with the ReLU that follows. Maps
+that several layers of a dense block read have their mean and variance computed once, and their
+gradients come from each convolution as they are, not as slices of a concatenation's.
+
 On processors without AVX-512, the gradient of a convolution's kernel is one matrix product:
 TensorFlow's own gradient is slow there if a layer has few output maps, like those of a dense block.
 With AVX-512, TensorFlow's own gradient is two to three times as fast as the product. The figures
 are in docs/results/benchmarks.md, measured by `python -m benchmarks.training`.
 """
 
+import itertools
 import math
 from contextvars import ContextVar
 from functools import partial
@@ -20,16 +23,17 @@ import keras
 def speed_up(model: keras.Model) -> int:
     """Make a model's layers compute faster in training, with the same results.
 
-    The change is not saved with the model, and a second call changes nothing.
+    The change is not saved with the model, and a second call changes nothing. Gradients of inputs
+    and variables are whole; those of a concatenation inside the model go to its parts.
 
     Args:
         model: A functional model to train with TensorFlow on CPUs, in float32 or mixed_bfloat16.
 
     Returns:
         The number of layers that are fast now: batch normalization of the last of four axes, not
-        synchronized, concatenations of this axis, ReLU without options, and, without AVX-512,
-        float32 convolutions with stride 1, same padding, a known number of bins, a kernel larger
-        than 1, and no more output maps than input maps.
+        synchronized, concatenations of this axis, ReLU without options, and convolutions with
+        stride 1 and same padding. The kernel gradient is a product for float32, a known number of
+        bins, a kernel larger than 1, and no more output maps than input maps, without AVX-512.
 
     Example:
         >>> import keras_mmdense
@@ -58,17 +62,20 @@ def speed_up(model: keras.Model) -> int:
             layer.call = partial(_rectify, layer.call)
         elif (
             type(layer) is keras.layers.Conv2D
-            and not has_avx512()
             and layer.padding == "same"
             and layer.data_format == "channels_last"
             and set(layer.strides) == set(layer.dilation_rate) == {1}
             and layer.groups == 1
-            and layer.compute_dtype == "float32"
-            and max(layer.kernel_size) > 1
-            and layer.input.shape[2] is not None
-            and layer.filters <= layer.kernel.shape[2]
+            and layer.compute_dtype in ("float32", "bfloat16")
         ):
-            layer.convolution_op = partial(_convolution, layer.convolution_op)
+            product = (
+                not has_avx512()
+                and layer.compute_dtype == "float32"
+                and max(layer.kernel_size) > 1
+                and layer.input.shape[2] is not None
+                and layer.filters <= layer.kernel.shape[2]
+            )
+            layer.convolution_op = partial(_convolution, layer.convolution_op, product)
     if not is_fast(model):
         model.call = partial(_call, model.call)
     return sum(map(is_fast, model.layers))
@@ -85,7 +92,7 @@ def has_avx512(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 # What the fast layers know of the tensors of this call of their model, by kind and tensor: the
-# parts of a concatenation, the moments, and how to normalize and rectify in one operation.
+# parts that were concatenated, their moments, and how to normalize and rectify in one operation.
 _notes: ContextVar[dict[tuple[str, Any], Any]] = ContextVar("notes")
 
 
@@ -98,14 +105,16 @@ def _call(plain: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _concatenate(plain: Any, inputs: Any) -> Any:
-    outputs = plain(inputs)
-    _notes.get({})["parts", outputs.ref()] = inputs
+    outputs, notes = plain(inputs), _notes.get({})
+    if {x.dtype for x in inputs} == {outputs.dtype}:
+        parts = [notes.get(("parts", x.ref()), [x]) for x in inputs]
+        notes["parts", outputs.ref()] = list(itertools.chain(*parts))
     return outputs
 
 
 def _rectify(plain: Any, inputs: Any) -> Any:
-    rectified = _notes.get({}).get(("rectified", inputs.ref()))
-    return rectified() if rectified else plain(inputs)
+    rectify = _notes.get({}).get(("rectify", inputs.ref()))
+    return rectify() if rectify else plain(inputs)
 
 
 def _normalize(
@@ -120,24 +129,31 @@ def _normalize(
     if not training or not layer.trainable or mask is not None:
         return plain(inputs, training=training, mask=mask)
     notes = _notes.get({})
-
-    def moments_of(x: Any) -> Any:
-        parts, key = notes.get(("parts", x.ref())), ("moments", x.ref())
-        if parts:
-            return [tf.concat(each, 0) for each in zip(*map(moments_of, parts), strict=True)]
-        if key not in notes:
-            notes[key] = moments(x)
-        return notes[key]
-
-    mean, variance = moments_of(inputs)
+    parts = notes.get(("parts", inputs.ref()), [inputs])
+    for x in parts:
+        if ("moments", x.ref()) not in notes:
+            notes["moments", x.ref()] = moments(x)
+    each = [notes["moments", x.ref()] for x in parts]
+    mean, variance = (tf.concat(vectors, 0) for vectors in zip(*each, strict=True))
     for average, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         average.assign(average * layer.momentum + new * (1 - layer.momentum))
     scale = tf.convert_to_tensor(layer.gamma) if layer.scale else tf.ones_like(mean)
     offset = tf.convert_to_tensor(layer.beta) if layer.center else tf.zeros_like(mean)
-    apply = partial(normalize, inputs, mean, variance, scale, offset, layer.epsilon)
-    outputs = apply()
-    # a ReLU that follows takes this in place of the outputs, which the graph then leaves out
-    notes["rectified", outputs.ref()] = partial(apply, rectify=True)
+    outputs = normalize(inputs, mean, variance, scale, offset, layer.epsilon)
+
+    def rectify() -> Any:
+        sizes = [x.shape[3] for x in parts]
+        vectors = zip(parts, each, tf.split(scale, sizes), tf.split(offset, sizes), strict=True)
+        rectified = [
+            normalize(x, mean, variance, scale, offset, layer.epsilon, rectify=True)
+            for x, (mean, variance), scale, offset in vectors
+        ]
+        joined = tf.concat(rectified, 3)
+        notes["parts", joined.ref()] = rectified
+        return joined
+
+    # a ReLU that follows calls it in place of the outputs, which the graph then leaves out
+    notes["rectify", outputs.ref()] = rectify
     return outputs
 
 
@@ -274,24 +290,36 @@ def _scaled(x: Any, mean: Any, variance: Any, scale: Any, offset: Any, epsilon: 
     return tf.raw_ops.FusedBatchNormV3(x=x, **repeated, epsilon=epsilon, is_training=False).y
 
 
-def _convolution(plain: Any, inputs: Any, kernel: Any) -> Any:
+def _convolution(plain: Any, product: bool, inputs: Any, kernel: Any) -> Any:
     import tensorflow as tf
 
+    parts = _notes.get({}).get(("parts", inputs.ref()), [inputs])
+    if len(parts) == 1 and not product:
+        return plain(inputs, kernel)
+    options = {"strides": [1] * 4, "padding": "SAME"}
+
     @tf.custom_gradient
-    def apply(inputs: Any, kernel: Any) -> Any:
-        def gradients(upstream: Any) -> tuple[Any, Any]:
-            to_inputs = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs),
-                filter=kernel,
-                out_backprop=upstream,
-                strides=[1] * 4,
-                padding="SAME",
-            )
-            return to_inputs, kernel_gradient(inputs, upstream, kernel.shape[:2])
+    def apply(kernel: Any, *parts: Any) -> Any:
+        def gradients(upstream: Any) -> Any:
+            # one by one: that is faster than to slice the gradient of them all
+            kernels = tf.split(kernel, [x.shape[3] for x in parts], 2)
+            to_parts = [
+                tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=tf.shape(x), filter=part, out_backprop=upstream, **options
+                )
+                for x, part in zip(parts, kernels, strict=True)
+            ]
+            if product:
+                to_kernel = kernel_gradient(inputs, upstream, kernel.shape[:2])
+            else:
+                to_kernel = tf.raw_ops.Conv2DBackpropFilter(
+                    input=inputs, filter_sizes=kernel.shape, out_backprop=upstream, **options
+                )
+            return to_kernel, *to_parts
 
         return plain(inputs, kernel), gradients
 
-    return apply(inputs, tf.convert_to_tensor(kernel))
+    return apply(tf.convert_to_tensor(kernel), *parts)
 
 
 def kernel_gradient(inputs: Any, upstream: Any, size: tuple[int, int]) -> Any:
