@@ -89,15 +89,16 @@ def test_files_add_up_to_the_mixture(tmp_path, bits, level, count, exact, seed):
     assert (level < 1) <= (sum(files.clipped.values()) == 0)
 
 
-def test_rounding_goes_to_the_nearest_step(tmp_path):
-    ramp = np.linspace(-1.1, 1.1, 20001)[:, None]
-    steps, files = written(tmp_path, {"a": ramp}, ramp, 16)
-    assert written(tmp_path, {"a": 0 * ramp}, 0 * ramp, 16)[1].level_dbfs("a") is None
-    expected = np.clip(np.rint(ramp * 32768), -32768, 32767)
-    np.testing.assert_array_equal(steps["a"], expected)
-    assert files.clipped["a"] == np.count_nonzero(
-        (ramp * 32768 < -32768.5) | (ramp > 32767.5 / 32768)
-    )
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bits", [16, 24, 32])
+def test_rounding_goes_to_the_nearest_step(tmp_path, bits, dtype):
+    ramp = np.linspace(-1.1, 1.1, 20001)[:, None].astype(dtype)
+    steps, files = written(tmp_path, {"a": ramp}, ramp, bits)
+    assert written(tmp_path, {"a": 0 * ramp}, 0 * ramp, bits)[1].level_dbfs("a") is None
+    full = 2 ** (bits - 1)
+    wanted = np.rint(ramp.astype(np.float64) * full)
+    np.testing.assert_array_equal(steps["a"], np.clip(wanted, -full, full - 1))
+    assert files.clipped["a"] == np.count_nonzero((wanted < -full) | (wanted >= full))
 
 
 def test_the_gain_is_of_all(tmp_path, noise):
