@@ -36,7 +36,8 @@ from benchmarks.harness import (
     table,
 )
 from keras_mmdense.data import DatasetError, open_dataset, training_set
-from keras_mmdense.data.mixing import ExcerptSampler
+from keras_mmdense.data.audio_files import Audio
+from keras_mmdense.data.mixing import ExcerptSampler, song_bank
 from training.prepare import prepare
 
 FRAMES, BATCH_SIZE = 128, 8
@@ -105,8 +106,8 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
             audio += work()
         return audio / (time.perf_counter() - start)
 
-    def host(resident: bool) -> Callable[[], float]:
-        sampler, numbers = ExcerptSampler(dataset, num_samples, resident=resident), count()
+    def host(peaks: Audio | None = None) -> Callable[[], float]:
+        sampler, numbers = ExcerptSampler(dataset, num_samples, peaks=peaks), count()
 
         def work() -> float:
             examples = [sampler(next(numbers)) for _ in range(BATCH_SIZE)]
@@ -118,10 +119,10 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     figures = {
         LOOP: per_second(read),
         "pipeline": per_second(lambda: len(next(batches)[0]) * example),
-        "excerpts": per_second(host(resident=False)),
+        "excerpts": per_second(host()),
     }
     if dataset.pcm16:
-        figures["resident"] = per_second(host(resident=True))
+        figures["resident"] = per_second(host(song_bank(dataset, num_samples)[1]))
     return figures
 
 

@@ -28,7 +28,7 @@ _BLOCKS = (
     (re.compile(r"(.*?_)(?:pool|dense|up|skip)(\d+)(?:_.*)?"), "{}dense{}"),
     (re.compile(r"(.*_)?match_\w+"), "{}match"),
     (re.compile(r"(.*_)?(?:bands|joined)"), "{}joined"),
-    (re.compile(r"normalization|settings|fold|log1p\w*|sqrt\w*"), "input"),
+    (re.compile(r"normalization|settings|fold|gain|log1p\w*|sqrt\w*"), "input"),
 )
 GATES = {layers.LSTM: 4, layers.GRU: 3, layers.SimpleRNN: 1}
 FREE = (

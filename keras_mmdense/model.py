@@ -79,7 +79,7 @@ def build(
         hop_length: Hop in samples; default n_fft // 2.
         **options: Further fields of `keras_mmdense.Settings`: final_growth_rate,
             final_num_layers, final_kernel_size, block_output, bottleneck, pooling, norm,
-            compression, fold, training_data, license.
+            compression, compression_gain, fold, training_data, license.
 
     Returns:
         An uncompiled `keras.Model` with input `mixture` and one output per source.
@@ -187,7 +187,7 @@ def build_from_settings(settings: Settings) -> keras.Model:
     mixture = keras.Input(
         (settings.frames, settings.bins, settings.channels), name="mixture", dtype="float32"
     )
-    x = compress(mixture, settings.compression)
+    x = compress(mixture, settings)
     x = layers.Normalization(axis=2, name="normalization", dtype="float32")(x)
     x = settings_layer(settings)(x)
     maps = settings.fold * settings.channels
@@ -215,10 +215,14 @@ def build_from_settings(settings: Settings) -> keras.Model:
     return keras.Model(mixture, outputs, name=settings.preset)
 
 
-def compress(magnitude: Any, compression: str) -> Any:
+def compress(magnitude: Any, settings: Settings) -> Any:
     """Return the magnitude as the normalization reads it."""
-    operations = {"sqrt": keras.ops.sqrt, "log": keras.ops.log1p}
-    return magnitude if compression == "none" else operations[compression](magnitude)
+    if settings.compression == "sqrt":
+        return keras.ops.sqrt(magnitude)
+    if settings.compression_gain > 1:
+        gain = layers.Rescaling(float(settings.compression_gain), name="gain", dtype="float32")
+        magnitude = gain(magnitude)
+    return keras.ops.log1p(magnitude) if settings.compression == "log" else magnitude
 
 
 def prefix_of(settings: Settings, source: str) -> str:

@@ -58,7 +58,7 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
             mixture.shape,
             "Use the model's own pipeline.",
         )
-        mixture = _to_numpy(compress(mixture, settings.compression)).astype(np.float64)
+        mixture = _to_numpy(compress(mixture, settings)).astype(np.float64)
         count += mixture[:, :, 0].size
         total += np.einsum("tfbc->b", mixture)
         squares += np.einsum("tfbc,tfbc->b", mixture, mixture)

@@ -14,7 +14,7 @@ RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Suffixes of layer names inside the networks, which outputs must not have.
 _LAYER = re.compile(
-    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|joined|mask|norm|output|pool\d+|relu|"
+    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|gain|joined|mask|norm|output|pool\d+|relu|"
     r"skip\d+|unfold)"
 )
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -34,6 +34,7 @@ RANGES = {
     "bins": (1, 32768),
     "channels": (1, 2),
     "fold": (1, 64),
+    "compression_gain": (1, 65536),
 }
 # The keys of settings in files of version 1, where they differ from the names here.
 STORED_NAMES = {
@@ -173,7 +174,10 @@ class Settings:
             (then they fold into the convolution).
         head: "magnitude" (convolution, ReLU) or "mask" (sigmoid times the mixture).
         compression: Compression of the mixture's magnitude before normalization: "none" (the
-            paper), "sqrt" or "log" (log(1 + magnitude)). The last two need a mask head.
+            paper), "sqrt" or "log" (log(1 + compression_gain * magnitude)). The last two need a
+            mask head.
+        compression_gain: What the logarithm multiplies magnitudes by, 1 to 65536. With a large
+            value the network sees quiet music as loud music with another offset.
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
@@ -211,6 +215,7 @@ class Settings:
     norm: str = "before"
     head: str = "magnitude"
     compression: str = "none"
+    compression_gain: int = 1
     bins: int = 1024
     channels: int = 2
     fold: int = 1
@@ -271,6 +276,12 @@ class Settings:
             "compression needs head='mask': a magnitude head undoes the scale of the input",
             self.compression,
             "Pass head='mask'.",
+        )
+        require(
+            self.compression_gain == 1 or self.compression == "log",
+            "compression_gain needs compression='log'",
+            self.compression_gain,
+            "Leave it out.",
         )
         for name in ("preset", "training_data", "license"):
             value = getattr(self, name)
@@ -351,6 +362,8 @@ class Settings:
         stored["bands"] = [_renamed(band, STORED_NAMES) for band in stored["bands"]]
         transform = {"sample_rate": stored.pop("sample_rate"), **stored["transform"]}
         del transform["window"]  # a periodic Hann window, the only one there is
+        if self.compression_gain == 1:
+            del stored["compression_gain"]  # which files of version 1 lack
         return {**stored, "transform": transform}
 
     def to_json(self) -> str:

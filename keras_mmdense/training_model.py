@@ -47,33 +47,46 @@ class TrainingModel(keras.Model):
         self.built = True  # it has no variables of its own
         self._held: tuple[Any, ...] = ()
         self._songs: Any = None
+        self._peaks: Any = None
 
     def holds(self, tracks: Sequence[Track], num_read: int) -> bool:
         """Return whether `hold` has put these songs on the device."""
         return self._held == (*tracks, num_read)
 
     def hold(self, tracks: Sequence[Track], num_read: int) -> Any:
-        """Put all songs on the device, unless they are there already; return them.
+        """Put all songs on the device, unless they are there already.
 
         They are not a variable of the model, so they are not saved with it.
 
         Args:
             tracks: Tracks of 16-bit files.
             num_read: Samples that are read for an excerpt.
+
+        Returns:
+            The songs on the device, and the peaks of `keras_mmdense.data.mixing.song_bank`.
         """
         if not self.holds(tracks, num_read):
             # compiled steps have the songs from before
             self.train_function = self.test_function = self.predict_function = None
-            self._songs = keras.ops.convert_to_tensor(song_bank(tracks, num_read))
+            songs, self._peaks = song_bank(tracks, num_read)
+            self._songs = keras.ops.convert_to_tensor(songs)
             self._held = (*tracks, num_read)
-        return self._songs
+        return self._songs, self._peaks
 
     def call(self, batch: dict[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """Return the "estimates" and the "targets" for a batch of excerpts, each by source."""
+        """Return the "estimates" and the "targets" for a batch of excerpts, each by source.
+
+        Both are those of the mixture before its level was changed, see
+        `keras_mmdense.data.Mixing`.
+        """
         if "starts" in batch:
             batch = {"songs": self._songs, **batch}
         mixture, targets = mix(batch, self.settings, self.frames, self.target)
         estimates = dict(self.separator(mixture, training=training))
+        if "level" in batch:
+            unit = 1 / keras.ops.cast(batch["level"], "float32")[:, None, None, None]
+            for values in (estimates, targets):
+                values.update({name: value * unit for name, value in values.items()})
         if self.sums:
             for values in (estimates, targets):
                 values[SUM] = sum(values[source] for source in self.settings.sources)

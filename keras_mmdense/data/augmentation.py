@@ -5,6 +5,7 @@ The same code runs in the compiled step of TensorFlow, JAX and PyTorch, all of i
 
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def mix(
             `keras_mmdense.data.mixing.song_bank` returns; "channel_mix" (batch, names, channels,
             2), what each output channel takes from left and right; "parts" (batch, sources,
             names), which of the data set's sources make up each source of the model; optionally
-            "speeds" and "curves", see `respeed` and `equalize`.
+            "speeds" and "curves", see `respeed` and `equalize`, "offset" (batch, channels), which
+            is added to the mixture alone, and "level" (batch,), the gain of mixture and sources.
         settings: Settings of the model: its sources, transform, bins and sample rate.
         frames: Frames of an excerpt.
         target: "magnitude" or "in_phase", as in `keras_mmdense.data.training_set`.
@@ -45,8 +47,15 @@ def mix(
         The mixture's magnitude, and a dict with the target of each source; all are (batch,
         frames, bins, channels), float32.
     """
+    import keras
     from keras import ops
 
+    exact: AbstractContextManager[Any] = nullcontext()
+    if keras.config.backend() == "jax":
+        import jax
+
+        # otherwise GPUs round the factors of products to 11 bits
+        exact = jax.default_matmul_precision("float32")
     num_samples = excerpt_samples(frames, settings.transform)
     batch = {name: ops.convert_to_tensor(value) for name, value in batch.items()}
     if "starts" in batch:
@@ -60,14 +69,20 @@ def mix(
         stems = batch["stems"]
     is_pcm16 = "int16" in str(stems.dtype)
     stems = ops.cast(stems, "float32") * (1 / FULL_SCALE if is_pcm16 else 1.0)
-    if "speeds" in batch:
-        stems = respeed(stems, batch["speeds"], num_samples)
-    stems = ops.transpose(stems, (0, 1, 3, 2))  # transforms are along the last axis
-    if "curves" in batch:
-        stems = equalize(stems, batch["curves"], settings.sample_rate)
-    stems = ops.matmul(ops.cast(batch["channel_mix"], "float32"), stems)
-    sources = ops.einsum("bsn,bnct->sbct", ops.cast(batch["parts"], "float32"), stems)
-    signals = ops.concatenate([ops.sum(stems, axis=1)[None], sources])
+    with exact:
+        if "speeds" in batch:
+            stems = respeed(stems, batch["speeds"], num_samples)
+        stems = ops.transpose(stems, (0, 1, 3, 2))  # transforms are along the last axis
+        if "curves" in batch:
+            stems = equalize(stems, batch["curves"], settings.sample_rate)
+        stems = ops.matmul(ops.cast(batch["channel_mix"], "float32"), stems)
+        sources = ops.einsum("bsn,bnct->sbct", ops.cast(batch["parts"], "float32"), stems)
+    mixture = ops.sum(stems, axis=1)
+    if "offset" in batch:
+        mixture = mixture + ops.cast(batch["offset"], "float32")[..., None]
+    signals = ops.concatenate([mixture[None], sources])
+    if "level" in batch:
+        signals = signals * ops.cast(batch["level"], "float32")[:, None, None]
     # No padding: all frames lie wholly inside the excerpt, as in the middle of a song.
     real, imag = spectrum(signals, settings.transform, settings.bins)
     if target == "in_phase":

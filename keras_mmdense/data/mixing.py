@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,10 @@ from keras_mmdense.errors import require
 ACCOMPANIMENT = "accompaniment"
 SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB of full scale
 ATTEMPTS = 8
-FIRST_LOOK = 8192  # samples that usually show whether a source sounds
+BLOCK = 512  # samples of the bank whose peak is known
+# Shares of the examples: another level, an offset; and of unbalanced ones: one channel is silent.
+LEVELED, OFFSET, ONE_SIDED = 0.5, 0.06, 0.2
+LEAST_BALANCE = -40.0  # dB of the quieter channel
 MAX_BANK = (1 << 31) - 1  # samples that int32 can count
 Place = tuple[Track, int]
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +43,14 @@ class Mixing:
         silent_share: Share of examples that are used as drawn, 0 to 1; in the others, a silent
             source is drawn again, at most 8 times.
         gain: Range of the random gain of each source; (1, 1) for none.
+        level: Range in dB of the level of the whole mixture, which half of the examples change;
+            -90 to 20, (0, 0) for none. A `keras_mmdense.TrainingModel` takes it back before the
+            loss, so that quiet examples count as much as loud ones.
+        pan: Largest difference in dB between left and right of each source, 0 to 24; 0 for none.
+        balance: Share of examples in which one channel of the mixture is up to 40 dB quieter or,
+            in a fifth of them, silent, 0 to 1.
+        offset: Largest constant that is added to a channel of the mixture, 0 to 1 (full scale), in
+            6 % of the examples; 0 for none.
         swap: Whether to swap left and right of each source at random.
         equalizer: Largest gain in dB, up or down, of a random curve per source, 0 to 24; 0 for
             none.
@@ -49,14 +61,19 @@ class Mixing:
 
     Example:
         >>> Mixing(real_share=1.0).gain
-        (0.25, 1.25)
+        (0.1, 1.25)
 
-    Source: arXiv 1706.09588, section 4 (swap, gain, random excerpt, mixing of songs).
+    Source: arXiv 1706.09588, section 4 (swap, gain from 0.25 to 1.25, random excerpt, mixing of
+    songs).
     """
 
     real_share: float = 0.5
     silent_share: float = 0.1
-    gain: tuple[float, float] = (0.25, 1.25)
+    gain: tuple[float, float] = (0.1, 1.25)
+    level: tuple[float, float] = (-45.0, 6.0)
+    pan: float = 6.0
+    balance: float = 0.25
+    offset: float = 0.3
     swap: bool = True
     equalizer: float = 0.0
     speed: float = 0.0
@@ -64,12 +81,19 @@ class Mixing:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        largest = {"real_share": 1, "silent_share": 1, "equalizer": 24, "speed": 0.3, "width": 1}
+        largest = {
+            "real_share": 1, "silent_share": 1, "equalizer": 24, "speed": 0.3, "width": 1,
+            "pan": 24, "balance": 1, "offset": 1,
+        }  # fmt: skip
         for name, most in largest.items():
             if not 0 <= getattr(self, name) <= most:
                 raise DatasetError(f"{name} must be 0 to {most}; received {getattr(self, name)!r}.")
         if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
+        if len(self.level) != 2 or not -90 <= self.level[0] <= self.level[1] <= 20:
+            raise DatasetError(
+                f"level must be (low, high), -90 <= low <= high <= 20 dB; received {self.level}."
+            )
 
 
 class ExcerptSampler:
@@ -85,8 +109,8 @@ class ExcerptSampler:
         channels: Channels of the mixture, 1 or 2; with 1, stereo is averaged.
         seed: Seed of all random choices.
         mixing: How examples are mixed.
-        resident: Whether the device holds all songs (`song_bank`). An example then contains the
-            positions of its excerpts there instead of their samples.
+        peaks: If the device holds all songs, the peaks of `song_bank`. An example then contains
+            the positions of its excerpts there instead of their samples.
 
     Raises:
         DatasetError: There are no tracks, or they do not fit together.
@@ -100,7 +124,7 @@ class ExcerptSampler:
         channels: int = 2,
         seed: int = 0,
         mixing: Mixing | None = None,
-        resident: bool = False,
+        peaks: Audio | None = None,
     ) -> None:
         check_tracks(tracks)
         self.sources, self.channels = tracks[0].sources, channels
@@ -114,17 +138,18 @@ class ExcerptSampler:
         self._reported: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
         self._weights = lengths / lengths.sum()
-        self._song_starts = song_starts(tracks, self.num_read)[0] if resident else {}
+        self._peaks, self._song_starts = peaks, song_starts(tracks, self.num_read)[0]
 
     def __call__(self, index: int) -> dict[str, Audio]:
         """Return example number `index`.
 
         Returns:
             A dict with "stems", (sources, num_read, 2), int16 or float32, the excerpts as stored,
-            or with `resident` "starts", (sources,), int32, the positions of their first samples in
+            or with `peaks` "starts", (sources,), int32, the positions of their first samples in
             the bank; "channel_mix", (sources, channels, 2), what each channel takes from left and
-            right; with `speed` "speeds", (sources,), int32, in units of 1 / `SPEED_STEPS`; and with
-            `equalizer` "curves", (sources, POINTS), in dB.
+            right; with `speed` "speeds", (sources,), int32, in units of 1 / `SPEED_STEPS`; with
+            `equalizer` "curves", (sources, POINTS), in dB; with `level` "level", (), the gain of
+            the mixture; and with `offset` "offset", (channels,), added to the mixture.
         """
         m, count = self._mixing, len(self.sources)
         places, stems, gains, swaps = self.draw(index)
@@ -139,11 +164,22 @@ class ExcerptSampler:
         # left and right from their mean and their difference
         matrices = 0.5 + width * (np.eye(2) - 0.5) if m.width else np.tile(np.eye(2), (count, 1, 1))
         matrices[swaps] = matrices[swaps, ::-1]
-        matrices = gains[:, None, None] * matrices.astype(np.float32)
+        whether = rng.random(4) < (LEVELED, OFFSET, m.balance, ONE_SIDED)
+        level, balance = rng.uniform(*m.level), rng.uniform(LEAST_BALANCE, 0)
+        offset, side = m.offset * rng.uniform(-1, 1, self.channels), rng.integers(2)
+        pans = m.pan / 2 * rng.uniform(-1, 1, count)
         if self.channels == 1:
             matrices = matrices.mean(axis=1, keepdims=True)
-        example = {"channel_mix": matrices}
-        if self._song_starts:
+        else:
+            matrices *= _amplitude(np.stack([pans, -pans], axis=1))[:, :, None]
+            if whether[2]:
+                matrices[:, side] *= 0 if whether[3] else _amplitude(balance)
+        example = {"channel_mix": gains[:, None, None] * matrices.astype(np.float32)}
+        if any(m.level):
+            example["level"] = np.array(_amplitude(level) if whether[0] else 1, np.float32)
+        if m.offset:
+            example["offset"] = (offset * whether[1]).astype(np.float32)
+        if self._peaks is not None:
             starts = [self._song_starts[track] + start for track, start in places]
             example["starts"] = np.array(starts, np.int32)
         else:
@@ -169,9 +205,9 @@ class ExcerptSampler:
         groups = [self.sources] if one_place else [(source,) for source in self.sources]
         drawn = [self._sounding(rng, group, attempts) for group in groups]
         stems = [excerpt for _, excerpts in drawn for excerpt in excerpts]
-        places = [place for place, excerpts in drawn for _ in excerpts]
-        gains = rng.uniform(*self._mixing.gain, len(stems)).astype(np.float32)
-        swaps = (rng.random(len(stems)) < 0.5) & self._mixing.swap
+        places = [place for group, (place, _) in zip(groups, drawn, strict=True) for _ in group]
+        gains = rng.uniform(*self._mixing.gain, len(places)).astype(np.float32)
+        swaps = (rng.random(len(places)) < 0.5) & self._mixing.swap
         return places, stems, gains, swaps
 
     def _sounding(
@@ -182,12 +218,17 @@ class ExcerptSampler:
         while True:
             track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
             start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
-            # the device holds the samples itself: read just enough to know that all sources sound
-            count = min(FIRST_LOOK, self.num_read) if self._song_starts else self.num_read
             try:
-                stems = [self.read(track, source, start, count) for source in sources]
-                if count < self.num_read and not all(map(self._sounds, stems)):
+                if self._peaks is not None:
+                    stems = []
+                    rows = [self._peaks[self.sources.index(source)] for source in sources]
+                    sounding = all(
+                        self._sounds_in_bank(row, track, source, start)
+                        for row, source in zip(rows, sources, strict=True)
+                    )
+                else:
                     stems = [self.read(track, source, start) for source in sources]
+                    sounding = all(map(self._sounds, stems))
             except TrackError as error:
                 unreadable += 1
                 if unreadable == ATTEMPTS:
@@ -197,18 +238,30 @@ class ExcerptSampler:
                     _LOGGER.warning("%s; drawing another position", error)
                 continue
             attempts, unreadable = attempts - 1, 0
-            if not attempts or all(map(self._sounds, stems)):
+            if not attempts or sounding:
                 return (track, start), stems
 
     def _sounds(self, stem: Audio) -> bool:
         return bool(max(stem.max(), -float(stem.min())) > self._loudest_silence)
 
-    def read(self, track: Track, source: str, start: int, num_samples: int | None = None) -> Audio:
-        """Return an excerpt as stored, (num_samples or num_read, 2), with silence after the end."""
-        wanted = num_samples or self.num_read
-        count = min(wanted, track.num_samples - start)
+    def _sounds_in_bank(self, peaks: Audio, track: Track, source: str, start: int) -> bool:
+        """Return what `_sounds` says of an excerpt, which is read only in doubtful cases."""
+        first = self._song_starts[track] + start
+        last = first + self.num_read - 1
+        loud = peaks[first // BLOCK : last // BLOCK + 1] > self._loudest_silence
+        if loud[1:-1].any() or not loud.any():  # the outer blocks are in the excerpt only in part
+            return bool(loud.any())
+        return self._sounds(self.read(track, source, start))
+
+    def read(self, track: Track, source: str, start: int) -> Audio:
+        """Return an excerpt as stored, (num_read, 2), with silence after the track's end."""
+        count = min(self.num_read, track.num_samples - start)
         audio = track.read(source, start, count, self.dtype, channels=2)
-        return np.pad(audio, ((0, wanted - count), (0, 0))) if count < wanted else audio
+        return np.pad(audio, ((0, self.num_read - count), (0, 0)))
+
+
+def _amplitude(decibels: Any) -> Any:
+    return 10 ** (decibels / 20)
 
 
 def song_starts(tracks: Sequence[Track], num_read: int) -> tuple[dict[Track, int], int]:
@@ -220,10 +273,10 @@ def song_starts(tracks: Sequence[Track], num_read: int) -> tuple[dict[Track, int
     for track in tracks:
         starts[track] = end
         end += max(track.num_samples, num_read) + TAPS
-    return starts, end
+    return starts, -(-end // BLOCK) * BLOCK
 
 
-def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
+def song_bank(tracks: Sequence[Track], num_read: int) -> tuple[Audio, Audio]:
     """Read all songs into one array for a device to hold.
 
     Args:
@@ -231,7 +284,8 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
         num_read: As for `song_starts`.
 
     Returns:
-        (sources, samples, 2), int16.
+        The array, (sources, samples, 2), int16, and the largest amplitudes of its blocks of
+        `BLOCK` samples, (sources, blocks).
 
     Raises:
         DatasetError: The tracks do not fit together, hold more than 16 bits or are too long.
@@ -250,7 +304,9 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> Audio:
             samples[start : start + track.num_samples] = track.read(
                 source, dtype="int16", channels=2
             )
-    return bank
+    blocks = bank.reshape(len(bank), -1, BLOCK * 2)
+    peaks = np.maximum(blocks.max(axis=2).astype(np.int32), -blocks.min(axis=2).astype(np.int32))
+    return bank, peaks
 
 
 def check_tracks(tracks: Sequence[Track]) -> None:

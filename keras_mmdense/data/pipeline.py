@@ -111,8 +111,8 @@ def training_set(
         DatasetError,
     )
     if resident:
-        songs = {"songs": form.trainer.hold(tracks, sampler.num_read)}
-        sampler = ExcerptSampler(*choice, resident=True)
+        held, peaks = form.trainer.hold(tracks, sampler.num_read)
+        songs, sampler = {"songs": held}, ExcerptSampler(*choice, peaks=peaks)
     if examples is None:
         examples = int(sum(track.num_samples for track in tracks) / form.num_samples)
     steps = max(1, -(-examples // batch_size))

@@ -17,6 +17,8 @@ from keras_mmdense.settings import Settings
 MIN_SECONDS = 20.0
 MAX_SECONDS = 120.0
 SILENCE_RMS = 1e-3  # -60 dB of full scale
+# Windows are calibrated on at these levels in turn, as songs come, and each eighth one-sided.
+LEVELS = (0.0, 6.0, -20.0, -45.0)  # dB
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 MusicSource = str | os.PathLike[str] | Sequence[Track]
@@ -27,7 +29,7 @@ class Music:
     """Windows of music as a network sees them.
 
     Args:
-        calibration: Mixture magnitudes, (windows, frames, bins, channels), float32.
+        calibration: Mixture magnitudes, (windows, frames, bins, channels), float32, at `LEVELS`.
         check: Spectra of other windows' mixtures, (windows, frames, bins, channels), complex64.
         sources: The same windows of each source of the model; empty if the songs have no stems.
     """
@@ -79,7 +81,10 @@ def read_music(music: MusicSource, settings: Settings, frames: int) -> Music:
     calibration, check = np.stack(windows[0::2][:half]), np.stack(windows[1::2][:half])
     names = settings.sources if check.shape[1] > 1 else ()
     sources = {name: check[:, 1 + i] for i, name in enumerate(names)}
-    return Music(np.abs(calibration[:, 0]), check[:, 0], sources)
+    levels = np.resize(10 ** (np.array(LEVELS) / 20), (half, 1, 1, 1)).astype(np.float32)
+    magnitudes = np.abs(calibration[:, 0]) * levels
+    magnitudes[len(LEVELS) :: 2 * len(LEVELS), ..., 0] = 0
+    return Music(magnitudes, check[:, 0], sources)
 
 
 def _songs(music: MusicSource, settings: Settings) -> list[Track | AudioFile]:

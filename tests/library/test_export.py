@@ -287,6 +287,10 @@ def test_music_is_the_same_every_time_and_never_both_to_calibrate_and_compare(mo
     np.testing.assert_array_equal(first.calibration, again.calibration)
     assert tuple(first.sources) == SOURCES
     np.testing.assert_allclose(first.check, sum(first.sources.values()), atol=1e-2)
+    peaks = first.calibration.max(axis=(1, 2))
+    for quiet, other in ((2, 0), (3, 1)):  # -20 and -45 dB, beside 0 and 6
+        assert peaks[quiet].max() < 0.2 * peaks[other].max()
+    assert peaks[4].min() == 0 < peaks[4].max()  # one channel is silent
     for window in np.abs(first.check):
         assert not any(np.allclose(window, other) for other in first.calibration)
     plain = read_music(write_songs(tmp_path / "plain", stems=False), settings, 128)

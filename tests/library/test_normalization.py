@@ -16,10 +16,16 @@ def data(rng):
 
 
 @pytest.mark.parametrize(
-    ("compression", "plain"), [("none", np.array), ("sqrt", np.sqrt), ("log", np.log1p)]
+    ("options", "plain"),
+    [
+        ({"compression": "none"}, np.array),
+        ({"compression": "sqrt"}, np.sqrt),
+        ({"compression": "log"}, np.log1p),
+        ({"compression": "log", "compression_gain": 50}, lambda x: np.log1p(50 * x)),
+    ],
 )
-def test_mean_and_deviation_are_the_data_s_and_survive_saving(compression, plain, data, tmp_path):
-    model = keras_mmdense.build(head="mask", compression=compression, **SMALL)
+def test_mean_and_deviation_are_the_data_s_and_survive_saving(options, plain, data, tmp_path):
+    model = keras_mmdense.build(head="mask", **options, **SMALL)
     keras_mmdense.adapt(model, data)
     model.save(tmp_path / "m.keras")
     for made in (model, keras.saving.load_model(tmp_path / "m.keras")):

@@ -56,6 +56,8 @@ def test_json_round_trip_keeps_everything():
         ({"head": "complex"}, ["magnitude, mask", "complex"]),
         ({"pooling": "min"}, ["average, max"]),
         ({"compression": "log"}, ["needs head='mask'", "log"]),
+        ({"compression_gain": 2}, ["needs compression='log'", "2"]),
+        ({"compression_gain": 0, "head": "mask", "compression": "log"}, ["must be 1 to 65536"]),
         ({"compression": "cube", "head": "mask"}, ["none, sqrt, log", "cube"]),
         ({"norm": "none"}, ["before, after"]),
         ({"block_output": "first"}, ["last, new, all"]),

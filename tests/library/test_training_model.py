@@ -12,7 +12,7 @@ from keras_mmdense.training_model import SUM
 
 def test_it_learns_what_the_model_alone_learns(tracks):
     """After two steps, both have the same losses and weights."""
-    mixing = Mixing(equalizer=3, speed=0.1, width=0.5)
+    mixing = Mixing(equalizer=3, speed=0.1, width=0.5, level=(0, 0))
     options = {"batch_size": 2, "examples": 4, "mixing": mixing, "epoch": 0}
     results = []
     for wrapped in (False, True):
@@ -31,6 +31,24 @@ def test_it_learns_what_the_model_alone_learns(tracks):
         assert together[name] == pytest.approx(value, rel=1e-4), name
     for x, y in zip(plain, trained, strict=True):
         np.testing.assert_allclose(y, x, atol=1e-5)
+
+
+def test_the_level_of_a_mixture_does_not_change_the_loss(tracks):
+    """The network sees the quiet mixture; estimates and targets are compared at the old level."""
+    model = keras_mmdense.build("mdensenet", ("bass", "vocals"), head="mask", **SMALL)
+    trainer = keras_mmdense.TrainingModel(model, frames=32)
+    batch = next(iter(training_set(tracks, trainer, batch_size=2, mixing=Mixing(offset=0))))
+    loud, quiet = (
+        keras.tree.map_structure(keras.ops.convert_to_numpy, trainer(batch | {"level": level}))
+        for level in (np.ones(2, "float32"), np.array([0.5, 0.01], "float32"))
+    )
+    for source in ("bass", "vocals"):
+        targets = loud["targets"][source], quiet["targets"][source]
+        np.testing.assert_allclose(*targets, rtol=1e-4, atol=1e-4)
+        estimates = loud["estimates"][source], quiet["estimates"][source]
+        assert np.abs(np.subtract(*estimates)).max() > 1e-3  # of another input
+        ratio = np.linalg.norm(estimates[0]) / np.linalg.norm(estimates[1])
+        assert ratio == pytest.approx(1, abs=0.5)
 
 
 def test_the_sum_of_all_sources_is_one_more_output(tracks):

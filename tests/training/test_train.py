@@ -103,7 +103,7 @@ def test_tensorflow_traces_a_step_once(options, tracks, tmp_path, monkeypatch):
 
 def test_the_data_are_those_of_the_recipe(tracks, tmp_path):
     shape = {"frames": 8, "batch_size": 2, "target": "in_phase"}
-    options = {"examples": 6, "seed": 5, "mixing": Mixing(gain=(0.5, 0.6))}
+    options = {"examples": 6, "seed": 5, "mixing": Mixing(gain=(0.5, 0.6), level=(0, 0))}
     trainer = Trainer(Recipe("r", model=MODEL, **shape, **options), tracks, tracks, tmp_path)
     expected = training_set(tracks, trainer.model, epoch=1, first_step=1, **shape, **options)
     for found, (mixture, targets) in zip(trainer.make_data(1, 1), expected, strict=True):

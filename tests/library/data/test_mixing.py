@@ -11,7 +11,8 @@ from keras_mmdense.data.augmentation import POINTS, SPEED_STEPS
 from keras_mmdense.data.mixing import ExcerptSampler, Mixing, song_bank
 
 RATE = 44100
-PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0}
+WHOLE = {"level": (0, 0), "pan": 0, "balance": 0, "offset": 0}
+PLAIN = {"gain": (1.0, 1.0), "swap": False, "silent_share": 1.0, **WHOLE}
 
 
 def write_songs(folder, make, subtype="PCM_16", songs=2):
@@ -47,18 +48,18 @@ def test_the_same_number_gives_the_same_example_anywhere(tracks):
     again = pickle.loads(pickle.dumps(sampler))
     for index in (5, 0, 3):
         found = again(index)
-        assert found.keys() == {"stems", "channel_mix", "speeds", "curves"}
+        assert found.keys() == {"stems", "channel_mix", "speeds", "curves", "level", "offset"}
         for name, value in found.items():
             np.testing.assert_array_equal(value, first[index][name])
     other = ExcerptSampler(tracks, 500, seed=2, mixing=Mixing(equalizer=6, speed=0.2, width=0.5))(0)
-    for name, value in first[0].items():
-        assert not np.array_equal(value, first[1][name])
-        assert not np.array_equal(value, other[name])
+    for name in ("stems", "channel_mix", "speeds", "curves"):
+        assert not np.array_equal(first[0][name], first[1][name])
+        assert not np.array_equal(first[0][name], other[name])
 
 
 def test_examples_stay_those_of_earlier_versions(tracks):
     """A run that is resumed after an update goes on with the same examples."""
-    sampler = ExcerptSampler(tracks, 500, seed=3)
+    sampler = ExcerptSampler(tracks, 500, seed=3, mixing=Mixing(gain=(0.25, 1.25)))
     places, _, gains, swaps = zip(*(sampler.draw(index) for index in range(3)), strict=True)
     assert [[(track.name, start) for track, start in each] for each in places] == [
         [("song1", 1304), ("song1", 1304)],
@@ -91,13 +92,13 @@ def test_excerpts_stay_inside_and_reach_both_ends(tracks):
 
 
 def test_gain_and_swap_are_in_range_and_both_ways(tracks):
-    sampler = ExcerptSampler(tracks, 500, mixing=Mixing(silent_share=1.0))
+    sampler = ExcerptSampler(tracks, 500, mixing=Mixing(silent_share=1.0, **WHOLE))
     matrices = np.concatenate([sampler(index)["channel_mix"] for index in range(60)])
     swapped = matrices[:, 0, 0] == 0
     gains = np.where(swapped, matrices[:, 0, 1], matrices[:, 0, 0])
     either = np.where(swapped[:, None, None], np.eye(2)[::-1], np.eye(2))
     np.testing.assert_array_equal(matrices, gains[:, None, None] * either)
-    assert 0.25 <= min(gains) < 0.4
+    assert 0.1 <= min(gains) < 0.2
     assert 1.1 < max(gains) <= 1.25 + 1e-6
     assert 0.35 < np.mean(swapped) < 0.65
 
@@ -115,18 +116,21 @@ def test_silent_sources_are_drawn_again_as_often_as_asked(tmp_path):
     assert silent(1.0) > 0.5
 
 
-def test_the_same_places_are_drawn_for_songs_that_a_device_holds(tmp_path):
-    """Sources may be silent where an excerpt begins, or throughout."""
+@pytest.mark.parametrize(
+    ("sounding", "length"), [(slice(30000, 45000), 20000), (slice(0, None, 1500), 1100)]
+)
+def test_the_same_places_are_drawn_for_songs_that_a_device_holds(sounding, length, tmp_path):
+    """Sources may be silent where an excerpt begins, throughout, or but for its first samples."""
     audio = np.zeros((60000, 2), np.int16)
-    audio[30000:45000] = 8000
+    audio[sounding] = -8000
     tracks = write_songs(tmp_path, lambda _: audio)
-    plain = ExcerptSampler(tracks, 20000)
-    held = ExcerptSampler(tracks, 20000, resident=True)
-    bank = song_bank(tracks, 20000)
-    for index in range(30):
+    plain = ExcerptSampler(tracks, length)
+    bank, peaks = song_bank(tracks, length)
+    held = ExcerptSampler(tracks, length, peaks=peaks)
+    for index in range(60):
         expected, found = plain(index), held(index)
         stems = [
-            song[start : start + 20000]
+            song[start : start + length]
             for song, start in zip(bank, found.pop("starts"), strict=True)
         ]
         np.testing.assert_array_equal(stems, expected.pop("stems"))
@@ -155,7 +159,8 @@ def test_a_file_that_breaks_later_is_named_once_and_left_out(tracks, caplog):
 
 
 def test_one_channel_is_the_mean(tracks):
-    two = ExcerptSampler(tracks, 50, mixing=Mixing(width=0.5))(3)["channel_mix"]
+    calm = Mixing(width=0.5, pan=0, balance=0)
+    two = ExcerptSampler(tracks, 50, mixing=calm)(3)["channel_mix"]
     one = ExcerptSampler(tracks, 50, channels=1, mixing=Mixing(width=0.5))(3)["channel_mix"]
     assert one.shape == (2, 1, 2)
     np.testing.assert_allclose(one[:, 0], two.mean(1), atol=1e-7)
@@ -194,6 +199,11 @@ def test_wrong_tracks_are_refused(tracks, tmp_path):
         ({"gain": (0, 1)}, r"0 < low <= high; received \(0, 1\)"),
         ({"gain": (2, 1)}, "received"),
         ({"gain": (1,)}, "received"),
+        ({"level": (0, 30)}, r"-90 <= low <= high <= 20 dB; received \(0, 30\)"),
+        ({"level": (6, -45)}, "level must be"),
+        ({"pan": 25}, "pan must be 0 to 24"),
+        ({"balance": 2}, "balance must be 0 to 1"),
+        ({"offset": -1}, "offset must be 0 to 1"),
     ],
 )
 def test_wrong_mixing_is_refused(wrong, words):
@@ -223,6 +233,29 @@ def test_effects_are_in_range_and_leave_the_places_as_they_are(tracks):
     speeds = np.stack([example["speeds"] for example in examples]) / SPEED_STEPS
     assert 0.75 <= speeds.min() < 0.8
     assert 1.2 < speeds.max() <= 1.25
+
+
+def test_level_balance_and_offset_are_in_range_and_of_the_whole_mixture(tracks):
+    mixing = Mixing(**PLAIN | {"level": (-45, 6), "pan": 6, "balance": 0.5, "offset": 0.3})
+    examples = [ExcerptSampler(tracks, 500, mixing=mixing)(index) for index in range(400)]
+    levels = 20 * np.log10([example["level"] for example in examples])
+    assert 0.4 < np.mean(levels != 0) < 0.6
+    assert -45 <= levels.min() < -43
+    assert 5 < levels.max() <= 6.001
+    offsets = np.stack([example["offset"] for example in examples])
+    assert 0.02 < np.mean(offsets.any(axis=1)) < 0.12
+    assert 0.2 < np.abs(offsets).max() <= 0.3
+    left, right = np.moveaxis([np.diagonal(e["channel_mix"], 0, 1, 2) for e in examples], 2, 0)
+    even = (left > 0.7).all(1) & (right > 0.7).all(1)
+    assert 0.45 < np.mean(even) < 0.75
+    pans = 20 * np.log10(left[even] / right[even])
+    assert 5 < np.abs(pans).max() <= 6.001
+    assert (np.sign(pans[:, 0]) != np.sign(pans[:, 1])).any()  # each source has its own
+    for quiet, other in ((left, right), (right, left)):
+        silent = (quiet == 0).all(axis=1)
+        assert 0.02 < np.mean(silent) < 0.1
+        assert (other[silent] > 0.7).all()
+        assert not ((quiet == 0).any(axis=1) & ~silent).any()
 
 
 def test_sources_of_one_place_change_their_speed_together(tracks):

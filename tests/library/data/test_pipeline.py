@@ -28,17 +28,22 @@ def magnitude(audio):
 
 def mixed(example):
     """Return the sources of an example of 16-bit stems, without effects: (sources, samples, 2)."""
-    return np.einsum("sct,snt->snc", example["channel_mix"], example["stems"] / np.float32(32768))
+    stems = example["stems"] / np.float32(32768) * example["level"]
+    return np.einsum("sct,snt->snc", example["channel_mix"], stems)
 
 
 def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     """The mixture is the sum of the sources and each target is its own source, not the mixture."""
-    data = training_set(tracks, settings(), frames=8, batch_size=3, examples=3, seed=4)
+    data = training_set(tracks, settings(), frames=8, batch_size=24, examples=24, seed=4)
     mixture, targets = next(iter(data))
     sampler = ExcerptSampler(tracks, EXCERPT, seed=4)
-    for example in range(3):
-        stems = mixed(sampler(example))
-        np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0)), atol=1e-3)
+    examples = [sampler(number) for number in range(24)]
+    numbers = [0, 1, next(n for n, one in enumerate(examples) if one["offset"].any())]
+    assert len({float(examples[n]["level"]) for n in numbers}) > 1
+    for example in numbers:
+        stems = mixed(examples[example])
+        offset = examples[example]["level"] * examples[example]["offset"]
+        np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0) + offset), atol=1e-3)
         for source, stem in zip(ALL, stems, strict=True):
             np.testing.assert_allclose(targets[source][example], magnitude(stem), atol=1e-3)
             assert np.abs(targets[source][example] - mixture[example]).max() > 1
@@ -70,7 +75,7 @@ def test_the_length_of_an_epoch(tracks):
 
 
 def test_accompaniment_is_all_but_the_vocals_and_one_source_of_many(tracks):
-    mixing = Mixing(gain=(1, 1), swap=False)
+    mixing = Mixing(gain=(1, 1), swap=False, pan=0, balance=0)
     s = settings(("accompaniment", "drums"))
     _, two = next(iter(training_set(tracks, s, frames=8, batch_size=1, mixing=mixing)))
     stems = mixed(ExcerptSampler(tracks, EXCERPT, mixing=mixing)(0))
@@ -94,7 +99,9 @@ def test_silence_gives_finite_batches(tmp_path):
     (tmp_path / "song").mkdir()
     for source in ALL:
         sf.write(tmp_path / "song" / f"{source}.wav", np.zeros((9000, 2), np.int16), 44100)
-    mixture, targets = next(iter(training_set(open_dataset(tmp_path), settings(), frames=8)))
+    mixture, targets = next(
+        iter(training_set(open_dataset(tmp_path), settings(), frames=8, mixing=Mixing(offset=0)))
+    )
     assert not mixture.numpy().any()
     assert not any(target.numpy().any() for target in targets.values())
 
@@ -162,8 +169,8 @@ def test_songs_that_rest_on_the_device_give_the_same_examples(mixing, tracks):
     for batch, chosen in zip(plain, resident, strict=True):
         assert "stems" not in chosen
         keras.tree.map_structure(assert_close, trainer(chosen), trainer(batch))
-    held = trainer.hold(tracks, EXCERPT)
-    assert trainer.hold(tracks, EXCERPT) is held
+    held, _ = trainer.hold(tracks, EXCERPT)
+    assert trainer.hold(tracks, EXCERPT)[0] is held
     assert not [v for v in trainer.variables if v.shape == held.shape]
     with pytest.raises(DatasetError, match="must be a TrainingModel"):
         training_set(tracks, model, frames=8, resident=True)
