@@ -83,8 +83,8 @@ class WienerFilter:
             np.divide(share, magnitude, out=share, where=magnitude > 0)
             spectra.append(mixture * share)
         if self._buffer is None:
-            bins, channels = mixture.shape[1:]
-            shape = (len(spectra), STEP_FRAMES + OVERLAP, channels, bins)  # bins last in memory
+            # In memory, bins are last, after the channels.
+            shape = (len(spectra), STEP_FRAMES + OVERLAP, *mixture.shape[:0:-1])
             self._buffer = np.empty(shape, np.complex64).swapaxes(2, 3)
         buffer, done = self._buffer, 0
         while done < len(mixture):

@@ -29,12 +29,11 @@ class Windows:
 
     def __init__(self, network: Network, channels: int, sources: Sequence[str]) -> None:
         self._network = network
-        self._contract = network.contract
+        contract = self._contract = network.contract
         self._channels = channels
         # A mono signal goes into both channels of a stereo network.
-        self._width = max(channels, self._contract.channels)
+        self._width = max(channels, contract.channels)
         self._sources = tuple(sources)
-        contract = network.contract
         # Of one window, filled as frames come: its magnitude, and its spectra from the first new
         # frame on. In memory, their bins are last, as NumPy's loops need them.
         self._magnitude = np.zeros((contract.frames, contract.bins, self._width), np.float32)
@@ -103,10 +102,9 @@ class Windows:
         """
         lines = mixture.swapaxes(1, 2)
         # The network is not symmetric in the channels and would treat equal ones differently.
-        equal = np.zeros(len(lines), np.bool_)
-        if self._channels == self._contract.channels == 2:
-            bits = lines.view(np.int64)  # compared faster than complex numbers
-            equal = (bits[:, 0] == bits[:, 1]).all(axis=1)
+        bits = lines.view(np.int64)  # compared faster than complex numbers
+        is_pair = self._channels == self._contract.channels == 2
+        equal = (bits[:, 0] == bits[:, -1]).all(axis=1) & is_pair
         factor, is_mask = lines, self._contract.output == "mask"
         if not is_mask:
             magnitude = np.abs(lines)
