@@ -1,38 +1,45 @@
 """separate(): separate a song with Keras models, through the runner's signal chain."""
 
 import math
+import os
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from mmdense_edge.errors import ModelError
+from mmdense_edge.audio.reading import audio_info, read_blocks
+from mmdense_edge.errors import AudioError, ModelError
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Magnitude
 from mmdense_edge.separator import Separator, as_audio, as_sample_rate
 from mmdense_edge.signal.resampling import resampled_length
 from mmdense_edge.signal.stft import Audio
+from tqdm import TqdmWarning
 
 from keras_mmdense.errors import require
-from keras_mmdense.model import build_from_settings
+from keras_mmdense.model import build, build_from_settings
 from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.settings import Settings
 
 WINDOW_FRAMES = 256
 
+PathLike = str | os.PathLike[str]
+
 
 def separate(
-    model: keras.Model | Sequence[keras.Model],
-    audio: np.ndarray[Any, Any],
-    sample_rate: int,
+    model: keras.Model | PathLike | Sequence[keras.Model | PathLike],
+    audio: np.ndarray[Any, Any] | PathLike,
+    sample_rate: int | None = None,
     *,
     residual: bool = False,
     wiener: int = 0,
     window_frames: int | None = WINDOW_FRAMES,
-    progress: Callable[[float], None] | None = None,
+    progress: bool | Callable[[float], None] | None = None,
 ) -> dict[str, Audio]:
     """Separate a song into the sources of a model.
 
@@ -46,24 +53,30 @@ def separate(
     For audio that does not fit into memory, pass blocks to `Separator.stream`, see `KerasNetwork`.
 
     Args:
-        model: A model of `keras_mmdense.build`, or several with different sources.
+        model: A model of `keras_mmdense.build`, its `.keras` or `.h5` file or the name of a bundled
+            model, or several of these with different sources.
         audio: Mixture, (num_samples,) or (num_samples, channels) with 1 to 64 channels, floating
-            point, full scale 1. It is not changed.
-        sample_rate: Its rate in Hz, 1000 to 768000. If the model has another rate, the mixture is
-            resampled, and the sources are resampled back.
+            point, full scale 1. It is not changed. Or the path of an audio file, of any format
+            that `mmdense separate` reads; it is used as (num_samples, channels).
+        sample_rate: Its rate in Hz, 1000 to 768000; not for a file, which has its own. If the model
+            has another rate, the mixture is resampled, and the sources are resampled back.
         residual: Add "residual", the mixture minus the sum of all sources, so that the stems add up
             to the mixture.
         wiener: Iterations of the multichannel Wiener filter over the estimates of all models,
             0 (none) to 10; see `mmdense_edge.signal.wiener`.
         window_frames: Frames per window that are kept; None for the whole song at once.
-        progress: Called with the fraction done, 0 to 1. An exception from it ends the separation.
+        progress: True for a progress bar in seconds of music, False for none; by default there is
+            one on a terminal, and in a notebook that has ipywidgets. Or a function, called with the
+            fraction done, 0 to 1; an exception from it ends the separation.
 
     Returns:
         Source name to float32 array of the shape of `audio`.
 
     Raises:
-        AudioError: The shape, type or rate is wrong, or values are not finite.
-        SettingsError: The models do not fit together, or `window_frames` is below 1.
+        AudioError: The shape, type or rate is wrong, values are not finite, or the file cannot be
+            read to its end.
+        SettingsError: A file is no model, the models do not fit together, `window_frames` is below
+            1, or `progress` is none of these.
         UsageError: `wiener` is out of range.
         ModelError: A model returns NaN or infinity.
 
@@ -74,17 +87,60 @@ def separate(
         >>> stems["vocals"].shape
         (22050, 2)
 
+        From a model file and a song's file:
+
+        >>> stems = keras_mmdense.separate("vocals.keras", "song.wav")  # doctest: +SKIP
+
     Source: arXiv 1706.09588, section 3; magnitude estimates with the mixture's phase.
     """
-    models = list(model) if isinstance(model, Sequence) else [model]
+    require(
+        progress is None or isinstance(progress, bool) or callable(progress),
+        "progress must be True, False, None or a function of the fraction done",
+        progress,
+        "Leave it out.",
+    )
+    if isinstance(audio, str | os.PathLike):
+        require(
+            sample_rate is None,
+            "the sample rate of an audio file is its own",
+            sample_rate,
+            "Leave it out.",
+            AudioError,
+        )
+        audio, sample_rate = _read(Path(audio))
     audio, rate = as_audio(audio), as_sample_rate(sample_rate)
+    given = [model] if isinstance(model, str) or not isinstance(model, Sequence) else model
+    models = [build(weights=one) if isinstance(one, str | os.PathLike) else one for one in given]
     s = _common_settings(models)[0]
     num_frames = s.transform.num_frames(resampled_length(len(audio), rate, s.sample_rate))
     window = num_frames if window_frames is None else min(window_frames, num_frames)
-    return Separator(KerasNetwork(models, window)).separate(
-        audio, rate, residual=residual, wiener=wiener,
-        progress=None if progress is None else lambda done: progress(done / len(audio)),
-    )  # fmt: skip
+    with warnings.catch_warnings():  # in a notebook without ipywidgets
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.auto import tqdm
+    with tqdm(
+        total=round(len(audio) / rate) or None, desc="separating", unit=" s", leave=False,
+        dynamic_ncols=True, disable=None if progress is None else progress is not True,
+    ) as bar:  # fmt: skip
+
+        def show(done: int) -> None:
+            if callable(progress):
+                progress(done / len(audio))
+            bar.update(round(done / rate) - bar.n)
+
+        return Separator(KerasNetwork(models, window)).separate(
+            audio, rate, residual=residual, wiener=wiener, progress=show
+        )
+
+
+def _read(path: Path) -> tuple[Audio, int]:
+    """Return the samples of an audio file, (num_samples, channels), and their rate."""
+
+    def refuse(message: str) -> None:
+        raise AudioError(f"{message}. Repair it, or pass the samples that can be read")
+
+    info = audio_info(path)
+    empty = np.zeros((0, info.channels), np.float32)
+    return np.concatenate([empty, *read_blocks(path, damaged=refuse)]), info.sample_rate
 
 
 class KerasNetwork:

@@ -1,9 +1,14 @@
 """separate(): the laws of a Keras model in the runner's chain; the chain's are in tests/edge."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 from mmdense_edge import Separator
 from small import SMALL, disturb
+from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense import AudioError, SettingsError
@@ -80,6 +85,57 @@ def test_one_model_per_source_is_the_same_as_one_of_two(tmp_path):
     assert seen[-1] == 1
 
 
+@pytest.mark.parametrize("form", [str, Path, lambda path: [str(path)]])
+def test_the_files_of_a_model_and_a_song_are_read(small_model, small_file, tmp_path, form):
+    audio = music(3000, channels=3)
+    soundfile.write(tmp_path / "song.wav", audio, 48000, "FLOAT")
+    expected = keras_mmdense.separate(small_model, audio, 48000)
+    song = Path(tmp_path / "song.wav")
+    found = keras_mmdense.separate(form(small_file), song if form is Path else str(song))
+    for source, stem in expected.items():
+        np.testing.assert_allclose(found[source], stem, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "rate", "words"),
+    [
+        ("song.wav", 44100, "file is its own; received 44100"),
+        ("cut.wav", None, "Repair it, or pass the samples"),
+        ("empty.wav", None, "at least 1 sample"),
+        ("none.wav", None, "no such file"),
+        (None, None, "sample rate must be"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused(small_model, tmp_path, form, rate, words):
+    for name, length in (("song.wav", 3000), ("empty.wav", 0)):
+        soundfile.write(tmp_path / name, music(length), 44100)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "song.wav").read_bytes()[:5000])
+    with pytest.raises(AudioError, match=words):
+        keras_mmdense.separate(small_model, music(9) if form is None else tmp_path / form, rate)
+
+
+@pytest.mark.parametrize(
+    ("progress", "terminal", "shown"),
+    [
+        (None, False, False),
+        (None, True, True),
+        (True, False, True),
+        (False, True, False),
+        (lambda done: None, True, False),
+    ],
+)
+def test_a_bar_is_shown_where_a_person_waits(
+    small_model, capsys, monkeypatch, progress, terminal, shown
+):
+    seconds, close = [], tqdm.close
+    monkeypatch.setattr(tqdm, "close", lambda bar: (seconds.append(bar.n), close(bar)))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    keras_mmdense.separate(small_model, music(3 * 44100), 44100, progress=progress)
+    err = capsys.readouterr().err
+    assert "separating:   0%|          | 0/3 [" in err if shown else err == ""
+    assert seconds[0] == (3 if shown else 0)
+
+
 def test_a_model_of_fixed_frames_takes_any_song():
     free = keras_mmdense.build(**TINY)
     disturb(free)
@@ -100,6 +156,10 @@ def test_what_does_not_fit_is_refused(small_model):
             keras_mmdense.separate(models, music(100), 44100)
     with pytest.raises(SettingsError, match="window_frames"):
         keras_mmdense.separate(small_model, music(100), 44100, window_frames=0)
+    with pytest.raises(SettingsError, match="progress must be True, False, None"):
+        keras_mmdense.separate(small_model, music(100), 44100, progress="bar")
+    with pytest.raises(SettingsError, match=r"trained weights .*; received 'vocals\.onnx'"):
+        keras_mmdense.separate("vocals.onnx", music(100), 44100)
     with pytest.raises(AudioError, match="sample rate must be a whole number"):
         keras_mmdense.separate(small_model, music(100), 0)
 
