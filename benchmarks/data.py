@@ -13,15 +13,15 @@ over the rounds; the ratio compares pipeline and loop within a process.
 """
 
 import os
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import soundfile as sf
 
 import keras_mmdense
@@ -33,6 +33,7 @@ from benchmarks.harness import (
     number,
     on_cpu,
     say,
+    shown,
     table,
 )
 from keras_mmdense.data import DatasetError, open_dataset, training_set
@@ -147,21 +148,21 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise DatasetError(f"not every track can be prepared: {faults[0].describe(out)}")
         trees["prepared (WAV, 16 bits)"] = out
         most = min(2, len(os.sched_getaffinity(0)))
-        found = {(form, cores): [] for form in trees for cores in range(1, 1 + most)}
-        for index in range(args.rounds):
-            for (form, cores), rounds in found.items():
-                say(f"round {index + 1} of {args.rounds}: {form}, {cores} core(s)")
-                rounds.append(call(
-                    "benchmarks.data:throughput", environ=on_cpu(cores),
-                    root=str(trees[form]), cores=cores, seconds=args.seconds,
-                ))  # fmt: skip
+        runs = []
+        for index, form, cores in product(range(args.rounds), trees, range(1, 1 + most)):
+            say(f"round {index + 1} of {args.rounds}: {form}, {cores} core(s)")
+            runs.append({"files": form, "cores": cores} | call(
+                "benchmarks.data:throughput", environ=on_cpu(cores),
+                root=str(trees[form]), cores=cores, seconds=args.seconds,
+            ))  # fmt: skip
         print(f"{machine_line()}; {args.rounds} rounds of {args.seconds:g} s\n")
-        rows = []
-        for (form, cores), rounds in found.items():
-            medians = {key: statistics.median(r[key] for r in rounds) for key in rounds[0]}
-            ratio = statistics.median(r["pipeline"] / r[LOOP] for r in rounds)
-            cells = (f"{medians[key]:,.0f}" if key in medians else "" for key in COLUMNS)
-            rows.append([form, str(cores), *cells, f"{ratio:.2f}"])
+        figures = pd.DataFrame(runs, columns=["files", "cores", *COLUMNS])
+        figures["ratio"] = figures["pipeline"] / figures[LOOP]
+        medians = figures.groupby(["files", "cores"], sort=False).median()
+        rows = [
+            [form, str(cores), *(shown(one, ",.0f") for one in speeds), f"{ratio:.2f}"]
+            for (form, cores), *speeds, ratio in medians.itertuples(name=None)
+        ]
         print(table(["files", "cores", *COLUMNS, "pipeline / loop"], rows))
         print("\nSeconds of audio (a mixture with its sources) per second.")
 

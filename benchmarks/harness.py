@@ -2,10 +2,10 @@
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -31,41 +31,33 @@ _PACKAGES = (
 
 def on_cpu(threads: int) -> dict[str, str]:
     """Return the variables that hold NumPy, PyTorch and TensorFlow to the CPU and some threads."""
-    limits = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "MKL", "OPENBLAS")}
-    limits |= {"TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": "1"}
-    return limits | {"CUDA_VISIBLE_DEVICES": "-1"}
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OPENBLAS_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "-1",
+    }
 
 
-def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, Any]:
-    """Run a command to its end.
+def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
+    """Run a command to its end and return what it printed.
 
     Args:
         command: Program and arguments.
         environ: Variables to add to those of this process.
 
-    Returns:
-        What it printed, and its resource usage as `os.wait4` gives it.
-
     Raises:
         RuntimeError: It failed; the message is its last line.
     """
-    with tempfile.TemporaryFile("w+", errors="replace") as errors:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True,
-            env=os.environ | (environ or {}),
-        )  # fmt: skip
-        assert process.stdout is not None  # a pipe was asked for
-        with process.stdout as pipe:
-            output = pipe.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            errors.seek(0)
-            lines = errors.read().strip().splitlines()
-            raise RuntimeError(
-                lines[-1] if lines else f"the process ended with {process.returncode}"
-            )
-    return output, usage
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", env=os.environ | (environ or {})
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else f"the process ended with {done.returncode}")
+    return done.stdout
 
 
 def call(
@@ -84,7 +76,7 @@ def call(
         RuntimeError: The process failed; the message is its last line.
     """
     command = [python, "-c", _CALL, *function.split(":"), json.dumps(arguments)]
-    return json.loads(run(command, QUIET | (environ or {}))[0].splitlines()[-1])
+    return json.loads(run(command, QUIET | (environ or {})).splitlines()[-1])
 
 
 def packages_of(python: Path) -> tuple[dict[str, str], float]:
@@ -95,7 +87,7 @@ def packages_of(python: Path) -> tuple[dict[str, str], float]:
     Args:
         python: Its interpreter.
     """
-    site, packages = json.loads(run([str(python), "-I", "-c", _PACKAGES])[0])
+    site, packages = json.loads(run([str(python), "-I", "-c", _PACKAGES]))
     own = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
     sizes = [
         path.stat().st_size
@@ -103,6 +95,13 @@ def packages_of(python: Path) -> tuple[dict[str, str], float]:
         if path.is_file() and not path.relative_to(site).parts[0].startswith(own)
     ]
     return dict(packages), sum(sizes) / 1e6
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Call a function; return its answer, the elapsed seconds and the process' CPU seconds."""
+    start, cpu = time.perf_counter(), time.process_time()
+    answer = work()
+    return answer, time.perf_counter() - start, time.process_time() - cpu
 
 
 def say(text: str) -> None:
@@ -182,6 +181,11 @@ def machine_line() -> str:
         f"{described['cpu']}, {described['cores']} cores, load {described['load']}, "
         f"Python {described['python']}, {time.strftime('%Y-%m-%d')}"
     )
+
+
+def shown(number: float, form: str) -> str:
+    """Return a number as text, "-" if there is none."""
+    return "-" if math.isnan(number) else format(number, form)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -5,8 +5,8 @@
     python -m benchmarks.metrics agreement DATA          # every track of a data set
     python -m benchmarks.metrics agreement DATA --tracks 3 --metric bsseval3 --json FILE
 
-`cost`: the track is seeded noise that falls with frequency, as music does, in raw files that are
-read as memory maps. Each metric runs in a process of its own. Its memory is the peak of its
+`cost`: the track is seeded noise that falls with frequency, as music does, in a file that is
+read as a memory map. Each metric runs in a process of its own. Its memory is the peak of its
 resident set, less what it held before it scored; the mapped pages of the track that it has touched
 are included, so the table gives the size of the track.
 
@@ -28,8 +28,8 @@ import os
 import runpy
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ from benchmarks.harness import (
     number,
     say,
     table,
+    timed,
 )
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
@@ -117,22 +118,21 @@ def compare(
     metric: str, references: Signals, estimates: Signals, sample_rate: int
 ) -> dict[str, Any]:
     """Score signals with both and return frames, seconds and largest differences."""
-    begin = time.perf_counter()
-    ours = our_scores(METRICS[metric].score(references, estimates, sample_rate))
-    middle = time.perf_counter()
-    theirs = museval_scores(metric, references, estimates, sample_rate)
-    end = time.perf_counter()
+    given = (references, estimates, sample_rate)
+    scores, seconds, _ = timed(partial(METRICS[metric].score, *given))
+    theirs, museval_seconds, _ = timed(partial(museval_scores, metric, *given))
+    ours = our_scores(scores)
     num_samples = len(next(iter(references.values())))
     zeros = (
         1 << (num_samples + projection.TAPS - 2).bit_length()
     ) - num_samples  # the next size of its FFT
-    again = museval_scores(metric, references, estimates, sample_rate, zeros)[..., : ours.shape[-1]]
+    again = museval_scores(metric, *given, zeros)[..., : ours.shape[-1]]
     if (np.isnan(ours) != np.isnan(theirs)).any():
         raise ValueError("frames have values in one of the two and none in the other")
     return {
         "frames": ours.shape[-1],
-        "seconds": middle - begin,
-        "museval_seconds": end - middle,
+        "seconds": seconds,
+        "museval_seconds": museval_seconds,
         "difference": largest(ours, theirs),
         "itself": largest(again, theirs) if metric == "museval" else None,
         "median": largest(*(np.nanmedian(x, -1, keepdims=True) for x in (ours, theirs))),
@@ -192,47 +192,38 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{head}\n\n{table(['largest difference, dB', *MEASURES], cells)}"
 
 
-def make_track(folder: Path, seconds: float) -> None:
-    """Write references and estimates as raw float32, second by second.
+def make_track(file: Path, seconds: float) -> None:
+    """Write references and estimates as float32, second by second.
 
     Args:
-        folder: An empty folder.
+        file: A new `.npy` file; its shape is (2, sources, num_samples, channels).
         seconds: Length of the track.
     """
-    rng = np.random.default_rng(0)
-
-    def noise() -> Array:
-        spectrum = np.fft.rfft(rng.standard_normal((RATE, CHANNELS)), axis=0)
-        spectrum /= np.arange(20, len(spectrum) + 20)[:, None]
-        signal = np.fft.irfft(spectrum, RATE, axis=0)
-        return 0.5 / np.abs(signal).max() * signal
-
-    for left in range(round(seconds * RATE), 0, -RATE):
-        block = {source: noise()[:left] for source in SOURCES}
-        mixture = sum(block.values())
-        for source, signal in block.items():
-            estimate = 0.8 * signal + 0.1 * mixture + 0.01 * rng.standard_normal(signal.shape)
-            for kind, samples in (("r", signal), ("e", estimate)):
-                with (folder / f"{kind}.{source}").open("ab") as file:
-                    samples.astype(np.float32).tofile(file)
+    rng, num_samples = np.random.default_rng(0), round(seconds * RATE)
+    shape = (2, len(SOURCES), num_samples, CHANNELS)
+    track = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    for start in range(0, num_samples, RATE):
+        spectrum = np.fft.rfft(rng.standard_normal((len(SOURCES), RATE, CHANNELS)), axis=1)
+        spectrum /= np.arange(20, spectrum.shape[1] + 20)[:, None]
+        signals = np.fft.irfft(spectrum, RATE, axis=1)[:, : num_samples - start]
+        signals *= 0.5 / np.abs(signals).max(axis=(1, 2), keepdims=True)
+        noise = rng.standard_normal(signals.shape)
+        estimates = 0.8 * signals + 0.1 * signals.sum(axis=0) + 0.01 * noise
+        track[:, :, start : start + RATE] = signals, estimates
 
 
-def measure(folder: str, metric: str) -> dict[str, Any]:
-    """Score the track of a folder; return seconds, memory in MiB and the main values.
+def measure(track: str, metric: str) -> dict[str, Any]:
+    """Score a track; return seconds, memory in MiB and the main values.
 
     Args:
-        folder: With what `make_track` wrote.
+        track: What `make_track` wrote.
         metric: Its name.
     """
-    signals = [
-        {source: np.memmap(Path(folder, f"{kind}.{source}"), np.float32, "r").reshape(-1, CHANNELS)
-         for source in SOURCES} for kind in "re"
-    ]  # fmt: skip
+    mapped = np.load(track, mmap_mode="r")
+    signals = [dict(zip(SOURCES, side, strict=True)) for side in mapped]
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     before = pages * os.sysconf("SC_PAGE_SIZE")
-    begin, cpu = time.perf_counter(), time.process_time()
-    scores = METRICS[metric].score(*signals, RATE)
-    wall, cpu = time.perf_counter() - begin, time.process_time() - cpu
+    scores, wall, cpu = timed(partial(METRICS[metric].score, *signals, RATE))
     peak = peak_memory_bytes() or 0
     return {
         "metric": metric,
@@ -240,7 +231,7 @@ def measure(folder: str, metric: str) -> dict[str, Any]:
         "cpu_seconds": cpu,
         "peak_mib": peak / MIB,
         "added_mib": (peak - before) / MIB,
-        "track_mib": sum(x.nbytes for side in signals for x in side.values()) / MIB,
+        "track_mib": mapped.nbytes / MIB,
         "values": [score.values[METRICS[metric].measures[0]] for score in scores.values()],
     }
 
@@ -249,10 +240,11 @@ def cost(args: argparse.Namespace) -> dict[str, Any]:
     """Measure and print time and memory; return the report."""
     rows = []
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        make_track(Path(folder), args.seconds)
+        track = Path(folder, "track.npy")
+        make_track(track, args.seconds)
         for metric in args.metrics:
             say(f"{metric} ...")
-            rows.append(call("benchmarks.metrics:measure", folder=folder, metric=metric))
+            rows.append(call("benchmarks.metrics:measure", track=str(track), metric=metric))
     keys = ("wall_seconds", "cpu_seconds", "peak_mib", "added_mib")
     cells = [[row["metric"], *(f"{row[key]:,.1f}" for key in keys)] for row in rows]
     head = ["metric", "wall, s", "CPU, s", "peak, MiB", "added, MiB"]
@@ -271,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     one = commands.add_parser("cost")
     one.add_argument("--seconds", type=number(float, 1, 3600), default=240, help="default 240")
     one.add_argument("--metrics", nargs="+", choices=list(METRICS), default=list(METRICS))
-    one.add_argument("--folder", help="where the track's files go for a while")
+    one.add_argument("--folder", help="where the track's file goes for a while")
     other = commands.add_parser("agreement")
     other.add_argument("data", metavar="DATA", help="a data set of any form that is read")
     other.add_argument("--tracks", type=number(int, 1, 1e6), metavar="N", help="the first N")

@@ -18,7 +18,6 @@ multiply-adds of the network.
 
 import itertools
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -29,9 +28,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import ENDLESS, make_tree
-from benchmarks.harness import call, command_parser, exit_code, machine_line, number, say, table
+from benchmarks.harness import (
+    call,
+    command_parser,
+    exit_code,
+    machine_line,
+    number,
+    say,
+    shown,
+    table,
+    timed,
+)
 
-SYSTEMS = ("tensorflow", "jax", "torch", "plain", "pytorch")
+# The variables of the systems that train with Keras.
+ENVIRONS = {
+    "tensorflow": {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1"},
+    "jax": {"KERAS_BACKEND": "jax"},
+    "torch": {"KERAS_BACKEND": "torch"},
+    "plain": {"KERAS_BACKEND": "tensorflow"},
+}
+SYSTEMS = (*ENVIRONS, "pytorch")
+MEASURED = ["step", "cpu", "memory", "product", "pipeline", "together", "waiting"]
 PRECISIONS = ("float32", "bfloat16")
 PEAK_SIZE = 2048
 WARM_STEPS = 2
@@ -50,12 +67,7 @@ def work_of(preset: str, frames: int) -> dict[str, float]:
 
 def best(work: Callable[[], Any], times: int) -> float:
     """Return the seconds of the fastest of some runs, after one that does not count."""
-    seconds = []
-    for _ in range(1 + times):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+    return min([timed(work)[1] for _ in range(1 + times)][1:])
 
 
 def measure(
@@ -65,7 +77,7 @@ def measure(
     """Return seconds of a step, of a batch of the pipeline, of both, and of the peak's product.
 
     Args:
-        system: One of `SYSTEMS` but "pytorch"; its backend is this process'.
+        system: One of `ENVIRONS`; its backend is this process'.
         precision: One of `PRECISIONS`.
         preset: Of `keras_mmdense.build`, with its default sources.
         frames: Frames of an excerpt.
@@ -169,12 +181,10 @@ def measure_pytorch(
 
     for _ in range(WARM_STEPS):
         step()
-    start, cpu = time.perf_counter(), time.process_time()
-    for _ in range(steps):
-        step()
+    _, wall, cpu = timed(lambda: [step() for _ in range(steps)])
     found = {
-        "step": (time.perf_counter() - start) / steps,
-        "cpu": (time.process_time() - cpu) / steps,
+        "step": wall / steps,
+        "cpu": cpu / steps,
         "memory": float(peak_memory_bytes() or 0),
     }
     matrix = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, precision), device=device)
@@ -192,29 +202,26 @@ def report(
         batch_size: Excerpts of a batch.
         work: Of `work_of`.
     """
+    import pandas as pd  # not at the top: the processes that measure their memory need none
+
     audio = batch_size * work["audio"]
-    share = 3 * batch_size * work["multiply_adds"] / PEAK_SIZE**3
-    baseline = next(iter(found.values()))
-    columns: dict[str, tuple[str, Callable[[dict[str, float]], float]]] = {
-        "step, audio s per s": (".2f", lambda one: audio / one["step"]),
-        "per CPU s": (".2f", lambda one: audio / one["cpu"]),
-        "share of the peak": (".0%", lambda one: share * one["product"] / one["step"]),
-        "pipeline": (".0f", lambda one: audio / one["pipeline"]),
-        "together": (".2f", lambda one: audio / one["together"]),
-        "waiting": (".1%", lambda one: one["waiting"] / one["together"]),
-        "peak memory, MB": (".0f", lambda one: one["memory"] / 1e6),
-    }
+    products = 3 * batch_size * work["multiply_adds"] / PEAK_SIZE**3  # in one step
+    base = pd.DataFrame(next(iter(found.values())))
     rows = []
-    for (system, precision), rounds in found.items():
-        ratios = [base["step"] / one["step"] for base, one in zip(baseline, rounds, strict=True)]
-        row = [f"{system}, {precision}", f"{statistics.median(ratios):.2f}"]
-        for form, value in columns.values():
-            try:
-                row.append(format(statistics.median(map(value, rounds)), form))
-            except KeyError:  # not measured
-                row.append("-")
-        rows.append(row)
-    return table(["case", "step, ratio", *columns], rows)
+    for case, rounds in found.items():
+        one = pd.DataFrame(rounds, columns=MEASURED)
+        columns = {
+            "step, ratio": (".2f", base["step"] / one["step"]),
+            "step, audio s per s": (".2f", audio / one["step"]),
+            "per CPU s": (".2f", audio / one["cpu"]),
+            "share of the peak": (".0%", products * one["product"] / one["step"]),
+            "pipeline": (".0f", audio / one["pipeline"]),
+            "together": (".2f", audio / one["together"]),
+            "waiting": (".1%", one["waiting"] / one["together"]),
+            "peak memory, MB": (".0f", one["memory"] / 1e6),
+        }
+        rows.append([", ".join(case), *(shown(x.median(), form) for form, x in columns.values())])
+    return table(["case", *columns], rows)
 
 
 @exit_code
@@ -247,17 +254,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = {(s, precision): [] for precision in args.precisions for s in args.systems}
     with tempfile.TemporaryDirectory() as folder:
         data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
-        for index, (case, rounds) in itertools.product(range(args.rounds), found.items()):
-            system, precision = case
+        turns = itertools.product(range(args.rounds), found.items())
+        for index, ((system, precision), rounds) in turns:
             given = {**common, "precision": precision, "site": args.torch}
             if system == "pytorch":
                 rounds.append(call("benchmarks.training:measure_pytorch", **given))
             else:
-                environ = {"KERAS_BACKEND": "tensorflow" if system == "plain" else system}
-                if system == "tensorflow":
-                    environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
                 rounds.append(call(
-                    "benchmarks.training:measure", environ=environ, system=system,
+                    "benchmarks.training:measure", environ=ENVIRONS[system], system=system,
                     preset=args.preset, data=data, **given,
                 ))  # fmt: skip
             say(f"round {index + 1}, {system}, {precision}: {rounds[-1]}")

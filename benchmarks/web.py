@@ -10,21 +10,23 @@ separates a song of that length once and prints the page's peak memory. Needs `m
 been run once (npm packages), Chromium and `pip install .`.
 """
 
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import soundfile as sf
 from mmdense_edge import Separator
 from mmdense_edge.model import bundled
 
-from benchmarks.harness import ROOT, command_parser, exit_code, number, run, table
+from benchmarks.harness import ROOT, command_parser, exit_code, number, run, table, timed
 
 SONG = ROOT / "edge" / "example" / "mixture.flac"
 # A name that Chromium does not take for a secure context: it gives such a page no threads.
@@ -34,29 +36,27 @@ PLAIN_HOST = "page.test"
 def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     """Separate a song on the page; see edge/web/bench/page.mjs for what it returns."""
     script = ROOT / "edge" / "web" / "bench" / "page.mjs"
-    return dict(json.loads(run(["node", str(script), url, str(song), model])[0]))
+    return dict(json.loads(run(["node", str(script), url, str(song), model])))
 
 
 def compare(url: str, models: list[str], rounds: int) -> None:
     """Print the real-time factors as a table: the least of interleaved rounds."""
     audio, rate = sf.read(SONG, dtype="float32", always_2d=True)
     length = len(audio) / rate
-    rows = []
-    for model in models:
-        found: dict[tuple[int, str], tuple[list[float], list[float]]] = {}
-        for _ in range(rounds):
-            for threads, address in ((2, url), (1, url.replace("127.0.0.1", PLAIN_HOST))):
-                result = on_page(address, SONG, model)
-                page, runner = found.setdefault((threads, result["backend"]), ([], []))
-                page.append(result["seconds"] / length)
-                separator = Separator(model, threads)
-                start = time.perf_counter()
-                separator.separate(audio, rate)
-                runner.append((time.perf_counter() - start) / length)
-        for (threads, backend), factors in found.items():
-            least, ours = map(min, factors)
-            shown = (f"{least:.3f}", backend, f"{ours:.3f}", f"{least / ours:.1f}")
-            rows.append([model, str(threads), *shown])
+    runs = []
+    addresses = ((2, url), (1, url.replace("127.0.0.1", PLAIN_HOST)))
+    for model, _, (threads, address) in itertools.product(models, range(rounds), addresses):
+        result = on_page(address, SONG, model)
+        separator = Separator(model, threads)
+        _, seconds, _ = timed(partial(separator.separate, audio, rate))
+        factors = (result["seconds"] / length, seconds / length)
+        runs.append((model, threads, result["backend"], *factors))
+    columns = ["model", "threads", "backend", "page", "runner"]
+    least = pd.DataFrame(runs, columns=columns).groupby(columns[:3], sort=False).min()
+    rows = [
+        [model, str(threads), f"{page:.3f}", backend, f"{runner:.3f}", f"{page / runner:.1f}"]
+        for (model, threads, backend), page, runner in least.itertuples(name=None)
+    ]
     print(table(["model", "threads", "page", "its backend", "runner", "page / runner"], rows))
 
 

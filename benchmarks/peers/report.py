@@ -1,85 +1,69 @@
 """The tables and the plot of what `python -m benchmarks.peers` measured."""
 
-import math
-import statistics
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import table
+import pandas as pd
+
+from benchmarks.harness import shown, table
 from benchmarks.peers.environments import BASE
 
 # Okabe and Ito's blue and orange, which everyone can tell apart.
 OURS_COLOR, PEERS_COLOR = "#0072B2", "#E69F00"
 SHOWN = ("torch", "openunmix", "demucs", "tensorflow", "keras", "ai-edge-litert")
+CASE = ["seconds", "threads"]
+COLUMNS = ["peer", "kind", *CASE, "round", "cpu_s", "wall_s", "total_cpu_s", "peak_bytes"]
 Report = Mapping[str, Any]
 
 
-def median(found: Report, peer: str, key: str, kind: str = "separate", **where: float) -> float:
-    """Return the median over the rounds of what was measured, NaN if nothing was.
+def medians(found: Report) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return medians over the rounds, one row per system; NaN for what was not measured.
 
-    Args:
-        found: The report.
-        peer: The system.
-        key: Of the measurement.
-        kind: "separate" or "start".
-        **where: threads, seconds.
+    Returns:
+        Real-time factors of CPU time and of elapsed time, by seconds and threads; peak memory in
+        MB, by seconds; and one figure each: CPU time as a multiple of the device model's in the
+        same round and the first case, CPU seconds of the start, megabytes installed.
     """
-    wanted = {"peer": peer, "kind": kind, **where}
-    values = [run[key] for run in found["runs"] if wanted.items() <= run.items()]
-    return statistics.median(values) if values else math.nan
-
-
-def cases(found: Report) -> list[tuple[float, int]]:
-    """Return the lengths and numbers of threads that were measured, in order."""
-    runs = [run for run in found["runs"] if run["kind"] == "separate"]
-    return sorted({(run["seconds"], run["threads"]) for run in runs})
-
-
-def ratio(found: Report, peer: str, seconds: float, threads: int) -> float:
-    """Return how many times the CPU time of the device model a system takes; a median of rounds.
-
-    Only rounds in which both were measured count.
-    """
-    case = {"seconds": seconds, "threads": threads}
-    rounds = {run["round"] for run in found["runs"]}
-    pairs = [[median(found, one, "cpu_s", round=n, **case) for one in (peer, BASE)] for n in rounds]
-    ratios = [work / base for work, base in pairs if not math.isnan(work / base)]
-    return statistics.median(ratios) if ratios else math.nan
-
-
-def shown(number: float, form: str) -> str:
-    """Return a number as text, "-" if there is none."""
-    return "-" if math.isnan(number) else format(number, form)
+    runs = pd.DataFrame(found["runs"], columns=COLUMNS)
+    runs["cpu"], runs["wall"] = runs["cpu_s"] / runs["seconds"], runs["wall_s"] / runs["seconds"]
+    songs = runs[runs["kind"] == "separate"]
+    cpu, wall, peaks = (
+        songs.pivot_table(value, "peer", columns, "median").reindex(found["labels"])
+        for value, columns in (("cpu", CASE), ("wall", CASE), ("peak_bytes", "seconds"))
+    )
+    first = songs[songs["seconds"] == songs["seconds"].min()]
+    first = first[first["threads"] == first["threads"].min()]
+    rounds = first.pivot_table("cpu_s", "peer", "round")
+    sizes = {
+        peer: found["environments"][home]["megabytes"] for peer, home in found["homes"].items()
+    }
+    single = pd.DataFrame({
+        "times": (rounds / rounds.reindex([BASE]).iloc[0]).median(axis=1),
+        "start": runs[runs["kind"] == "start"].groupby("peer")["total_cpu_s"].median(),
+        "installed": pd.Series(sizes),
+    }).reindex(found["labels"])  # fmt: skip
+    return cpu, wall, peaks / 1e6, single
 
 
 def text(found: Report) -> str:
     """Return the whole report as Markdown."""
-    measured = cases(found)
-    lengths = sorted({seconds for seconds, _ in measured})
-    speed, size = [], []
-    for peer, label in found["labels"].items():
-        name = f"**{label}**" if peer in found["ours"] else label
-        factors = [
-            " / ".join(
-                shown(median(found, peer, key, seconds=seconds, threads=threads) / seconds, ".3f")
-                for key in ("cpu_s", "wall_s")
-            )
-            for seconds, threads in measured
-        ]
-        times = ratio(found, peer, *measured[0]) if measured else math.nan
-        speed.append([name, *factors, shown(times, ".1f")])
-        peaks = [median(found, peer, "peak_bytes", seconds=s) / 1e6 for s in lengths]
-        start = shown(median(found, peer, "total_cpu_s", "start"), ".2f")
-        installed = found["environments"][found["homes"][peer]]["megabytes"]
-        size.append([name, *(shown(peak, ".0f") for peak in peaks), start, f"{installed:.0f}"])
+    cpu, wall, peaks, single = medians(found)
+    names = {
+        peer: f"**{label}**" if peer in found["ours"] else label
+        for peer, label in found["labels"].items()
+    }
+    factors = cpu.map(shown, form=".3f") + " / " + wall.map(shown, form=".3f")
+    speed = pd.concat([factors, single[["times"]].map(shown, form=".1f")], axis=1)
+    size = pd.concat([peaks.map(shown, form=".0f"), single[["start"]].map(shown, form=".2f"),
+                      single[["installed"]].map(shown, form=".0f")], axis=1)  # fmt: skip
     columns = [
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
-        for seconds, threads in measured
+        for seconds, threads in cpu
     ]
     speed_head = ["real-time factor, four stems", *columns, "times the CPU of the first"]
     size_head = [
-        "four stems", *(f"peak memory at {seconds:g} s, MB" for seconds in lengths),
+        "four stems", *(f"peak memory at {seconds:g} s, MB" for seconds in peaks),
         "start, CPU s", "installed, MB"
     ]  # fmt: skip
     machine = found["machine"]
@@ -101,8 +85,8 @@ def text(found: Report) -> str:
     return "\n\n".join([
         f"`{found['command']}`, {found['date']}: {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['os']}, Python {machine['python']}; medians of up to {rounds} rounds.",
-        table(speed_head, speed),
-        table(size_head, size),
+        table(speed_head, list(speed.rename(names).itertuples(name=None))),
+        table(size_head, list(size.rename(names).itertuples(name=None))),
         "The environments:\n\n" + "\n".join(lines),
         *(["What failed:\n\n" + "\n".join(failed)] if failed else []),
     ])  # fmt: skip
@@ -112,21 +96,18 @@ def plot(found: Report, target: Path) -> None:
     """Draw speed, memory and installed size as bars, logarithmic, into a picture file."""
     from matplotlib.figure import Figure
 
-    names = list(found["labels"])[::-1]
-    measured = cases(found) or [(1.0, 1)]
-    (seconds, threads), (last, _) = measured[0], measured[-1]
-    case = {"seconds": seconds, "threads": threads}
+    cpu, _, peaks, single = (figures[::-1] for figures in medians(found))
+    if cpu.empty:
+        return  # nothing was separated
+    (seconds, threads), last = cpu.columns[0], peaks.columns[-1]
     panels = [
-        (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", "%.3f",
-         [median(found, peer, "cpu_s", **case) / seconds for peer in names]),
-        (f"peak memory, MB\n({last:g} s)", "%.0f",
-         [median(found, peer, "peak_bytes", seconds=last) / 1e6 for peer in names]),
-        ("installed, MB", "%.0f",
-         [found["environments"][found["homes"][peer]]["megabytes"] for peer in names]),
-    ]  # fmt: skip
-    figure = Figure(figsize=(11, 0.42 * len(names) + 1.2), layout="constrained")
-    labels = [found["labels"][name] for name in names]
-    colors = [OURS_COLOR if name in found["ours"] else PEERS_COLOR for name in names]
+        (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", "%.3f", cpu.iloc[:, 0]),
+        (f"peak memory, MB\n({last:g} s)", "%.0f", peaks[last]),
+        ("installed, MB", "%.0f", single["installed"]),
+    ]
+    figure = Figure(figsize=(11, 0.42 * len(cpu) + 1.2), layout="constrained")
+    labels = [found["labels"][peer] for peer in cpu.index]
+    colors = [OURS_COLOR if peer in found["ours"] else PEERS_COLOR for peer in cpu.index]
     all_axes = figure.subplots(1, len(panels), sharey=True)
     for axes, (title, form, sizes) in zip(all_axes, panels, strict=True):
         axes.bar_label(axes.barh(labels, sizes, color=colors), fmt=form, padding=3, fontsize=8)

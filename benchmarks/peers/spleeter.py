@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,28 +73,6 @@ def build(seed: int = 0) -> keras.Model:
     return network
 
 
-def separate(audio: FloatArray, networks: Sequence[Network]) -> list[FloatArray]:
-    """Return one stem per network.
-
-    Args:
-        audio: Stereo, 44.1 kHz, shape (num_samples, 2).
-        networks: One per source.
-    """
-    spectrum = stft(audio, TRANSFORM)
-    missing = -len(spectrum) % FRAMES  # the last window is filled with silence
-    filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, missing), (0, 0), (0, 0)))
-    windows = filled.reshape(-1, FRAMES, BINS, CHANNELS)
-    squares = [np.square(network(windows)) for network in networks]
-    total = sum(squares, start=np.float32(1e-10))
-    stems = []
-    for square in squares:
-        mask = (square / total).reshape(-1, BINS, CHANNELS)[: len(spectrum)]
-        estimate = np.zeros_like(spectrum)
-        np.multiply(spectrum[:, :BINS], mask, out=estimate[:, :BINS])
-        stems.append(istft(estimate, TRANSFORM, len(audio)))
-    return stems
-
-
 def convert(network: keras.Model) -> bytes:
     """Return a network as an int8 `.tflite` with float32 ends, without the exporter's rewrites.
 
@@ -122,7 +101,7 @@ def convert(network: keras.Model) -> bytes:
 
 
 def in_tflite(model: Path, threads: int) -> Network:
-    """Return a `.tflite` with one input and one output, for one window, as `separate` takes it."""
+    """Return a `.tflite` with one input and one output, for one window, as `Spleeter` takes it."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(model), num_threads=threads).get_signature_runner()
@@ -130,27 +109,39 @@ def in_tflite(model: Path, threads: int) -> Network:
     return lambda windows: np.concatenate([runner(**{given: one[None]})[made] for one in windows])
 
 
-class SpleeterInt8(System):
+class Spleeter(System):
+    """Four networks, one per source."""
+
+    networks: Sequence[Network]
+
+    def separate(self, audio: Any) -> list[Any]:
+        """Return four stems, in windows of 512 frames."""
+        spectrum = stft(audio, TRANSFORM)
+        missing = -len(spectrum) % FRAMES  # the last window is filled with silence
+        filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, missing), (0, 0), (0, 0)))
+        windows = filled.reshape(-1, FRAMES, BINS, CHANNELS)
+        squares = [np.square(network(windows)) for network in self.networks]
+        total = sum(squares, start=np.float32(1e-10))
+        stems = []
+        for square in squares:
+            mask = (square / total).reshape(-1, BINS, CHANNELS)[: len(spectrum)]
+            estimate = np.zeros_like(spectrum)
+            np.multiply(spectrum[:, :BINS], mask, out=estimate[:, :BINS])
+            stems.append(istft(estimate, TRANSFORM, len(audio)))
+        return stems
+
+
+class SpleeterInt8(Spleeter):
     """All four from one file."""
 
     def __init__(self, threads: int, folder: Path) -> None:
         self.networks = [in_tflite(folder / FILE, threads) for _ in SOURCES]
 
-    def separate(self, audio: Any) -> list[Any]:
-        """Return four stems, in windows of 512 frames."""
-        return list(separate(audio, self.networks))
 
-
-class SpleeterKeras(System):
+class SpleeterKeras(Spleeter):
     """The same in Keras on TensorFlow."""
 
     def __init__(self, threads: int, folder: Path) -> None:
-        self.models = [build(seed) for seed in range(len(SOURCES))]
-
-    def separate(self, audio: Any) -> list[Any]:
-        """Return four stems, in windows of 512 frames."""
-        networks = [
-            lambda windows, model=model: model.predict(windows, batch_size=1, verbose=0)
-            for model in self.models
+        self.networks = [
+            partial(build(seed).predict, batch_size=1, verbose=0) for seed in range(len(SOURCES))
         ]
-        return list(separate(audio, networks))
