@@ -33,7 +33,6 @@ from benchmarks.harness import (
     number,
     on_cpu,
     say,
-    shown,
     table,
 )
 from keras_mmdense.data import DatasetError, open_dataset, training_set
@@ -87,17 +86,16 @@ def throughput(root: str, cores: int, seconds: float) -> dict[str, float]:
     settings = keras_mmdense.Settings(dataset.sources, (keras_mmdense.Band("full"),))
     num_samples = (FRAMES - 1) * settings.transform.hop_length + settings.transform.n_fft
     example = num_samples / settings.sample_rate
-    shape = {"frames": FRAMES, "batch_size": BATCH_SIZE}
-    batches = iter(training_set(dataset, settings, examples=ENDLESS, **shape))
+    batches = iter(training_set(
+        dataset, settings, frames=FRAMES, batch_size=BATCH_SIZE, examples=ENDLESS
+    ))  # fmt: skip
     rng = np.random.default_rng(0)
 
     def read() -> float:
         track = dataset[int(rng.integers(len(dataset)))]
         start = int(rng.integers(max(1, track.num_samples - num_samples + 1)))
         for source in dataset.sources:
-            with sf.SoundFile(track.streams[source].path) as file:
-                file.seek(start)
-                file.read(num_samples, dtype="float32", always_2d=True)
+            sf.read(track.streams[source].path, num_samples, start, dtype="float32", always_2d=True)
         return example
 
     def per_second(work: Callable[[], float]) -> float:
@@ -160,7 +158,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         figures["ratio"] = figures["pipeline"] / figures[LOOP]
         medians = figures.groupby(["files", "cores"], sort=False).median()
         rows = [
-            [form, str(cores), *(shown(one, ",.0f") for one in speeds), f"{ratio:.2f}"]
+            [
+                form,
+                str(cores),
+                *("" if pd.isna(one) else f"{one:,.0f}" for one in speeds),
+                f"{ratio:.2f}",
+            ]
             for (form, cores), *speeds, ratio in medians.itertuples(name=None)
         ]
         print(table(["files", "cores", *COLUMNS, "pipeline / loop"], rows))

@@ -160,8 +160,7 @@ def number(kind: Callable[[str], float], least: float, most: float) -> Callable[
 
 def numbers(kind: Callable[[str], float], least: float, most: float) -> Callable[[str], Any]:
     """Return the `type` of an argument that is some numbers within bounds, as in 1,2."""
-    one = number(kind, least, most)
-    return lambda text: [one(part) for part in text.split(",")]
+    return lambda text: [number(kind, least, most)(part) for part in text.split(",")]
 
 
 def new_path(text: str) -> Path:

@@ -123,10 +123,8 @@ def compare(
     theirs, museval_seconds, _ = timed(partial(museval_scores, metric, *given))
     ours = our_scores(scores)
     num_samples = len(next(iter(references.values())))
-    zeros = (
-        1 << (num_samples + projection.TAPS - 2).bit_length()
-    ) - num_samples  # the next size of its FFT
-    again = museval_scores(metric, *given, zeros)[..., : ours.shape[-1]]
+    next_fft_size = 1 << (num_samples + projection.TAPS - 2).bit_length()
+    again = museval_scores(metric, *given, next_fft_size - num_samples)[..., : ours.shape[-1]]
     if (np.isnan(ours) != np.isnan(theirs)).any():
         raise ValueError("frames have values in one of the two and none in the other")
     return {
@@ -177,15 +175,16 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return a table of agreement over all tracks."""
     done = [row for row in rows if "difference" in row]
     frames = sum(row["frames"] for row in done)
-    titles = {
-        "ours and museval, any frame": "difference",
-        "museval and itself with zeros appended, any frame": "itself",
-        "ours and museval, median of a track": "median",
+    compared = {
+        "ours and museval, any frame": [row["difference"] for row in done],
+        "museval and itself with zeros appended, any frame": [
+            row["itself"] for row in done if row["itself"]
+        ],
+        "ours and museval, median of a track": [row["median"] for row in done],
     }
-    values = {title: [row[key] for row in done if row[key]] for title, key in titles.items()}
     cells = [
         [title, *(f"{gap:.1e}" for gap in np.max(gaps, axis=0))]
-        for title, gaps in values.items()
+        for title, gaps in compared.items()
         if gaps
     ]
     head = f"{len(done)} comparisons, {frames} frames; museval refused {len(rows) - len(done)}"
@@ -200,8 +199,9 @@ def make_track(file: Path, seconds: float) -> None:
         seconds: Length of the track.
     """
     rng, num_samples = np.random.default_rng(0), round(seconds * RATE)
-    shape = (2, len(SOURCES), num_samples, CHANNELS)
-    track = np.lib.format.open_memmap(file, "w+", np.float32, shape)
+    track = np.lib.format.open_memmap(
+        file, "w+", np.float32, (2, len(SOURCES), num_samples, CHANNELS)
+    )
     for start in range(0, num_samples, RATE):
         spectrum = np.fft.rfft(rng.standard_normal((len(SOURCES), RATE, CHANNELS)), axis=1)
         spectrum /= np.arange(20, spectrum.shape[1] + 20)[:, None]
@@ -221,8 +221,7 @@ def measure(track: str, metric: str) -> dict[str, Any]:
     """
     mapped = np.load(track, mmap_mode="r")
     signals = [dict(zip(SOURCES, side, strict=True)) for side in mapped]
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    before = pages * os.sysconf("SC_PAGE_SIZE")
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     scores, wall, cpu = timed(partial(METRICS[metric].score, *signals, RATE))
     peak = peak_memory_bytes() or 0
     return {

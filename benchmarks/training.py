@@ -16,12 +16,12 @@ matrices of 2048 x 2048 in the same precision and process; a step counts as thre
 multiply-adds of the network.
 """
 
-import itertools
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +120,12 @@ def measure(
             batches, steps_per_epoch=WARM_STEPS + steps, verbose=0, shuffle=False,
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=mark)],
         )  # fmt: skip
-        passed: list[float] = (np.subtract(marks[-1], marks[WARM_STEPS - 1]) / steps).tolist()
-        return passed
+        return list(map(float, np.subtract(marks[-1], marks[WARM_STEPS - 1]) / steps))
 
     shape = (batch_size, frames, *model.input.shape[2:])
     magnitude = np.random.default_rng(0).rayleigh(size=shape).astype(np.float32)
     batch = magnitude, {name: magnitude / 2 for name in model.output}
-    repeated: Any = (one for one in itertools.repeat(batch))
+    repeated: Any = (one for one in repeat(batch))
     if on_tensorflow:
         repeated = tf.data.Dataset.from_tensors(batch).repeat()
     step, cpu, _ = fit(model, repeated, lambda: 0.0)
@@ -182,14 +181,14 @@ def measure_pytorch(
     for _ in range(WARM_STEPS):
         step()
     _, wall, cpu = timed(lambda: [step() for _ in range(steps)])
-    found = {
+    memory = float(peak_memory_bytes() or 0)  # without the product
+    matrix = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, precision), device=device)
+    return {
         "step": wall / steps,
         "cpu": cpu / steps,
-        "memory": float(peak_memory_bytes() or 0),
+        "memory": memory,
+        "product": best(lambda: (matrix @ matrix)[0, 0].item(), 5),
     }
-    matrix = torch.ones(PEAK_SIZE, PEAK_SIZE, dtype=getattr(torch, precision), device=device)
-    found["product"] = best(lambda: (matrix @ matrix)[0, 0].item(), 5)
-    return found
 
 
 def report(
@@ -254,8 +253,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     found = {(s, precision): [] for precision in args.precisions for s in args.systems}
     with tempfile.TemporaryDirectory() as folder:
         data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
-        turns = itertools.product(range(args.rounds), found.items())
-        for index, ((system, precision), rounds) in turns:
+        for index, ((system, precision), rounds) in product(range(args.rounds), found.items()):
             given = {**common, "precision": precision, "site": args.torch}
             if system == "pytorch":
                 rounds.append(call("benchmarks.training:measure_pytorch", **given))

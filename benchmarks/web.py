@@ -35,8 +35,8 @@ PLAIN_HOST = "page.test"
 
 def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     """Separate a song on the page; see edge/web/bench/page.mjs for what it returns."""
-    script = ROOT / "edge" / "web" / "bench" / "page.mjs"
-    return dict(json.loads(run(["node", str(script), url, str(song), model])))
+    script = str(ROOT / "edge" / "web" / "bench" / "page.mjs")
+    return dict(json.loads(run(["node", script, url, str(song), model])))
 
 
 def compare(url: str, models: list[str], rounds: int) -> None:

@@ -11,9 +11,10 @@ from mkdocs.structure.files import File, Files
 LINK = re.compile(r"(?<=\]\()[^):#\s]+")
 
 
-def source_of(uri: str) -> str:
-    """Return the path from the repository's root of what a page of the site shows."""
-    return uri.removeprefix("repository/") if uri.startswith("repository/") else f"docs/{uri}"
+def target_of(link: str, uri: str) -> str:
+    """Return the path, from the repository's root, that a link on a page of the site leads to."""
+    shown = uri.removeprefix("repository/") if uri.startswith("repository/") else f"docs/{uri}"
+    return normpath(join(dirname(shown), link))
 
 
 def page_of(path: str) -> str:
@@ -23,19 +24,18 @@ def page_of(path: str) -> str:
     return f"repository/{path}" if path.endswith(".md") else f"repository/{path}.md"
 
 
-def targets(markdown: str, uri: str) -> set[str]:
-    """Return the files outside docs/ that a page links to, from the root."""
-    paths = {normpath(join(dirname(source_of(uri)), link)) for link in LINK.findall(markdown)}
-    return {path for path in paths if not path.startswith("docs/") and Path(path).is_file()}
-
-
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for each linked file, and for those that these link to."""
     waiting = list(files.documentation_pages())
     while waiting:
         page = waiting.pop()
-        for path in targets(page.content_string, page.src_uri):
-            if files.get_file_from_path(page_of(path)) is not None:
+        for link in LINK.findall(page.content_string):
+            path = target_of(link, page.src_uri)
+            if (
+                path.startswith("docs/")
+                or not Path(path).is_file()
+                or files.get_file_from_path(page_of(path)) is not None
+            ):
                 continue
             content = Path(path).read_text("utf-8")
             if not path.endswith(".md"):  # suffixes are names of languages, too
@@ -51,7 +51,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     uri = page.file.src_uri
 
     def on_site(link: re.Match[str]) -> str:
-        path = normpath(join(dirname(source_of(uri)), link[0]))
+        path = target_of(link[0], uri)
         return relpath(page_of(path), dirname(uri) or ".") if Path(path).is_file() else link[0]
 
     return LINK.sub(on_site, markdown)
@@ -63,5 +63,4 @@ class Examples(griffe.Extension):
     def on_instance(self, *, obj: Any, **_: Any) -> None:
         """Rename the section of one docstring."""
         if not obj.is_alias and obj.docstring is not None:
-            text = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.M)
-            obj.docstring.value = text
+            obj.docstring.value = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", obj.docstring.value)

@@ -50,9 +50,11 @@ Run = dict[str, Any]
 def plan(args: argparse.Namespace) -> list[Run]:
     """Return all measurements in their order: the systems take turns."""
     first, *others = args.seconds
-    turns = [("start", 1, COLD_SECONDS, 0)]
-    turns += [("separate", n, first, k) for k in range(args.rounds) for n in args.threads]
-    turns += [("separate", n, seconds, 0) for seconds in others for n in args.threads]
+    turns = [
+        ("start", 1, COLD_SECONDS, 0),
+        *(("separate", n, first, k) for k in range(args.rounds) for n in args.threads),
+        *(("separate", n, seconds, 0) for seconds in others for n in args.threads),
+    ]
     return [
         {"peer": peer.name, "kind": kind, "threads": threads, "seconds": seconds, "round": index}
         for kind, threads, seconds, index in turns
@@ -68,8 +70,10 @@ def measure(args: argparse.Namespace, found: dict[str, Any]) -> int:
         args: Of the command.
         found: The report to be; `environments`, `runs` and `errors` are added.
     """
-    homes = dict.fromkeys(peer.home for peer in args.peers)
-    environments = {name: environment(args.cache, name, args.torch) for name in homes}
+    environments = {
+        name: environment(args.cache, name, args.torch)
+        for name in dict.fromkeys(peer.home for peer in args.peers)
+    }
     told = ("packages", "megabytes", "requirements", "removed")
     found["environments"] = {n: {key: one[key] for key in told} for n, one in environments.items()}
     files = args.cache / "models"

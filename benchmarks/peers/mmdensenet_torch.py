@@ -40,10 +40,9 @@ class DenseBlock(nn.Module):
 
     def __init__(self, read: int, growth: int, num_layers: int) -> None:
         super().__init__()
-        sizes = [read + growth * number for number in range(num_layers)]
         self.layers = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(size), nn.ReLU(), nn.Conv2d(size, growth, 3, padding=1))
-            for size in sizes
+            for size in range(read, read + growth * num_layers, growth)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -68,8 +67,11 @@ class Band(nn.Module):
         self.padding = [(kernel[1] - 1) // 2, kernel[1] // 2, 1, 1]
         self.first = nn.Conv2d(CHANNELS, FIRST_MAPS, kernel)
         scales = len(growth) // 2
-        read = [FIRST_MAPS, *growth[:scales]]
-        read += [growth[scales + up] + growth[scales - 1 - up] for up in range(scales)]
+        read = [
+            FIRST_MAPS,
+            *growth[:scales],
+            *(growth[scales + up] + growth[scales - 1 - up] for up in range(scales)),
+        ]
         self.blocks = nn.ModuleList(map(DenseBlock, read, growth, num_layers))
         self.ups = nn.ModuleList(
             nn.Sequential(nn.BatchNorm2d(maps), nn.ConvTranspose2d(maps, maps, 2, stride=2))

@@ -16,8 +16,10 @@ class Runner(System):
     def __init__(self, models: tuple[str, ...], threads: int, folder: Path) -> None:
         from mmdense_edge import Separator
 
-        found = [folder / one if one.endswith(".tflite") else one for one in models]
-        self.separators = [Separator(one, threads) for one in found]
+        self.separators = [
+            Separator(folder / model if model.endswith(".tflite") else model, threads)
+            for model in models
+        ]
 
     def file_to_files(self, song: Path, folder: Path) -> None:
         """Separate as `mmdense separate` does; each model's stems into a folder of its own."""

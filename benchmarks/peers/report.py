@@ -35,13 +35,12 @@ def medians(found: Report) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd
     first = songs[songs["seconds"] == songs["seconds"].min()]
     first = first[first["threads"] == first["threads"].min()]
     rounds = first.pivot_table("cpu_s", "peer", "round")
-    sizes = {
-        peer: found["environments"][home]["megabytes"] for peer, home in found["homes"].items()
-    }
     single = pd.DataFrame({
-        "times": (rounds / rounds.reindex([BASE]).iloc[0]).median(axis=1),
-        "start": runs[runs["kind"] == "start"].groupby("peer")["total_cpu_s"].median(),
-        "installed": pd.Series(sizes),
+        "times the CPU of the first": (rounds / rounds.reindex([BASE]).iloc[0]).median(axis=1),
+        "start, CPU s": runs[runs["kind"] == "start"].groupby("peer")["total_cpu_s"].median(),
+        "installed, MB": pd.Series({
+            peer: found["environments"][home]["megabytes"] for peer, home in found["homes"].items()
+        }),
     }).reindex(found["labels"])  # fmt: skip
     return cpu, wall, peaks / 1e6, single
 
@@ -53,19 +52,17 @@ def text(found: Report) -> str:
         peer: f"**{label}**" if peer in found["ours"] else label
         for peer, label in found["labels"].items()
     }
-    factors = cpu.map(shown, form=".3f") + " / " + wall.map(shown, form=".3f")
-    speed = pd.concat([factors, single[["times"]].map(shown, form=".1f")], axis=1)
-    size = pd.concat([peaks.map(shown, form=".0f"), single[["start"]].map(shown, form=".2f"),
-                      single[["installed"]].map(shown, form=".0f")], axis=1)  # fmt: skip
-    columns = [
+    speed = cpu.map(shown, form=".3f") + " / " + wall.map(shown, form=".3f")
+    speed.columns = pd.Index([
         f"{seconds:g} s, {threads} thread{'s' if threads > 1 else ''}: CPU / elapsed"
         for seconds, threads in cpu
-    ]
-    speed_head = ["real-time factor, four stems", *columns, "times the CPU of the first"]
-    size_head = [
-        "four stems", *(f"peak memory at {seconds:g} s, MB" for seconds in peaks),
-        "start, CPU s", "installed, MB"
-    ]  # fmt: skip
+    ])  # fmt: skip
+    speed = speed.join(single[["times the CPU of the first"]].map(shown, form=".1f")).rename(names)
+    size = pd.concat([
+        peaks.rename(columns="peak memory at {:g} s, MB".format).map(shown, form=".0f"),
+        single[["start, CPU s"]].map(shown, form=".2f"),
+        single[["installed, MB"]].map(shown, form=".0f"),
+    ], axis=1).rename(names)  # fmt: skip
     machine = found["machine"]
     rounds = 1 + max((run["round"] for run in found["runs"]), default=0)
     lines = []
@@ -85,8 +82,8 @@ def text(found: Report) -> str:
     return "\n\n".join([
         f"`{found['command']}`, {found['date']}: {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['os']}, Python {machine['python']}; medians of up to {rounds} rounds.",
-        table(speed_head, list(speed.rename(names).itertuples(name=None))),
-        table(size_head, list(size.rename(names).itertuples(name=None))),
+        table(["real-time factor, four stems", *speed], list(speed.itertuples(name=None))),
+        table(["four stems", *size], list(size.itertuples(name=None))),
         "The environments:\n\n" + "\n".join(lines),
         *(["What failed:\n\n" + "\n".join(failed)] if failed else []),
     ])  # fmt: skip
@@ -103,7 +100,7 @@ def plot(found: Report, target: Path) -> None:
     panels = [
         (f"CPU s per s of audio\n({seconds:g} s, {threads} thread)", "%.3f", cpu.iloc[:, 0]),
         (f"peak memory, MB\n({last:g} s)", "%.0f", peaks[last]),
-        ("installed, MB", "%.0f", single["installed"]),
+        ("installed, MB", "%.0f", single["installed, MB"]),
     ]
     figure = Figure(figsize=(11, 0.42 * len(cpu) + 1.2), layout="constrained")
     labels = [found["labels"][peer] for peer in cpu.index]

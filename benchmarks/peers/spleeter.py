@@ -117,8 +117,8 @@ class Spleeter(System):
     def separate(self, audio: Any) -> list[Any]:
         """Return four stems, in windows of 512 frames."""
         spectrum = stft(audio, TRANSFORM)
-        missing = -len(spectrum) % FRAMES  # the last window is filled with silence
-        filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, missing), (0, 0), (0, 0)))
+        # The last window is filled with silence.
+        filled = np.pad(np.abs(spectrum[:, :BINS]), ((0, -len(spectrum) % FRAMES), (0, 0), (0, 0)))
         windows = filled.reshape(-1, FRAMES, BINS, CHANNELS)
         squares = [np.square(network(windows)) for network in self.networks]
         total = sum(squares, start=np.float32(1e-10))

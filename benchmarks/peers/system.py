@@ -55,8 +55,8 @@ def measure(system: str, threads: int, files: str, song: str, warm: str | None) 
     """
     os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[-threads:]))
     module, name = system.split(":")
-    made = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
-    loaded = made(threads, Path(files))
+    peer = getattr(importlib.import_module(f"benchmarks.peers.{module}"), name)
+    loaded = peer(threads, Path(files))
     with tempfile.TemporaryDirectory() as out:
         if warm is not None:
             loaded.file_to_files(Path(warm), Path(out))

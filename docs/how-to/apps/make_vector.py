@@ -49,7 +49,6 @@ def main(folder: Path = HERE) -> None:
     _, interpreter = interpreter_class()
     # The whole file, contract and all: what an app would load.
     network = interpreter(model_path=str(MODEL))
-    network.allocate_tensors()
     answers = network.get_signature_runner(SIGNATURE)(mixture=window[None])
     source = contract.sources[0]
     arrays = {"magnitude": magnitude, "input": window, f"mask_{source}": answers[source][0]}
