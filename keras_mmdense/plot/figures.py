@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mmdense_edge.separate.picture import draw_panels, spectrogram
-from mmdense_edge.signal.stft import Audio
+from mmdense_edge.signal.stft import Audio, Real
 
 from keras_mmdense.errors import PlotError, require
 from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
@@ -63,6 +63,29 @@ def spectrograms(
         >>> len(figure.axes)  # two panels and the scale
         3
     """
+    require(
+        columns is None or columns >= 1,
+        "columns must be 1 or more",
+        columns,
+        "Leave it out.",
+        PlotError,
+    )
+    levels = {plain(name): level for name, level in levels_of(signals, sample_rate).items()}
+    across = min(columns or len(levels), len(levels))
+    down = -(-len(levels) // across)
+    figure = new_figure(1.3 + max(5.5, 2.3 * across), 0.8 + (2.4 if down == 1 else 1.8) * down)
+    seconds = len(next(iter(signals.values()))) / sample_rate
+    draw_panels(figure, levels, sample_rate, seconds, columns=across, range_db=range_db)
+    figure.suptitle(plain(title), fontsize=11)
+    return save(figure, path, overwrite=overwrite)
+
+
+def levels_of(signals: Mapping[str, Audio], sample_rate: int) -> dict[str, Real]:
+    """Return the spectrogram of each signal.
+
+    Raises:
+        PlotError: As `spectrograms`.
+    """
     arrays = {name: np.atleast_2d(np.asarray(x).T).T for name, x in signals.items()}
     require(
         len({len(x) for x in arrays.values()}) == 1
@@ -74,28 +97,14 @@ def spectrograms(
         "",
         PlotError,
     )
-    require(
-        columns is None or columns >= 1,
-        "columns must be 1 or more",
-        columns,
-        "Leave it out.",
-        PlotError,
-    )
     num_samples = len(next(iter(arrays.values())))
-    levels = {
-        plain(name): spectrogram(
+    return {
+        name: spectrogram(
             (x[start : start + BLOCK].astype(np.float32) for start in range(0, len(x), BLOCK)),
             sample_rate, num_samples, x.shape[1],
         )
         for name, x in arrays.items()
     }  # fmt: skip
-    across = min(columns or len(levels), len(levels))
-    down = -(-len(levels) // across)
-    figure = new_figure(1.3 + max(5.5, 2.3 * across), 0.8 + (2.4 if down == 1 else 1.8) * down)
-    draw_panels(figure, levels, sample_rate, num_samples / sample_rate, columns=across,
-                range_db=range_db)  # fmt: skip
-    figure.suptitle(plain(title), fontsize=11)
-    return save(figure, path, overwrite=overwrite)
 
 
 @in_style

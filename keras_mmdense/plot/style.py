@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from mmdense_edge.errors import printable
 
@@ -26,10 +26,11 @@ _STYLE = {"svg.hashsalt": "mmdense", "svg.fonttype": "none"}
 
 PathLike = str | os.PathLike[str]
 P = ParamSpec("P")
+Drawn = TypeVar("Drawn")
 _LOGGER = logging.getLogger(__name__)
 
 
-def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def in_style(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     """Make a function draw in the project's style, whatever the user's settings are.
 
     Raises:
@@ -37,7 +38,7 @@ def in_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """
 
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Drawn:
         try:
             from matplotlib import style
         except ImportError as error:

@@ -1,7 +1,10 @@
 """Pictures: what they show is what they were given; files are whole, and never replaced unasked."""
 
+import base64
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +13,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import soundfile
+from matplotlib.image import imread
 
 import keras_mmdense
-from keras_mmdense import Band, PlotError, Settings, plot
+from keras_mmdense import AudioError, Band, PlotError, Settings, plot
 from keras_mmdense.inspection import trace
 from keras_mmdense.plot.architecture import band_blocks, final_block, part_width
 from keras_mmdense.presets import resolve_settings
@@ -102,6 +107,62 @@ def test_wrong_signals_are_refused(signals):
         plot.spectrograms(signals, 44100)
     with pytest.raises(PlotError, match="'sample_rate': 999"):
         plot.spectrograms({"a": np.zeros(9)}, 999)
+
+
+def embedded(page, form):
+    codes = re.findall(rf'src="data:{form};base64,(.+?)"', page)
+    return [io.BytesIO(base64.b64decode(code)) for code in codes]
+
+
+@pytest.mark.parametrize("peak", [0.5, 2.0])
+@pytest.mark.parametrize("shape", [(3000,), (3000, 1), (3000, 2)])
+def test_players_keep_the_levels_to_each_other(rng, shape, peak):
+    """What is beyond full scale makes all stems softer."""
+    loud = rng.uniform(-0.4, 0.4, shape).astype("float32")
+    loud[5:6] = -peak
+    page = plot.listen({"<loud>": loud, "soft": loud / 100}, 8000, seconds=0.25)._repr_html_()
+    played = [soundfile.read(file, dtype="int16") for file in embedded(page, "audio/wav")]
+    for (samples, rate), x in zip(played, (loud, loud / 100), strict=True):
+        assert rate == 8000
+        expected = 32767 * x[:2000].reshape(samples.shape) / max(1, peak)
+        assert np.abs(samples - expected).max() <= 1
+    pictures = [imread(file)[..., :3].mean() for file in embedded(page, "image/png")]
+    assert pictures[0] > pictures[1] + 0.1  # one scale: the softer is darker
+    assert page.index("&lt;loud&gt;") < page.index("soft")
+    assert "0.2 of 0.4 s; 40 to 4000 Hz" in page
+    assert ("played 6.0 dB softer" in page) == (peak == 2)
+
+
+def test_low_frequencies_are_at_the_bottom_of_a_player_s_picture():
+    low = np.sin(np.arange(8000) * 2 * np.pi * 100 / 8000)
+    (file,) = embedded(plot.listen({"low": low}, 8000)._repr_html_(), "image/png")
+    assert imread(file)[..., :3].mean((1, 2)).argmax() > 64
+
+
+@pytest.mark.parametrize(
+    ("stems", "options", "words"),
+    [
+        (np.zeros(9), {}, "must be a dict"),
+        ({}, {}, "one or more"),
+        ({"a": np.zeros((2, 900))}, {}, "pass audio.T"),
+        ({"a": np.zeros((900, 3))}, {}, "one or two channels"),
+        ({"a": np.zeros(9, int)}, {}, "floats"),
+        ({"a": np.zeros(9), "b": np.zeros(8)}, {"seconds": 0.001}, "one length"),
+        ({"a": np.full(9, np.nan)}, {}, "finite"),
+        ({"a": np.zeros(9)}, {"seconds": 0}, "above 0"),
+        ({"a": np.zeros(9)}, {"sample_rate": 8000.5}, "whole number"),
+    ],
+)
+def test_what_cannot_be_played_is_refused(stems, options, words):
+    with pytest.raises((PlotError, AudioError), match=words) as error:
+        plot.listen(stems, **{"sample_rate": 8000, **options})
+    assert "\n" not in str(error.value)
+
+
+def test_without_ipython_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython.display", None)
+    with pytest.raises(PlotError, match=r'pip install "\.\[plot\]" ipython'):
+        plot.listen({"a": np.zeros(9)}, 8000)
 
 
 def test_curves_show_the_history_and_mark_the_best_epoch(tmp_path):
