@@ -1,11 +1,11 @@
 """separate(): separate a song with Keras models, through the runner's signal chain."""
 
 import math
-import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,10 @@ from keras_mmdense.settings import Settings
 
 WINDOW_FRAMES = 256
 
-PathLike = str | os.PathLike[str]
-
 
 def separate(
-    model: keras.Model | PathLike | Sequence[keras.Model | PathLike],
-    audio: np.ndarray[Any, Any] | PathLike,
+    model: keras.Model | str | PathLike[str] | Sequence[keras.Model | str | PathLike[str]],
+    audio: np.ndarray[Any, Any] | str | PathLike[str],
     sample_rate: int | None = None,
     *,
     residual: bool = False,
@@ -99,7 +97,7 @@ def separate(
         progress,
         "Leave it out.",
     )
-    if isinstance(audio, str | os.PathLike):
+    if isinstance(audio, str | PathLike):
         require(
             sample_rate is None,
             "the sample rate of an audio file is its own",
@@ -107,10 +105,18 @@ def separate(
             "Leave it out.",
             AudioError,
         )
-        audio, sample_rate = _read(Path(audio))
+
+        def refuse(message: str) -> None:
+            raise AudioError(f"{message}. Repair it, or pass the samples that can be read")
+
+        info = audio_info(Path(audio))
+        audio = np.concatenate(
+            [np.zeros((0, info.channels), np.float32), *read_blocks(Path(audio), damaged=refuse)]
+        )
+        sample_rate = info.sample_rate
     audio, rate = as_audio(audio), as_sample_rate(sample_rate)
     given = [model] if isinstance(model, str) or not isinstance(model, Sequence) else model
-    models = [build(weights=one) if isinstance(one, str | os.PathLike) else one for one in given]
+    models = [build(weights=one) if isinstance(one, str | PathLike) else one for one in given]
     s = _common_settings(models)[0]
     num_frames = s.transform.num_frames(resampled_length(len(audio), rate, s.sample_rate))
     window = num_frames if window_frames is None else min(window_frames, num_frames)
@@ -130,17 +136,6 @@ def separate(
         return Separator(KerasNetwork(models, window)).separate(
             audio, rate, residual=residual, wiener=wiener, progress=show
         )
-
-
-def _read(path: Path) -> tuple[Audio, int]:
-    """Return the samples of an audio file, (num_samples, channels), and their rate."""
-
-    def refuse(message: str) -> None:
-        raise AudioError(f"{message}. Repair it, or pass the samples that can be read")
-
-    info = audio_info(path)
-    empty = np.zeros((0, info.channels), np.float32)
-    return np.concatenate([empty, *read_blocks(path, damaged=refuse)]), info.sample_rate
 
 
 class KerasNetwork:

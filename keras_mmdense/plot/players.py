@@ -51,8 +51,7 @@ def listen(stems: Mapping[str, Audio], sample_rate: int, *, seconds: float | Non
         <IPython.core.display.HTML object>
     """
     try:
-        from IPython.display import HTML
-        from IPython.display import Audio as Player
+        import IPython.display as notebook
     except ImportError as error:
         raise PlotError(
             f"players need IPython; received {error}. "
@@ -94,11 +93,11 @@ def listen(stems: Mapping[str, Audio], sample_rate: int, *, seconds: float | Non
         picture = io.BytesIO()
         imsave(picture, levels[name], vmin=top - RANGE_DB, vmax=top, cmap="magma", origin="lower",
                format="png")  # fmt: skip
-        code = base64.b64encode(picture.getvalue()).decode()
-        player = Player((x / peak).T, rate=rate, normalize=False)._repr_html_()
+        player = notebook.Audio((x / peak).T, rate=rate, normalize=False)._repr_html_()
         parts.append(
-            f'<div>{html.escape(name)}</div><img src="data:image/png;base64,{code}" '
-            f'alt="spectrogram" style="width: 100%; height: 96px">{player}'
+            f'<div>{html.escape(name)}</div><img alt="spectrogram" '
+            f'src="data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}" '
+            f'style="width: 100%; height: 96px">{player}'
         )
     shown, num_samples = (len(next(iter(each.values()))) for each in (excerpts, whole))
     low, *_, high = band_edges(rate)
@@ -108,4 +107,4 @@ def listen(stems: Mapping[str, Audio], sample_rate: int, *, seconds: float | Non
         + (f"; played {20 * np.log10(peak):.1f} dB softer" if peak > 1 else "")
         + "</small>"
     )
-    return HTML("".join(parts))
+    return notebook.HTML("".join(parts))
