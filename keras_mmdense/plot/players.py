@@ -102,9 +102,9 @@ def listen(stems: Mapping[str, Audio], sample_rate: int, *, seconds: float | Non
     shown, num_samples = (len(next(iter(each.values()))) for each in (excerpts, whole))
     low, *_, high = band_edges(rate)
     parts.append(
-        f"<small>{shown / rate:.1f} of {num_samples / rate:.1f} s; {low:.0f} to {high:.0f} Hz, "
+        f"<div>{shown / rate:.1f} of {num_samples / rate:.1f} s; {low:.0f} to {high:.0f} Hz, "
         f"logarithmic; {RANGE_DB:.0f} dB below the loudest"
         + (f"; played {20 * np.log10(peak):.1f} dB softer" if peak > 1 else "")
-        + "</small>"
+        + "</div>"
     )
     return notebook.HTML("".join(parts))
