@@ -54,7 +54,9 @@ class MMDenseNetKeras(System):
         """Return four stems, in windows whose context is discarded."""
         import keras_mmdense
 
-        stems = keras_mmdense.separate(self.model, audio, RATE, window_frames=WINDOW_FRAMES)
+        stems = keras_mmdense.separate(
+            self.model, audio, RATE, window_frames=WINDOW_FRAMES, progress=False
+        )
         return [stems[source] for source in SOURCES]
 
 
