@@ -176,8 +176,7 @@ class Settings:
         compression: Compression of the mixture's magnitude before normalization: "none" (the
             paper), "sqrt" or "log" (log(1 + compression_gain * magnitude)). The last two need a
             mask head.
-        compression_gain: What the logarithm multiplies magnitudes by, 1 to 65536. With a large
-            value the network sees quiet music as loud music with another offset.
+        compression_gain: 1 to 65536; a large one makes quiet music look like loud music.
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
@@ -277,12 +276,9 @@ class Settings:
             self.compression,
             "Pass head='mask'.",
         )
-        require(
-            self.compression_gain == 1 or self.compression == "log",
-            "compression_gain needs compression='log'",
-            self.compression_gain,
-            "Leave it out.",
-        )
+        fits = self.compression_gain == 1 or self.compression == "log"
+        rule = "compression_gain needs compression='log'"
+        require(fits, rule, self.compression_gain, "Leave it out.")
         for name in ("preset", "training_data", "license"):
             value = getattr(self, name)
             require(
@@ -377,12 +373,8 @@ class Settings:
         Raises:
             SettingsError: The text is not JSON, has unknown or missing keys, or wrong values.
         """
-        require(
-            len(text) <= MAX_JSON_BYTES,
-            f"settings must be at most {MAX_JSON_BYTES} bytes",
-            len(text),
-            "This is not a file of keras_mmdense.",
-        )
+        rule = f"settings must be at most {MAX_JSON_BYTES} bytes"
+        require(len(text) <= MAX_JSON_BYTES, rule, len(text), "No file of keras_mmdense has more.")
         try:
             data: dict[str, Any] = _renamed(json.loads(text), _NAMES)
             data["bands"] = tuple(Band(**_renamed(band, _NAMES)) for band in data["bands"])
