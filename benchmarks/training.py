@@ -249,7 +249,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"system pytorch has --preset mmdensenet; received {args.preset}. Leave it out."
         )
     common = {name: getattr(args, name) for name in ("frames", "batch_size", "steps")}
-    load = call("benchmarks.training:work_of", preset=args.preset, frames=args.frames)
+    load = call(
+        "benchmarks.training:work_of", environ={"KERAS_BACKEND": backend}, preset=args.preset,
+        frames=args.frames,
+    )  # fmt: skip
     found = {(s, precision): [] for precision in args.precisions for s in args.systems}
     with tempfile.TemporaryDirectory() as folder:
         data = "" if args.step_only else str(make_tree(Path(folder, "data"), "wav", "PCM_16"))
