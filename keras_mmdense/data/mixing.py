@@ -257,7 +257,9 @@ class ExcerptSampler:
         """Return an excerpt as stored, (num_read, 2), with silence after the track's end."""
         count = min(self.num_read, track.num_samples - start)
         audio = track.read(source, start, count, self.dtype, channels=2)
-        return np.pad(audio, ((0, self.num_read - count), (0, 0)))
+        # np.pad would copy whole excerpts, too
+        short = self.num_read - count
+        return np.pad(audio, ((0, short), (0, 0))) if short else audio
 
 
 def _amplitude(decibels: Any) -> Any:
