@@ -20,6 +20,8 @@ from mmdense_edge.signal.resampling import resampled_length
 from mmdense_edge.signal.stft import Audio
 from tqdm import TqdmWarning
 
+from keras_mmdense.data.readers import MIXTURE
+from keras_mmdense.data.tracks import Track
 from keras_mmdense.errors import require
 from keras_mmdense.model import build, build_from_settings
 from keras_mmdense.normalization import copy_weights, ready
@@ -31,7 +33,7 @@ WINDOW_FRAMES = 256
 
 def separate(
     model: keras.Model | str | PathLike[str] | Sequence[keras.Model | str | PathLike[str]],
-    audio: np.ndarray[Any, Any] | str | PathLike[str],
+    audio: np.ndarray[Any, Any] | str | PathLike[str] | Track | Any,
     sample_rate: int | None = None,
     *,
     residual: bool = False,
@@ -55,9 +57,11 @@ def separate(
             model, or several of these with different sources.
         audio: Mixture, (num_samples,) or (num_samples, channels) with 1 to 64 channels, floating
             point, full scale 1. It is not changed. Or the path of an audio file, of any format
-            that `mmdense separate` reads; it is used as (num_samples, channels).
-        sample_rate: Its rate in Hz, 1000 to 768000; not for a file, which has its own. If the model
-            has another rate, the mixture is resampled, and the sources are resampled back.
+            that `mmdense separate` reads; it is used as (num_samples, channels). Or a track of
+            `keras_mmdense.data.open_dataset` or of musdb, whose mixture is separated.
+        sample_rate: Its rate in Hz, 1000 to 768000; not for a file or a track, which have their
+            own. If the model has another rate, the mixture is resampled, and the sources are
+            resampled back.
         residual: Add "residual", the mixture minus the sum of all sources, so that the stems add up
             to the mixture.
         wiener: Iterations of the multichannel Wiener filter over the estimates of all models,
@@ -97,14 +101,19 @@ def separate(
         progress,
         "Leave it out.",
     )
-    if isinstance(audio, str | PathLike):
-        require(
-            sample_rate is None,
-            "the sample rate of an audio file is its own",
-            sample_rate,
-            "Leave it out.",
-            AudioError,
-        )
+    track: Any = audio if isinstance(audio, Track) or hasattr(audio, "stems") else None
+    require(
+        sample_rate is None or (track is None and not isinstance(audio, str | PathLike)),
+        "the sample rate of a file or a track is its own",
+        sample_rate,
+        "Leave it out.",
+        AudioError,
+    )
+    if isinstance(track, Track):
+        audio, sample_rate = track.read(MIXTURE), track.sample_rate
+    elif track is not None:  # of musdb; its sample_rate is the one that it resamples to
+        audio, sample_rate = track.audio, track.sample_rate or track.rate
+    elif isinstance(audio, str | PathLike):
 
         def refuse(message: str) -> None:
             raise AudioError(f"{message}. Repair it, or pass the samples that can be read")

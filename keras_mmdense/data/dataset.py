@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from mmdense_edge.errors import printable
@@ -140,7 +140,7 @@ def check_samples(track: Track) -> tuple[list[Fault], list[Fault]]:
 
 
 def open_dataset(
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | Any,
     kind: str = "auto",
     subset: str | Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
@@ -158,7 +158,8 @@ def open_dataset(
     sources.
 
     Args:
-        root: The tree.
+        root: The tree. Or a `musdb.DB`, or a list of its tracks: those tracks are opened, with the
+            validation tracks of its setup, and their files are read and checked as in a folder.
         kind: "auto" (default, detects the tree's form), "dsd100", "musdb18", "musdb18hq", "folder".
         subset: "train", "valid", "test", several of them, or None (default) for all.
         sources: Names of the sources to offer, in this order, or one name; None (default): all
@@ -186,7 +187,6 @@ def open_dataset(
         >>> dataset.sources, mixture.shape, float(mixture[0, 0])
         (('piano', 'voice'), (50, 2), 0.5)
     """
-    root = Path(root).absolute()
     subsets = (subset,) if isinstance(subset, str) else subset if subset is None else tuple(subset)
     require(
         subsets is None or set() < set(subsets) <= {*SUBSETS},
@@ -198,12 +198,19 @@ def open_dataset(
     whole = isinstance(sample_rate, int | np.integer) and sample_rate >= 1
     require(bool(whole), "sample_rate must be a whole number of Hz", sample_rate, "", DatasetError)
     require(kind in KINDS, f"kind must be one of {', '.join(KINDS)}", kind, "", DatasetError)
-    is_folder = root.is_dir()
-    require(is_folder, "root must be the folder of a data set", printable(root), "", DatasetError)
     asked = (sources,) if isinstance(sources, str) else tuple(sources or ())
     try:
-        kind = _kind(root) if kind == "auto" else kind
-        candidates = READERS[kind].find(root, (*asked, *needed))
+        if isinstance(root, str | os.PathLike):
+            root = Path(root).absolute()
+            rule = "root must be the folder of a data set"
+            require(root.is_dir(), rule, printable(root), "", DatasetError)
+            kind = _kind(root) if kind == "auto" else kind
+            candidates = READERS[kind].find(root, (*asked, *needed))
+        else:
+            root, form, candidates = musdb18.from_musdb(root, sample_rate)
+            rule = f"kind of these tracks of musdb must be auto or {form}"
+            require(kind in ("auto", form), rule, kind, "", DatasetError)
+            kind = form
         rule = f"{printable(root)} must have tracks of kind {_forms([kind])}"
         require(bool(candidates), rule, _seen(root), "", DatasetError)
     except OSError as error:

@@ -31,7 +31,8 @@ from keras_mmdense.data.readers import (
     split_folders,
     strays,
 )
-from keras_mmdense.data.readers.musdb18hq import subset_of
+from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS, subset_of
+from keras_mmdense.errors import require
 
 FORM = "{train,test}/TRACK.stem.mp4"
 SUFFIX = ".stem.mp4"
@@ -92,6 +93,47 @@ def find(root: Path, sources: Sequence[str]) -> list[Candidate]:
         for path in entries(top)
         if path.name.endswith(SUFFIX)
     ] + strays(root, lambda folder: any(folder.glob(f"*{SUFFIX}")))
+
+
+def from_musdb(found: Any, sample_rate: int) -> tuple[Path, str, list[Candidate]]:
+    """Return the tree, its kind, and the tracks of a `musdb.DB` or of a list of its tracks.
+
+    Their attributes are enough: musdb itself, which needs ffmpeg, is not imported.
+
+    Raises:
+        DatasetError: There are no tracks of musdb, or they stand for parts of their files or for
+            another sample rate.
+    """
+    tracks = getattr(found, "tracks", found)
+    require(
+        isinstance(tracks, Sequence) and bool(tracks) and all(hasattr(t, "is_wav") for t in tracks),
+        "root must be the folder of a data set, a musdb.DB or a list of its tracks",
+        found,
+        "",
+        DatasetError,
+    )
+    parts = {(t.chunk_start or 0, t.chunk_duration, t.sample_rate or sample_rate) for t in tracks}
+    require(
+        parts == {(0, None, sample_rate)},
+        "tracks of musdb must be whole, at the sample rate of open_dataset",
+        sorted(parts, key=str),
+        "Leave out chunk_start, chunk_duration and sample_rate.",
+        DatasetError,
+    )
+    setup = getattr(found, "setup", {})
+    validation = setup.get("validation_tracks", VALIDATION_TRACKS)
+    candidates = []
+    for track in tracks:
+        path = Path(track.path).absolute()
+        files = dict.fromkeys((*SOURCES, MIXTURE), path)
+        if track.is_wav:  # musdb leaves out sources without a file
+            files |= {name: path.with_name(f"{name}.wav") for name in SOURCES}
+            files |= {name: Path(source.path).absolute() for name, source in track.sources.items()}
+        is_valid = track.subset == "train" and track.name in validation
+        folder = path.parent if track.is_wav else path
+        subset = "valid" if is_valid else track.subset
+        candidates.append(Candidate(track.name, subset, folder, files))
+    return folder.parents[1], "musdb18hq" if track.is_wav else "musdb18", candidates
 
 
 def open_streams(candidate: Candidate) -> tuple[dict[str, Stream], list[Fault]]:

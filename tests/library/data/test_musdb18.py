@@ -1,6 +1,7 @@
 """MUSDB18's stem files: order of streams, where samples lie, damage, what is missing."""
 
 import re
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,10 +10,18 @@ import numpy as np
 import pytest
 import trees
 
+import keras_mmdense
 from keras_mmdense.data import DatasetError, TrackError, open_dataset
 from keras_mmdense.data.audio_files import to_int16
 from keras_mmdense.data.readers import musdb18
 from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
+
+
+@pytest.fixture(scope="session")
+def musdb():
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("musdb cannot be imported without ffmpeg")
+    return pytest.importorskip("musdb")
 
 
 @pytest.fixture
@@ -197,3 +206,57 @@ def test_damage_after_opening_is_reported(track):
     trees.make_stem(track.path, [np.zeros((20000, 2), np.int16)] * 5)
     with pytest.raises(TrackError, match="the file is truncated or has changed"):
         track.read("bass", 15000, 29000)
+
+
+@pytest.mark.parametrize("is_wav", [False, True])
+def test_tracks_of_musdb_are_those_of_the_folder(musdb, tmp_path, is_wav):
+    (trees.make_musdb18hq if is_wav else trees.make_musdb18)(tmp_path, 2, 1, seconds=0.3)
+    whole = musdb.DB(tmp_path, is_wav=is_wav)
+    assert open_dataset(whole) == open_dataset(tmp_path)
+    for split, subset in {"train": "train", "valid": "valid"}.items():
+        db = musdb.DB(tmp_path, is_wav=is_wav, subsets="train", split=split)
+        assert open_dataset(db) == open_dataset(tmp_path, subset=subset)
+        assert open_dataset(list(db), sources="bass")[0].label == open_dataset(db)[0].label
+    db.setup["validation_tracks"] = ["Artist 1 - Song"]
+    assert {t.subset for t in open_dataset(db)} == {"train"}
+    path = tmp_path / "test" / "Artist 0 - Test Song"
+    path = path / "vocals.wav" if is_wav else path.with_name(f"{path.name}.stem.mp4")
+    path.write_bytes(path.read_bytes()[:-999])
+    assert {fault.path for fault in open_dataset(whole).faults} == {path}
+    if is_wav:
+        path.unlink()  # which musdb passes over
+        assert len(open_dataset(musdb.DB(tmp_path, is_wav=True)).faults) == 1
+
+
+def test_tracks_of_musdb_that_cannot_be_read_as_they_are_asked_for(musdb, tmp_path):
+    trees.make_musdb18(tmp_path, 1, 0, seconds=0.3)
+    db = musdb.DB(tmp_path)
+    for given, words in (
+        (musdb.DB(tmp_path, sample_rate=22050), r"whole, at the sample rate .*\(0, None, 22050\)"),
+        ([], "a musdb.DB or a list"),
+        (open_dataset(db), "a musdb.DB or a list"),
+        (db[0], "a musdb.DB or a list"),
+    ):
+        with pytest.raises(DatasetError, match=words):
+            open_dataset(given)
+    with pytest.raises(DatasetError, match="must be auto or musdb18; received 'folder'"):
+        open_dataset(db, kind="folder")
+    db[0].chunk_duration = 0.1
+    with pytest.raises(DatasetError, match="must be whole"):
+        open_dataset(db)
+
+
+@pytest.mark.parametrize("rate", [None, 22050])
+def test_a_track_of_musdb_is_separated(musdb, tmp_path, small_model, rate):
+    (track,) = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=0.3))
+    (theirs,) = musdb.DB(tmp_path, sample_rate=rate)
+    for given, audio in ((theirs, theirs.audio), (track, track.read("mixture"))):
+        expected = keras_mmdense.separate(
+            small_model, audio, 44100 if given is track else rate or 44100
+        )
+        found = keras_mmdense.separate(small_model, given)
+        for source, stem in expected.items():
+            assert stem.shape == audio.shape
+            np.testing.assert_array_equal(found[source], stem)
+        with pytest.raises(keras_mmdense.AudioError, match="is its own; received 44100"):
+            keras_mmdense.separate(small_model, given, 44100)
