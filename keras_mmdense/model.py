@@ -13,7 +13,7 @@ from keras import layers
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
 from keras_mmdense.normalization import ready
-from keras_mmdense.presets import PRESETS, PerBand, resolve_settings
+from keras_mmdense.presets import PerBand, resolve_settings
 from keras_mmdense.settings import Band, Settings
 from keras_mmdense.weights import find_weights
 
@@ -115,14 +115,6 @@ def _build_trained(settings: Settings, stored: Settings, path: Path) -> keras.Mo
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        if stored.preset not in (*PRESETS, "custom"):  # training.paper.baseline_networks
-            require(
-                settings == stored,
-                f"a {stored.preset} has the frames and sources of its file",
-                (settings.frames, settings.sources),
-                "Leave them out.",
-            )
-            return keras.saving.load_model(path, compile=False)
         trained = build_from_settings(replace(stored, frames=settings.frames))
         with warnings.catch_warnings():  # Keras would keep the first weights of what is not there
             warnings.filterwarnings("error", message="Skipping nested container")

@@ -6,25 +6,22 @@ import sys
 
 import pytest
 
+import keras_mmdense
 from keras_mmdense.errors import SettingsError
-from training.paper.baseline_networks import build_model
 from training.train import devices
-from training.train.devices import Devices, check_memory, step_bytes
+from training.train.devices import check_memory, open_devices, step_bytes
 from training.train.recipe import Recipe, in_parts, load_recipe
 
 
-def test_recipes_that_cannot_be_spread_are_refused():
-    with pytest.raises(SettingsError, match="batch_size must be a multiple of the 3"):
-        Devices(replicas=3).check(Recipe("r", batch_size=8))
-    with pytest.raises(SettingsError, match="accumulate must be 1"):
-        Devices("a strategy", replicas=2).check(Recipe("r", batch_size=8, accumulate=2))
-    Devices().check(Recipe("r", batch_size=3, accumulate=2))
+def test_several_devices_need_jax():
+    with pytest.raises(SettingsError, match=r"received 'tensorflow'\. Set KERAS_BACKEND=jax"):
+        open_devices(parallel=True)
 
 
 @pytest.fixture(scope="module")
 def smoke():
     recipe = load_recipe("smoke")
-    return recipe, build_model(recipe.model)
+    return recipe, keras_mmdense.build(**recipe.model)
 
 
 def test_memory_grows_with_what_is_fed(smoke):
@@ -40,7 +37,8 @@ def test_the_paper_s_step_was_measured():
     """6.3 GB with one excerpt, 10.3 GB with two: 4.0 GB each, of 4 networks (scaling.md)."""
     recipe = load_recipe("paper")
     assert len(recipe.model["sources"]) == 4
-    one = step_bytes(build_model(recipe.model | {"sources": "vocals"}), in_parts(recipe, 8))
+    one_network = keras_mmdense.build(**recipe.model | {"sources": "vocals"})
+    one = step_bytes(one_network, in_parts(recipe, 8))
     assert 4 * one == pytest.approx(4.03e9, rel=0.05)
 
 

@@ -27,14 +27,6 @@ sum_weight = 0.5
 """
 TOLERANCE = 1e-5  # of weights of about 1 after 6 steps of 0.001; rounding, not another function
 TIMEOUT = 240
-MIRRORED = """
-import sys
-import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from training.train.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
 NO_TENSORFLOW = """
 import sys
 class NoTensorFlow:
@@ -98,21 +90,14 @@ def assert_same_weights(a, b, tolerance, scores=""):
                 assert x[key] == pytest.approx(y[key], rel=1e-4), key
 
 
-def test_two_devices_reach_the_weights_of_one(folder):
-    train(folder, "one")
-    assert "2 replicas" in train(folder, "mirrored", "--strategy", "mirrored", script=MIRRORED)
-    assert_same_weights(folder / "one", folder / "mirrored", TOLERANCE)
-
-
 def test_jax_without_tensorflow_on_two_devices_and_resumed_exactly(folder):
     # what is compiled once serves the second run, too
     cached = JAX | {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled")}
     cached |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     one, two, parts = (f"jax_{name}" for name in ("one", "two", "parts"))
     train(folder, one, script=WHOLE, environment=cached)
-    mirrored = ("--strategy", "mirrored")
-    told = train(folder, two, *mirrored, script=WHOLE, environment=JAX | TWO_DEVICES)
-    assert "2 replicas" in told
+    told = train(folder, two, "--data-parallel", script=WHOLE, environment=JAX | TWO_DEVICES)
+    assert "2 devices" in told
     assert_same_weights(folder / one, folder / two, TOLERANCE)
     train(folder, parts, script=STOPPED, environment=cached)
     # the training loss is of the last steps alone

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
@@ -168,11 +167,10 @@ def test_wrong_recipes_are_refused(text, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-NETWORK = '{}\n[model]\nnetwork = "fnn"\nbins = 8\nhidden = 2\nreduced = 2\n'
+NETWORK = '{}\n[model]\npreset = "mdensenet"\nbins = 8\ngrowth_rate = 2\nnum_layers = 1\n'
 REFUSED = [
     ("nothing.toml", "", "tree", "a recipe is one of"),
     ("smoke", "", ".", "received 'r.toml'"),
-    ("r.toml", 'precision = "bfloat16"', "tree", "precision must be float32"),
     ("r.toml", "loss_weights = { vocal = 9 }", "tree", "loss_weights must name"),
     ("r.toml", "batch_size = 0", "tree", "whole numbers of 1 or more"),
 ]
@@ -273,36 +271,6 @@ def test_the_time_left_is_that_of_the_first_steps(tmp_path, monkeypatch, capsys)
     clock = [0]
     monkeypatch.setattr(command.time, "monotonic", lambda: clock[-1])
     fake = Mock(fit=fit, history=[], run=tmp_path, recipe=Recipe("r", epochs=2))
-    options = SimpleNamespace(tensorboard=False, resume=False, init=None)
+    options = SimpleNamespace(resume=False, init=None)
     assert command.run_to_end(fake, options) == 0
     assert "240 s a step, about 12 h 0 min left" in capsys.readouterr().out
-
-
-def test_tensorboard_gets_scores_audio_and_pictures(tree, tmp_path):
-    import tensorflow as tf
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    from training.train.tensorboard import epoch_writer
-
-    model = keras_mmdense.build(
-        sources=("bass", "vocals"), shared=True, bins=256, growth_rate=2, num_layers=1, scales=1
-    )
-    write = epoch_writer(model, open_dataset(tree)[0], tmp_path, every=2)
-    for epoch in (1, 2, 3):
-        write({"epoch": epoch, "loss": 1 / epoch})
-    events = EventAccumulator(str(tmp_path), size_guidance={"tensors": 0})
-    events.Reload()
-    losses = {e.step: float(tf.make_ndarray(e.tensor_proto)) for e in events.Tensors("loss")}
-    assert losses == pytest.approx({1: 1, 2: 1 / 2, 3: 1 / 3})
-    expected = {"mixture/reference": [0]}
-    for source in ("bass", "vocals"):
-        expected |= {f"{source}/reference": [0], f"{source}/estimate": [1, 3]}
-        expected[f"{source}/estimate_spectrogram"] = [1, 3]
-    assert {tag: [event.step for event in events.Tensors(tag)] for tag in expected} == expected
-
-
-def test_without_tensorboard_it_says_what_to_install(tree, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    assert train(tree.parent, "--tensorboard", out="tb") == 2
-    assert "pip install -e '.[train]'" in capsys.readouterr().err
-    assert not (tree.parent / "tb").exists()

@@ -18,14 +18,12 @@ import numpy as np
 from mmdense_edge.bench import host
 
 import keras_mmdense
-from keras_mmdense.data import Track, training_set
 from keras_mmdense.errors import require
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.model_settings import settings_of
 from training import command, command_parser
 from training.evaluate.tables import table
 from training.paper.baseline_networks import build_network
-from training.train.split import open_tracks
 
 # 50 songs of 4 min 10 s on average: about the length of DSD100's training half
 DSD100_SECONDS = 12500.0
@@ -78,33 +76,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=3, help="training steps to time (default: 3)")
     parser.add_argument("--frames", type=int, default=128, help="frames per example (default: 128)")
     parser.add_argument("--batch-size", type=int, default=4, help="examples per step (default: 4)")
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="data set (default: generated magnitudes)",
-    )
-    parser.add_argument(
-        "--epoch-seconds", type=float, metavar="N", help="audio of an epoch; default: that of the "
-        "data, without them 12500, about DSD100's training half"
-    )  # fmt: skip
     args = parser.parse_args(argv)
-    tracks = open_tracks(args.data)[0] if args.data else []
-    if args.epoch_seconds is None:
-        args.epoch_seconds = sum(track.duration for track in tracks) or DSD100_SECONDS
     require(
-        min(args.steps, args.batch_size, args.frames) >= 1
-        and args.frames % 8 == 0
-        and 0 < args.epoch_seconds < float("inf"),
-        "steps and batch_size must be 1 or more, frames a multiple of 8, epoch_seconds above 0",
-        (args.steps, args.batch_size, args.frames, args.epoch_seconds),
+        min(args.steps, args.batch_size, args.frames) >= 1 and args.frames % 8 == 0,
+        "steps and batch_size must be 1 or more, frames a multiple of 8",
+        (args.steps, args.batch_size, args.frames),
         "The defaults fit.",
     )
-    print(report(tracks, args), end="")
+    print(report(args), end="")
 
 
-def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
+def report(args: argparse.Namespace) -> str:
     """Measure all networks; return the table, how it was measured, and what is known."""
     rows, blend = [], parameters(NETWORKS["BLEND"]())
     for name, build in NETWORKS.items():
@@ -113,9 +95,9 @@ def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
         model = build()
         weights, settings = parameters(model), settings_of(model)
         work = multiply_adds_per_second(model, args.frames)
-        seconds = step_seconds(model, batches(model, tracks, args), args.steps)
+        seconds = step_seconds(model, batches(model, args), args.steps)
         hops_per_second = settings.sample_rate / settings.transform.hop_length
-        steps = args.epoch_seconds * hops_per_second / (args.batch_size * args.frames)
+        steps = DSD100_SECONDS * hops_per_second / (args.batch_size * args.frames)
         rows.append([
             name, f"{weights:,}", PUBLISHED.get(name, "-")[0], f"{weights / blend:.1%}",
             f"{work / 1e9:.2f}", f"{seconds:.2f}", f"{seconds * steps / 3600:.1f}",
@@ -123,15 +105,14 @@ def report(tracks: Sequence[Track], args: argparse.Namespace) -> str:
         keras.backend.clear_session()
     head = ["network", "weights", "published", "share of BLEND", "GMAC per s of audio",
             "s per step", "h per epoch"]  # fmt: skip
-    data = "the given tracks" if tracks else "generated magnitudes"
     machine = host.describe()
     published = "; ".join(f"{name} {size}: {source}" for name, (size, source) in PUBLISHED.items())
     return (
         f"# Table 3: size and time\n\n{table(head, rows)}\n\n"
         f"One source, stereo. Seconds per step: the median of {args.steps} steps of "
         f"`train_on_batch` in float32, RMSprop, without XLA, after one that does not count, on "
-        f"{data}, {args.batch_size} examples of {args.frames} frames. Hours per epoch are "
-        f"extrapolated from that to {args.epoch_seconds:,.0f} s of audio, not measured; the "
+        f"generated magnitudes, {args.batch_size} examples of {args.frames} frames. Hours per "
+        f"epoch are extrapolated from that to {DSD100_SECONDS:,.0f} s of audio, not measured; the "
         "paper's own times are not known here.\n\n"
         f"Machine: {machine['cpu']}, {machine['cores']} cores; Keras {keras.__version__} on "
         f"{keras.backend.backend()}, NumPy {np.__version__}; {time.strftime('%Y-%m-%d')}.\n\n"
@@ -156,11 +137,8 @@ def step_seconds(model: keras.Model, data: Iterable[Any], steps: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def batches(model: keras.Model, tracks: Sequence[Track], args: argparse.Namespace) -> Any:
-    """Return batches of the tracks, or generated ones without end with half of it as target."""
-    shape = {"frames": args.frames, "batch_size": args.batch_size}
-    if tracks:
-        return training_set(tracks, model, examples=args.batch_size * (args.steps + 1), **shape)
+def batches(model: keras.Model, args: argparse.Namespace) -> Any:
+    """Return generated mixtures without end, with half of each as the target."""
     s = settings_of(model)
     size = (args.batch_size, args.frames, s.bins, s.channels)
     mixture = np.random.default_rng(0).rayleigh(size=size).astype(np.float32)

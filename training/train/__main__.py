@@ -78,8 +78,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="patterns of layers that are not trained, such as 'low_*'",
     )
     parser.add_argument(
-        "--strategy", choices=("none", "mirrored"), default="none",
-        help="devices: see docs/how-to/scaling.md",
+        "--data-parallel", action="store_true",
+        help="train on all GPUs of this machine, with KERAS_BACKEND=jax",
     )  # fmt: skip
     parser.add_argument(
         "--resident", choices=("auto", "yes", "no"), default="auto",
@@ -87,9 +87,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--deterministic", action="store_true", help="the same bits every time on a GPU, too"
-    )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write scores, audio and spectrograms to RUN/tb"
     )
 
 
@@ -112,28 +109,30 @@ def train(
         tracks: Tracks to train on.
         valid: Tracks to validate on.
     """
-    if args.tensorboard:
-        import tensorboard  # noqa: F401  tf.summary.audio lives in it
-        import tensorflow  # noqa: F401  whatever the backend
     run = Path(args.out)
     from training.train.devices import open_devices
     from training.train.precision import settle_precision
     from training.train.trainer import Trainer
 
-    devices = open_devices(args.strategy, args.deterministic)
-    devices.check(recipe)
+    replicas = open_devices(args.data_parallel, args.deterministic)
+    require(
+        recipe.batch_size % replicas == 0,
+        f"batch_size must be a multiple of the {replicas} devices",
+        recipe.batch_size,
+        "Change the recipe.",
+    )
     recipe = settle_precision(recipe, run if args.resume else None)
     now = record(recipe, tracks, valid) | {"freeze": sorted(args.freeze)}
     check_folder(run, now, args.resume)
     report_slow_files(tracks)
     resident = {"yes": True, "no": False}.get(args.resident, args.resident)
     require(
-        resident is not True or devices.replicas == 1,
+        resident is not True or replicas == 1,
         "--resident yes needs one device",
-        devices.replicas,
+        replicas,
         "Use auto.",
     )
-    trainer = Trainer(recipe, tracks, valid, run, devices, args.init, args.freeze, resident)
+    trainer = Trainer(recipe, tracks, valid, run, replicas, args.init, args.freeze, resident)
     steps = len(trainer.make_data(0))
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
@@ -141,7 +140,7 @@ def train(
     print(
         f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
         f"{steps} steps an epoch, {trainer.model.count_params():,} "
-        f"weights, {devices.replicas} replicas"
+        f"weights, {replicas} devices"
     )
     return run_to_end(trainer, args)
 
@@ -168,12 +167,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
     from keras_mmdense.plot.style import attempt
     from training.train.devices import keep_freed_memory
 
-    run, epochs, show = trainer.run, trainer.recipe.epochs, None
-    if args.tensorboard:
-        from training.train.tensorboard import epoch_writer
-
-        show = epoch_writer(trainer.model, trainer.valid[0], run / "tb")
-
+    run, epochs = trainer.run, trainer.recipe.epochs
     numbers, begun = itertools.count(1), 0.0
 
     def on_step(step: int, steps: int) -> None:
@@ -194,8 +188,6 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
             f"audio per second, {row['waiting_share']:.0%} of the time waiting for data, "
             f"{hours(left)} left at most"
         )
-        if show:
-            show(row)
 
     keep_freed_memory()
     if args.resume and (run / LAST).exists():

@@ -1,18 +1,13 @@
-"""The devices of a run, one or more in one machine, and their memory.
+"""The devices of a run and their memory.
 
-Every replica sees its own part of each batch, and all of them take one common step, so the weights
-equal those of one device with the whole batch, to rounding (docs/how-to/scaling.md). With the JAX
-backend, `mirrored` is `keras.distribution.DataParallel`.
+With several devices, each computes its part of every batch, and all take one step together, so the
+weights equal those of one device with the whole batch, to rounding (docs/how-to/scaling.md).
 """
 
 from __future__ import annotations
 
 import math
 import os
-import types
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import keras
 from mmdense_edge.bench.host import memory_bytes
@@ -27,78 +22,22 @@ from training.train.recipe import Recipe
 HELD = 0.5
 
 
-@dataclass(frozen=True)
-class Devices:
-    """Where a model is trained. The default is one device.
+def open_devices(parallel: bool = False, deterministic: bool = False) -> int:
+    """Set up the devices. Call it before anything else uses the backend.
 
     Args:
-        strategy: TensorFlow's strategy; None for one device and with the JAX backend.
-        replicas: Number of devices that share each batch.
-    """
-
-    strategy: Any = None
-    replicas: int = 1
-
-    def scope(self) -> AbstractContextManager[Any]:
-        """Return the context in which the model and its optimizer must be made."""
-        return self.strategy.scope() if self.strategy else nullcontext()
-
-    def check(self, recipe: Recipe) -> None:
-        """Refuse a recipe that cannot be spread over these devices.
-
-        Raises:
-            SettingsError: The batch cannot be divided, or gradients are accumulated.
-        """
-        require(
-            recipe.batch_size % self.replicas == 0,
-            f"batch_size must be a multiple of the {self.replicas} replicas",
-            recipe.batch_size,
-            "Change the recipe or the number of devices.",
-        )
-        # Each replica's accumulator holds its own sum: a checkpoint would keep only the first.
-        require(
-            self.replicas == 1 or not self.strategy or recipe.accumulate == 1,
-            "accumulate must be 1 with several replicas",
-            recipe.accumulate,
-            "Raise batch_size instead: the replicas share it.",
-        )
-
-    def prepare(self, model: keras.Model) -> None:
-        """Make a compiled model take each step as with the whole batch on one device.
-
-        Batch normalization uses the statistics of all replicas: those of one part would be noisier
-        and give other results than one device. Gradients are clipped after they are added up;
-        Keras would clip those of each replica. JAX computes with the whole batch anyway.
-        """
-        if self.strategy is None or self.replicas == 1:
-            return
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # of float16
-        clip, add_up = optimizer._clip_gradients, optimizer._all_reduce_sum_gradients
-
-        def add_up_and_clip(_: Any, grads_and_vars: Any) -> Any:
-            grads, variables = zip(*add_up(grads_and_vars), strict=True)
-            return list(zip(clip(list(grads)), variables, strict=True))
-
-        optimizer._clip_gradients = lambda grads: grads
-        optimizer._all_reduce_sum_gradients = types.MethodType(add_up_and_clip, optimizer)
-
-
-def open_devices(name: str, deterministic: bool = False) -> Devices:
-    """Set up the devices. Call it before anything else uses TensorFlow or JAX.
-
-    Args:
-        name: "none", or "mirrored": all GPUs of this machine, or the logical CPU devices if there
-            are none.
+        parallel: Whether to train on all devices of this machine, with
+            `keras.distribution.DataParallel`.
         deterministic: Whether to make the backend compute the same bits every time.
 
+    Returns:
+        The number of devices that share each batch.
+
     Raises:
-        SettingsError: The backend does not support the strategy.
+        SettingsError: The backend cannot train on several devices.
 
     Example:
-        >>> open_devices("none").replicas
+        >>> open_devices()
         1
     """
     backend = keras.config.backend()
@@ -114,24 +53,18 @@ def open_devices(name: str, deterministic: bool = False) -> Devices:
     elif deterministic:  # read when JAX makes its first array
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true"
-    if name == "none":
-        return Devices()
-    if backend == "jax":
-        devices = keras.distribution.list_devices()
-        parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
-        keras.distribution.set_distribution(parallel)
-        return Devices(replicas=len(devices))
+    if not parallel:
+        return 1
     require(
-        backend == "tensorflow",
-        f"--strategy {name} needs the TensorFlow or the JAX backend",
+        backend == "jax",
+        "--data-parallel needs the JAX backend",
         backend,
-        "Set KERAS_BACKEND.",
+        "Set KERAS_BACKEND=jax.",
     )
-    import tensorflow as tf
-
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    return Devices(strategy, strategy.num_replicas_in_sync)
+    devices = keras.distribution.list_devices()
+    spread = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    keras.distribution.set_distribution(spread)
+    return len(devices)
 
 
 def has_accelerator() -> bool:
@@ -153,10 +86,10 @@ def step_bytes(model: keras.Model, recipe: Recipe) -> float:
         recipe: The recipe; its frames, batch size and precision are used.
 
     Example:
-        >>> from training.paper.baseline_networks import build_model
+        >>> import keras_mmdense
         >>> from training.train.recipe import load_recipe
         >>> recipe = load_recipe("smoke")
-        >>> 1e7 < step_bytes(build_model(recipe.model), recipe) < 1e9
+        >>> 1e7 < step_bytes(keras_mmdense.build(**recipe.model), recipe) < 1e9
         True
     """
     values = sum(math.prod(call.output_shape) for call in trace(model, recipe.frames).values())

@@ -27,8 +27,7 @@ class Recipe:
 
     Args:
         name: The file's name without its ending.
-        model: Arguments of `keras_mmdense.build`; with "network", of
-            `training.paper.baseline_networks.build_network`.
+        model: Arguments of `keras_mmdense.build`.
         mixing: How examples are mixed.
         frames: Frames of an excerpt.
         batch_size: Examples in a batch.

@@ -21,8 +21,7 @@ from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
-from training.paper.baseline_networks import build_model, float32_copy
-from training.train.devices import Devices, check_memory, has_accelerator
+from training.train.devices import check_memory, has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
 from training.train.recipe import Recipe
@@ -53,15 +52,9 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
         SettingsError: Something does not fit.
     """
     mixed = recipe.precision != "float32"
-    require(
-        not (mixed and "network" in recipe.model),
-        "precision must be float32 for a model with a network",
-        recipe.precision,
-        "",
-    )
     keras.config.set_dtype_policy(f"mixed_{recipe.precision}" if mixed else "float32")
     try:
-        model = build_model(recipe.model)
+        model = keras_mmdense.build(**recipe.model)
     finally:
         keras.config.set_dtype_policy("float32")
     keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.license)
@@ -92,7 +85,7 @@ class Trainer:
         tracks: Tracks to train on.
         valid: Tracks to validate on.
         run: Folder of `best.keras`, `last.keras` and `history.csv`.
-        devices: Where to train; `check` has accepted the recipe.
+        replicas: Number of devices that share each batch.
         init: As for `make_model`.
         freeze: As for `make_model`.
         resident: As for `keras_mmdense.data.training_set`.
@@ -107,33 +100,29 @@ class Trainer:
         tracks: Sequence[Track],
         valid: Sequence[Track],
         run: Path,
-        devices: Devices | None = None,
+        replicas: int = 1,
         init: str | None = None,
         freeze: Sequence[str] = (),
         resident: bool | str = False,
     ) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.tracks, self.valid, self.run = recipe, tracks, valid, run
-        self.devices, self._resident = devices or Devices(), resident
+        self._resident = resident if replicas == 1 else False
         self.history: list[Row] = []
         self._epoch = self._step = 0
-        with self.devices.scope():
-            self.model = make_model(recipe, init, freeze)
-            check_memory(self.model, recipe)
-            # fast layers know only the statistics of their own device
-            plain = self.devices.strategy is None and not has_accelerator()
-            if plain and keras.config.backend() == "tensorflow":
-                speed_up(self.model)
-            self.training = TrainingModel(
-                self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
-            )
-            self._compile()
+        self.model = make_model(recipe, init, freeze)
+        check_memory(self.model, recipe)
+        if keras.config.backend() == "tensorflow" and not has_accelerator():
+            speed_up(self.model)
+        self.training = TrainingModel(
+            self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
+        )
+        self._compile()
         self._held_out = validation_set(valid, self.training, batch_size=recipe.batch_size)
-        self.devices.prepare(self.model)
 
     def make_data(self, epoch: int, first_step: int = 0, magnitudes: bool = False) -> Any:
         """Return an epoch of the training set from some step on, as excerpts or as magnitudes."""
-        r, one_device = self.recipe, self.devices.replicas == 1
+        r = self.recipe
         return training_set(
             self.tracks,
             self.model if magnitudes else self.training,
@@ -144,7 +133,7 @@ class Trainer:
             seed=r.seed,
             epoch=epoch,
             first_step=first_step,
-            resident=self._resident if one_device and not magnitudes else False,
+            resident=not magnitudes and self._resident,
         )
 
     def adapt(self) -> None:
@@ -173,11 +162,10 @@ class Trainer:
             loss_weights=weights,
             jit_compile="auto" if r.jit is None else r.jit,
         )
-        if not self.devices.strategy:  # whose replicas must make the losses' variables in the step
-            # TensorFlow traces a step twice that makes variables.
-            zeros = {name: keras.ops.zeros((1, 1, 1, 1)) for name in weights}
-            self.training.compute_loss(y_pred={"targets": zeros, "estimates": zeros})
-            self.training.reset_metrics()
+        # TensorFlow traces a step twice that makes variables.
+        zeros = {name: keras.ops.zeros((1, 1, 1, 1)) for name in weights}
+        self.training.compute_loss(y_pred={"targets": zeros, "estimates": zeros})
+        self.training.reset_metrics()
 
     def resume(self) -> None:
         """Continue where `last.keras` was saved: weights, optimizer, average, schedule and data.
@@ -185,8 +173,7 @@ class Trainer:
         Raises:
             SettingsError: The file is not a checkpoint of this recipe.
         """
-        with self.devices.scope():
-            state = load_checkpoint(self.model, self.run)
+        state = load_checkpoint(self.model, self.run)
         self._epoch, self._step, self.history = state["epoch"], state["step"], state["history"]
 
     @property
@@ -271,7 +258,9 @@ class Trainer:
         self.history.append(row)
         self._epoch, self._step = self._epoch + 1, 0
         if self.plan.best_epoch == self._epoch - 1:
-            save_model(float32_copy(self.model), self.run / BEST)
+            best = keras_mmdense.build_from_settings(settings)  # in float32, whatever this is
+            copy_weights(self.model, best)
+            save_model(best, self.run / BEST)
         if watch.weights:
             self.model.set_weights(watch.weights)
         self._save()
