@@ -192,7 +192,7 @@ def announce(
     from training.train.trainer import make_model
 
     own, held_out = split_tracks(songs, (), args.valid_tracks)
-    open_devices(args.data_parallel, args.deterministic)
+    open_devices(recipe, args.data_parallel, args.deterministic)
     recipe = settle_precision(recipe, run / TRAIN if (run / TRAIN / RECORD).exists() else None)
     model = make_model(recipe, args.init, args.freeze)
     check_memory(model, recipe)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -15,7 +16,17 @@ from training.train.recipe import Recipe, in_parts, load_recipe
 
 def test_several_devices_need_jax():
     with pytest.raises(SettingsError, match=r"received 'tensorflow'\. Set KERAS_BACKEND=jax"):
-        open_devices(parallel=True)
+        open_devices(Recipe("r"), parallel=True)
+
+
+def test_a_batch_must_divide_evenly(monkeypatch):
+    monkeypatch.setattr(devices.keras.config, "backend", lambda: "jax")
+    monkeypatch.setattr(devices.keras.distribution, "list_devices", lambda: ["gpu:0"] * 3)
+    monkeypatch.setattr(devices.keras.distribution, "DataParallel", Mock())
+    monkeypatch.setattr(devices.keras.distribution, "set_distribution", Mock())
+    with pytest.raises(SettingsError, match="batch_size must be a multiple of the 3"):
+        open_devices(Recipe("r", batch_size=8), parallel=True)
+    assert open_devices(Recipe("r", batch_size=9), parallel=True) == 3
 
 
 @pytest.fixture(scope="module")

@@ -114,13 +114,7 @@ def train(
     from training.train.precision import settle_precision
     from training.train.trainer import Trainer
 
-    replicas = open_devices(args.data_parallel, args.deterministic)
-    require(
-        recipe.batch_size % replicas == 0,
-        f"batch_size must be a multiple of the {replicas} devices",
-        recipe.batch_size,
-        "Change the recipe.",
-    )
+    replicas = open_devices(recipe, args.data_parallel, args.deterministic)
     recipe = settle_precision(recipe, run if args.resume else None)
     now = record(recipe, tracks, valid) | {"freeze": sorted(args.freeze)}
     check_folder(run, now, args.resume)

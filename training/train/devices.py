@@ -22,10 +22,11 @@ from training.train.recipe import Recipe
 HELD = 0.5
 
 
-def open_devices(parallel: bool = False, deterministic: bool = False) -> int:
+def open_devices(recipe: Recipe, parallel: bool = False, deterministic: bool = False) -> int:
     """Set up the devices. Call it before anything else uses the backend.
 
     Args:
+        recipe: What will be trained; its batch must divide evenly.
         parallel: Whether to train on all devices of this machine, with
             `keras.distribution.DataParallel`.
         deterministic: Whether to make the backend compute the same bits every time.
@@ -34,10 +35,10 @@ def open_devices(parallel: bool = False, deterministic: bool = False) -> int:
         The number of devices that share each batch.
 
     Raises:
-        SettingsError: The backend cannot train on several devices.
+        SettingsError: The backend cannot train on several devices, or the batch does not divide.
 
     Example:
-        >>> open_devices()
+        >>> open_devices(Recipe("mine"))
         1
     """
     backend = keras.config.backend()
@@ -63,6 +64,12 @@ def open_devices(parallel: bool = False, deterministic: bool = False) -> int:
     )
     devices = keras.distribution.list_devices()
     spread = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    require(
+        recipe.batch_size % len(devices) == 0,
+        f"batch_size must be a multiple of the {len(devices)} devices",
+        recipe.batch_size,
+        "Change the recipe.",
+    )
     keras.distribution.set_distribution(spread)
     return len(devices)
 
