@@ -30,7 +30,9 @@ from keras_mmdense.weights import find_weights
 
 EPILOG = "Exit codes: 0 success; 1 failure; 2 wrong usage; 130 interrupted."
 MODEL = "a .keras file, or the name of a bundled model (see mmdense models)"
-PRESET = f"a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro), {MODEL}"
+PRESET = (
+    f"a preset (mmdensenet, mdensenet, mmdensenet-edge, mmdensenet-micro, mmdensenet-live), {MODEL}"
+)
 PACKAGES = (
     "keras-mmdense", "keras", "tensorflow", "jax", "numpy", "soundfile", "soxr",
     "ai-edge-litert", "ai-edge-quantizer", "tflite-runtime", "av", "matplotlib", "tensorflow-io",

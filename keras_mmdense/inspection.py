@@ -23,7 +23,7 @@ FLOAT_BYTES = 4
 # Which block a layer belongs to, by its name; poolings, up-samplings and skips to the next block.
 _BLOCKS = (
     (re.compile(r"(.*_)?final_dense_.*"), "{}final_dense"),
-    (re.compile(r"(.*_)?(?:final_conv|unfold|mask|denormalization)"), "{}head"),
+    (re.compile(r"(.*_)?(?:final_conv|final_past|unfold|mask|denormalization)"), "{}head"),
     (re.compile(r"(.*_)?(?:crop|first_\w+)"), "{}first"),
     (re.compile(r"(.*?_)(?:pool|dense|up|skip)(\d+)(?:_.*)?"), "{}dense{}"),
     (re.compile(r"(.*_)?match_\w+"), "{}match"),
@@ -35,6 +35,7 @@ FREE = (
     layers.Activation, layers.Add, layers.AveragePooling2D, layers.BatchNormalization,
     layers.Concatenate, layers.Cropping2D, layers.InputLayer, layers.MaxPooling2D,
     layers.Multiply, layers.Normalization, layers.ReLU, layers.Rescaling, layers.Reshape,
+    layers.ZeroPadding2D,
 )  # fmt: skip
 FREE_OPERATIONS = ("Log1p", "Sqrt")  # compression: Keras has no public names for their types
 
@@ -295,8 +296,8 @@ def summarize(
 
     Args:
         model: A model of `keras_mmdense.build`.
-        window_frames: Frames that a window keeps, a multiple of 2**scales; default 128, or of a
-            model with fixed frames what its context leaves.
+        window_frames: Frames that a window keeps, a multiple of the settings' `frame_multiple`;
+            default 128, or of a model with fixed frames what its context leaves.
         by_layer: Return one row per layer instead of per block.
 
     Returns:

@@ -1,7 +1,7 @@
 """build(): MMDenseNet as a functional Keras model made only of standard layers."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -49,7 +49,8 @@ def build(
     Args:
         preset: "mmdensenet" (default) or "mdensenet", the paper's; "mmdensenet-edge" and the
             smaller "mmdensenet-micro", for small processors: a shared network with masks for bass,
-            drums, other and vocals (docs/concepts/edge-model.md).
+            drums, other and vocals (docs/concepts/edge-model.md); "mmdensenet-live", the same with
+            causal convolutions, to separate music while it is played.
             What is not given comes from the preset; the defaults below are those of the paper's.
         sources: One name or several; default "vocals". With several and `shared=False` each source
             has a network of its own, as in the paper.
@@ -62,11 +63,12 @@ def build(
             sources the trunk is kept, the heads of new sources start fresh, and a warning says so.
         shared: One network with a named output per source; default False.
         head: "magnitude" (the paper, default) or "mask" (sigmoid times the mixture).
-        frames: Fixed number of frames, a multiple of 2**scales, or None for any such number.
+        frames: Fixed number of frames, a multiple of 2**scales unless the model is causal, or None
+            for any such number.
         bins: Frequency bins, from bin 0; default 1024. Every band needs a multiple of
             2**scales * fold of them.
         channels: 1 or 2; default 2.
-        scales: Number of 2x2 poolings. Fewer than the preset's drop its lowest scales, more
+        scales: Number of poolings. Fewer than the preset's drop its lowest scales, more
             repeat the lowest one.
         bands: `keras_mmdense.Band` objects instead of the preset's.
         growth_rate: Maps per layer: a number for all, a sequence with one per dense block, or a
@@ -79,7 +81,8 @@ def build(
         hop_length: Hop in samples; default n_fft // 2.
         **options: Further fields of `keras_mmdense.Settings`: final_growth_rate,
             final_num_layers, final_kernel_size, block_output, bottleneck, pooling, norm,
-            compression, compression_gain, fold, training_data, license.
+            compression, compression_gain, causal, fold, training_data, license; and
+            `dilation_rate` in the forms of growth_rate.
 
     Returns:
         An uncompiled `keras.Model` with input `mixture` and one output per source.
@@ -191,7 +194,7 @@ def build_from_settings(settings: Settings) -> keras.Model:
     for source in settings.sources:
         prefix = prefix_of(settings, source)
         y = _network(x, settings, prefix) if trunk is None else trunk
-        y = _conv2d(f"{prefix}final", maps, settings.final_kernel_size)(y)
+        y = _conv2d(f"{prefix}final", maps, settings.final_kernel_size, settings)(y)
         if settings.fold > 1:
             shape = (frames, settings.bins, settings.channels)
             y = layers.Reshape(shape, name=f"{prefix}unfold")(y)
@@ -230,7 +233,8 @@ def _network(x: Any, settings: Settings, prefix: str) -> Any:
     for name, y in parts.items():
         if y.shape[-1] != width:
             match = f"{prefix}{name}_match"
-            parts[name] = _composite(y, match, _conv2d(match, width, (1, 1)), settings)
+            convolution = _conv2d(match, width, (1, 1), settings)
+            parts[name] = _composite(y, match, convolution, settings)
     # the parts stand one above the other: (batch, frames, bins, width)
     joined = [_concatenate([*parts.values()], 2, f"{prefix}bands")] if parts else []
     joined += [y for band, y in maps.items() if band.is_full]
@@ -241,6 +245,7 @@ def _network(x: Any, settings: Settings, prefix: str) -> Any:
         settings.final_growth_rate,
         settings.final_num_layers,
         (3, 3),
+        1,
         settings,
     )
 
@@ -252,25 +257,27 @@ def _band(x: Any, band: Band, settings: Settings, prefix: str) -> Any:
     if not band.is_full:  # (batch, frames, after - first, channels)
         outside = ((0, 0), (first, settings.positions - after))
         x = layers.Cropping2D(outside, name=f"{name}_crop", **LAST)(x)
-    convolution = _conv2d(f"{name}_first", band.first_filters, band.first_kernel_size)
+    first_kernel, first_filters = band.first_kernel_size, band.first_filters
+    convolution = _conv2d(f"{name}_first", first_filters, first_kernel, settings)
     x = _composite(x, f"{name}_first", convolution, settings, before=())
     pool = layers.AveragePooling2D if settings.pooling == "average" else layers.MaxPooling2D
+    factors = settings.pool_size
     skips: list[Any] = []
-    blocks = zip(band.growth_rate, band.num_layers, band.kernel_size, strict=True)
-    for index, (growth_rate, num_layers, kernel_size) in enumerate(blocks):
-        if index > band.scales:  # on the way up: twice the frames and bins, as many maps
+    blocks = zip(
+        band.growth_rate, band.num_layers, band.kernel_size, band.dilation_rate, strict=True
+    )
+    for index, block in enumerate(blocks):
+        if index > band.scales:  # on the way up: what pooling halved is doubled, as many maps
             up = f"{name}_up{index + 1}"
             convolution = layers.Conv2DTranspose(
-                x.shape[-1], 2, strides=2, name=f"{up}_conv", **LAST
+                x.shape[-1], factors, strides=factors, name=f"{up}_conv", **LAST
             )
             x = _composite(x, up, convolution, settings, before=("norm",))
             x = _concatenate([x, skips.pop()], 3, f"{name}_skip{index + 1}")
-        x = _dense_block(
-            x, f"{name}_dense{index + 1}", growth_rate, num_layers, kernel_size, settings
-        )
-        if index < band.scales:  # on the way down: half the frames and bins
+        x = _dense_block(x, f"{name}_dense{index + 1}", *block, settings)
+        if index < band.scales:  # on the way down: half the bins and, unless causal, frames
             skips.append(x)
-            x = pool(2, name=f"{name}_pool{index + 2}", **LAST)(x)
+            x = pool(factors, name=f"{name}_pool{index + 2}", **LAST)(x)
     return x
 
 
@@ -280,17 +287,21 @@ def _dense_block(
     growth_rate: int,
     num_layers: int,
     kernel_size: tuple[int, int],
+    dilation_rate: int,
     settings: Settings,
 ) -> Any:
     """Each layer reads the concatenation of all maps before it (paper, section 2.1)."""
     maps = [x]
-    for index in range(1, num_layers + 1):
-        layer = f"{name}_layer{index}"
+    for index in range(num_layers):
+        layer = f"{name}_layer{index + 1}"
         h = _concatenate(maps, 3, f"{layer}_concat")
         if settings.bottleneck:
             narrow = f"{layer}_bottleneck"
-            h = _composite(h, narrow, _conv2d(narrow, 4 * growth_rate, (1, 1)), settings)
-        maps.append(_composite(h, layer, _conv2d(layer, growth_rate, kernel_size), settings))
+            convolution = _conv2d(narrow, 4 * growth_rate, (1, 1), settings)
+            h = _composite(h, narrow, convolution, settings)
+        dilation = settings.layer_dilation(dilation_rate, index)
+        convolution = _conv2d(layer, growth_rate, kernel_size, settings, dilation)
+        maps.append(_composite(h, layer, convolution, settings))
     chosen = {"last": maps[-1:], "new": maps[1:], "all": maps}[settings.block_output]
     return _concatenate(chosen, 3, f"{name}_output")
 
@@ -298,7 +309,7 @@ def _dense_block(
 def _composite(
     x: Any,
     name: str,
-    convolution: keras.layers.Layer,
+    convolution: Callable[[Any], Any],
     settings: Settings,
     before: tuple[str, ...] = ("norm", "relu"),
 ) -> Any:
@@ -313,8 +324,22 @@ def _composite(
     return x
 
 
-def _conv2d(name: str, filters: int, kernel_size: tuple[int, int]) -> keras.layers.Layer:
-    return layers.Conv2D(filters, kernel_size, padding="same", name=f"{name}_conv", **LAST)
+def _conv2d(
+    name: str, filters: int, kernel_size: tuple[int, int], settings: Settings, dilation: int = 1
+) -> Callable[[Any], Any]:
+    """Return a convolution with an output for each frame and bin; if causal, of no later frame."""
+    frames, bins = ((size - 1) for size in kernel_size)
+    if not settings.causal or not frames:
+        same: Callable[[Any], Any] = layers.Conv2D(
+            filters, kernel_size, padding="same", name=f"{name}_conv", **LAST
+        )
+        return same
+    zeros = ((frames * dilation, 0), (bins // 2, bins - bins // 2))
+    past = layers.ZeroPadding2D(zeros, name=f"{name}_past", **LAST)
+    convolution = layers.Conv2D(
+        filters, kernel_size, dilation_rate=(dilation, 1), name=f"{name}_conv", **LAST
+    )
+    return lambda x: convolution(past(x))
 
 
 def _concatenate(tensors: list[Any], axis: int, name: str) -> Any:

@@ -4,7 +4,8 @@ Source of "mdensenet" and "mmdensenet": arXiv 1706.09588, Table 1. Where its pri
 ways, the values here are those that come nearest to the published sizes;
 docs/concepts/architecture.md lists the other readings and the arguments of build() that give
 them. "mmdensenet-edge" and "mmdensenet-micro" are this project's own, chosen by experiment:
-docs/concepts/edge-model.md.
+docs/concepts/edge-model.md. "mmdensenet-live" has the same form, causal, with half the window: time
+context comes from dilated kernels, because frames are not pooled.
 """
 
 import dataclasses
@@ -14,7 +15,7 @@ from typing import Any
 from keras_mmdense.errors import require
 from keras_mmdense.settings import Band, Settings, Transform
 
-_PER_BLOCK = ("growth_rate", "num_layers", "kernel_size")
+_PER_BLOCK = ("growth_rate", "num_layers", "kernel_size", "dilation_rate")
 PerBlock = int | Sequence[Any]
 PerBand = PerBlock | Mapping[str, PerBlock]
 
@@ -39,7 +40,15 @@ PRESETS: dict[str, tuple[Band, ...]] = {
         Band("high", 0.5, 1, (8, 8, 8, 8, 8, 8, 8), (1, 1, 1, 1, 1, 1, 1), (3, 3), 16),
         Band("full", 0, 1, (16, 16, 24, 32, 24, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 3), 24),
     ),
-}
+    "mmdensenet-live": (
+        Band("low", 0, 0.5, (24, 32, 32, 48, 32, 32, 24), (2, 2, 2, 2, 2, 2, 2), (3, 3), 48,
+             dilation_rate=(1, 2, 4, 8, 4, 2, 1)),
+        Band("high", 0.5, 1, (16, 16, 16, 16, 16, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 3), 24,
+             dilation_rate=(1, 2, 4, 8, 4, 2, 1)),
+        Band("full", 0, 1, (24, 24, 32, 48, 32, 24, 24), (1, 1, 2, 2, 2, 1, 1), (3, 3), 32,
+             dilation_rate=(1, 2, 4, 8, 4, 2, 1)),
+    ),
+}  # fmt: skip
 
 # What a preset sets besides its bands; the paper's keep the defaults of build().
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -57,6 +66,13 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth_rate": 24}
+_OPTIONS["mmdensenet-live"] = _OPTIONS["mmdensenet-edge"] | {
+    "causal": True,
+    "compression_gain": 1024,
+    "n_fft": 2048,
+    "hop_length": 512,
+    "bins": 768,
+}
 
 
 def resolve_settings(

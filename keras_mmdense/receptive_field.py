@@ -11,7 +11,7 @@ def receptive_field(settings: Settings, bands: Iterable[Band] | None = None) -> 
     """Return how many frames before and after an output frame can change it.
 
     Counted exactly from kernels, poolings and skips, for the worst position of the frame on the
-    pooling grid.
+    pooling grid. A causal model sees no frame after.
 
     Args:
         settings: The model's settings.
@@ -25,10 +25,12 @@ def receptive_field(settings: Settings, bands: Iterable[Band] | None = None) -> 
     """
     reach = []
     for frame in range(settings.frame_multiple):
-        final = _grow((frame, frame), settings.final_kernel_size[0], 1)
-        final = _grow(final, 3, settings.final_num_layers)
+        final = _grow((frame, frame), settings.final_kernel_size[0], settings)
+        for index in range(settings.final_num_layers):
+            final = _grow(final, 3, settings, settings.layer_dilation(1, index))
         for band in settings.bands if bands is None else bands:
-            low, high = _grow(_scale(band, 0, final), band.first_kernel_size[0], 1)
+            low, high = _scale(band, 0, final, settings)
+            low, high = _grow((low, high), band.first_kernel_size[0], settings)
             reach.append((frame - low, high - frame))
     return max(before for before, _ in reach), max(after for _, after in reach)
 
@@ -45,20 +47,26 @@ def context_frames(settings: Settings) -> int:
     return -(-max(receptive_field(settings)) // step) * step
 
 
-def _scale(band: Band, scale: int, interval: Interval) -> Interval:
+def _scale(band: Band, scale: int, interval: Interval, settings: Settings) -> Interval:
     """From the output of the dense blocks at a scale back to the input of its first one."""
     if scale == band.scales:
-        return _block(band, scale, interval)
-    up = _block(band, 2 * band.scales - scale, interval)
-    below = _scale(band, scale + 1, (up[0] // 2, up[1] // 2))
-    joined = min(up[0], 2 * below[0]), max(up[1], 2 * below[1] + 1)
-    return _block(band, scale, joined)
+        return _block(band, scale, interval, settings)
+    up = _block(band, 2 * band.scales - scale, interval, settings)
+    step = settings.pool_size[0]
+    below = _scale(band, scale + 1, (up[0] // step, up[1] // step), settings)
+    joined = min(up[0], step * below[0]), max(up[1], step * below[1] + step - 1)
+    return _block(band, scale, joined, settings)
 
 
-def _block(band: Band, index: int, interval: Interval) -> Interval:
-    return _grow(interval, band.kernel_size[index][0], band.num_layers[index])
+def _block(band: Band, index: int, interval: Interval, settings: Settings) -> Interval:
+    for layer in range(band.num_layers[index]):
+        dilation = settings.layer_dilation(band.dilation_rate[index], layer)
+        interval = _grow(interval, band.kernel_size[index][0], settings, dilation)
+    return interval
 
 
-def _grow(interval: Interval, kernel: int, times: int) -> Interval:
-    """One side more, as "same" padding has it: (kernel - 1) // 2 before, kernel // 2 after."""
-    return interval[0] - times * ((kernel - 1) // 2), interval[1] + times * (kernel // 2)
+def _grow(interval: Interval, kernel: int, settings: Settings, dilation: int = 1) -> Interval:
+    """Add a kernel's frames: all before if causal, otherwise as "same" padding has it."""
+    more = (kernel - 1) * dilation
+    before = more if settings.causal else more // 2
+    return interval[0] - before, interval[1] + more - before

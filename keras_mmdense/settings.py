@@ -10,12 +10,13 @@ from mmdense_edge.model.contract import Transform
 from keras_mmdense.errors import SettingsError, require
 
 MAX_JSON_BYTES = 1 << 20
+MAX_DILATION = 1 << 12
 RESERVED_NAMES = frozenset({"mixture", "residual", "settings", "normalization"})
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 # Suffixes of layer names inside the networks, which outputs must not have.
 _LAYER = re.compile(
-    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|gain|joined|mask|norm|output|pool\d+|relu|"
-    r"skip\d+|unfold)"
+    r"(.*_)?(bands|concat|conv|crop|denormalization|fold|gain|joined|mask|norm|output|past|pool\d+|"
+    r"relu|skip\d+|unfold)"
 )
 CHOICES: dict[str, tuple[Any, ...]] = {
     "shared": (False, True),
@@ -25,6 +26,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "norm": ("before", "after"),
     "head": ("magnitude", "mask"),
     "compression": ("none", "sqrt", "log"),
+    "causal": (False, True),
 }
 RANGES = {
     "sample_rate": (1000, 384000),
@@ -89,6 +91,8 @@ class Band:
         first_kernel_size: Kernel (frames, bins) of the first convolution.
         first_filters: Maps of the first convolution.
         kernel_size: Kernels (frames, bins) of the dense layers, one per block or one for all.
+        dilation_rate: Of a causal model, frames between the taps of a dense block's first kernel,
+            one per block or one for all. Each further layer of the block has twice the distance.
 
     Example:
         >>> Band("low", 0, 0.5, growth_rate=(14,) + (16,) * 6, num_layers=(4,) * 7).scales
@@ -103,6 +107,7 @@ class Band:
     first_kernel_size: tuple[int, int] = (3, 4)
     first_filters: int = 32
     kernel_size: tuple[tuple[int, int], ...] = ((3, 3),)
+    dilation_rate: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -110,11 +115,13 @@ class Band:
         label, sizes = f"{self.name}: kernel_size", self.kernel_size
         require(isinstance(sizes, list | tuple), f"{label} must be pairs", sizes, "Pass ((3, 3),).")
         sizes = tuple(int_tuple(label, size, 2) for size in sizes)
+        rates = int_tuple(f"{self.name}: dilation_rate", self.dilation_rate)
         vars(self).update(  # the class is frozen
             growth_rate=int_tuple(f"{self.name}: growth_rate", self.growth_rate),
             num_layers=int_tuple(f"{self.name}: num_layers", self.num_layers),
             first_kernel_size=int_tuple(f"{self.name}: first", self.first_kernel_size, 2),
             kernel_size=sizes * len(self.growth_rate) if len(sizes) == 1 else sizes,
+            dilation_rate=rates * len(self.growth_rate) if len(rates) == 1 else rates,
         )
         edges = (self.start, self.stop)
         require(
@@ -123,12 +130,13 @@ class Band:
             edges,
             "Give the edges as shares of the frequency axis.",
         )
-        lengths = {len(self.growth_rate), len(self.num_layers), len(self.kernel_size)}
+        each = (self.growth_rate, self.num_layers, self.kernel_size, self.dilation_rate)
+        lengths = {len(values) for values in each}
         require(
             len(lengths) == 1 and len(self.growth_rate) % 2 == 1,
-            f"band {self.name!r} needs one growth rate, number of layers and kernel per dense "
-            "block, an odd number of blocks (2 * scales + 1)",
-            (self.growth_rate, self.num_layers, self.kernel_size),
+            f"band {self.name!r} needs one growth rate, number of layers, kernel and dilation rate "
+            "per dense block, an odd number of blocks (2 * scales + 1)",
+            each,
             "Pass for example 7 of each for 3 scales.",
         )
         require(
@@ -140,7 +148,7 @@ class Band:
 
     @property
     def scales(self) -> int:
-        """Number of 2x2 poolings on the way down."""
+        """Number of poolings on the way down."""
         return len(self.growth_rate) // 2
 
     @property
@@ -177,12 +185,14 @@ class Settings:
             paper), "sqrt" or "log" (log(1 + compression_gain * magnitude)). The last two need a
             mask head.
         compression_gain: 1 to 65536; a large one makes quiet music look like loud music.
+        causal: No output depends on a later frame: convolutions see past frames only, and poolings
+            join bins but no frames.
         bins: Frequency bins that the network sees, from bin 0; the others take the mask of the
             last one.
         channels: Audio channels, 1 or 2.
         fold: Neighboring bins that are stacked as channels of one position: the network works on
             bins // fold positions.
-        frames: Fixed number of frames, or None for any multiple of 2**scales.
+        frames: Fixed number of frames, or None for any multiple of `frame_multiple`.
         sample_rate: Rate of the audio in Hz, 1000 to 384000.
         transform: The short-time Fourier transform: `n_fft`, even, 16 to 65536 samples, and
             `hop_length`, 1 to n_fft // 2 samples.
@@ -215,6 +225,7 @@ class Settings:
     head: str = "magnitude"
     compression: str = "none"
     compression_gain: int = 1
+    causal: bool = False
     bins: int = 1024
     channels: int = 2
     fold: int = 1
@@ -240,7 +251,7 @@ class Settings:
 
     @property
     def scales(self) -> int:
-        """Largest number of 2x2 poolings of any band."""
+        """Largest number of poolings of any band."""
         return max(band.scales for band in self.bands)
 
     @property
@@ -250,8 +261,17 @@ class Settings:
 
     @property
     def frame_multiple(self) -> int:
-        """Inputs must have a multiple of this many frames: 2**scales."""
-        return 1 << self.scales
+        """Inputs must have a multiple of this many frames: 2**scales, or 1 if causal."""
+        return int(self.pool_size[0] ** self.scales)
+
+    @property
+    def pool_size(self) -> tuple[int, int]:
+        """Frames and bins that a pooling makes one of."""
+        return (1, 2) if self.causal else (2, 2)
+
+    def layer_dilation(self, dilation_rate: int, index: int) -> int:
+        """Return the frames between the kernel's taps in layer `index` of a dense block."""
+        return dilation_rate << index if self.causal else 1
 
     def _check_names(self) -> None:
         for name in self.sources:
@@ -343,6 +363,23 @@ class Settings:
                 (band.start * width, band.stop * width),
                 "Choose other edges, bins or scales.",
             )
+            require(
+                self.causal or set(band.dilation_rate) == {1},
+                f"band {band.name!r}: dilation_rate needs causal=True",
+                band.dilation_rate,
+                "Leave it out.",
+            )
+        blocks = [(1, self.final_num_layers)]
+        for band in self.bands:
+            blocks += zip(band.dilation_rate, band.num_layers, strict=True)
+        most = max(self.layer_dilation(rate, layers - 1) for rate, layers in blocks)
+        require(
+            most <= MAX_DILATION,
+            f"a kernel's taps may be at most {MAX_DILATION} frames apart, and their distance "
+            "doubles with each layer of a block",
+            most,
+            "Use fewer layers or a lower dilation_rate.",
+        )
         frames, step = self.frames, self.frame_multiple
         require(
             frames is None
@@ -360,6 +397,10 @@ class Settings:
         del transform["window"]  # a periodic Hann window, the only one there is
         if self.compression_gain == 1:
             del stored["compression_gain"]  # which files of version 1 lack
+        if not self.causal:  # which they lack, too
+            del stored["causal"]
+            for band in stored["bands"]:
+                del band["dilation_rate"]
         return {**stored, "transform": transform}
 
     def to_json(self) -> str:

@@ -9,7 +9,7 @@ from small import SMALL
 import keras_mmdense
 from keras_mmdense import Band
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
-from keras_mmdense.receptive_field import context_frames
+from keras_mmdense.receptive_field import context_frames, receptive_field
 from keras_mmdense.settings import _LAYER, RESERVED_NAMES
 
 # arXiv 1706.09588, Table 1: band -> (first kernel, maps), (growth, layers) of dense1..dense7
@@ -104,6 +104,16 @@ def test_the_device_models_keep_within_what_small_processors_have(
     assert multiply_adds_per_second(model) * 256 / (256 - 2 * context) < with_context
     convolutions = [layer for layer in model.layers if isinstance(layer, layers.Conv2D)]
     assert {layer.filters % 8 for layer in convolutions} == {0}  # maps fill vector lanes
+
+
+def test_the_live_model_waits_for_no_frame_and_has_the_device_models_work():
+    model = keras_mmdense.build("mmdensenet-live")
+    settings = keras_mmdense.settings_of(model)
+    transform = settings.transform
+    assert receptive_field(settings) == (140, 0)  # 1.6 s
+    assert (transform.n_fft + transform.hop_length) / settings.sample_rate < 0.06
+    assert parameters(model) == 519_656
+    assert multiply_adds_per_second(model) == pytest.approx(1.41e9, rel=0.01)
 
 
 def test_overrides_per_band_and_scale():

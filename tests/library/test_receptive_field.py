@@ -16,6 +16,8 @@ from keras_mmdense.receptive_field import context_frames, receptive_field
         {"scales": 2, "kernel_size": {"low": ((5, 3), (3, 3), (1, 3), (3, 3), (4, 3))}},
         {"norm": "after", "scales": 1, "final_num_layers": 1, "final_kernel_size": (4, 1)},
         {"block_output": "all", "bottleneck": True, "scales": 1, "num_layers": 1},
+        {"causal": True, "scales": 2, "dilation_rate": (1, 3, 2, 1, 1)},
+        {"causal": True, "scales": 1, "norm": "after", "fold": 2, "final_kernel_size": (2, 1)},
     ],
 )
 def test_no_frame_further_away_matters_and_the_last_one_does(options):
@@ -38,3 +40,16 @@ def test_no_frame_further_away_matters_and_the_last_one_does(options):
     # rounding can hide the outermost frames of a large field, not many of them
     assert reach_before >= before - 1
     assert reach_after >= after - 1
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "after", "pooling": "max"}])
+def test_what_a_causal_model_makes_of_a_songs_beginning_does_not_depend_on_the_rest(options):
+    options = {"scales": 2, "dilation_rate": {"low": 4}, "head": "mask"} | options
+    model = keras_mmdense.build(**SMALL, causal=True, **options)
+    disturb(model)
+    song = np.random.default_rng(0).random((1, 61, 64, 2)).astype(np.float32)
+    whole = model(song)["vocals"].numpy()
+    for frames in (1, 2, 37):
+        part = model(song[:, :frames])["vocals"].numpy()
+        np.testing.assert_allclose(part, whole[:, :frames], atol=1e-6)
+    assert whole.std() > 0.01

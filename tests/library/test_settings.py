@@ -25,6 +25,9 @@ def make(**changes):
 
 
 def test_json_round_trip_keeps_everything():
+    causal = make(bands=(Band("full", dilation_rate=(1, 2, 4, 8, 4, 2, 1)),), causal=True)
+    assert Settings.from_json(causal.to_json()) == causal
+    assert not {"causal", "dilation_rate"} & set(re.findall(r"\w+", make().to_json()))
     settings = make(
         frames=64, head="mask", norm="after", training_data='DSD100 "Dev"', license="é",
     )  # fmt: skip
@@ -60,6 +63,9 @@ def test_json_round_trip_keeps_everything():
         ({"compression_gain": 0, "head": "mask", "compression": "log"}, ["must be 1 to 65536"]),
         ({"compression": "cube", "head": "mask"}, ["none, sqrt, log", "cube"]),
         ({"norm": "none"}, ["before, after"]),
+        ({"causal": 1}, ["False, True"]),
+        ({"bands": (Band("full", dilation_rate=(2,)),)}, ["dilation_rate needs causal=True"]),
+        ({"causal": True, "final_num_layers": 14}, ["at most 4096", "8192"]),
         ({"block_output": "first"}, ["last, new, all"]),
         ({"shared": 1}, ["False, True"]),
         ({"final_growth_rate": 0}, ["1 to 4096"]),
@@ -92,6 +98,7 @@ def test_wrong_settings_say_rule_value_and_way_out(changes, words):
         ({"kernel_size": ((3, 3, 3),)}, "frames, bins"),
         ({"first_kernel_size": (3,)}, "frames, bins"),
         ({"kernel_size": 3}, "pairs"),
+        ({"dilation_rate": (1, 2)}, "dilation rate per dense block"),
         ({"first_filters": 0}, "first_filters"),
         ({"name": "2low"}, "letter"),
     ],
