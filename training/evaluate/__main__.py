@@ -22,7 +22,8 @@ from mmdense_edge.errors import printable
 from keras_mmdense.data import KINDS, SUBSETS, open_dataset
 from keras_mmdense.errors import require
 from training import command, command_parser
-from training.evaluate.metrics import METRICS
+from training.evaluate.metrics import ENGINES
+from training.evaluate.metrics.bsseval import museval_package
 from training.evaluate.rows import choose_tracks, open_rows
 from training.evaluate.scoring import evaluate
 
@@ -36,10 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", metavar="REPORT", required=True, help="folder of the report")
     parser.add_argument(
         "--metric",
-        default="usdr",
         metavar="NAME,...",
         help="usdr (default: fast, whole tracks), active (usdr where a source is heard), museval, "
         "bsseval3, sisdr",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=list(ENGINES),
+        default="own",
+        help="own (default), or museval: the package itself, for the metrics museval (then the "
+        "default) and bsseval3; needs ffmpeg",
     )
     parser.add_argument("--kind", choices=KINDS, default="auto", help="layout of the data set")
     parser.add_argument("--subset", nargs="+", choices=SUBSETS, help="subsets; default all")
@@ -79,10 +86,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="number of processes, each with its own models and share of the cores; default 1",
     )
     args = parser.parse_args(argv)
-    metrics = tuple(dict.fromkeys(args.metric.split(",")))
-    require(
-        set(metrics) <= set(METRICS), f"--metric must be of {', '.join(METRICS)}", args.metric, ""
-    )
+    known = ENGINES[args.engine]
+    text = args.metric or next(iter(known))
+    metrics = tuple(dict.fromkeys(text.split(",")))
+    require(set(metrics) <= set(known), f"--metric must be of {', '.join(known)}", text, "")
+    if args.engine == "museval":
+        museval_package()
     require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
     dataset = open_dataset(args.data, args.kind, args.subset, sample_rate=args.sample_rate)
     if dataset.faults:
@@ -95,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         wiener=args.wiener,
         allow_missing=args.allow_missing,
     )
-    faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), jobs=args.jobs)
+    faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), args.jobs, args.engine)
     for fault in faults:
         print(f"evaluate: {fault}", file=sys.stderr)
     if faults:
@@ -105,6 +114,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    from training.evaluate.tables import listed
+
+    print(listed(Path(args.out)))
     print(f"report in {printable(Path(args.out) / 'report.md')}")
     return 0
 

@@ -1,8 +1,8 @@
 """Score tracks in one or several processes; every result is written as soon as it is available.
 
 A result is the score of one track of one row by one metric: a JSON file in museval's format,
-REPORT/METRIC/ROW/SUBSET/TRACK.json. museval's `EvalStore.add_eval_dir(REPORT/museval/ROW)` reads
-the files below "test", so tracks of data sets without subsets are stored there, too. Frames leave
+REPORT/METRIC/ROW/test/TRACK.json. museval's `EvalStore.add_eval_dir(REPORT/museval/ROW)` reads all
+files below "test", so tracks of the subsets train and valid are in folders in it. Frames leave
 out undefined values, which museval reads as NaN; its own files contain the word NaN, which is not
 JSON.
 """
@@ -34,14 +34,15 @@ from keras_mmdense import __version__
 from keras_mmdense.data import Dataset, Track, TrackError
 from keras_mmdense.errors import SettingsError, require
 from training.evaluate.estimators import open_estimator, open_signals, stored
-from training.evaluate.metrics import METRICS
+from training.evaluate.metrics import ENGINES, Metric
 from training.evaluate.metrics.source_score import SourceScore
 from training.evaluate.rows import Row, find_estimates
 from training.train.run_folder import commit, write_text
 
 RECORD = "run.json"
 PACKAGES = (  # whose versions a score may depend on
-    "keras", "ai-edge-litert", "keras-mmdense", "numpy", "scipy", "soundfile", "soxr", "tensorflow",
+    "keras", "ai-edge-litert", "keras-mmdense", "museval", "numpy", "scipy", "soundfile", "soxr",
+    "tensorflow",
 )  # fmt: skip
 
 # What files and models raise; anything else is a bug.
@@ -67,6 +68,7 @@ def evaluate(
     metrics: Sequence[str],
     report: Path,
     jobs: int = 1,
+    engine: str = "own",
 ) -> list[str]:
     """Score what has not been scored yet, then write the report.
 
@@ -77,6 +79,7 @@ def evaluate(
         metrics: Names of the metrics.
         report: Folder of the report.
         jobs: Number of processes.
+        engine: Who computes the metrics, of `ENGINES`.
 
     Returns:
         One line for each track that could not be scored. If there are any, no report is written;
@@ -97,7 +100,7 @@ def evaluate(
     runs = earlier_runs(report, contents)
     places = [(row, t) for t in tracks for row in rows if t.label not in row.missing]
     paths = [result_path(report, metric, *place) for place in places for metric in metrics]
-    tasks = list(pending(places, metrics, report))
+    tasks = list(pending(places, metrics, report, engine))
     run: dict[str, Any] = {
         "command": sys.argv,
         "data": str(dataset.root),
@@ -115,10 +118,11 @@ def evaluate(
         print(f"{kept} results of an earlier run are kept", file=sys.stderr)
     faults = []
     bar = tqdm(total=len(tasks), leave=False, disable=None, dynamic_ncols=True)
-    with closing(score(tasks, report, jobs)) as outcomes, bar:
+    with closing(score(tasks, report, jobs, engine)) as outcomes, bar:
         for (row, track, marks), scores, fault in outcomes:
             for metric, by_source in scores.items():
-                write_result(report, row, track, metric, marks[metric], by_source)
+                title = ENGINES[engine][metric].title
+                write_result(report, row, track, metric, title, marks[metric], by_source)
             where = f"{printable(row.name)}, {printable(track.label)}"
             faults += [f"{where}: {fault}"] if fault else []
             bar.set_postfix_str(where, refresh=False)
@@ -134,7 +138,7 @@ def evaluate(
             ],
             "left_out": [fault.describe(dataset.root) for fault in dataset.faults],
         }
-        write_report(report, data, rows, metrics, map(read_result, paths))
+        write_report(report, data, rows, metrics, map(read_result, paths), engine)
         run["seconds"] = round(time.monotonic() - started, 1)
         write_json(report / RECORD, record)
     return faults
@@ -176,7 +180,7 @@ def earlier_runs(report: Path, contents: Mapping[str, Sequence[str]]) -> list[di
 
 
 def pending(
-    places: Sequence[tuple[Row, Track]], metrics: Sequence[str], report: Path
+    places: Sequence[tuple[Row, Track]], metrics: Sequence[str], report: Path, engine: str
 ) -> Iterator[Task]:
     """Yield the tasks whose results are missing or stale.
 
@@ -186,7 +190,8 @@ def pending(
     for row, track in places:
         stale = {}
         for metric in metrics:
-            mark, path = fingerprint(row, track, metric), result_path(report, metric, row, track)
+            path = result_path(report, metric, row, track)
+            mark = fingerprint(row, track, metric, ENGINES[engine][metric])
             if not path.exists() or read_result(path)["fingerprint"] != mark:
                 stale[metric] = mark
         if stale:
@@ -195,10 +200,11 @@ def pending(
 
 def result_path(report: Path, metric: str, row: Row, track: Track) -> Path:
     """Return the path of a result."""
-    return report / metric / row.name / (track.subset or "test") / f"{track.name}.json"
+    subset = "" if track.subset == "test" else track.subset
+    return report / metric / row.name / "test" / subset / f"{track.name}.json"
 
 
-def fingerprint(row: Row, track: Track, metric: str) -> str:
+def fingerprint(row: Row, track: Track, name: str, metric: Metric) -> str:
     """Return a checksum of everything that a result depends on: row, track, metric, version.
 
     It includes the content of model files, and the size and modification time of audio files.
@@ -214,7 +220,7 @@ def fingerprint(row: Row, track: Track, metric: str) -> str:
         "version": __version__,
         "row": [row.kind, row.sha256, row.sources, row.wiener, row.accompaniment],
         "baseline": row.name if row.kind == "baseline" else "",
-        "metric": [metric, METRICS[metric].title, METRICS[metric].measures],
+        "metric": [name, metric.title, metric.measures],
         "track": [track.label, track.num_samples, track.sample_rate, track.channels],
         "sources": track.sources,
         "files": {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()},
@@ -224,7 +230,13 @@ def fingerprint(row: Row, track: Track, metric: str) -> str:
 
 
 def write_result(
-    report: Path, row: Row, track: Track, metric: str, mark: str, scores: Mapping[str, SourceScore]
+    report: Path,
+    row: Row,
+    track: Track,
+    metric: str,
+    title: str,
+    mark: str,
+    scores: Mapping[str, SourceScore],
 ) -> None:
     """Write a result, completely or not at all.
 
@@ -233,6 +245,7 @@ def write_result(
         row: The row.
         track: The track.
         metric: Name of the metric.
+        title: Its title.
         mark: The fingerprint.
         scores: The score of each source.
 
@@ -243,7 +256,7 @@ def write_result(
         "row": row.name,
         "track": track.label,
         "metric": metric,
-        "title": METRICS[metric].title,
+        "title": title,
         "num_samples": track.num_samples,
         "sample_rate": track.sample_rate,
         "wiener": row.wiener,
@@ -279,13 +292,14 @@ def read_result(path: Path) -> dict[str, Any]:
 _signals: dict[Track, dict[str, Any]] = {}  # of the last track of this process
 
 
-def score_task(task: Task, folder: Path, num_threads: int) -> tuple[Task, Scores, str]:
+def score_task(task: Task, folder: Path, num_threads: int, engine: str) -> tuple[Task, Scores, str]:
     """Score a track of a row; models stay open, and the signals until the next track.
 
     Args:
         task: The task.
         folder: Folder for raw audio while it is needed.
         num_threads: Threads of a TFLite interpreter.
+        engine: Who computes the metrics.
 
     Returns:
         The task, its scores, and what is wrong with a file or model, in one line.
@@ -298,19 +312,24 @@ def score_task(task: Task, folder: Path, num_threads: int) -> tuple[Task, Scores
             _signals[track] = open_signals(track, bool(row.accompaniment), folder)
         references = {source: _signals[track][source] for source in row.sources}
         estimates = stored(estimator(track, _signals[track]), folder)
-        scores = {m: METRICS[m].score(references, estimates, track.sample_rate) for m in marks}
+        scores = {
+            m: ENGINES[engine][m].score(references, estimates, track.sample_rate) for m in marks
+        }
         return task, scores, ""
     except FAULTS as error:
         return task, {}, (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Task, Scores, str]]:
+def score(
+    tasks: Sequence[Task], folder: Path, jobs: int, engine: str
+) -> Generator[tuple[Task, Scores, str]]:
     """Score all tasks; yield the results of `score_task` in any order.
 
     Args:
         tasks: The tasks.
         folder: Folder for raw audio while it is needed.
         jobs: Number of processes; 1 uses this one. They are stopped if the iteration ends early.
+        engine: Who computes the metrics.
 
     Raises:
         SettingsError: A process died.
@@ -320,7 +339,7 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
     if jobs == 1:
         _signals.clear()  # of an earlier evaluation
         for task in tasks:
-            yield score_task(task, folder, num_threads)
+            yield score_task(task, folder, num_threads, engine)
         return
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
@@ -334,7 +353,9 @@ def score(tasks: Sequence[Task], folder: Path, jobs: int) -> Generator[tuple[Tas
     )
     try:
         # nothing else refers to the futures: their scores are freed once they are written
-        done = as_completed([pool.submit(score_task, t, folder, num_threads) for t in tasks])
+        done = as_completed(
+            [pool.submit(score_task, t, folder, num_threads, engine) for t in tasks]
+        )
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         for future in done:

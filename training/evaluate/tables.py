@@ -13,7 +13,7 @@ from scipy import stats
 
 from keras_mmdense.plot import boxes
 from keras_mmdense.plot.style import attempt
-from training.evaluate.metrics import METRICS
+from training.evaluate.metrics import ENGINES, METRICS
 from training.evaluate.metrics.source_score import ACCOMPANIMENT
 from training.evaluate.rows import Row
 from training.train.run_folder import write_text
@@ -34,6 +34,7 @@ def write_report(
     rows: Sequence[Row],
     metrics: Sequence[str],
     results: Iterable[Mapping[str, Any]],
+    engine: str = "own",
 ) -> None:
     """Write a report; the same results give the same bytes.
 
@@ -43,6 +44,7 @@ def write_report(
         rows: The rows.
         metrics: Names of the metrics.
         results: From `scoring.read_result`.
+        engine: Who computed the metrics.
 
     Raises:
         OSError: A file cannot be written.
@@ -60,8 +62,8 @@ def write_report(
         *data["sources"],
         *([ACCOMPANIMENT] if any(row.accompaniment for row in rows) else []),
     ]
-    listed = scores[~scores["measure"].isin(SILENT)]
-    box_plots(listed, "value", report / PLOTS, "", f"of {len(data['tracks'])} tracks")
+    measured = scores[~scores["measure"].isin(SILENT)]
+    box_plots(measured, "value", report / PLOTS, "", f"of {len(data['tracks'])} tracks")
     summary = {
         "format": FORMAT,
         "version": VERSION,
@@ -70,7 +72,7 @@ def write_report(
         "rows": [{key: x for key, x in asdict(row).items() if key != "paths"} for row in rows],
         "metrics": {
             name: {
-                "title": METRICS[name].title,
+                "title": ENGINES[engine][name].title,
                 "measures": METRICS[name].measures,
                 "over_tracks": METRICS[name].over_tracks,
                 "rows": {row.name: summarize(values, name, row, data) for row in rows},
@@ -78,9 +80,26 @@ def write_report(
             for name in metrics
         },
     }
-    write_text(report / SCORES, listed.to_csv(index=False, lineterminator="\n"))
+    write_text(report / SCORES, measured.to_csv(index=False, lineterminator="\n"))
     write_text(report / PAGE, "\n\n".join(page(summary, columns)) + "\n")
     write_text(report / SUMMARY, json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+
+def listed(report: Path) -> str:
+    """Return the scores of a report as text: the first measure of each metric."""
+    summary = json.loads((report / SUMMARY).read_text("utf-8"))
+    texts = []
+    for name, metric in summary["metrics"].items():
+        measure = metric["measures"][0]
+        cells = {
+            printable(row): {s: cell[measure]["value"] for s, cell in scores["sources"].items()}
+            | {"mean": scores["mean"][measure]}
+            for row, scores in metric["rows"].items()
+        }
+        frame = pd.DataFrame.from_dict(cells, orient="index", dtype=float)
+        shown = frame.to_string(float_format="{:.2f}".format, na_rep=NOTHING)
+        texts.append(f"{measure} in dB by {name}, {metric['over_tracks']} over tracks\n{shown}")
+    return "\n\n".join(texts)
 
 
 def summarize(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
@@ -167,17 +169,43 @@ def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
 
 
 @pytest.mark.usefixtures("short_filters")
-def test_museval_reads_the_files(tmp_path):
-    import museval  # looks for ffmpeg
+def test_museval_computes_the_same_scores_and_reads_the_files(tmp_path, capsys, monkeypatch):
+    museval = pytest.importorskip("museval")  # looks for ffmpeg
+    short = partial(museval.metrics.bss_eval, filters_len=24)
+    monkeypatch.setattr(museval.metrics, "bss_eval", short)
+    sources = {"sources": ("bass", "vocals"), "subsets": ("valid",)}
+    make_folder(tmp_path / "tree", num_tracks=1, seconds=1.1, **sources)
+    found = {}
+    for engine in ("own", "museval"):
+        options = {"metric": "museval,bsseval3", "engine": engine, "out": engine}
+        assert main(command(tmp_path, "irm", "mixture", **options)) == 0
+        assert "SDR in dB by museval, median over tracks\n" in capsys.readouterr().out
+        found[engine] = scores(tmp_path / engine)
+        methods, store = museval.MethodStore(), museval.EvalStore()
+        for row in ("irm", "mixture"):
+            methods.add_eval_dir(tmp_path / engine / "museval" / row)
+            store.add_eval_dir(tmp_path / engine / "museval" / row)
+        read = methods.agg_frames_scores()
+        assert len(read) == len(store.df) == 2 * 2 * 4  # rows, sources, measures
+        for row, _, source, metric, measure in found[engine].index:
+            if metric == "museval":
+                value = found[engine][row, "valid/Song 0", source, metric, measure]
+                assert read[row, "Song 0", source, measure] == pytest.approx(value)
+        track = museval.TrackStore("Song 0")
+        path = tmp_path / engine / "museval" / "irm" / "test" / "valid" / "Song 0.json"
+        track.scores = json.loads(path.read_text("utf-8"))
+        track.validate()
+    ours, theirs = (one.clip(upper=100) for one in found.values())  # above is rounding
+    pd.testing.assert_series_equal(ours, theirs, rtol=0, atol=1e-4)
 
-    make_folder(tmp_path / "tree", num_tracks=1, seconds=1.1, sources=("bass", "vocals"))
-    assert main(command(tmp_path, "mixture", metric="museval")) == 0
-    folder = tmp_path / "report" / "museval" / "mixture"
-    store = museval.EvalStore()
-    store.add_eval_dir(folder)
-    read = store.agg_frames_scores()
-    for (_, track, source, _, measure), value in scores(tmp_path / "report").items():
-        assert read[track, source, measure] == pytest.approx(value)
-    track = museval.TrackStore("Song 0")
-    track.scores = json.loads((folder / "test" / "Song 0.json").read_text("utf-8"))
-    track.validate()
+
+def test_what_museval_cannot_score(tree, tmp_path, capsys, monkeypatch):
+    assert main(command(tmp_path, "mixture", metric="usdr", engine="museval")) == 2
+    assert "--metric must be of museval, bsseval3" in capsys.readouterr().err
+    audio, rate = sf.read(tree / "Song 0" / "bass.wav", dtype="int16")
+    sf.write(tree / "Song 0" / "bass.wav", np.zeros_like(audio), rate)
+    assert main(command(tmp_path, "mixture", engine="museval", tracks="Song 0")) == 1
+    assert "Song 0: museval refuses the signals" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "museval", None)
+    assert main(command(tmp_path, "mixture", engine="museval")) == 2
+    assert "needs museval and ffmpeg" in capsys.readouterr().err

@@ -10,7 +10,7 @@ the sources whose sum it is.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
@@ -117,4 +117,20 @@ METRICS = {
     "sisdr": Metric(
         usdr.SISDR_TITLE, ("SI-SDR",), "mean", partial(usdr.score_each, "SI-SDR", usdr.sisdr)
     ),
+}
+
+# Who computes a metric: this project or the package museval.
+ENGINES = {
+    "own": METRICS,
+    "museval": {
+        name: replace(
+            METRICS[name],
+            title=bsseval.PACKAGE_TITLE % (form, *bsseval.SECONDS[name], average),
+            _function=partial(bsseval.by_package, name),
+        )
+        for name, form, average in (
+            ("museval", "BSSEval v4", "median"),
+            ("bsseval3", "BSSEval v3 (images)", "mean"),
+        )
+    },
 }

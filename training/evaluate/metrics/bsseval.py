@@ -9,11 +9,13 @@ museval refuses tracks in which a source is silent throughout. Here such a sourc
 the others are scored without its estimate and, if the reference is silent, without its reference.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 
+from keras_mmdense.errors import SettingsError
 from training.evaluate.metrics.projection import distortion_filters, energies
 from training.evaluate.metrics.source_score import (
     Array,
@@ -26,6 +28,7 @@ from training.evaluate.metrics.source_score import (
 )
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
+SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
 
 _SILENCE = (
     "a track shorter than a window is one frame; a frame in which any reference or estimate is "
@@ -39,6 +42,11 @@ MUSEVAL_TITLE = (
 BSSEVAL3_TITLE = (
     "BSSEval v3 (images), as in SiSEC 2016: full windows of 30 s, hop 15 s, distortion filters of "
     "512 taps for each window, no permutation; mean over frames, median over tracks; " + _SILENCE
+)
+PACKAGE_TITLE = (
+    "%s by the package museval itself: full windows of %d s, hop %d s, no permutation; %s over "
+    "frames, median over tracks; a frame in which any reference or estimate is silent counts for "
+    "no source"
 )
 
 
@@ -58,7 +66,7 @@ def museval(references: Signals, estimates: Signals, sample_rate: int) -> dict[s
     Returns:
         SDR, ISR, SIR and SAR by source; a single source has no SIR.
     """
-    return _score(references, estimates, sample_rate, (1, 1), np.median)
+    return _score("museval", references, estimates, sample_rate)
 
 
 def bsseval3(references: Signals, estimates: Signals, sample_rate: int) -> dict[str, SourceScore]:
@@ -72,7 +80,40 @@ def bsseval3(references: Signals, estimates: Signals, sample_rate: int) -> dict[
 
     Source: windows and hop as in DSD100_eval_only.m of the SiSEC 2016 evaluation scripts.
     """
-    return _score(references, estimates, sample_rate, (30, 15), np.mean, filters_per_window=True)
+    return _score("bsseval3", references, estimates, sample_rate)
+
+
+def by_package(
+    metric: str, references: Signals, estimates: Signals, sample_rate: int
+) -> dict[str, SourceScore]:
+    """Score sources together with the package museval, which holds them all in memory.
+
+    Args:
+        metric: "museval" or "bsseval3".
+        references: Arrays of shape (num_samples, channels) by source.
+        estimates: The same names and shapes.
+        sample_rate: In Hz.
+
+    Raises:
+        SettingsError: museval cannot be imported, or refuses a signal that is silent throughout.
+    """
+    return _score(metric, references, estimates, sample_rate, museval_package())
+
+
+def museval_package() -> Any:
+    """Import museval, which asks for ffmpeg.
+
+    Raises:
+        SettingsError: It cannot be imported.
+    """
+    try:
+        import museval
+    except (ImportError, RuntimeError) as error:
+        raise SettingsError(
+            f"--engine museval needs museval and ffmpeg; received {error}. Install ffmpeg, and "
+            "pip install -e '.[musdb]' in a checkout of keras_mmdense."
+        ) from error
+    return museval
 
 
 def windows(num_samples: int, window: int, hop: int) -> list[slice]:
@@ -94,20 +135,74 @@ def silent(signal: Array, window: slice) -> bool:
 
 
 def _score(
+    metric: str,
     references: Signals,
     estimates: Signals,
     sample_rate: int,
-    window_and_hop: tuple[int, int],
-    over_frames: Callable[[Sequence[float]], np.floating],
-    filters_per_window: bool = False,
+    package: Any = None,
 ) -> dict[str, SourceScore]:
-    whole = slice(0, len(next(iter(references.values()))))
-    window, hop = (seconds * sample_rate for seconds in window_and_hop)
-    frames = windows(whole.stop, window, hop)
+    """Score sources together, with museval if the package is given."""
+    window, hop = (seconds * sample_rate for seconds in SECONDS[metric])
+    frames = windows(len(next(iter(references.values()))), window, hop)
     quiet, mute = (
         {name: [silent(signal, frame) for frame in frames] for name, signal in side.items()}
         for side in (references, estimates)
     )
+    if package is None:
+        values = _values(metric, references, estimates, frames, quiet, mute)
+    else:
+        sides = ([side[name] for name in references] for side in (references, estimates))
+        mode = {"museval": "v4", "bsseval3": "v3"}[metric]
+        try:
+            measured = np.stack(package.evaluate(*sides, window, hop, mode), axis=-1)
+        except ValueError as error:
+            raise SettingsError(
+                f"museval refuses the signals: {error}. Score this track with --engine own."
+            ) from error
+        if len(references) == 1:
+            measured[..., MEASURES.index("SIR")] = np.nan  # nothing interferes
+        values = {
+            name: [
+                {
+                    m: float(x) if np.isfinite(x) else None
+                    for m, x in zip(MEASURES, row, strict=True)
+                }
+                for row in of_frames
+            ]
+            for name, of_frames in zip(references, measured, strict=True)
+        }
+    average = np.median if metric == "museval" else np.mean
+    scores = {}
+    for name, of_frames in values.items():
+        known = {m: [x for v in of_frames if (x := v[m]) is not None] for m in MEASURES}
+        scores[name] = SourceScore(
+            {m: float(average(x)) if x else None for m, x in known.items()},
+            sum(quiet[name]),
+            sum(mute[name]),
+            tuple(map(frame_scores, frames, repeat(sample_rate), of_frames)),
+        )
+    return scores
+
+
+def _values(
+    metric: str,
+    references: Signals,
+    estimates: Signals,
+    frames: list[slice],
+    quiet: Mapping[str, Sequence[bool]],
+    mute: Mapping[str, Sequence[bool]],
+) -> dict[str, list[Values]]:
+    """Return the values of each frame by source, None where they are not defined.
+
+    Args:
+        metric: "museval" or "bsseval3".
+        references: The true sources.
+        estimates: Their estimates.
+        frames: The windows.
+        quiet: Whether a reference is silent in each window.
+        mute: Whether an estimate is.
+    """
+    whole = slice(0, len(next(iter(references.values()))))
     present = [name for name in references if not silent(references[name], whole)]
     scored = [name for name in present if not silent(estimates[name], whole)]
     hidden = np.any([quiet[name] for name in present] + [mute[name] for name in scored], axis=0)
@@ -119,10 +214,11 @@ def _score(
         [estimates[name] for name in scored],
         [present.index(name) for name in scored],
     )
+    by_window = metric == "bsseval3"  # one set of filters for each
     filters = None
-    for index in np.flatnonzero(~hidden) if scored else ():
-        if filters_per_window or filters is None:
-            filters = distortion_filters(*signals, frames[index] if filters_per_window else whole)
+    for index in map(int, np.flatnonzero(~hidden)) if scored else ():
+        if by_window or filters is None:
+            filters = distortion_filters(*signals, frames[index] if by_window else whole)
         for name, part in zip(scored, energies(*signals, filters, frames[index]), strict=True):
             sir = decibels(part["spatial"], part["interference"])
             values[name][index] = {
@@ -131,13 +227,4 @@ def _score(
                 "SIR": sir if len(present) > 1 else None,  # nothing interferes
                 "SAR": decibels(part["joint"], part["artifacts"]),
             }
-    scores = {}
-    for name, of_frames in values.items():
-        known = {m: [x for v in of_frames if (x := v[m]) is not None] for m in MEASURES}
-        scores[name] = SourceScore(
-            {m: float(over_frames(x)) if x else None for m, x in known.items()},
-            sum(quiet[name]),
-            sum(mute[name]),
-            tuple(map(frame_scores, frames, repeat(sample_rate), of_frames)),
-        )
-    return scores
+    return values
