@@ -3,8 +3,9 @@
  *
  *     node bench/page.mjs URL SONG MODEL
  *
- * `seconds` is what the page's worker took, from the first sample to the last stem; `peak_mb` the most
- * memory that the page's process had in RAM, `idle_mb` the most before the song; both Linux only.
+ * `seconds` is the time from the song's choice to the last stem, `cpu_seconds` the CPU time of the
+ * page's process meanwhile; `peak_mb` is the most memory that it had in RAM, `idle_mb` the most
+ * before the song. Linux only.
  */
 import { readFileSync, readdirSync } from "node:fs";
 import { chromium } from "playwright-core";
@@ -12,22 +13,29 @@ import { chromium } from "playwright-core";
 const [url, song, model] = process.argv.slice(2);
 const PATIENCE_MS = 3_600_000;
 
-/** The peak of the largest renderer process below this one, in MB. */
-function peak() {
+// Of /proc/PID/stat, where the kernel counts in hundredths of a second.
+const TICK_SECONDS = 0.01;
+
+/** Peak memory in MB and CPU seconds of the largest renderer process below this one. */
+function usage() {
   const parents = new Map();
-  const peaks = new Map();
+  const renderers = new Map();
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      const times = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
       parents.set(pid, /PPid:\s+(\d+)/.exec(status)[1]);
+      const peak = Math.round(Number(/VmHWM:\s+(\d+)/.exec(status)[1]) / 1000);
+      const cpu = (Number(times[11]) + Number(times[12])) * TICK_SECONDS;
       const isRenderer = readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("--type=renderer");
-      if (isRenderer) peaks.set(pid, Number(/VmHWM:\s+(\d+)/.exec(status)[1]) / 1000);
+      if (isRenderer) renderers.set(pid, { peak, cpu });
     } catch {
       continue; // it has ended meanwhile
     }
   }
   const isOurs = (pid) => pid === String(process.pid) || (parents.has(pid) && isOurs(parents.get(pid)));
-  return Math.round(Math.max(...[...peaks].filter(([pid]) => isOurs(pid)).map(([, value]) => value)));
+  const ours = [...renderers].filter(([pid]) => isOurs(pid)).map(([, value]) => value);
+  return ours.reduce((most, one) => (one.peak > most.peak ? one : most));
 }
 
 const rules = "MAP page.test 127.0.0.1 , MAP * ~NOTFOUND , EXCLUDE 127.0.0.1";
@@ -46,13 +54,14 @@ try {
     await ready();
   }
   const backend = (await page.textContent("#engine")).split(" · ")[0];
-  const idle = peak();
+  const idle = usage();
+  const start = performance.now();
   await page.setInputFiles("#file", song);
-  await page.waitForFunction(() => document.body.dataset.state === "ready" || !document.getElementById("error").hidden);
-  const summary = await page.textContent("#summary");
-  const seconds = Number(/in ([\d.]+) s/.exec(summary)?.[1]);
-  if (!seconds) throw new Error((await page.textContent("#error")) ?? summary);
-  console.log(JSON.stringify({ backend, seconds, idle_mb: idle, peak_mb: peak() }));
+  await page.waitForFunction(() => document.body.dataset.state === "ready" || !document.getElementById("error").hidden, null, { polling: 50 });
+  const seconds = (performance.now() - start) / 1000;
+  const done = usage();
+  if (await page.isVisible("#error")) throw new Error(await page.textContent("#error"));
+  console.log(JSON.stringify({ backend, seconds, cpu_seconds: done.cpu - idle.cpu, idle_mb: idle.peak, peak_mb: done.peak }));
 } finally {
   await browser.close();
 }

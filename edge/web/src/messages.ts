@@ -12,15 +12,8 @@ export interface LoadRequest {
 export interface SeparateRequest {
   kind: "separate";
   job: number;
-  channels: number;
-  numSamples: number;
-}
-
-/** The answer to a `need`: the samples asked for, one array per channel. */
-export interface Samples {
-  kind: "samples";
-  job: number;
-  data: Float32Array[];
+  /** The song, one array per channel: the worker keeps it. */
+  channels: Float32Array[];
 }
 
 export interface CancelRequest {
@@ -28,7 +21,7 @@ export interface CancelRequest {
   job: number;
 }
 
-export type ToWorker = LoadRequest | SeparateRequest | Samples | CancelRequest;
+export type ToWorker = LoadRequest | SeparateRequest | CancelRequest;
 
 /** What the page needs to know of a loaded model. */
 export interface Loaded {
@@ -41,16 +34,6 @@ export interface Loaded {
   precision: string;
   sources: string[];
   sampleRate: number;
-}
-
-/** Asks for samples `start` to `start + length` of channels of the reflected signal. */
-export interface Need {
-  kind: "need";
-  job: number;
-  channels: number[];
-  start: number;
-  length: number;
-  pad: number;
 }
 
 /** The next samples of each stem, as 16-bit PCM. */
@@ -85,4 +68,4 @@ export interface Failed {
   message: string;
 }
 
-export type FromWorker = Loaded | Need | Segment | Done | Failed;
+export type FromWorker = Loaded | Segment | Done | Failed;

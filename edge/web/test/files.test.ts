@@ -24,11 +24,11 @@ test("CRC-32 is zlib's, in one piece and in parts", () => {
 });
 
 test("16-bit samples are rounded to the nearest step and clipped ones counted", () => {
-  const { pcm, clipped } = toPcm([Float32Array.of(0, 1.4 / 32768, 0.5, -1), Float32Array.of(1, -1.5, 32767 / 32768, 2)]);
+  const { pcm, clipped } = toPcm([Float32Array.of(0, 1.4 / 32768, 0.5, -0.4 / 32768), Float32Array.of(1, -1.5, 32767 / 32768, 2)]);
   const steps = new Int16Array(pcm.buffer);
-  expect([...steps]).toEqual([0, 32767, 1, -32768, 16384, 32767, -32768, 32767]);
+  expect([...steps]).toEqual([0, 32767, 1, -32768, 16384, 32767, 0, 32767]);
   expect(clipped).toBe(3);
-  expect([...fromPcm(pcm.buffer, 2)[0]!]).toEqual([0, 1 / 32768, 0.5, -1]);
+  expect([...fromPcm(pcm.buffer, 2)[0]!]).toEqual([0, 1 / 32768, 0.5, 0]);
 });
 
 test("a WAV header says what follows it", () => {

@@ -210,10 +210,10 @@ export class App {
 
   private async run(blob: Blob, name: string): Promise<void> {
     const { sources, sampleRate } = await this.engine;
-    const audio = await decode(blob, sampleRate);
-    const track = new Track(name, sources, audio.channels.length, audio.numSamples, sampleRate);
+    const channels = await decode(blob, sampleRate);
+    const track = new Track(name, sources, channels.length, channels[0]!.length, sampleRate);
     this.progress.show(`Separating ${name}`);
-    const done = await this.client.separate(audio, (segment) => {
+    const done = await this.client.separate(channels, (segment) => {
       track.append(segment);
       this.progress.set(track.available / track.numSamples);
       this.mixer ??= new MixerView(track);

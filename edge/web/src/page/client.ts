@@ -1,17 +1,9 @@
 /** The page's side of the worker: one model, one song at a time. */
 import { Cancelled, PlainError } from "../errors";
 import type { Done, FromWorker, Loaded, Segment, ToWorker } from "../messages";
-import { padded } from "../signal/transform";
-
-/** Decoded audio: one array per channel, all of one length. */
-export interface Audio {
-  channels: Float32Array[];
-  numSamples: number;
-}
 
 interface Job {
   id: number;
-  audio: Audio;
   onSegment(segment: Segment): void;
   resolve(done: Done): void;
   reject(error: Error): void;
@@ -37,13 +29,12 @@ export class Client {
     });
   }
 
-  /** Separates a song; `onSegment` is given each piece of the stems. */
-  separate(audio: Audio, onSegment: (segment: Segment) => void): Promise<Done> {
+  /** Separates a song, whose samples go to the worker; `onSegment` is given each piece of the stems. */
+  separate(channels: Float32Array<ArrayBuffer>[], onSegment: (segment: Segment) => void): Promise<Done> {
     const id = ++this.jobs;
     return new Promise((resolve, reject) => {
-      this.job = { id, audio, onSegment, resolve, reject };
-      const { channels, numSamples } = audio;
-      this.send({ kind: "separate", job: id, channels: channels.length, numSamples });
+      this.job = { id, onSegment, resolve, reject };
+      this.send({ kind: "separate", job: id, channels }, channels.map((samples) => samples.buffer));
     });
   }
 
@@ -70,11 +61,6 @@ export class Client {
     const { job } = this;
     if (!job || message.job !== job.id) return;
     if (message.kind === "segment") job.onSegment(message);
-    if (message.kind === "need") {
-      const { start, length, pad } = message;
-      const data = message.channels.map((channel) => padded(job.audio.channels[channel]!, start, length, pad));
-      this.send({ kind: "samples", job: job.id, data }, data.map((samples) => samples.buffer));
-    }
     if (message.kind === "done") {
       this.job = null;
       job.resolve(message);

@@ -1,6 +1,5 @@
 /** From a file to samples at the model's rate, by what the browser decodes. */
 import { PlainError } from "../errors";
-import type { Audio } from "./client";
 import { clock } from "./format";
 
 const GIB = 2 ** 30;
@@ -27,7 +26,7 @@ function deviceMemory(): number {
  * Decodes a file. Other rates are resampled by the browser: it decodes into the rate of the context
  * that is asked.
  */
-export async function decode(file: Blob, sampleRate: number): Promise<Audio> {
+export async function decode(file: Blob, sampleRate: number): Promise<Float32Array<ArrayBuffer>[]> {
   if (!file.size) throw new PlainError("The file is empty. Choose a file with music.");
   const limit = longestSeconds(sampleRate);
   checkLength(await duration(file), limit);
@@ -39,8 +38,7 @@ export async function decode(file: Blob, sampleRate: number): Promise<Audio> {
     throw unreadable(error);
   }
   checkLength(buffer.duration, limit);
-  const channels = Array.from({ length: buffer.numberOfChannels }, (_, at) => buffer.getChannelData(at));
-  return { channels, numSamples: buffer.length };
+  return Array.from({ length: buffer.numberOfChannels }, (_, at) => buffer.getChannelData(at));
 }
 
 function contextOf(sampleRate: number): OfflineAudioContext {

@@ -1,20 +1,13 @@
 /** From a signal to its sources, window by window. */
-import {
-  type Contract,
-  numBins,
-  numFrames,
-  stepFrames,
-} from "../model/contract";
-import { type Channels, Frames, Spectra, Synthesis } from "./transform";
+import { ModelError } from "../errors";
+import { type Contract, numBins, numFrames, stepFrames } from "../model/contract";
+import { type Channels, type Frames, Synthesis, padded } from "./transform";
 
 /**
  * Estimates the sources in one window: a magnitude of shape (frames, bins, channels) in, for each
- * source an array of that shape out, by the contract a mask or a magnitude.
+ * source an array of that shape out, by the contract a mask or a magnitude, valid until the next call.
  */
 export type Network = (magnitude: Float32Array) => Promise<Map<string, Float32Array>>;
-
-/** Returns samples `start` to `start + length` of the reflected signal, one array per channel. */
-export type Read = (start: number, length: number) => Promise<Channels>;
 
 /**
  * Separates one signal of one or two channels, in memory that does not depend on its length.
@@ -28,9 +21,14 @@ export class Separation {
   readonly windows: number;
   private readonly total: number;
   private readonly step: number;
-  private readonly frames: Frames;
-  private readonly spectra: Spectra;
-  private readonly synthesis: Map<string, Synthesis>;
+  /** Channels of the magnitude. */
+  private readonly width: number;
+  /** What the network sees: shape (frames, bins, width). */
+  private readonly magnitude: Float32Array;
+  /** The mixture from the first new frame on: shape (frames - context_frames, channels, n_fft). */
+  private readonly spectra: Float32Array;
+  private readonly synthesis: Synthesis;
+  /** A source's share of each bin of a frame. */
   private readonly gain: Float32Array;
   private analysed = 0;
   private done = 0;
@@ -38,130 +36,135 @@ export class Separation {
   constructor(
     private readonly contract: Contract,
     private readonly network: Network,
-    private readonly read: Read,
-    private readonly channels: number,
-    numSamples: number,
+    private readonly frames: Frames,
+    private readonly signal: Channels,
   ) {
-    this.total = numFrames(contract.transform, numSamples);
+    const { transform, sources, contextFrames, channels, bins } = contract;
+    const numSamples = signal[0]!.length;
+    this.total = numFrames(transform, numSamples);
     this.step = stepFrames(contract);
     this.windows = Math.ceil(this.total / this.step);
-    this.frames = new Frames(contract.transform);
-    const bins = numBins(contract.transform);
-    this.spectra = new Spectra(contract.frames, bins, channels);
-    this.gain = new Float32Array(bins * channels);
-    this.synthesis = new Map(
-      contract.sources.map((source) => [
-        source,
-        new Synthesis(this.frames, channels, numSamples, this.step),
-      ]),
-    );
+    this.width = Math.max(channels, signal.length);
+    this.magnitude = new Float32Array(contract.frames * bins * this.width);
+    this.spectra = new Float32Array((contract.frames - contextFrames) * signal.length * transform.nFft);
+    this.synthesis = new Synthesis(frames, sources.length * signal.length, numSamples, this.step);
+    this.gain = new Float32Array(numBins(transform));
   }
 
   /** Runs the next window and returns each source's next samples. */
   async next(): Promise<Map<string, Channels>> {
-    await this.fill();
-    const { frames, bins, contextFrames, channels } = this.contract;
-    const copies = Math.max(1, channels / this.channels);
-    const magnitude = magnitudes(this.spectra, bins, copies);
-    const estimates = await this.estimate(magnitude, frames * bins, this.channels * copies);
+    this.fill();
+    const { sources, bins, transform } = this.contract;
+    const estimates = await this.estimate();
     const keep = Math.min(this.step, this.total - this.done);
-    const last = this.done + keep === this.total;
-    const stems = new Map<string, Channels>();
-    for (const [source, synthesis] of this.synthesis) {
-      const estimate = estimates.get(source)!;
-      for (let frame = contextFrames; frame < contextFrames + keep; frame++) {
-        this.setGain(frame, estimate, magnitude, copies);
-        const equal = this.spectra.areEqual(frame);
-        // The network knows the channels by their places, and would tell equal ones apart.
-        if (equal) averagePairs(this.gain);
-        const samples = this.frames.invert(this.spectra, frame, this.gain);
-        if (equal) averagePairs(samples); // the inverse transform's rounding
-        synthesis.add(samples);
-      }
-      stems.set(source, synthesis.take(last));
+    for (let frame = 0; frame < keep; frame++) {
+      const equal = this.areEqual(frame);
+      sources.forEach((source, at) => {
+        const first = at * this.signal.length;
+        this.signal.forEach((_, channel) => {
+          this.apply(frame, channel, equal, source, estimates.get(source)!);
+          this.synthesis.add(first + channel);
+        });
+      });
+      this.synthesis.next();
     }
     this.done += keep;
-    this.spectra.drop(this.step);
-    return stems;
+    this.spectra.copyWithin(0, this.step * this.signal.length * transform.nFft);
+    this.magnitude.copyWithin(0, this.step * bins * this.width);
+    const samples = this.synthesis.take(this.done === this.total);
+    return new Map(sources.map((source) => [source, samples.splice(0, this.signal.length)]));
   }
 
   /** Analyses the frames that the window lacks. */
-  private async fill(): Promise<void> {
-    const { frames, contextFrames, transform } = this.contract;
-    const at = contextFrames + this.analysed - this.done;
-    const count = Math.min(frames - at, this.total - this.analysed);
-    this.spectra.silence(this.analysed ? at : 0);
+  private fill(): void {
+    const { frames, bins, contextFrames, transform } = this.contract;
+    const { magnitude, spectra, signal, width } = this;
+    const { nFft, hopLength } = transform;
+    const old = this.analysed - this.done;
+    const count = Math.min(frames - contextFrames - old, this.total - this.analysed);
+    magnitude.fill(0, (contextFrames + old) * bins * width);
     if (count <= 0) return;
-    const start = this.analysed * transform.hopLength - transform.nFft / 2;
-    this.frames.analyse(await this.read(start, this.frames.span(count)), this.spectra, at);
+    const start = this.analysed * hopLength - nFft / 2;
+    signal.forEach((samples, channel) => {
+      const part = padded(samples, start, this.frames.span(count), nFft / 2);
+      for (let frame = 0; frame < count; frame++) {
+        this.frames.analyse(part, frame * hopLength);
+        spectra.set(this.frames.spectrum, ((old + frame) * signal.length + channel) * nFft);
+        const row = (contextFrames + old + frame) * bins * width;
+        for (let copy = channel; copy < width; copy += signal.length) {
+          this.frames.magnitudes(bins, magnitude, row + copy, width);
+        }
+      }
+    });
     this.analysed += count;
   }
 
   /** Runs the network on groups of as many channels as it takes. */
-  private async estimate(
-    magnitude: Float32Array,
-    values: number,
-    channels: number,
-  ): Promise<Map<string, Float32Array>> {
-    const size = this.contract.channels;
-    if (channels === size) return this.network(magnitude);
-    const joined = new Map(
-      this.contract.sources.map((source) => [source, new Float32Array(magnitude.length)]),
-    );
-    for (let channel = 0; channel < channels; channel++) {
-      const one = Float32Array.from({ length: values }, (_, at) => magnitude[at * channels + channel]!);
+  private async estimate(): Promise<Map<string, Float32Array>> {
+    const { magnitude, width } = this;
+    const { sources, channels } = this.contract;
+    if (channels === width) return this.network(magnitude);
+    const joined = new Map(sources.map((source) => [source, new Float32Array(magnitude.length)]));
+    for (let channel = 0; channel < width; channel++) {
+      const one = magnitude.filter((_, at) => at % width === channel);
       for (const [source, answer] of await this.network(one)) {
         const out = joined.get(source)!;
-        for (let at = 0; at < values; at++) out[at * channels + channel] = answer[at]!;
+        answer.forEach((value, at) => (out[at * width + channel] = value));
       }
     }
     return joined;
   }
 
-  /** Sets the factors by which a source takes part in the mixture's frame, for all bins. */
-  private setGain(frame: number, estimate: Float32Array, magnitude: Float32Array, copies: number): void {
-    const { bins, output } = this.contract;
-    const all = this.gain.length / this.channels;
-    const wide = this.channels * copies;
+  /** Whether a new frame's two channels are equal: a stereo network would tell them apart by their places. */
+  private areEqual(frame: number): boolean {
+    if (this.signal.length < 2) return false;
+    const { nFft } = this.contract.transform;
+    const left = 2 * frame * nFft;
+    for (let at = left; at < left + nFft; at++) {
+      if (this.spectra[at] !== this.spectra[at + nFft]) return false;
+    }
+    return true;
+  }
+
+  /** Sets the frame's spectrum to a source's share of the mixture's. */
+  private apply(frame: number, channel: number, equal: boolean, source: string, estimate: Float32Array): void {
+    const { bins, contextFrames, name, output, transform } = this.contract;
+    const { gain, magnitude, spectra, width } = this;
+    const { spectrum } = this.frames;
     const isMask = output === "mask";
-    for (let channel = 0; channel < this.channels; channel++) {
-      let above = 0;
-      for (let bin = 0; bin < bins; bin++) {
-        let sum = 0;
-        above = 0;
-        for (let copy = 0; copy < copies; copy++) {
-          const at = (frame * bins + bin) * wide + channel + copy;
-          const mixture = magnitude[at]!;
-          const share = mixture > 0 ? (isMask ? estimate[at]! : estimate[at]! / mixture) : 0;
-          sum += share;
-          above += Math.min(1, Math.max(0, share));
-        }
-        this.gain[bin * this.channels + channel] = sum / copies;
+    // Of two places the average counts; where the channels stay apart they are the same.
+    const [one, two] = equal || this.signal.length < width ? [0, 1] : [channel, channel];
+    const first = (contextFrames + frame) * bins * width;
+    let a = 0;
+    let b = 0;
+    let sum = 0;
+    for (let bin = 0, at = first; bin < bins; bin++, at += width) {
+      a = estimate[at + one]!;
+      b = estimate[at + two]!;
+      if (!isMask) {
+        a = magnitude[at + one]! > 0 ? a / magnitude[at + one]! : 0;
+        b = magnitude[at + two]! > 0 ? b / magnitude[at + two]! : 0;
       }
-      // Bins that the network does not see take the mask of the last one that it sees.
-      for (let bin = bins; bin < all; bin++) this.gain[bin * this.channels + channel] = above / copies;
+      gain[bin] = (a + b) / 2;
+      sum += a + b;
     }
+    // A sum is finite only where all its terms are; masks and magnitudes cannot cancel out to it.
+    if (!Number.isFinite(sum)) {
+      throw new ModelError(`the model ${name} answered with NaN or infinity for ${source}: use another model`);
+    }
+    // Bins that the network does not see take the mask of the last one that it sees.
+    gain.fill((clip(a) + clip(b)) / 2, bins);
+    const half = transform.nFft / 2;
+    const from = 2 * half * (frame * this.signal.length + channel);
+    for (let bin = 1; bin < half; bin++) {
+      spectrum[2 * bin] = spectra[from + 2 * bin]! * gain[bin]!;
+      spectrum[2 * bin + 1] = spectra[from + 2 * bin + 1]! * gain[bin]!;
+    }
+    spectrum[0] = spectra[from]! * gain[0]!;
+    spectrum[1] = spectra[from + 1]! * gain[half]!;
   }
 }
 
-/** Gives the values at 2k and 2k + 1 their average. */
-function averagePairs(values: Float32Array | Float64Array): void {
-  for (let at = 0; at < values.length; at += 2) {
-    values[at] = values[at + 1] = (values[at]! + values[at + 1]!) / 2;
-  }
-}
-
-/** Returns the magnitude of the lowest bins, each channel `copies` times. */
-function magnitudes(spectra: Spectra, bins: number, copies: number): Float32Array {
-  const { frames, channels, re, im } = spectra;
-  const out = new Float32Array(frames * bins * channels * copies);
-  let to = 0;
-  for (let frame = 0; frame < frames; frame++) {
-    let from = frame * spectra.bins * channels;
-    for (let value = 0; value < bins * channels; value++, from++) {
-      const magnitude = Math.sqrt(re[from]! * re[from]! + im[from]! * im[from]!);
-      for (let copy = 0; copy < copies; copy++) out[to++] = magnitude;
-    }
-  }
-  return out;
+function clip(mask: number): number {
+  return Math.min(1, Math.max(0, mask));
 }

@@ -54,7 +54,8 @@ async function timed(
 ): Promise<{ answers: Answers; ms: number }> {
   const start = now();
   const answers = await engine.network(input);
-  return { answers, ms: now() - start };
+  const ms = now() - start;
+  return { answers: new Map([...answers].map(([source, values]) => [source, values.slice()])), ms };
 }
 
 function noise({ frames, bins, channels }: Contract): Float32Array {

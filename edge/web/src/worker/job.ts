@@ -1,9 +1,9 @@
-/** Separates one song: asks for its samples, gives back its stems piece by piece. */
+/** Separates one song and gives back its stems piece by piece. */
 import { Cancelled } from "../errors";
 import type { Segment } from "../messages";
 import type { Contract } from "../model/contract";
 import { groups } from "../signal/channels";
-import type { Channels } from "../signal/transform";
+import type { Channels, Frames } from "../signal/transform";
 import { type Network, Separation } from "../signal/windows";
 import { Stem } from "./stem";
 import type { Storage } from "./storage";
@@ -11,50 +11,44 @@ import type { Storage } from "./storage";
 // Models with small windows give their samples in pieces of at least this length.
 const MIN_SEGMENT = 1 << 16;
 
-/** Returns samples of some channels of the reflected signal. */
-export type ReadChannels = (channels: number[], start: number, length: number) => Promise<Channels>;
-
-export interface Song {
-  channels: number;
-  numSamples: number;
-}
-
 /**
  * Separates a song and hands each segment to `send`, as soon as it is there.
  *
  * Returns the CRC-32 of each stem's WAV file. Throws `Cancelled` where `cancelled` says so.
  */
 export async function separate(
-  song: Song,
+  song: Channels,
   contract: Contract,
   network: Network,
+  frames: Frames,
   storage: Storage,
-  read: ReadChannels,
   cancelled: () => boolean,
   send: (segment: Omit<Segment, "kind" | "job">) => void,
 ): Promise<Record<string, number>> {
-  const parts = groups(song.channels).map((group) => {
-    const readGroup = (start: number, length: number) => read(group, start, length);
-    return new Separation(contract, network, readGroup, group.length, song.numSamples);
+  const [channels, numSamples] = [song.length, song[0]!.length];
+  const parts = groups(channels).map((group) => {
+    const signal = group.map((channel) => song[channel]!);
+    return new Separation(contract, network, frames, signal);
   });
   const stems = contract.sources.map(
-    (source) => new Stem(source, storage, song.numSamples, song.channels, contract.sampleRate),
+    (source) => new Stem(source, storage, numSamples, channels, contract.sampleRate),
   );
-  const waiting = contract.sources.map(() => new Waiting(song.channels));
+  const waiting = contract.sources.map(() => new Waiting(channels));
   const { windows } = parts[0]!;
   for (let window = 1; window <= windows; window++) {
     const ready: Map<string, Channels>[] = [];
     for (const part of parts) {
+      await new Promise((resolve) => setTimeout(resolve)); // lets messages in
       if (cancelled()) throw new Cancelled("cancelled");
       ready.push(await part.next());
     }
     contract.sources.forEach((source, at) => waiting[at]!.add(ready.flatMap((stem) => stem.get(source)!)));
     const last = window === windows;
     if (!last && waiting[0]!.length < MIN_SEGMENT) continue;
-    const numSamples = waiting[0]!.length;
+    const segment = waiting[0]!.length;
     const written = [];
     for (const [at, stem] of stems.entries()) written.push(await stem.push(waiting[at]!.take(), last));
-    send({ numSamples, stems: written });
+    send({ numSamples: segment, stems: written });
   }
   return Object.fromEntries(contract.sources.map((source, at) => [source, stems[at]!.crc]));
 }
@@ -72,7 +66,7 @@ class Waiting {
   }
 
   take(): Channels {
-    const joined = Array.from({ length: this.channels }, (_, channel) => {
+    const joined = this.blocks.length === 1 ? this.blocks[0]! : Array.from({ length: this.channels }, (_, channel) => {
       const out = new Float32Array(this.length);
       let at = 0;
       for (const block of this.blocks) {

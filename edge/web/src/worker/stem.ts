@@ -39,13 +39,22 @@ export class Peaks {
   private high = 0;
 
   push(channels: Channels, last: boolean): Float32Array {
+    const length = channels[0]!.length;
     const out: number[] = [];
-    for (let index = 0; index < channels[0]!.length; index++) {
+    for (let start = 0; start < length; ) {
+      const end = Math.min(start + PEAK_SAMPLES - this.count, length);
+      let { low, high } = this;
       for (const samples of channels) {
-        this.low = Math.min(this.low, samples[index]!);
-        this.high = Math.max(this.high, samples[index]!);
+        for (let at = start; at < end; at++) {
+          const value = samples[at]!;
+          if (value < low) low = value;
+          if (value > high) high = value;
+        }
       }
-      if (++this.count === PEAK_SAMPLES) this.flush(out);
+      [this.low, this.high] = [low, high];
+      this.count += end - start;
+      start = end;
+      if (this.count === PEAK_SAMPLES) this.flush(out);
     }
     if (last && this.count) this.flush(out);
     return Float32Array.from(out);

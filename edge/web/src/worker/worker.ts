@@ -2,15 +2,14 @@
 import { Cancelled, PlainError } from "../errors";
 import type { FromWorker, LoadRequest, SeparateRequest, ToWorker } from "../messages";
 import { type Contract, loadModel } from "../model/contract";
-import type { Channels } from "../signal/transform";
+import { Frames } from "../signal/transform";
 import { type Engine, load, runtimeFiles } from "./engine";
 import { separate } from "./job";
 import { type Storage, openStorage } from "./storage";
 
-let ready: { contract: Contract; engine: Engine } | null = null;
+let ready: { contract: Contract; engine: Engine; frames: Frames } | null = null;
 let storage: Storage | null = null;
 let current: number | null = null;
-let asked: { resolve(data: Channels): void; reject(error: Error): void } | null = null;
 
 function post(message: FromWorker): void {
   self.postMessage(message);
@@ -19,9 +18,10 @@ function post(message: FromWorker): void {
 async function onLoad(request: LoadRequest): Promise<void> {
   const model = loadModel(request.model);
   const { contract } = model;
+  const frames = await Frames.open(contract.transform);
   const engine = await load(model, request.wasm);
   ready?.engine.close();
-  ready = { contract, engine };
+  ready = { contract, engine, frames };
   const { name, licence, precision, sources, sampleRate } = contract;
   post({
     kind: "loaded",
@@ -35,24 +35,19 @@ async function onLoad(request: LoadRequest): Promise<void> {
   });
 }
 
-async function onSeparate({ job, channels, numSamples }: SeparateRequest): Promise<void> {
+async function onSeparate({ job, channels }: SeparateRequest): Promise<void> {
   if (!ready) throw new PlainError("no model is loaded");
   current = job;
   await storage?.clear();
   storage = await openStorage();
-  const { contract, engine } = ready;
-  const pad = contract.transform.nFft / 2;
-  const read = (group: number[], start: number, length: number): Promise<Channels> => {
-    post({ kind: "need", job, channels: group, start, length, pad });
-    return new Promise((resolve, reject) => (asked = { resolve, reject }));
-  };
+  const { contract, engine, frames } = ready;
   const start = performance.now();
   const crcs = await separate(
-    { channels, numSamples },
+    channels,
     contract,
     engine.network,
+    frames,
     storage,
-    read,
     () => current !== job,
     (segment) => post({ kind: "segment", job, ...segment }),
   );
@@ -82,11 +77,7 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   try {
     if (data.kind === "load") await onLoad(data);
     else if (data.kind === "separate") await onSeparate(data);
-    else if (data.kind === "samples" && data.job === current) asked?.resolve(data.data);
-    else if (data.kind === "cancel" && data.job === current) {
-      current = null;
-      asked?.reject(new Cancelled("cancelled"));
-    }
+    else if (data.job === current) current = null;
   } catch (error) {
     fail(error, job);
   }
