@@ -52,16 +52,19 @@ class Stream(ABC):
         return False
 
     @abstractmethod
-    def _decode(self, start: int, num_samples: int) -> Audio:
-        """Return the samples as they are stored: int16 if `pcm16`, else float32."""
+    def _decode(self, start: int, num_samples: int, out: Audio | None = None) -> Audio:
+        """Return the samples as they are stored, int16 if `pcm16`, else float32; maybe in `out`."""
 
-    def read(self, start: int, num_samples: int, dtype: DType = "float32") -> Audio:
+    def read(
+        self, start: int, num_samples: int, dtype: DType = "float32", out: Audio | None = None
+    ) -> Audio:
         """Read an excerpt.
 
         Args:
             start: First sample.
             num_samples: Samples per channel.
             dtype: "float32" (full scale is 1.0) or "int16" (only of 16-bit signals).
+            out: An array of this shape and type that is used if that saves a copy.
 
         Returns:
             Array of shape (num_samples, channels).
@@ -71,7 +74,7 @@ class Stream(ABC):
         """
         if dtype == "int16" and not self.pcm16:
             raise TrackError(self.path, "is not a 16-bit file: read it as float32")
-        audio = self._decode(start, num_samples)
+        audio = self._decode(start, num_samples, out if dtype == "int16" else None)
         check_excerpt(self, audio, start, num_samples)
         if self.pcm16 and dtype == "float32":  # libsndfile's own conversion takes several reads
             return np.multiply(audio, np.float32(1 / FULL_SCALE), dtype=np.float32)
@@ -105,14 +108,16 @@ class AudioFile(Stream):
         """True for a 16-bit WAV file, whose samples need no decoding."""
         return self.data_start > 0
 
-    def _decode(self, start: int, num_samples: int) -> Audio:
-        stored, count = "int16" if self.pcm16 else "float32", self.channels * num_samples
+    def _decode(self, start: int, num_samples: int, out: Audio | None = None) -> Audio:
+        stored, shape = "int16" if self.pcm16 else "float32", (num_samples, self.channels)
         try:
             if self.data_start:  # several times faster than libsndfile, which parses the header
-                place = self.data_start + 2 * self.channels * start
-                samples = np.fromfile(self.path, "<i2", count, offset=place)
-                whole = len(samples) // self.channels  # fewer in a file that has become shorter
-                return samples[: whole * self.channels].reshape(whole, self.channels)
+                if out is None or out.shape != shape or not out.flags.c_contiguous:
+                    out = np.empty(shape, "<i2")
+                with open(self.path, "rb", buffering=0) as file:
+                    file.seek(self.data_start + 2 * self.channels * start)
+                    size = file.readinto(out.data)
+                return out[: size // (2 * self.channels)]  # of a file that has become shorter
             with _opened(self.path, self.parts) as file:
                 file.seek(start)
                 audio: Audio = file.read(num_samples, dtype=stored, always_2d=True)

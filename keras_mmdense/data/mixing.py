@@ -137,7 +137,7 @@ class ExcerptSampler:
         self._loudest_silence = SILENCE * (FULL_SCALE if self.dtype == "int16" else 1)
         self._reported: set[object] = set()
         lengths = np.array([track.num_samples for track in tracks], np.float64)
-        self._weights = lengths / lengths.sum()
+        self._ends = lengths.cumsum() / lengths.sum()
         self._peaks, self._song_starts = peaks, song_starts(tracks, self.num_read)[0]
 
     def __call__(self, index: int) -> dict[str, Audio]:
@@ -183,7 +183,7 @@ class ExcerptSampler:
             starts = [self._song_starts[track] + start for track, start in places]
             example["starts"] = np.array(starts, np.int32)
         else:
-            example["stems"] = np.stack(stems)
+            example["stems"] = stems
         if m.speed:
             example["speeds"] = np.rint(SPEED_STEPS * factors).astype(np.int32)
         if m.equalizer:
@@ -192,43 +192,53 @@ class ExcerptSampler:
 
     def fixed(self, track: Track, start: int) -> dict[str, Audio]:
         """Return the unchanged example at one position of one track."""
-        stems = np.stack([self.read(track, source, start) for source in self.sources])
+        stems = self._empty()
+        for source, out in zip(self.sources, stems, strict=True):
+            self.read(track, source, start, out)
         matrix = np.full((1, 2), 0.5) if self.channels == 1 else np.eye(2)
         matrices = np.tile(matrix.astype(np.float32), (len(stems), 1, 1))
         return {"stems": stems, "channel_mix": matrices}
 
-    def draw(self, index: int) -> tuple[list[Place], list[Audio], Audio, NDArray[np.bool_]]:
-        """Return each source's place, excerpt and gain, and whether to swap left and right."""
+    def _empty(self) -> Audio:
+        return np.empty((len(self.sources), self.num_read, 2), self.dtype)
+
+    def draw(self, index: int) -> tuple[list[Place], Audio, Audio, NDArray[np.bool_]]:
+        """Return each source's place, excerpt and gain, and whether to swap left and right.
+
+        With `peaks`, the excerpts are not read.
+        """
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
         one_place = rng.random() < self._mixing.real_share
-        groups = [self.sources] if one_place else [(source,) for source in self.sources]
-        drawn = [self._sounding(rng, group, attempts) for group in groups]
-        stems = [excerpt for _, excerpts in drawn for excerpt in excerpts]
-        places = [place for group, (place, _) in zip(groups, drawn, strict=True) for _ in group]
+        count = len(self.sources)
+        groups = [range(count)] if one_place else [range(k, k + 1) for k in range(count)]
+        stems = self._empty()
+        places = [
+            place
+            for group in groups
+            for place in [self._sounding(rng, group, attempts, stems)] * len(group)
+        ]
         gains = rng.uniform(*self._mixing.gain, len(places)).astype(np.float32)
         swaps = (rng.random(len(places)) < 0.5) & self._mixing.swap
         return places, stems, gains, swaps
 
     def _sounding(
-        self, rng: np.random.Generator, sources: Sequence[str], attempts: int
-    ) -> tuple[Place, list[Audio]]:
-        """Draw a place for these sources, again if one of them is silent or unreadable there."""
+        self, rng: np.random.Generator, group: range, attempts: int, stems: Audio
+    ) -> Place:
+        """Draw a place for a group of sources, again if one is silent or unreadable there."""
         unreadable = 0
         while True:
-            track = self._tracks[rng.choice(len(self._tracks), p=self._weights)]
+            track = self._tracks[self._ends.searchsorted(rng.random(), side="right")]
             start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
             try:
                 if self._peaks is not None:
-                    stems = []
-                    rows = [self._peaks[self.sources.index(source)] for source in sources]
                     sounding = all(
-                        self._sounds_in_bank(row, track, source, start)
-                        for row, source in zip(rows, sources, strict=True)
+                        self._sounds_in_bank(self._peaks[k], track, self.sources[k], start)
+                        for k in group
                     )
-                else:
-                    stems = [self.read(track, source, start) for source in sources]
-                    sounding = all(map(self._sounds, stems))
+                else:  # all are read, whether one before is silent or not
+                    read = [self.read(track, self.sources[k], start, stems[k]) for k in group]
+                    sounding = all(map(self._sounds, read))
             except TrackError as error:
                 unreadable += 1
                 if unreadable == ATTEMPTS:
@@ -239,7 +249,7 @@ class ExcerptSampler:
                 continue
             attempts, unreadable = attempts - 1, 0
             if not attempts or sounding:
-                return (track, start), stems
+                return track, start
 
     def _sounds(self, stem: Audio) -> bool:
         return bool(max(stem.max(), -float(stem.min())) > self._loudest_silence)
@@ -251,15 +261,14 @@ class ExcerptSampler:
         loud = peaks[first // BLOCK : last // BLOCK + 1] > self._loudest_silence
         if loud[1:-1].any() or not loud.any():  # the outer blocks are in the excerpt only in part
             return bool(loud.any())
-        return self._sounds(self.read(track, source, start))
+        return self._sounds(self.read(track, source, start, self._empty()[0]))
 
-    def read(self, track: Track, source: str, start: int) -> Audio:
-        """Return an excerpt as stored, (num_read, 2), with silence after the track's end."""
+    def read(self, track: Track, source: str, start: int, out: Audio) -> Audio:
+        """Read an excerpt as stored into `out`, (num_read, 2), with silence after the track."""
         count = min(self.num_read, track.num_samples - start)
-        audio = track.read(source, start, count, self.dtype, channels=2)
-        # np.pad would copy whole excerpts, too
-        short = self.num_read - count
-        return np.pad(audio, ((0, short), (0, 0))) if short else audio
+        track.read(source, start, count, self.dtype, channels=2, out=out[:count])
+        out[count:] = 0
+        return out
 
 
 def _amplitude(decibels: Any) -> Any:

@@ -72,6 +72,7 @@ class Track:
         num_samples: int | None = None,
         dtype: DType = "float32",
         channels: int | None = None,
+        out: Audio | None = None,
     ) -> Audio:
         """Read an excerpt of one source, or of the mixture, without loading the track.
 
@@ -84,6 +85,7 @@ class Track:
                 stored in 16 bits, never a sum).
             channels: 1 or 2; None: the track's `channels`. Mono is duplicated; stereo is never
                 mixed down.
+            out: An array of this shape and type for the result; None: a new one.
 
         Returns:
             Array of shape (num_samples, channels): exactly what was asked for.
@@ -115,13 +117,17 @@ class Track:
             raise TrackError(self.path, f"has no source {source!r}: it has {known}")
         total: Audio | None = None
         for stream in self.streams.values() if is_sum else [self.streams[source]]:
-            audio = stream.read(start, length, dtype)
+            audio = stream.read(start, length, dtype, out)
             try:
                 audio = to_channels(audio, self.channels if channels is None else channels)
             except ValueError as error:
                 raise TrackError(stream.path, str(error)) from error
             total = audio if total is None else total + audio
-        return np.asarray(total)
+        if out is None:
+            return np.asarray(total)
+        if not np.may_share_memory(out, total):
+            out[:] = total
+        return out
 
 
 def to_channels(audio: Audio, channels: int) -> Audio:

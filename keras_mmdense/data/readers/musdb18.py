@@ -55,7 +55,7 @@ class StemStream(Stream):
 
     index: int
 
-    def _decode(self, start: int, num_samples: int) -> Audio:
+    def _decode(self, start: int, num_samples: int, out: Audio | None = None) -> Audio:
         """Return int16 samples, fewer if the file has a gap or ends early."""
         stop, first = start + num_samples, start - start % BLOCK
         with _open(self.path, f"samples {start} to {stop} cannot be decoded") as container:

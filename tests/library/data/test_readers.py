@@ -67,13 +67,17 @@ def test_an_excerpt_is_that_part_of_the_whole(tree):
                 excerpt = track.read(source, start, count)
                 stop = n if count is None else start + count
                 np.testing.assert_array_equal(excerpt, whole[start:stop])
+                given = np.full_like(excerpt, np.nan)
+                assert track.read(source, start, count, out=given) is given
+                np.testing.assert_array_equal(given, excerpt)
 
 
 def test_int16_is_the_same_signal(tree):
     track, source = tree[-1], tree.sources[0]
     assert track.pcm16 == tree.pcm16 == (".ogg" not in track.streams[source].path.name)
     if track.pcm16:
-        integers = track.read(source, 17, 5000, dtype="int16")
+        integers = np.full((5000, 2), 9999, np.int16)
+        assert track.read(source, 17, 5000, dtype="int16", out=integers) is integers
         assert integers.dtype == np.int16
         np.testing.assert_array_equal(
             track.read(source, 17, 5000), integers.astype(np.float32) / 32768
@@ -158,7 +162,8 @@ def test_mono_tracks_are_mono_unless_stereo_is_asked_for(tmp_path, mixture):
         mono = dataset[0].read(source)
         assert mono.shape == (1000, 1)
         np.testing.assert_array_equal(
-            dataset[0].read(source, channels=2), np.repeat(mono, 2, axis=1)
+            dataset[0].read(source, channels=2, out=np.ones((1000, 2), np.float32)),
+            np.repeat(mono, 2, axis=1),
         )
     with pytest.raises(ValueError, match="channels must be 1 or 2, not 0"):
         to_channels(mono, 0)
