@@ -80,7 +80,7 @@ def test_sums_and_rests_whatever_blocks_they_come_in(noise, ahead, came):
 
     parts = choose(KNOWN, KNOWN, two_stems="bass", other="sum", residual=True)
     done = list(mixed(separated(), kept, parts))
-    assert [len(whole) for _, whole in done] == [PIECE, PIECE, 5]
+    assert max(len(whole) for _, whole in done) <= PIECE
     np.testing.assert_array_equal(np.concatenate([whole for _, whole in done]), mixture)
     written = {name: np.concatenate([block[name] for block, _ in done]) for name in done[0][0]}
     assert list(written) == ["bass", "no_bass", "residual"]

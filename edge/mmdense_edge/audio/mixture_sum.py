@@ -88,36 +88,39 @@ def choose(
 
 
 def mixed(stems: Iterable[Stems], mixture: Iterable[Exact], parts: Parts) -> Blocks:
-    """Yield the stems to write, and the mixture, in blocks of `PIECE` samples, the last shorter.
+    """Yield the stems to write, and the mixture, in blocks of at most `PIECE` samples.
 
     Args:
         stems: Stems of the sources, block by block; each block is read before its part of the
             mixture.
-        mixture: The exact mixture, as long as the stems.
+        mixture: The mixture, as long as the stems, in blocks of any length.
         parts: From `choose`.
 
     Yields:
         (written, mixture): An array of the mixture's shape, (samples, channels), for each stem.
     """
-    sources = list(dict.fromkeys(itertools.chain(*parts.values())))
-    # Small copies, since a block of all stems may have many megabytes; in memory, samples are last
-    # but for the channels.
+    source, *_ = itertools.chain(*parts.values())
     pieces = (
-        np.stack([block[name][first : first + PIECE] for name in sources]).swapaxes(0, 1)
+        {name: stem[first : first + PIECE] for name, stem in block.items()}
         for block in stems
-        for first in range(0, len(block[sources[0]]), PIECE)
+        for first in range(0, len(block[source]), PIECE)
     )
-    for block, whole in zip(even(pieces), even(mixture), strict=True):
-        written = {}
+    rest = iter(mixture)
+    waiting: npt.NDArray[Any] = np.zeros(0)
+    for piece in pieces:
+        length = len(piece[source])
+        while len(waiting) < length:
+            waiting = np.concatenate([waiting, next(rest)]) if len(waiting) else next(rest)
+        whole, waiting = waiting[:length], waiting[length:]
+        written: dict[str, Any] = {}
         for name, part in parts.items():
-            places = [sources.index(source) for source in part]
             if len(part) == 1:
-                written[name] = block[:, places[0]]
+                written[name] = piece[part[0]]
             elif part:
-                written[name] = block[:, places].sum(axis=1, dtype=np.float64)
+                written[name] = np.sum([piece[s] for s in part], axis=0, dtype=np.float64)
         if () in parts.values():
-            rest = whole - sum(stem.astype(np.float64) for stem in written.values())
-            written = {name: written.get(name, rest) for name in parts}
+            others = sum(stem.astype(np.float64) for stem in written.values())
+            written = {name: written.get(name, whole - others) for name in parts}
         yield written, whole
 
 
@@ -129,7 +132,10 @@ def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
     interpolated linearly between frames. If all stems are silent, the shares are equal.
 
     Args:
-        blocks: As from `mixed`, in whole frames except for the last.
+        blocks: As from `mixed`.
+
+    Yields:
+        The same in blocks of `PIECE` samples, the last shorter.
 
     Example:
         >>> stems = {"a": np.full((2000, 1), 0.6), "b": np.zeros((2000, 1))}
@@ -138,8 +144,14 @@ def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
         (1.0, 0.0)
     """
     last: Exact | None = None
-    for stems, mixture in blocks:
-        result = np.stack(list(stems.values()), dtype=np.float64)
+    given = iter(blocks)
+    first_block = next(given)
+    joined = (
+        np.stack([*stems.values(), mixture], axis=1, dtype=np.float64)
+        for stems, mixture in itertools.chain([first_block], given)
+    )
+    for block in even(joined):
+        result, mixture = block[:, :-1].swapaxes(0, 1).copy(), block[:, -1]
         missing = mixture - result.sum(axis=0)
         for first in range(0, len(mixture), FRAME):
             frame = result[:, first : first + FRAME]
@@ -151,7 +163,7 @@ def corrected(blocks: Iterable[tuple[dict[str, Exact], Exact]]) -> Blocks:
             shares = last[:, None] + (here - last)[:, None] * along
             frame += shares[:, :, None] * missing[first : first + FRAME]
             last = here
-        yield dict(zip(stems, result, strict=True)), mixture
+        yield dict(zip(first_block[0], result, strict=True)), mixture
 
 
 def null_test(

@@ -125,6 +125,8 @@ class StemFiles:
         self._form, self._rest, self._exact, self._gain = form, rest, exact, gain
         self._paths, self._info = paths, info
         self._squares = dict.fromkeys(paths, 0.0)
+        self._unwritten: dict[str, list[Array]] = {name: [] for name in paths}
+        self._written = 0  # samples
         self.clipped = dict.fromkeys(paths, 0)
         self.peak = 0.0
         self.num_samples = 0
@@ -152,6 +154,8 @@ class StemFiles:
     def __exit__(self, *raised: object) -> None:
         """Close the files and, after no error, check that they are whole."""
         with self._reported():
+            if raised[0] is None:
+                self._write_blocks()
             for file in self._files.values():
                 file.close()
             for name, path in self._paths.items():
@@ -165,11 +169,10 @@ class StemFiles:
             stems: The next samples of each stem, shape (samples, channels), all equally long.
             mixture: The next samples of the mixture.
         """
-        bits, full = self._form.bits, 1.0
+        bits = self._form.bits
         blocks: dict[str, Array] = {}
         if bits:
             blocks = self._in_steps(stems, mixture, bits)
-            full = 2.0**15 if bits == 16 else 2.0**31
         else:
             blocks = {name: (stem * self._gain).astype(np.float32) for name, stem in stems.items()}
             if self._rest is not None:
@@ -184,12 +187,28 @@ class StemFiles:
                 "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
                 "WAV file. Use --format flac"
             )
-        with self._reported():
-            for name, block in blocks.items():
-                self._squares[name] += float(np.square(block, dtype=np.float32).sum()) / full**2
-                # libsndfile takes large Ogg blocks on its stack.
-                for first in range(0, len(block), BLOCK):
-                    self._files[name].write(block[first : first + BLOCK])
+        for name, block in blocks.items():
+            values = block.ravel()
+            full = 1 << (bits - 1) if bits else 1
+            self._squares[name] += float(np.vdot(values, values)) / full**2
+            if bits == 16:
+                block = block.astype(np.int16)
+            elif bits:
+                block = block.astype(np.int32) << (32 - bits)
+            self._unwritten[name].append(block)
+        if self.num_samples - self._written >= BLOCK:
+            with self._reported():
+                self._write_blocks()
+
+    def _write_blocks(self) -> None:
+        """Write what came since the last time; a call for each short block would cost more."""
+        for name, blocks in self._unwritten.items():
+            block = np.concatenate(blocks) if blocks else np.zeros((0, self._info.channels))
+            # libsndfile takes large Ogg blocks on its stack.
+            for first in range(0, len(block), BLOCK):
+                self._files[name].write(block[first : first + BLOCK])
+            blocks.clear()
+        self._written = self.num_samples
 
     def level_dbfs(self, name: str) -> float | None:
         """Return the RMS level of a stem as written, in dBFS; None if silent."""
@@ -197,7 +216,7 @@ class StemFiles:
         return float(10 * np.log10(squares / values)) if squares else None
 
     def _in_steps(self, stems: Mapping[str, Real], mixture: Real, bits: int) -> dict[str, Array]:
-        """Return the stems as integers of 16 bits, or in the upper bits of 32."""
+        """Return the stems in whole steps, as floats."""
         full = 1 << (bits - 1)
         names = sorted(stems, key=lambda name: name == self._rest)  # the rest comes last
         dtype = np.float64 if bits > 24 else None  # single precision holds 24 bits
@@ -206,11 +225,15 @@ class StemFiles:
             target = np.rint(mixture * (self._gain * full))
         steps: dict[str, Array] = {}
         for name in names:
-            wanted = np.rint(np.multiply(stems[name], self._gain * full, dtype=dtype))
             if name == self._rest:
                 wanted = target - np.sum([*steps.values()], axis=0, dtype=np.float64)
-            steps[name] = np.clip(wanted, -full, full - 1)
-            self.clipped[name] += int(np.count_nonzero(wanted != steps[name]))
+            else:
+                wanted = np.multiply(stems[name], self._gain * full, dtype=dtype)
+                np.rint(wanted, out=wanted)
+            steps[name] = wanted
+            if wanted.min() < -full or wanted.max() > full - 1:
+                steps[name] = np.clip(wanted, -full, full - 1)
+                self.clipped[name] += int(np.count_nonzero(wanted != steps[name]))
         if adds_up:
             # The difference goes to the loudest stem that has headroom, sample by sample.
             every = np.stack([*steps.values()], dtype=np.float64)
@@ -222,9 +245,7 @@ class StemFiles:
                 np.put_along_axis(every, place, after, axis=0)
                 missing -= (after - before)[0]
             steps = dict(zip(names, every, strict=True))
-        if bits == 16:
-            return {name: stem.astype(np.int16) for name, stem in steps.items()}
-        return {name: stem.astype(np.int32) << (32 - bits) for name, stem in steps.items()}
+        return steps
 
     @contextmanager
     def _reported(self) -> Iterator[None]:

@@ -138,11 +138,14 @@ def _separated(
 ) -> Blocks:
     """Yield the stems to write for each block, and the mixture."""
     rate = info.sample_rate
+    adds_up = job.options.sum_to_mixture or () in job.parts.values()
     # Blocks of the song until their stems are ready; itertools.tee would keep up to 57 more.
     waiting: deque[Exact] = deque()
 
     def passing() -> Iterator[Exact]:
-        for block in read_blocks(job.song.path, dtype="float64", damaged=damaged):
+        # Stems that do not add up to the mixture need none of its last bits.
+        dtype = "float64" if adds_up else "float32"
+        for block in read_blocks(job.song.path, dtype=dtype, damaged=damaged):
             waiting.append(block)
             yield block
 
