@@ -1,6 +1,8 @@
-"""What the site needs in addition to mkdocs: pages for linked files, examples as examples."""
+"""What the site needs in addition to mkdocs: pages for linked files, links in docstrings."""
 
 import re
+import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 from typing import Any
@@ -9,6 +11,24 @@ import griffe
 from mkdocs.structure.files import File, Files
 
 LINK = re.compile(r"(?<=\]\()[^):#\s]+")
+# What the pages of the reference document, by full name and, if it is a class, by its own name.
+DOCUMENTED = {
+    name: full
+    for page in Path("docs/reference").glob("*.md")
+    for full in re.findall(r"(?m)^::: (\S+)$", page.read_text("utf-8"))
+    for name in (full, full.rpartition(".")[2])
+    if name == full or name[0].isupper()
+}
+
+
+def on_config(config: Any) -> Any:
+    """Put the version and the repository's address into the header."""
+    config.site_name += f" {version('keras-mmdense')}"
+    asked = ["git", "remote", "get-url", "origin"]
+    address = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    if address.startswith("https://"):
+        config.repo_url, config.repo_name = address, "repository"
+    return config
 
 
 def target_of(link: str, uri: str) -> str:
@@ -57,10 +77,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return LINK.sub(on_site, markdown)
 
 
-class Examples(griffe.Extension):
-    """Name sections as griffe knows them; it takes "Example:" for a note."""
+class Docstrings(griffe.Extension):
+    """Name sections as griffe knows them, and link the names that the reference documents."""
 
     def on_instance(self, *, obj: Any, **_: Any) -> None:
-        """Rename the section of one docstring."""
-        if not obj.is_alias and obj.docstring is not None:
-            obj.docstring.value = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", obj.docstring.value)
+        """Change one docstring."""
+        if obj.is_alias or obj.docstring is None:
+            return
+        text = re.sub(r"(?m)^( *)Example:$", r"\1Examples:", obj.docstring.value)
+
+        def linked(found: re.Match[str]) -> str:
+            full = DOCUMENTED.get(found[1])
+            return f"[{found[0]}][{full}]" if full else found[0]
+
+        obj.docstring.value = re.sub(r"`([\w.]+)`", linked, text)
