@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DEMO_OUT ?= demo_out
 
-.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-backend test-arm64 test-web test-slow test-all web notebooks docs \
+.PHONY: demo test ffmpeg test-edge test-tfio test-lowest test-backend test-wheel test-arm64 test-web test-slow test-all web notebooks docs \
 	check-install lint types check env env-demo env-docs env-lowest env-tfio env-torch env-jax clean
 
 demo: env-demo  ## separate the example with the bundled model; no TensorFlow
@@ -44,6 +44,10 @@ env-torch env-jax: env-%: .venv-%/ready
 	.venv-$*/bin/python -m pip install --quiet --upgrade pip
 	.venv-$*/bin/python -m pip install --quiet -e ".[$*,musdb18,train]" "pytest>=8.2"
 	touch $@
+
+test-wheel: env  ## the wheel alone in fresh environments: runner, library on three backends, export
+	rm -rf .wheel && .venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir .wheel .
+	$(PYTHON) tests/repository/from_wheel.py .wheel/*.whl
 
 test-arm64: env-demo  ## the runner on an emulated arm64 Debian: install, tests, stems against x86-64
 	@{ command -v qemu-aarch64-static && command -v mmdebstrap; } >/dev/null || { [ "$$(id -u)" = 0 ] && \
