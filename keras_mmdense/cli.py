@@ -109,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
     add("--music", metavar="DIR", help="data set or folder of songs to calibrate and compare on")
     add("--window-frames", type=int, default=128, metavar="N", help="frames that a window keeps "
         "(default: 128)")  # fmt: skip
+    add("--trim-context", action="store_true", help="leave out work for the discarded context; "
+        "mmdense live then needs its full look-ahead")  # fmt: skip
     add("--name", help="name of the model in its contract (default: the file's)")
     add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
         help="a limit to meet, for example int8:snr_db=15; may be repeated")  # fmt: skip
@@ -187,6 +189,7 @@ def export(arguments: argparse.Namespace) -> None:
         precision=[name.strip() for name in arguments.precision.split(",")],
         music=arguments.music,
         window_frames=arguments.window_frames,
+        trim_context=arguments.trim_context,
         name=arguments.name,
         scores=scores,
         thresholds=thresholds,

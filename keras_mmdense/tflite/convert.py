@@ -1,8 +1,10 @@
 """The export's own processes: `python -m keras_mmdense.tflite.convert TASK`, by `export()`.
 
-`convert FOLDER PRECISION ...`: FOLDER holds `model.keras`, `check.npy` and `calibration.npy`. Each
-precision becomes `<precision>.tflite`, a bare flatbuffer, and `<precision>.npz`, its outputs for
-the check windows; Keras' own are in `keras.npz`. Lines `STEP ...` tell what is being done.
+`convert FOLDER CONTEXT PRECISION ...`: FOLDER holds `model.keras`, `check.npy` and
+`calibration.npy`. Each precision becomes `<precision>.tflite`, a bare flatbuffer, and
+`<precision>.npz`, its outputs for the check windows; Keras' own are in `keras.npz`. Lines
+`STEP ...` tell what is being done. CONTEXT is the number of frames on each side of a window that
+need not be computed.
 
 `probe FILE`: measures the cost of one file, with NumPy and ai-edge-litert alone. Prints a line of
 JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of the process,
@@ -28,7 +30,7 @@ SIGNATURE = "serving_default"
 RUNS = 5
 
 
-def convert(folder: str, *precisions: str) -> None:
+def convert(folder: str, context: str, *precisions: str) -> None:
     """Convert to all precisions and run each file on the check windows."""
     import keras
     from ai_edge_litert.interpreter import Interpreter
@@ -36,7 +38,8 @@ def convert(folder: str, *precisions: str) -> None:
     from keras_mmdense.model import build_from_settings, prefix_of
     from keras_mmdense.model_settings import settings_of
     from keras_mmdense.normalization import copy_weights
-    from keras_mmdense.tflite.rewrite import rewrite
+    from keras_mmdense.receptive_field import kept_regions
+    from keras_mmdense.tflite.rewrite import crops_of, rewrite
 
     place = Path(folder)
     windows = np.load(place / "check.npy")[:, None]
@@ -50,6 +53,7 @@ def convert(folder: str, *precisions: str) -> None:
             for source in settings.sources
         }
         network = keras.Model(network.input, masks)
+    regions = kept_regions(settings, int(context)) if int(context) else []
     print("STEP Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
     for name in precisions:
@@ -59,8 +63,9 @@ def convert(folder: str, *precisions: str) -> None:
             network,
             depthwise_norms=precision.depthwise_norms,
             depth_to_space=precision.depth_to_space,
+            crops=crops_of(settings, regions),
         )
-        content = _float_model(rewritten, settings, half=name == "float16")
+        content = _float_model(rewritten, settings, regions, half=name == "float16")
         if name not in ("float32", "float16"):
             content = _quantize(
                 content, name, np.load(place / "calibration.npy") if precision.music else None
@@ -70,17 +75,27 @@ def convert(folder: str, *precisions: str) -> None:
         _save(place / f"{name}.npz", [runner(mixture=window) for window in windows])
 
 
-def _float_model(network: Any, settings: Any, half: bool) -> bytes:
-    """Return a flatbuffer of static shapes, one signature with our names, built-in operators."""
+def _float_model(network: Any, settings: Any, regions: Any, half: bool) -> bytes:
+    """Return a flatbuffer of static shapes, one signature with our names, built-in operators.
+
+    Frames that the network leaves out, those before and after the first of `regions`, are zeros.
+    """
     import keras
     import tensorflow as tf
 
     shape = (1, settings.frames, settings.bins, settings.channels)
+    first, after = regions[0] if regions else (0, settings.frames)
+
+    def estimate(mixture: Any) -> dict[str, Any]:
+        outside = ((0, 0), (first, settings.frames - after), (0, 0), (0, 0))
+        answers = network(mixture, training=False)
+        return {name: tf.pad(y, outside) for name, y in answers.items()} if regions else answers
+
     archive = keras.export.ExportArchive()
     archive.track(network)
     archive.add_endpoint(
         SIGNATURE,
-        lambda mixture: network(mixture, training=False),
+        estimate,
         input_signature=[tf.TensorSpec(shape, tf.float32, name="mixture")],
     )
     with tempfile.TemporaryDirectory() as folder:

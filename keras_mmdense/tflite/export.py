@@ -43,6 +43,7 @@ def export(
     precision: str | Sequence[str] = "float32",
     music: MusicSource | None = None,
     window_frames: int = 128,
+    trim_context: bool = False,
     name: str | None = None,
     scores: Mapping[str, float] | None = None,
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
@@ -69,6 +70,8 @@ def export(
             music. With stems the SDR is compared, too.
         window_frames: Frames that a window keeps, a multiple of 2**scales; the context that the
             receptive field needs is added on both sides.
+        trim_context: Compute on the way up only what the kept frames need, and return zeros in the
+            context. Less work and memory; but `mmdense live` then needs its full look-ahead.
         name: Name of the model in the contract; default the file's name.
         scores: SDR in dB by source, written in the contract of every file with two decimals.
             Measure them first: export, evaluate the file, and export again with its scores.
@@ -125,10 +128,13 @@ def export(
         "Pass music=, a data set or a folder of songs.",
         ExportError,
     )
-    frames = window_frames + 2 * context_frames(settings)
+    context = context_frames(settings)
+    frames = window_frames + 2 * context
     say = progress or (lambda text: None)
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
+    if trim_context:
+        measured["trimmed"] = True
     measured["macs_per_second"] = round(multiply_adds_per_second(model) * frames / window_frames)
     say("reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
@@ -137,13 +143,17 @@ def export(
         model.save(folder / "model.keras")
         np.save(folder / "check.npy", np.abs(material.check))
         np.save(folder / "calibration.npy", material.calibration)
-        lines = _run(folder, "convert", ".", *(p.name for p in chosen))
+        given = str(context if trim_context else 0), *(p.name for p in chosen)
+        lines = _run(folder, "convert", ".", *given)
         steps = (line[5:].strip() for line in lines if line.startswith("STEP "))
         for number, step in enumerate(steps, 1):
             say(f"{number}/{1 + len(chosen)} {step}")
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         seconds = window_frames * settings.transform.hop_length / settings.sample_rate
-        figures = [_measure(folder, p, material, settings.head, weights, seconds) for p in chosen]
+        kept = slice(context, frames - context) if trim_context else slice(None)
+        figures = [
+            _measure(folder, p, material, kept, settings.head, weights, seconds) for p in chosen
+        ]
         missed = [p.failures(f["summary"]) for p, f in zip(chosen, figures, strict=True)]
         if listed := "; ".join(text for texts in missed for text in texts):
             raise ExportError(
@@ -247,12 +257,26 @@ def _noise(settings: Settings, frames: int) -> Music:
 
 
 def _measure(
-    folder: Path, precision: Precision, music: Music, head: str, weights: int, seconds: float
+    folder: Path,
+    precision: Precision,
+    music: Music,
+    kept: slice,
+    head: str,
+    weights: int,
+    seconds: float,
 ) -> Figures:
-    """Compare a file with Keras and measure its cost per second of audio."""
+    """Compare a file's kept frames with Keras' and measure its cost per second of audio."""
     file = folder / f"{precision.name}.tflite"
-    with np.load(file.with_suffix(".npz")) as found, np.load(folder / "keras.npz") as expected:
-        numbers = compare(dict(found), dict(expected), music.check, music.sources, head)
+    with (
+        np.load(file.with_suffix(".npz")) as answers,
+        np.load(folder / "keras.npz") as keras_answers,
+    ):
+        found, expected = (
+            {name: windows[:, kept] for name, windows in one.items()}
+            for one in (answers, keras_answers)
+        )
+    sources = {name: windows[:, kept] for name, windows in music.sources.items()}
+    numbers = compare(found, expected, music.check[:, kept], sources, head)
     lines = _run(folder, "probe", file.name)
     probe = next(json.loads(line[6:]) for line in lines if line.startswith("PROBE "))
     probe["cpu_rtf"] = probe["cpu_s"] / seconds

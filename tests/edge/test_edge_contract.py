@@ -120,6 +120,7 @@ def test_unknown_entries_are_kept(pack):
         ("macs_per_second", 0, "'macs_per_second' must be"),
         ("macs_per_second", "1e9", "'macs_per_second' must be"),
         ("macs_per_second", None, "'macs_per_second' must be"),
+        ("trimmed", 1, "'trimmed' must be true or false"),
         *(
             (name, ..., f"lacks '{name}'")
             for name in ("sources", "transform", "settings", "frames")

@@ -1,5 +1,6 @@
 """Windows that move by fewer frames, and the latency that follows."""
 
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -8,6 +9,7 @@ from mmdense_edge.errors import UsageError
 from mmdense_edge.live.plan import (
     SlidingNetwork,
     algorithmic_latency,
+    check_steps,
     make_plan,
     measured_latency,
     time_window,
@@ -45,6 +47,13 @@ def test_windows_that_are_left_out_are_silent_and_remembered(separators, noise):
 def test_steps_that_cannot_be(separators, step, lookahead, match):
     with pytest.raises(UsageError, match=match):
         SlidingNetwork(separators["shares"].network, step, lookahead)
+
+
+def test_outputs_without_context_need_the_full_lookahead(separators):
+    trimmed = replace(separators["shares"].contract, trimmed=True)
+    check_steps(trimmed, 4, 4)
+    with pytest.raises(UsageError, match="full look-ahead of 4 frames; received 0"):
+        check_steps(trimmed, 4, 0)
 
 
 @pytest.mark.parametrize(

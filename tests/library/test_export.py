@@ -186,10 +186,13 @@ def test_magnitudes_of_a_compiled_model_are_exported(tmp_path):
     disturb(made)
     made.compile("sgd", own_loss)
     path = tmp_path / "m.tflite"
-    found = keras_mmdense.export(made, path, window_frames=16)
+    found = keras_mmdense.export(made, path, window_frames=16, trim_context=True)
     assert found["float32"]["parity"]["snr_db"] > 80
     read = read_contract(path)
-    assert (read.sources, read.output) == (SOURCES, "magnitude")
+    assert (read.sources, read.output, read.trimmed) == (SOURCES, "magnitude", True)
+    answers = Separator(path).network(np.ones((read.frames, read.bins, 2), np.float32))
+    assert not answers["bass"][0].any()
+    assert answers["bass"][read.context_frames].any()
 
 
 def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, capsys):
@@ -202,7 +205,8 @@ def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, 
     code = main(
         ["export", "m", "-o", "m-{precision}.tflite", "--precision", "float16, int8", "--threshold",
          "int8:snr_db=15", "--threshold", "int8:sdr_loss_db=1", "--name", "n", "--score",
-         "bass=1.5", "--music", "songs", "--window-frames", "32", "--report", "--overwrite"]
+         "bass=1.5", "--music", "songs", "--window-frames", "32", "--trim-context", "--report",
+         "--overwrite"]
     )  # fmt: skip
     assert code == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -211,8 +215,8 @@ def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, 
     ]
     seen.assert_called_once_with(
         "M", "m-{precision}.tflite", precision=["float16", "int8"], music="songs",
-        window_frames=32, name="n", scores={"bass": 1.5}, report=True, overwrite=True,
-        thresholds={"int8": {"snr_db": 15, "sdr_loss_db": 1}}, progress=mock.ANY,
+        window_frames=32, trim_context=True, name="n", scores={"bass": 1.5}, report=True,
+        overwrite=True, thresholds={"int8": {"snr_db": 15, "sdr_loss_db": 1}}, progress=mock.ANY,
     )  # fmt: skip
 
 

@@ -46,6 +46,11 @@ def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> 
             f"received {lookahead_frames}",
         ),
         (
+            contract.trimmed and lookahead_frames < most,
+            f"the model was exported with trim_context and needs the full look-ahead of {most} "
+            f"frames; received {lookahead_frames}",
+        ),
+        (
             step_frames % multiple or not multiple <= step_frames <= longest,
             f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
             f"look-ahead of {lookahead_frames}; received {step_frames}",

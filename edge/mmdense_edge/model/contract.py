@@ -84,6 +84,7 @@ class Contract:
     settings: Mapping[str, Any]
     scores: Mapping[str, float] = field(default_factory=dict)
     macs_per_second: float | None = None
+    trimmed: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -304,8 +305,10 @@ _RULES: dict[str, Rule] = {
     # Figures that an export may add: SDR in dB, and the work for a second of audio.
     "scores": _NUMBERS,
     "macs_per_second": ("a finite number above 0", lambda value: _is_number(value) and value > 0),
+    # Whether the outputs are zeros in the context.
+    "trimmed": ("true or false", lambda value: isinstance(value, bool)),
 }
-_OPTIONAL = ("scores", "macs_per_second")
+_OPTIONAL = ("scores", "macs_per_second", "trimmed")
 
 # Rules that tie entries to one another; `c` is the contract.
 _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
