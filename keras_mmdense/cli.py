@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         f"{separate_command.DESCRIPTION} On a device, and for many songs, export the model and "
         "use the command mmdense, which is faster.",
     )
-    songs.set_defaults(jobs=1)
+    songs.set_defaults(jobs=1, cluster=None)
     songs.add_argument("model", metavar="MODEL", help=MODEL)
     separate_command.add_options(songs)
     songs.add_argument("--window-frames", type=int, default=256, metavar="N", help="frames that a "

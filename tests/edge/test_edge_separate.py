@@ -123,6 +123,13 @@ def test_what_a_damaged_song_holds_is_separated_with_a_warning(separate, song, t
         ("song.wav -o out --threads 0", 2, "threads must be from 1 to 256.* 0"),
         ("song.wav -o out --jobs 0", 2, "--jobs must be from 1 to 64; received 0"),
         ("song.wav -o out --jobs 65", 2, "--jobs must be from 1 to 64; received 65"),
+        ("song.wav -o out --jobs 2 --cluster :1", 2, "Drop --jobs"),
+        ("song.wav -o - --sources bass --cluster :1", 2, "--cluster takes files and folders"),
+        (
+            "song.wav -o out --cluster tcp://10.0.0.1:1",
+            2,
+            "lets anyone run code; received tcp://10",
+        ),
         ("song.wav -o out --wiener 11", 2, "wiener must be 0 to 10 iterations; received 11"),
         (
             "song.wav -o out --reference none",

@@ -85,6 +85,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="number of processes, each with its own models and share of the cores; default 1",
     )
+    parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="score on the workers of a Dask scheduler: HOST:PORT on this machine, or "
+        "tls://HOST:PORT",
+    )
     args = parser.parse_args(argv)
     known = ENGINES[args.engine]
     text = args.metric or next(iter(known))
@@ -93,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.engine == "museval":
         museval_package()
     require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
+    require(not args.cluster or args.jobs == 1, "--cluster needs no --jobs", args.jobs, "Drop it.")
     dataset = open_dataset(args.data, args.kind, args.subset, sample_rate=args.sample_rate)
     if dataset.faults:
         print(dataset.report(), file=sys.stderr)
@@ -104,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         wiener=args.wiener,
         allow_missing=args.allow_missing,
     )
-    faults = evaluate(dataset, tracks, rows, metrics, Path(args.out), args.jobs, args.engine)
+    faults = evaluate(
+        dataset, tracks, rows, metrics, Path(args.out), args.jobs, args.engine, args.cluster
+    )
     for fault in faults:
         print(f"evaluate: {fault}", file=sys.stderr)
     if faults:

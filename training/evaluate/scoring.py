@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from typing import Any
 
 from mmdense_edge.errors import MMDenseError, printable
 from mmdense_edge.model.interpreter import MAX_THREADS, free_cores
+from mmdense_edge.separate.cluster import on_cluster
 from tqdm import tqdm
 
 from keras_mmdense import __version__
@@ -69,6 +71,7 @@ def evaluate(
     report: Path,
     jobs: int = 1,
     engine: str = "own",
+    cluster: str | None = None,
 ) -> list[str]:
     """Score what has not been scored yet, then write the report.
 
@@ -80,6 +83,7 @@ def evaluate(
         report: Folder of the report.
         jobs: Number of processes.
         engine: Who computes the metrics, of `ENGINES`.
+        cluster: Address of a Dask scheduler whose workers score instead; see `on_cluster`.
 
     Returns:
         One line for each track that could not be scored. If there are any, no report is written;
@@ -118,7 +122,7 @@ def evaluate(
         print(f"{kept} results of an earlier run are kept", file=sys.stderr)
     faults = []
     bar = tqdm(total=len(tasks), leave=False, disable=None, dynamic_ncols=True)
-    with closing(score(tasks, report, jobs, engine)) as outcomes, bar:
+    with closing(score(tasks, report, jobs, engine, cluster)) as outcomes, bar:
         for (row, track, marks), scores, fault in outcomes:
             for metric, by_source in scores.items():
                 title = ENGINES[engine][metric].title
@@ -321,7 +325,7 @@ def score_task(task: Task, folder: Path, num_threads: int, engine: str) -> tuple
 
 
 def score(
-    tasks: Sequence[Task], folder: Path, jobs: int, engine: str
+    tasks: Sequence[Task], folder: Path, jobs: int, engine: str, cluster: str | None = None
 ) -> Generator[tuple[Task, Scores, str]]:
     """Score all tasks; yield the results of `score_task` in any order.
 
@@ -330,10 +334,20 @@ def score(
         folder: Folder for raw audio while it is needed.
         jobs: Number of processes; 1 uses this one. They are stopped if the iteration ends early.
         engine: Who computes the metrics.
+        cluster: As for `evaluate`.
 
     Raises:
         SettingsError: A process died.
     """
+    if cluster and tasks:
+
+        def work(task: Task, *_: object) -> tuple[Task, Scores, str]:
+            # raw audio stays off the disk that the workers share
+            return score_task(task, Path(tempfile.gettempdir()), 1, engine)
+
+        with closing(on_cluster(cluster, work, tasks, folder)) as outcomes:
+            yield from (done or (tasks[number], {}, fault) for number, done, fault in outcomes)
+        return
     jobs = max(1, min(jobs, len(tasks)))
     num_threads = min(MAX_THREADS, max(1, free_cores() // jobs))
     if jobs == 1:

@@ -45,6 +45,12 @@ def add_parser(commands: Any, epilog: str) -> None:
     add("--model", metavar="NAME|FILE", help="a bundled model or a model file")
     add("--threads", type=int, default=1, metavar="N", help="no more than free cores (default: 1)")
     add("--jobs", type=int, default=1, metavar="N", help="songs at a time, each with --threads")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="separate on the workers of a Dask scheduler, HOST:PORT on this machine or "
+        "tls://HOST:PORT",
+    )
     separate.set_defaults(run=run)
 
 
@@ -144,6 +150,10 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
             not 1 <= arguments.jobs <= pool.MAX_PROCESSES,
             f"--jobs must be from 1 to {pool.MAX_PROCESSES}; received {arguments.jobs}",
         ),
+        (
+            arguments.cluster and arguments.jobs > 1,
+            "--cluster separates as many songs at a time as it has workers. Drop --jobs.",
+        ),
         (two_stems is None and arguments.other is not None, "--other needs --two-stems SOURCE"),
         (
             two_stems is not None and arguments.sources is not None,
@@ -182,6 +192,7 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     )
     piped = arguments.out == STDOUT
     own = piped or inputs.STDIN in arguments.songs
+    check_usage((own and arguments.cluster, "--cluster takes files and folders; received -"))
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:
         out = Path(folder, "stems") if piped else Path(arguments.out)
         songs, others = inputs.find_songs(arguments.songs, None if piped else out)
@@ -244,6 +255,14 @@ def _reports(
             bar.refresh()  # the length is known now
         bar.update(int(done) - bar.n)
 
+    if arguments.cluster:
+        from mmdense_edge.separate.cluster import separate_on_cluster
+
+        with tqdm(total=len(jobs), **{**form, "unit": " songs"}) as bar:
+            yield from separate_on_cluster(
+                jobs, separator.model.path, arguments.threads, arguments.cluster, bar.update
+            )
+        return
     if arguments.jobs > 1 and len(jobs) > 1:
         with tqdm(desc="songs", **form) as bar:
 

@@ -25,6 +25,7 @@ _FLOAT_BITS = 24  # for the null test of files without integer steps
 REFERENCE_SUFFIXES = (".wav", ".flac", ".ogg")
 
 Progress = Callable[[float, float], object]
+Moves = Mapping[Path, Path]
 
 
 def separate_file(
@@ -33,6 +34,7 @@ def separate_file(
     *,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
+    publish: Callable[[Moves, Path, bool], object] = staging.publish,
 ) -> SongReport:
     """Separate one song, using memory that does not depend on its length.
 
@@ -44,6 +46,7 @@ def separate_file(
         job: From `plan`.
         progress: Called with the seconds done and the song's length in seconds, first with 0.
         cancel: Called regularly; returning True ends the work.
+        publish: Moves the finished files; called as `staging.publish` is.
 
     Returns:
         What was written. It also reports a picture that cannot be drawn; the stems are kept.
@@ -111,7 +114,7 @@ def separate_file(
                 moves[drawn] = job.picture
             except Exception as error:  # whatever went wrong, the stems are complete and stay
                 failure = f"{type(error).__name__}: {error}"
-        staging.publish(moves, aside, options.overwrite)
+        publish(moves, aside, options.overwrite)
     return SongReport(
         song=job.song.label,
         sample_rate=info.sample_rate,

@@ -11,7 +11,7 @@ from typing import Any
 from mmdense_edge import signals
 from mmdense_edge.errors import MMDenseError, printable
 from mmdense_edge.separate import staging
-from mmdense_edge.separate.files import Progress, separate_file
+from mmdense_edge.separate.files import Moves, Progress, separate_file
 from mmdense_edge.separate.jobs import Job
 from mmdense_edge.separate.song_report import SongReport
 from mmdense_edge.separator import Cancel, Separator
@@ -25,6 +25,7 @@ def attempt(
     job: Job,
     progress: Progress | None = None,
     cancel: Cancel | None = None,
+    publish: Callable[[Moves, Path, bool], object] = staging.publish,
 ) -> SongReport:
     """Separate one song, and report its failure instead of raising it.
 
@@ -33,9 +34,10 @@ def attempt(
         job: The song.
         progress: As for `separate_file`.
         cancel: As for `separate_file`.
+        publish: As for `separate_file`.
     """
     try:
-        return separate_file(separator, job, progress=progress, cancel=cancel)
+        return separate_file(separator, job, progress=progress, cancel=cancel, publish=publish)
     except (MMDenseError, OSError) as error:
         text, label = printable(str(error)), printable(f"{job.song.label}: ")
         text = text.removeprefix(printable(f"{job.song.path}: ")).removeprefix(label)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+from distributed import LocalCluster
 from trees import make_folder
 
 from keras_mmdense.data import open_dataset
@@ -99,9 +100,15 @@ def test_processes_give_the_same_bytes(tree, tmp_path):
     options = {"metric": "usdr,sisdr", "accompaniment": True}
     assert main(command(tmp_path, "mixture", "ibm", **options)) == 0
     assert main(command(tmp_path, "mixture", "ibm", out="parallel", jobs=2, **options)) == 0
-    one, two = contents(tmp_path / "report"), contents(tmp_path / "parallel")
+    with LocalCluster(
+        processes=False, n_workers=1, threads_per_worker=1, protocol="tcp", host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+    ) as local:  # fmt: skip
+        options["cluster"] = local.scheduler_address
+        assert main(command(tmp_path, "mixture", "ibm", out="cluster", **options)) == 0
+    one, two, three = (contents(tmp_path / name) for name in ("report", "parallel", "cluster"))
     assert len(one) > 12
-    assert one == two
+    assert one == two == three
 
 
 class Deadly(dict):

@@ -38,6 +38,11 @@ REFUSED = {
     "fewer than no iterations": (("irm",), {"wiener": -1}, "--wiener must be 0 to 10"),
     "another rate": (("irm",), {"sample_rate": 48000}, "44100"),
     "no such metric": (("irm",), {"metric": "usdr,sdr"}, "received 'usdr,sdr'"),
+    "a cluster and processes": (
+        ("irm",),
+        {"jobs": 2, "cluster": "127.0.0.1:1"},
+        "--cluster needs no --jobs; received 2. Drop it.",
+    ),
     "no process": (("irm",), {"jobs": 0}, "--jobs must be 1 or more; received 0"),
     "a folder of something else": (("{}/empty",), {}, "for example Song 0/bass.wav"),
     "a folder in use": (("irm",), {"out": "tree"}, "a new or empty folder"),
