@@ -41,12 +41,6 @@ def on_page(url: str, song: Path, model: str) -> dict[str, Any]:
     return dict(json.loads(run(["node", script, url, str(song), model])))
 
 
-def write_song(path: Path, seconds: float) -> None:
-    """Write the example song, repeated, as 16-bit FLAC."""
-    audio, rate = sf.read(SONG, dtype="int16", always_2d=True)
-    sf.write(path, np.resize(audio, (round(seconds * rate), audio.shape[1])), rate)
-
-
 def compare(url: str, song: Path, seconds: float, models: list[str], rounds: int) -> None:
     """Print the times per second of the song as a table: the least of interleaved rounds."""
     runs = []
@@ -98,7 +92,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             url = server.stdout.readline().split(" at ")[1].split(" ")[0]
             song, seconds = Path(folder, "song.flac"), args.memory or SECONDS
-            write_song(song, seconds)
+            audio, rate = sf.read(SONG, dtype="int16", always_2d=True)
+            sf.write(song, np.resize(audio, (round(seconds * rate), audio.shape[1])), rate)
             if args.memory:
                 memory(url, song, seconds, args.models or str(bundled.default()))
             else:

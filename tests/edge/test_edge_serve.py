@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import html
 import http.client
 import json
 import re
@@ -15,6 +16,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 from command_runs import started
@@ -22,7 +24,7 @@ from mmdense_edge.cli import serve_command
 from mmdense_edge.cli.main import main
 from mmdense_edge.errors import MMDenseError, UsageError
 from mmdense_edge.model import bundled
-from mmdense_edge.serve.server import HEADERS, Page, Server, load, tls_context
+from mmdense_edge.serve.server import HEADERS, Page, Server, export, load, tls_context
 
 SECRET = b"nobody shall read this"
 HTML, SCRIPT, WASM = b"<!doctype html><title>page</title>", b"let a = 1;" * 100, b"\0asm" * 1000
@@ -201,6 +203,34 @@ def test_a_folder_without_a_page_is_an_error(tmp_path):
         load(tmp_path)
 
 
+def test_an_export_holds_every_file_without_compression(pages, tmp_path):
+    for folder in (tmp_path / "new" / "page", tmp_path):
+        if folder == tmp_path:
+            shutil.rmtree(tmp_path / "new")  # an empty folder is taken
+        export(pages, folder)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        found = {f"/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
+        assert found == {address: page.plain for address, page in pages.items() if address != "/"}
+        assert (found["/big.wasm"], found["/index.html"]) == (WASM, HTML)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Path.touch, "exists and is not an empty folder. Choose another one"),
+        (lambda path: path.symlink_to("nowhere"), "exists and is not an empty folder"),
+        (lambda path: export({"/": Page("", b"old", False, "", False)}, path), "exists and is not"),
+        (lambda path: None, "cannot write the page to .*. Choose another folder"),
+    ],
+)
+def test_an_export_replaces_nothing_and_leaves_nothing_half_written(pages, tmp_path, make, told):
+    make(tmp_path / "page")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MMDenseError, match=told):
+        export({**pages, "/index.html/below": pages["/"]}, tmp_path / "page")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_the_page_is_opened_where_it_is_served(monkeypatch, capsys, host):
     """From this machine alone by default; a network address comes with a warning about http."""
@@ -243,6 +273,7 @@ def test_https_with_a_certificate(pages, tmp_path):
         (["--port", "65536"], 2, "--port must be from 0 to 65535; received 65536"),
         (["--port", "-1"], 2, "--port must be from 0 to 65535; received -1"),
         (["--key", "key.pem"], 2, "--key needs --certificate"),
+        (["--export", "."], 1, ". exists and is not an empty folder. Choose another one"),
         (["--certificate", "missing.pem"], 2, "cannot use the certificate in missing.pem"),
         (["--host", "192.0.2.7", "--port", "0"], 1, "Use an address of this machine"),
         (["--host", "no such\nname", "--port", "0"], 1, "Use an address of this machine"),
@@ -283,13 +314,15 @@ def test_the_command_serves_the_built_page_and_ends_cleanly(ignored, number, cod
             process.kill()  # or a failure would wait for it for ever
 
 
-def test_the_built_page_is_whole_and_below_12_mb():
+def test_the_built_page_is_whole_and_below_12_mb(tmp_path):
     """What the page asks for by name is there, and the models are those of the folder."""
     pages = load()
-    plain = {
-        path: gzip.decompress(page.content) if page.packed else page.content
-        for path, page in pages.items()
-    }
+    plain = {path: page.plain for path, page in pages.items()}
+    assert main(["serve", "--export", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page/models.json").read_bytes() == plain["/models.json"]
+    policy = HEADERS["Content-Security-Policy"].removesuffix("; frame-ancestors 'none'")
+    assert f'content="{policy}"' in html.unescape(plain["/index.html"].decode())
+    assert all(value in plain["/sw.js"].decode() for value in HEADERS.values())
     models = json.loads(plain["/models.json"])
     default = {entry["name"]: entry["isDefault"] for entry in models}
     assert default == {name: name == bundled.default() for name in bundled.names()}

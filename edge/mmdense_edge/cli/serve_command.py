@@ -42,18 +42,27 @@ def add_parser(commands: Any, epilog: str) -> None:
     add("--open", action="store_true", help="open the page in this machine's browser")
     add("--certificate", metavar="FILE", help="serve https with this certificate (PEM)")
     add("--key", metavar="FILE", help="the certificate's key (PEM; default: in its file)")
+    add(
+        "--export",
+        metavar="DIR",
+        help="serve nothing: write the page's files into a new folder, for any web server",
+    )
     serve.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until Ctrl-C and return the exit code; see `mmdense serve --help`."""
-    from mmdense_edge.serve.server import Server, load, tls_context
+    from mmdense_edge.serve.server import Server, export, load, tls_context
 
     port = arguments.port
     check_usage(
         (not 0 <= port <= 65535, f"--port must be from 0 to 65535; received {port}"),
         (arguments.key and not arguments.certificate, "--key needs --certificate"),
     )
+    if arguments.export is not None:
+        export(load(), Path(arguments.export))
+        print(f"mmdense: the page is in {arguments.export}, for any web server")
+        return 0
     key = Path(arguments.key) if arguments.key else None
     tls = tls_context(Path(arguments.certificate), key) if arguments.certificate else None
     with Server(arguments.host, port, load(), tls) as server:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import json
 import os
 import re
 import socket
 import socketserver
 import ssl
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -48,18 +50,9 @@ _LASTING = ("/assets/", "/litert-", "/models/")
 # to those who only say "*" is always right.
 _GZIP = re.compile(r"(?:^|[\s,])gzip\s*(?:,|$|;\s*q=(?:1|0\.\d*[1-9]))", re.I)
 
-HEADERS = {
-    # Browsers lend threads (shared memory) only to pages that are isolated from other origins.
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Embedder-Policy": "require-corp",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; "
-    "worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; media-src blob:; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+# Browsers lend threads (shared memory) only to pages that are isolated from other origins. Where a
+# host does not send these headers, the page's service worker adds them: the build reads the file.
+HEADERS: dict[str, str] = json.loads(FOLDER.with_name("headers.json").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -79,6 +72,11 @@ class Page:
     packed: bool
     etag: str
     lasting: bool
+
+    @property
+    def plain(self) -> bytes:
+        """The bytes without compression."""
+        return gzip.decompress(self.content) if self.packed else self.content
 
 
 def load(folder: Path = FOLDER, models: Path = bundled.FOLDER) -> dict[str, Page]:
@@ -118,6 +116,34 @@ def load(folder: Path = FOLDER, models: Path = bundled.FOLDER) -> dict[str, Page
     return pages
 
 
+def export(pages: Mapping[str, Page], folder: Path) -> None:
+    """Write the page's files, without compression, for another web server: all of them, or none.
+
+    Args:
+        pages: The files, from `load`.
+        folder: Where they go; it may exist if it is empty.
+
+    Raises:
+        MMDenseError: Something is there already, or the folder cannot be written.
+    """
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        if os.path.lexists(folder):
+            raise MMDenseError(f"{folder} exists and is not an empty folder. Choose another one.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".mmdense-", dir=folder.parent) as aside:
+            for address, page in pages.items():
+                path = Path(aside, "page", address[1:] or "index.html")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(page.plain)
+            Path(aside, "page").rename(folder)
+    except OSError as error:
+        raise MMDenseError(
+            f"cannot write the page to {folder} ({error.strerror}). Choose another folder."
+        ) from error
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answer GET and HEAD from the server's table of files."""
 
@@ -147,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Vary", "Accept-Encoding")
         body = b""
         if not fresh:
-            body = page.content if packed or not page.packed else gzip.decompress(page.content)
+            body = page.content if packed else page.plain
             self.send_header("Content-Type", page.content_type)
             self.send_header("Content-Length", str(len(body)))
             if packed:

@@ -1,4 +1,4 @@
-/** What the build adds to Vite: LiteRT's files, the list of models, the service worker's list. */
+/** What the build adds to Vite: the security policy, LiteRT's files, the list of models, the service worker's list. */
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -8,6 +8,13 @@ import { modelList } from "./models";
 
 // What the page loads; "jspi" is for parts of a model on the GPU, which it does not use.
 const KINDS = ["internal", "compat_internal", "threaded_internal"];
+
+/** Puts the security policy into the page, for hosts that do not send it. */
+export function policy(content: string): Plugin {
+  // Browsers refuse this part outside of headers.
+  const attrs = { "http-equiv": "Content-Security-Policy", content: content.replace("; frame-ancestors 'none'", "") };
+  return { name: "policy", transformIndexHtml: () => [{ tag: "meta", attrs, injectTo: "head-prepend" }] };
+}
 
 /** Adds LiteRT's WebAssembly and its loaders, compressed: the server sends them as they are. */
 export function litert(packageFolder: string, version: string): Plugin {

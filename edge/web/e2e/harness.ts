@@ -26,13 +26,22 @@ export interface Served {
 
 /** Starts `mmdense serve` on a free port. */
 export function serve(): Promise<Served> {
-  const child = spawn(PYTHON, ["-m", "mmdense_edge", "serve", "--port", "0"], { stdio: ["ignore", "pipe", "pipe"] });
+  return start("mmdense_edge", "serve", "--port", "0");
+}
+
+/** Starts a plain web server on a free port: no headers, no compression. */
+export function host(folder: string): Promise<Served> {
+  return start("http.server", "0", "--bind", "127.0.0.1", "--directory", folder);
+}
+
+function start(...module: string[]): Promise<Served> {
+  const child = spawn(PYTHON, ["-u", "-m", ...module], { stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()));
   let errors = "";
   child.stderr.on("data", (text) => (errors += text));
   return new Promise((resolve, reject) => {
     child.stdout.on("data", (text) => {
-      const url = /http:\S+/.exec(String(text))?.[0];
+      const url = /http:[^\s)]+/.exec(String(text))?.[0];
       const stop = () => {
         child.kill("SIGINT");
         return ended;

@@ -238,7 +238,7 @@ test("without relaxed SIMD it takes the build for that", async () => {
 
 test("WebGPU is tried with a float model, answers alike, and the faster of the two is taken", async () => {
   // A GPU in software: that it is right can be seen, not how fast a real one is.
-  const gpu = await use.launch("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader", "--enable-features=Vulkan");
+  const gpu = await use.launch("--disable-gpu-watchdog", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-unsafe-swiftshader", "--enable-features=Vulkan");
   const context = await gpu.newContext();
   context.setDefaultTimeout(use.PATIENCE_MS);
   const page = await context.newPage();

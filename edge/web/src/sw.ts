@@ -1,4 +1,8 @@
-/** The service worker: answers from what it has kept, else from the server the page came from. */
+/**
+ * The service worker: answers from what it has kept, else from the server the page came from.
+ *
+ * It sends the headers that `mmdense serve` sends, so that the page has threads on any host.
+ */
 
 // TypeScript has these in the types of workers alone, which do not go together with those of pages.
 interface Extendable extends Event {
@@ -24,7 +28,10 @@ const scope = self as unknown as Scope;
 
 async function keep(urls: string[]): Promise<void> {
   const cache = await caches.open(NAME);
-  for (const url of urls) if (!(await cache.match(url))) await cache.add(url);
+  for (const url of urls) {
+    // Past the browser's own cache, which may hold an older version of the page.
+    if (!(await cache.match(url))) await cache.add(new Request(url, { cache: "no-cache" }));
+  }
 }
 
 async function dropOld(): Promise<void> {
@@ -35,7 +42,11 @@ async function dropOld(): Promise<void> {
 
 async function answer(request: Request): Promise<Response> {
   const kept = await caches.match(request, { ignoreVary: true });
-  return kept ?? fetch(request);
+  const response = kept ?? (await fetch(request));
+  if (!response.ok) return response;
+  const headers = new Headers(response.headers);
+  for (const [name, value] of Object.entries(__HEADERS__)) headers.set(name, value);
+  return new Response(response.body, { status: response.status, headers });
 }
 
 scope.addEventListener("install", (event) => event.waitUntil(keep(FILES)));

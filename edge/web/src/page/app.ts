@@ -7,7 +7,7 @@ import { byId } from "./dom";
 import { clock, megabytes, songName } from "./format";
 import { MixerView } from "./mixer-view";
 import { type ModelEntry, fetchModel, listModels } from "./models";
-import { keepOffline } from "./offline";
+import { keepOffline, register } from "./offline";
 import { Progress } from "./progress";
 import { Recording } from "./record";
 import { Track } from "./track";
@@ -59,6 +59,7 @@ export class App {
   }
 
   private async startEngine(): Promise<Loaded> {
+    await register(() => document.body.dataset.state === "idle");
     this.models = await listModels();
     const select = byId<HTMLSelectElement>("model");
     select.replaceChildren(

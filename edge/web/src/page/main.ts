@@ -2,7 +2,5 @@ import "./style.css";
 import "./source.css";
 import "./mixer.css";
 import { App } from "./app";
-import { register } from "./offline";
 
-void register();
 new App();

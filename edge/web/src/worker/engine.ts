@@ -74,7 +74,32 @@ export async function load(model: Model, wasm: string): Promise<Engine> {
 }
 
 function engine(contract: Contract, compiled: CompiledModel, backend: Backend): Engine {
-  return { backend, network: network(contract, compiled), close: () => compiled.delete() };
+  const runner = compiled.signatures[SIGNATURE];
+  if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
+  checkTensors(contract, runner);
+  const shape = [1, contract.frames, contract.bins, contract.channels];
+  let outputs: Record<string, Tensor> = {};
+  const release = () => {
+    for (const tensor of Object.values(outputs)) tensor.delete();
+    outputs = {};
+  };
+  const network: Network = async (magnitude) => {
+    release();
+    const input = new Tensor(magnitude, shape);
+    try {
+      outputs = await runner.run({ [contract.input]: input });
+    } finally {
+      input.delete();
+    }
+    const answers = new Map<string, Float32Array>();
+    for (const [source, name] of contract.outputs) answers.set(source, await values(outputs[name]!));
+    return answers;
+  };
+  const close = () => {
+    release();
+    compiled.delete();
+  };
+  return { backend, network, close };
 }
 
 async function tried(found: Engine, { frames, bins, channels }: Contract): Promise<Engine> {
@@ -109,23 +134,6 @@ async function gpu(model: Model): Promise<Engine | null> {
 
 function told(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function network(contract: Contract, compiled: CompiledModel): Network {
-  const runner = compiled.signatures[SIGNATURE];
-  if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
-  checkTensors(contract, runner);
-  const shape = [1, contract.frames, contract.bins, contract.channels];
-  let outputs: Record<string, Tensor> = {};
-  return async (magnitude) => {
-    for (const tensor of Object.values(outputs)) tensor.delete();
-    const input = new Tensor(magnitude, shape);
-    outputs = await runner.run({ [contract.input]: input });
-    input.delete();
-    const answers = new Map<string, Float32Array>();
-    for (const [source, name] of contract.outputs) answers.set(source, await values(outputs[name]!));
-    return answers;
-  };
 }
 
 /** The values of a tensor: where they lie in the runtime's memory, as a copy costs as much as all transforms. */
