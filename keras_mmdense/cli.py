@@ -167,6 +167,7 @@ def separate(arguments: argparse.Namespace) -> int:
 
 def export(arguments: argparse.Namespace) -> None:
     """Write a model as `.tflite` and print the files' accuracy."""
+    from keras_mmdense.tflite.export import accuracy
 
     def figures(option: str, texts: Sequence[str], form: str, example: str) -> dict[str, float]:
         try:
@@ -198,9 +199,7 @@ def export(arguments: argparse.Namespace) -> None:
         progress=lambda text: print(text, file=sys.stderr),
     )
     for name, contract in contracts.items():
-        parity = contract["parity"]
-        loss = f", SDR lost {parity['sdr_loss_db']:.3f} dB" if "sdr_loss_db" in parity else ""
-        print(f"{arguments.out.replace('{precision}', name)}: SNR {parity['snr_db']:.1f} dB{loss}")
+        print(f"{arguments.out.replace('{precision}', name)}: {accuracy(contract)}")
 
 
 def env(arguments: argparse.Namespace) -> None:

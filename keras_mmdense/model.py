@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,6 +19,7 @@ from keras_mmdense.settings import Band, Settings
 from keras_mmdense.weights import find_weights
 
 LAST = {"data_format": "channels_last"}  # whatever keras.json says
+_initializer = ContextVar("initializer", default="glorot_uniform")  # of the kernels
 
 
 def build(
@@ -118,7 +120,7 @@ def _build_trained(settings: Settings, stored: Settings, path: Path) -> keras.Mo
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
-        trained = build_from_settings(replace(stored, frames=settings.frames))
+        trained = build_zeros(replace(stored, frames=settings.frames))
         with warnings.catch_warnings():  # Keras would keep the first weights of what is not there
             warnings.filterwarnings("error", message="Skipping nested container")
             trained.load_weights(path)
@@ -210,6 +212,22 @@ def build_from_settings(settings: Settings) -> keras.Model:
     return keras.Model(mixture, outputs, name=settings.preset)
 
 
+def build_zeros(settings: Settings) -> keras.Model:
+    """Build a model whose weights follow.
+
+    Its kernels are zeros: JAX compiles random ones shape by shape, which takes half a minute.
+    """
+    token = _initializer.set("zeros")
+    try:
+        model = build_from_settings(settings)
+    finally:
+        _initializer.reset(token)
+    for layer in model.layers:
+        if hasattr(layer, "kernel_initializer"):
+            layer.kernel_initializer = keras.initializers.get(_initializer.get())
+    return model
+
+
 def compress(magnitude: Any, settings: Settings) -> Any:
     """Return the magnitude as the normalization reads it."""
     if settings.compression == "sqrt":
@@ -270,7 +288,12 @@ def _band(x: Any, band: Band, settings: Settings, prefix: str) -> Any:
         if index > band.scales:  # on the way up: what pooling halved is doubled, as many maps
             up = f"{name}_up{index + 1}"
             convolution = layers.Conv2DTranspose(
-                x.shape[-1], factors, strides=factors, name=f"{up}_conv", **LAST
+                x.shape[-1],
+                factors,
+                strides=factors,
+                kernel_initializer=_initializer.get(),
+                name=f"{up}_conv",
+                **LAST,
             )
             x = _composite(x, up, convolution, settings, before=("norm",))
             x = _concatenate([x, skips.pop()], 3, f"{name}_skip{index + 1}")
@@ -329,16 +352,13 @@ def _conv2d(
 ) -> Callable[[Any], Any]:
     """Return a convolution with an output for each frame and bin; if causal, of no later frame."""
     frames, bins = ((size - 1) for size in kernel_size)
+    options = {"kernel_initializer": _initializer.get(), "name": f"{name}_conv", **LAST}
     if not settings.causal or not frames:
-        same: Callable[[Any], Any] = layers.Conv2D(
-            filters, kernel_size, padding="same", name=f"{name}_conv", **LAST
-        )
+        same: Callable[[Any], Any] = layers.Conv2D(filters, kernel_size, padding="same", **options)
         return same
     zeros = ((frames * dilation, 0), (bins // 2, bins - bins // 2))
     past = layers.ZeroPadding2D(zeros, name=f"{name}_past", **LAST)
-    convolution = layers.Conv2D(
-        filters, kernel_size, dilation_rate=(dilation, 1), name=f"{name}_conv", **LAST
-    )
+    convolution = layers.Conv2D(filters, kernel_size, dilation_rate=(dilation, 1), **options)
     return lambda x: convolution(past(x))
 
 

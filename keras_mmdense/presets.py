@@ -101,7 +101,7 @@ def resolve_settings(
         set(options) <= known,
         "build() takes the fields of Settings as options",
         sorted(set(options) - known),
-        f"Known: {', '.join(sorted(known))}.",
+        f"Known: {', '.join(sorted({*known, *_PER_BLOCK, 'bands', 'preset', 'scales'}))}.",
     )
     require(
         bands is not None or stored is not None or preset in list(PRESETS),

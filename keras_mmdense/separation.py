@@ -1,6 +1,7 @@
 """separate(): separate a song with Keras models, through the runner's signal chain."""
 
 import math
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from tqdm import TqdmWarning
 from keras_mmdense.data.readers import MIXTURE
 from keras_mmdense.data.tracks import Track
 from keras_mmdense.errors import require
-from keras_mmdense.model import build, build_from_settings
+from keras_mmdense.model import build, build_zeros
 from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
+from keras_mmdense.results import in_notebook, is_watched
 from keras_mmdense.settings import Settings
 
 WINDOW_FRAMES = 256
@@ -68,8 +70,8 @@ def separate(
             0 (none) to 10; see `mmdense_edge.signal.wiener`.
         window_frames: Frames per window that are kept; None for the whole song at once.
         progress: True for a progress bar in seconds of music, False for none; by default there is
-            one on a terminal, and in a notebook that has ipywidgets. Or a function, called with the
-            fraction done, 0 to 1; an exception from it ends the separation.
+            one on a terminal and in a notebook. Or a function, called with the fraction done,
+            0 to 1; an exception from it ends the separation.
 
     Returns:
         Source name to float32 array of the shape of `audio`.
@@ -134,7 +136,8 @@ def separate(
         from tqdm.auto import tqdm
     with tqdm(
         total=round(len(audio) / rate) or None, desc="separating", unit=" s", leave=False,
-        dynamic_ncols=True, disable=None if progress is None else progress is not True,
+        file=sys.stdout if in_notebook() else None, dynamic_ncols=True,
+        disable=not is_watched() if progress is None else progress is not True,
     ) as bar:  # fmt: skip
 
         def show(done: int) -> None:
@@ -186,7 +189,7 @@ class KerasNetwork:
         for model, s in zip(models, settings, strict=True):
             network = model
             if s.frames is not None:  # the same weights in a model that takes any number of frames
-                network = build_from_settings(replace(s, frames=None))
+                network = build_zeros(replace(s, frames=None))
                 copy_weights(model, network)
             self._networks.append((network, s))
         sources = tuple(source for s in settings for source in s.sources)

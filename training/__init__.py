@@ -44,7 +44,7 @@ def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], 
     from mmdense_edge.errors import MMDenseError
 
     from keras_mmdense.data import DatasetError, TrackError
-    from keras_mmdense.errors import SettingsError
+    from keras_mmdense.errors import SettingsError, what_to_install
 
     rest = f"; {kept}" if kept else ""
 
@@ -59,8 +59,8 @@ def command(name: str, kept: str = "") -> Callable[[Callable[..., int | None]], 
                 return 130
             except (SettingsError, DatasetError, MMDenseError) as error:
                 code, line = 2, str(error)
-            except ModuleNotFoundError as error:
-                code, line = 2, f"{error}; pip install -e '.[train]'"
+            except ImportError as error:  # without a name: keras_mmdense has said it all
+                code, line = 2, what_to_install(error, "train") if error.name else str(error)
             except Exception as error:
                 failures = (TrackError, OSError, FloatingPointError)
                 if not isinstance(error, failures) and "tensorflow." not in type(error).__module__:

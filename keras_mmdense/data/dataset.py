@@ -29,7 +29,7 @@ ORDER = (*SUBSETS, "")
 SHOWN = 8  # entries of a folder that a message lists
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset(Sequence[Track]):
     """The usable tracks of a tree, in a fixed order, and the faults of the others.
 
@@ -52,6 +52,9 @@ class Dataset(Sequence[Track]):
     tracks: tuple[Track, ...]
     faults: tuple[Fault, ...] = ()
     notes: tuple[Fault, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.report().splitlines()[0]}>"
 
     def __len__(self) -> int:
         """Return the number of usable tracks."""

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,30 @@ import numpy as np
 
 from keras_mmdense.errors import ExportError, require
 from keras_mmdense.inspection import multiply_adds_per_second
-from keras_mmdense.model import build_from_settings
+from keras_mmdense.model import build_zeros
 from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.receptive_field import context_frames
-from keras_mmdense.results import check_writable, writing
+from keras_mmdense.results import check_writable, is_watched, writing
 from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
 from keras_mmdense.tflite.parity import Figures, compare, summary, write_report
 from keras_mmdense.tflite.precisions import Precision, choose
 
 NOISE_WINDOWS = 2
+
+
+class Contracts(dict[str, dict[str, Any]]):
+    """The contracts of exported files by precision; shown as a line for each file."""
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{name}: {accuracy(contract)}" for name, contract in self.items())
+
+
+def accuracy(contract: Mapping[str, Any]) -> str:
+    """Return how near a file comes to Keras, in words."""
+    parity = contract["parity"]
+    loss = f", SDR lost {parity['sdr_loss_db']:.3f} dB" if "sdr_loss_db" in parity else ""
+    return f"SNR {parity['snr_db']:.1f} dB{loss}"
 
 
 def export(
@@ -49,8 +64,8 @@ def export(
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
     report: bool = False,
     overwrite: bool = False,
-    progress: Callable[[str], None] | None = None,
-) -> dict[str, dict[str, Any]]:
+    progress: bool | Callable[[str], None] | None = None,
+) -> Contracts:
     """Write a model as `.tflite` in one or several precisions, with built-in operators only.
 
     A file is a TFLite model followed by a ZIP archive that holds `contract.json`: sources,
@@ -79,12 +94,13 @@ def export(
             `{"int8": {"snr_db": 15, "sdr_loss_db": 0.2}}`.
         report: Also write a report next to the files: `<name>.parity.json`, `.md`, `.png`, `.svg`.
         overwrite: Replace existing files.
-        progress: Called with a line of text before each step.
+        progress: True to print a line before each step, False not to; by default it is printed on a
+            terminal and in a notebook. Or a function, called with the line.
 
     Returns:
-        The contract of each precision, with `parity`: the largest difference from Keras relative to
-        the largest value (or to 1), the signal-to-noise ratio of the estimates in dB and, if there
-        are stems, the SDR lost in dB; each also by source.
+        The contract of each precision, a dict, with `parity`: the largest difference from Keras
+        relative to the largest value (or to 1), the signal-to-noise ratio of the estimates in dB
+        and, if there are stems, the SDR lost in dB; each also by source.
 
     Raises:
         ExportError: A file exists, its folder does not, the scores name other sources than the
@@ -100,7 +116,7 @@ def export(
         ['vocals']
     """
     settings, chosen = ready(model), choose(precision, thresholds)
-    copy_weights(model, build_from_settings(settings))  # refuses layers that a file would lack
+    copy_weights(model, build_zeros(settings))  # refuses layers that a file would lack
     label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
     targets = _targets(path, label, chosen, report)
     check_writable(targets, overwrite, ExportError)
@@ -128,9 +144,20 @@ def export(
         "Pass music=, a data set or a folder of songs.",
         ExportError,
     )
+    needed = {"tensorflow", "ai_edge_litert"}
+    needed |= {"ai_edge_quantizer"} if {p.name for p in chosen} - {"float32", "float16"} else set()
+    missing = sorted(name for name in needed if find_spec(name) is None)
+    require(
+        not missing,
+        "an export needs tensorflow, ai_edge_litert and, for 8 bits, ai_edge_quantizer",
+        f"no {', '.join(missing)}",
+        'pip install ".[export]" in a checkout of keras_mmdense.',
+        ExportError,
+    )
     context = context_frames(settings)
     frames = window_frames + 2 * context
-    say = progress or (lambda text: None)
+    shown = is_watched() if progress is None else progress
+    say = progress if callable(progress) else print if shown else lambda text: None
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
     if trim_context:
@@ -160,7 +187,7 @@ def export(
                 f"the files must agree with Keras: {listed}. Nothing was written; leave "
                 "that precision out, train longer, or set thresholds."
             )
-        contracts = {}
+        contracts = Contracts()
         with writing(targets, overwrite, ExportError) as aside:
             if report:
                 write_report(aside, label, figures)

@@ -258,6 +258,20 @@ def test_what_is_refused_is_refused_and_leaves_nothing(
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"other"]
 
 
+def test_missing_packages_are_named_before_any_work(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    with pytest.raises(ExportError, match=r"'no ai_edge_litert, tensorflow'\. pip install"):
+        keras_mmdense.export(model, tmp_path / "m.tflite", window_frames=16)
+    with pytest.raises(ExportError, match=r"'no ai_edge_litert, ai_edge_quantizer, tensorflow'"):
+        keras_mmdense.export(model, tmp_path / "m.tflite", precision="dynamic", window_frames=16)
+
+
+def test_contracts_are_shown_in_a_line_each():
+    parity = {"snr_db": 50.12, "sdr_loss_db": 0.002}
+    contracts = export.Contracts(float16={"parity": parity}, int8={"parity": {"snr_db": 20.0}})
+    assert repr(contracts) == "float16: SNR 50.1 dB, SDR lost 0.002 dB\nint8: SNR 20.0 dB"
+
+
 def test_a_failing_conversion_ends_in_one_line(model, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(ExportError, match=r"^.*ended with 1.*$"):

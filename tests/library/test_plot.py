@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -224,6 +225,19 @@ def test_both_forms_one_form_and_the_same_bytes(tmp_path):
     assert files["run.a.svg"] == files["run.b.svg"]
     assert files["run.a.png"] == files["run.b.png"] == files["one.PNG"]
     assert files["one.PNG"].startswith(b"\x89PNG")
+
+
+def test_in_a_notebook_a_cell_replaces_its_own_files(tmp_path, monkeypatch):
+    kernel = mock.Mock(return_value=SimpleNamespace(kernel=True))
+    monkeypatch.setattr("builtins.get_ipython", kernel, raising=False)
+    for _ in range(2):
+        plot.training_curves(CURVE, tmp_path / "a.png")
+    (tmp_path / "a.svg").write_text("mine")
+    with pytest.raises(PlotError, match=r"a\.svg exists already"):
+        plot.training_curves(CURVE, tmp_path / "a")
+    (tmp_path / "a.png").write_bytes(b"changed since")
+    with pytest.raises(PlotError, match=r"a\.png exists already"):
+        plot.training_curves(CURVE, tmp_path / "a.png")
 
 
 def test_nothing_is_replaced_unasked_and_nothing_half_written_stays(tmp_path):

@@ -1,6 +1,7 @@
 """separate(): the laws of a Keras model in the runner's chain; the chain's are in tests/edge."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -132,6 +133,16 @@ def test_a_bar_is_shown_where_a_person_waits(
     err = capsys.readouterr().err
     assert "separating:   0%|          | 0/3 [" in err if shown else err == ""
     assert seconds[0] == (3 if shown else 0)
+
+
+def test_a_notebook_shows_a_bar(small_model, capsys, monkeypatch):
+    monkeypatch.setattr("builtins.get_ipython", lambda: SimpleNamespace(kernel=1), raising=False)
+    keras_mmdense.separate(small_model, music(3 * 44100), 44100)
+    shown = capsys.readouterr()
+    assert "separating:   0%|          | 0/3 [" in shown.out
+    assert shown.err == ""
+    keras_mmdense.separate(small_model, music(3000), 44100, progress=False)
+    assert capsys.readouterr().out == ""
 
 
 def test_a_model_of_fixed_frames_takes_any_song():

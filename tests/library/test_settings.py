@@ -7,6 +7,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from small import SMALL
 
 import keras_mmdense
 import keras_mmdense.model
@@ -136,6 +137,11 @@ def test_wrong_arguments_are_refused_before_the_first_layer(arguments, monkeypat
         keras_mmdense.build(**arguments)
 
 
+def test_an_unknown_option_is_answered_with_all_names():
+    with pytest.raises(SettingsError, match=r"\['growt'\]\. Known: .*growth_rate, .*scales"):
+        keras_mmdense.build(growt=3)
+
+
 def test_a_preset_brings_its_settings_and_arguments_win(monkeypatch):
     monkeypatch.setattr(keras_mmdense.model, "build_from_settings", lambda settings: settings)
     edge = keras_mmdense.build("mmdensenet-edge", frames=64)
@@ -171,6 +177,18 @@ def test_a_file_opens_without_this_package(small_file):
     modules = set(re.findall(r'"module": "?([^",}]*)"?', config))
     assert {module.partition(".")[0] for module in modules} <= {"keras", "builtins", "null"}
     assert set(re.findall(r'"registered_name": "?([^",}]*)"?', config)) <= {"Functional", "null"}
+
+
+def test_a_model_whose_weights_follow_is_the_same_but_for_its_kernels(small_model, small_file):
+    settings = keras_mmdense.settings_of(small_model)
+    zeros = keras_mmdense.model.build_zeros(settings)
+    assert zeros.get_config() == small_model.get_config()
+    assert not any(np.any(w) for w in zeros.trainable_weights if w.path.endswith("kernel"))
+    opened = keras_mmdense.build(weights=small_file)
+    assert opened.get_config() == small_model.get_config()
+    for ours, theirs in zip(opened.weights, small_model.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert np.any(keras_mmdense.build(**SMALL).get_layer("final_conv").kernel)
 
 
 def test_what_is_no_model_of_ours_is_refused(tmp_path):

@@ -57,22 +57,40 @@ def test_examples_in_docstrings_run(name):
     assert failed == 0
 
 
-@pytest.mark.slow
-def test_the_quick_start_runs(tmp_path, monkeypatch):
-    """Its Python from top to bottom, in a folder that holds only the example."""
-    (tmp_path / "edge").mkdir()
-    (tmp_path / "edge" / "example").symlink_to(ROOT / "edge" / "example")
-    monkeypatch.chdir(tmp_path)
-    page = (ROOT / "docs" / "start" / "quick-start.md").read_text("utf-8")
+def run_page(path, folder, monkeypatch, **names):
+    """Run a page's Python from top to bottom in a folder; return its variables."""
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / path).read_text("utf-8")
     snippets = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert len(snippets) >= 5
-    names: dict = {}
     for snippet in snippets:
         exec(snippet, names)
+    return names
+
+
+@pytest.mark.slow
+def test_the_quick_start_runs(tmp_path, monkeypatch):
+    """In a folder that holds only the example."""
+    (tmp_path / "edge").mkdir()
+    (tmp_path / "edge" / "example").symlink_to(ROOT / "edge" / "example")
+    names = run_page("start/quick-start.md", tmp_path, monkeypatch)
     losses = names["history"].history["loss"]
     assert losses[-1] < losses[0]
     assert (tmp_path / "mine.tflite").is_file()
     assert sorted(names["stems"]) == sorted(names["sources"])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of Keras' export
+def test_the_page_on_keras_runs(tmp_path, monkeypatch, tracks):
+    names = run_page("how-to/keras.md", tmp_path, monkeypatch, tracks=tracks[:2], valid=tracks[2:])
+    assert sorted(names["stems"]) == sorted(names["sources"])
+    assert names["fast"].get_layer("full_dense1_layer1_conv").compute_dtype == "bfloat16"
+    assert names["fast"].output["vocals"].dtype == "float32"
+    trained = {weight.path.split("/")[0] for weight in names["model"].trainable_weights}
+    assert any(name.startswith("high_") for name in trained)
+    assert not any(name.startswith("low_") for name in trained)
+    assert (tmp_path / "plain.tflite").stat().st_size > 10_000
 
 
 def test_the_recipe_of_the_docs_is_one(tmp_path):

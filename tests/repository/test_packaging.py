@@ -62,6 +62,10 @@ def test_without_keras_or_its_backend_the_first_use_says_what_to_install(missing
     lines = done.stderr.splitlines()
     assert (done.returncode, len(lines)) == (1, 2), lines
     assert all(f'pip install ".[{extra}]"' in line for line in lines)
+    other = {"keras": "", "tensorflow": "jax", "jax": "tensorflow"}[missing]
+    assert all(
+        (f"set the variable KERAS_BACKEND={other}, or" in line) == bool(other) for line in lines
+    )
 
 
 def test_everything_exported_is_there_and_documented():

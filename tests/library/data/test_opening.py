@@ -49,6 +49,12 @@ def test_ambiguous_trees_must_be_named(tmp_path):
     assert open_dataset(tmp_path, kind="musdb18hq")[0].path.suffix == ""
 
 
+def test_a_data_set_is_shown_in_a_line(tmp_path):
+    dataset = open_dataset(trees.make_folder(tmp_path, seconds=0.2))
+    assert repr(dataset).startswith(f"<Dataset {tmp_path} (folder): 2 tracks (no subset 2), ")
+    assert "\n" not in repr(dataset)
+
+
 @pytest.fixture(scope="module")
 def dsd100(tmp_path_factory):
     return trees.make_dsd100(tmp_path_factory.mktemp("dsd"), num_dev=1, seconds=0.2)
