@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, chdir, closing, suppress
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -77,8 +77,7 @@ def on_cluster(
             "tls:// needs certificates. Name them in Dask's configuration, distributed.comm.tls.",
         )
     )
-    for name in ("distributed", "distributed.client"):  # what they log is also raised
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its errors are raised
     pending: dict[Any, int] = {}  # futures, and the indices of their tasks
     with ExitStack() as stack:
         stack.callback(staging.remove_empty, staging.missing_folders(folder))
@@ -214,8 +213,8 @@ def separate_on_cluster(
         MMDenseError: As for `on_cluster`.
     """
     reports = [SongReport(job.song.label) for job in jobs]
-    tasks = [(job, model.name, threads) for job in jobs]
-    with closing(on_cluster(address, _separate, tasks, jobs[0].out, [model])) as outcomes:
+    work = partial(_separate, model.name, threads)
+    with closing(on_cluster(address, work, jobs, jobs[0].out, [model])) as outcomes:
         for number, result, fault in outcomes:
             job, (report, moves, aside) = jobs[number], result or (reports[number], {}, Path())
             try:
@@ -232,10 +231,9 @@ _separator = lru_cache(maxsize=1)(Separator)
 
 
 def _separate(
-    task: tuple[Job, str, int], aside: Path, cancel: Cancel
+    model: str, threads: int, job: Job, aside: Path, cancel: Cancel
 ) -> tuple[SongReport, Moves, Path]:
     """Separate a song on a worker, and leave its files in the folder of the attempt."""
-    job, model, threads = task
     moves: dict[Path, Path] = {}
 
     def keep(finished: Moves, *_: object) -> None:
