@@ -81,8 +81,10 @@ def run(windows: Windows, spectra: np.ndarray, cuts=()) -> dict[str, np.ndarray]
     edges = [0, *sorted(cut % (len(spectra) + 1) for cut in cuts), len(spectra)]
     out = []
     for first, last in pairwise(edges):
-        out.extend((mixture.copy(), part) for mixture, part in windows.push(spectra[first:last]))
-    out.extend((mixture.copy(), part) for mixture, part in windows.finish())
+        out.extend(
+            (mixture.copy(), part.copy()) for mixture, part in windows.push(spectra[first:last])
+        )
+    out.extend((mixture.copy(), part.copy()) for mixture, part in windows.finish())
     joined = np.concatenate([mixture for mixture, _ in out])
     np.testing.assert_array_equal(joined, spectra)
     estimates = np.concatenate([part for _, part in out], axis=1)

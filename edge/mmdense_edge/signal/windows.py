@@ -43,6 +43,8 @@ class Windows:
         # Masks as complex numbers: NumPy takes products of two types through buffers.
         shape = (GROUP_FRAMES, self._width, contract.transform.num_bins)
         self._gain = np.zeros(shape, np.complex64)
+        # One for all windows: it stays within a processor's cache.
+        self._estimates = np.empty((shape[0], len(sources), *shape[1:]), np.complex64)
 
     def push(self, spectra: Spectrum) -> Iterator[Window]:
         """Take the next frames and yield the estimates of the windows that they complete.
@@ -52,9 +54,9 @@ class Windows:
                 channels).
 
         Yields:
-            The spectra of the mixture, shape (new frames, n_fft // 2 + 1, channels), valid until
-            the next step, and of the sources, shape (sources, new frames, n_fft // 2 + 1,
-            channels).
+            The spectra of the mixture, shape (new frames, n_fft // 2 + 1, channels), and of the
+            sources, shape (sources, new frames, n_fft // 2 + 1, channels). Both are valid until the
+            next step.
         """
         contract = self._contract
         while len(spectra):
@@ -113,7 +115,7 @@ class Windows:
             np.divide(lines.real, magnitude, out=factor.real, where=magnitude > 0)
             np.divide(lines.imag, magnitude, out=factor.imag, where=magnitude > 0)
         gain = self._gain[: len(lines)]
-        spectra = np.empty((len(lines), len(answers), *gain.shape[1:]), np.complex64)
+        spectra = self._estimates[: len(lines)]
         for source, answer, out in zip(self._sources, answers, spectra.swapaxes(0, 1), strict=True):
             if not np.isfinite(answer).all():
                 raise ModelError(
@@ -126,7 +128,7 @@ class Windows:
             gain.real[..., :seen] = answer.swapaxes(1, 2)
             edge = gain.real[..., seen - 1 : seen]
             if is_mask:
-                gain.real[..., seen:] = edge.clip(0, 1)
+                gain.real[..., seen:] = np.minimum(np.maximum(edge, 0), 1)
             else:
                 last = magnitude[..., seen - 1 : seen]
                 # Clipping before the division keeps a tiny magnitude from overflowing it.
