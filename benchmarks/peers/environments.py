@@ -53,6 +53,8 @@ PEERS = (
     Peer("openunmix", "Open-Unmix (umxhq), PyTorch", "openunmix:OpenUnmix", "openunmix"),
     Peer("mmdensenet-tflite", "MMDenseNet x 4, float32, runner", "ours:MMDenseNetFloat32", BASE,
          slow=True, ours=True),
+    Peer("mmdensenet-int8", "MMDenseNet with masks x 4, int8, runner", "ours:MMDenseNetInt8", BASE,
+         slow=True, ours=True),
     Peer("mmdensenet-keras", "MMDenseNet x 4, Keras", "ours:MMDenseNetKeras", "mmdensenet-keras",
          slow=True, ours=True),
     Peer("mmdensenet-torch", "MMDenseNet x 4, PyTorch", "mmdensenet_torch:TorchMMDenseNet",

@@ -1,5 +1,7 @@
 """This project's systems: the runner with bundled and published models, and Keras."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 from benchmarks.peers.system import RATE, SOURCES, System
 
 WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
-FILE = "mmdensenet-float32.tflite"
+LONG_WINDOW = 512  # of 720 frames, 208 of which are context
+FLOAT32, INT8 = (f"mmdensenet-{LONG_WINDOW}-{form}.tflite" for form in ("float32", "int8"))
 
 
 class Runner(System):
@@ -20,6 +23,14 @@ class Runner(System):
             Separator(folder / model if model.endswith(".tflite") else model, threads)
             for model in models
         ]
+        for separator in self.separators:
+            interpreter: Any = vars(separator.network)["_interpreter"]
+            interpreter.invoke = partial(self._timed, interpreter.invoke)
+
+    def _timed(self, invoke: Callable[[], None]) -> None:
+        start = time.process_time()
+        invoke()
+        self.network_cpu_s += time.process_time() - start
 
     def file_to_files(self, song: Path, folder: Path) -> None:
         """Separate as `mmdense separate` does; each model's stems into a folder of its own."""
@@ -39,7 +50,8 @@ class Runner(System):
 
 EdgeInt8 = partial(Runner, ("mmdensenet-edge-int8",))  # with its trained weights
 EdgeFloat32 = partial(Runner, ("mmdensenet-edge-float32",))
-MMDenseNetFloat32 = partial(Runner, (FILE,) * len(SOURCES))  # four of the published form
+MMDenseNetFloat32 = partial(Runner, (FLOAT32,) * len(SOURCES))  # four of the published form
+MMDenseNetInt8 = partial(Runner, (INT8,) * len(SOURCES))  # with a mask head
 
 
 class MMDenseNetKeras(System):
@@ -69,11 +81,19 @@ def prepare(folder: str) -> None:
         folder: Where the files go; it exists.
     """
     import keras_mmdense
+    from benchmarks.edge import write_song
     from benchmarks.peers import spleeter
 
-    published, converted = Path(folder, FILE), Path(folder, spleeter.FILE)
+    export = partial(keras_mmdense.export, window_frames=LONG_WINDOW, trim_context=True)
+    published, masks, converted = (Path(folder, name) for name in (FLOAT32, INT8, spleeter.FILE))
     if not published.exists():
-        model = keras_mmdense.build("mmdensenet")
-        keras_mmdense.export(model, published, window_frames=WINDOW_FRAMES)
+        export(keras_mmdense.build("mmdensenet"), published)
+    if not masks.exists():
+        songs = Path(folder, "songs")
+        songs.mkdir(exist_ok=True)
+        for number in range(2):
+            write_song(songs / f"{number}.wav", 60)
+        model = keras_mmdense.build("mmdensenet-vocals", weights="bundled")
+        export(model, masks, precision="int8", music=songs, thresholds={"int8": {"snr_db": 0}})
     if not converted.exists():
         converted.write_bytes(spleeter.convert(spleeter.build()))
