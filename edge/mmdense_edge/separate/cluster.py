@@ -44,8 +44,8 @@ def on_cluster(
 
     Args:
         address: Of the scheduler; see `check_address`.
-        work: A function of a module that the workers can import. It is called with a task, the
-            folder of the attempt and a function that returns True when the work is to end.
+        work: A function that can be pickled. It is called with a task, the folder of the attempt
+            and a function that returns True when the work is to end.
         tasks: The tasks.
         folder: Holds the folder of the run; all workers must see it, and the working folder.
         files: Copied into the folder of the run, the parent of the attempts' folders.
@@ -60,46 +60,12 @@ def on_cluster(
             take part.
         MMDenseError: No worker can be reached, or the scheduler was lost.
     """
-    check_usage(
-        (
-            find_spec("distributed") is None,
-            '--cluster needs distributed. Run pip install ".[cluster]" in a checkout of '
-            "keras_mmdense.",
-        )
-    )
-    from distributed import Client, KilledWorker, Security, as_completed, wait
-
-    check_address(address)
-    check_usage(
-        (
-            address.startswith("tls:")
-            and not Security().get_connection_args("client").get("ssl_context"),
-            "tls:// needs certificates. Name them in Dask's configuration, distributed.comm.tls.",
-        )
-    )
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its errors are raised
     pending: dict[Any, int] = {}  # futures, and the indices of their tasks
     with ExitStack() as stack:
         stack.callback(staging.remove_empty, staging.missing_folders(folder))
-        try:
-            client = stack.enter_context(Client(address, timeout=CONNECT_SECONDS))
-            client.wait_for_workers(1, WORKER_SECONDS)
-        except OSError as error:
-            raise MMDenseError(
-                f"no worker can be reached through {address} ({error}). Start a scheduler, python "
-                f"-m dask scheduler --host 127.0.0.1, and workers, python -m dask worker {address} "
-                "--nthreads 1 --nworkers N."
-            ) from error
-        workers = client.nthreads()
-        for reached in (client.scheduler_info()["address"], *workers):
-            check_address(reached, "the address of the scheduler and of each worker")
-        check_usage(
-            (
-                {*workers.values()} != {1},
-                f"a worker must have one thread; received {workers}. Start workers with "
-                "--nthreads 1 --nworkers N.",
-            )
-        )
+        client = _connected(address, stack)
+        from distributed import KilledWorker, as_completed, wait
+
         run = stack.enter_context(staging.staging(folder.absolute()))
         for file in files:
             shutil.copy(file, run)
@@ -160,6 +126,48 @@ def check_address(address: str, name: str = "--cluster") -> None:
             "ssh tunnel that ends on 127.0.0.1.",
         )
     )
+
+
+def _connected(address: str, stack: ExitStack) -> Any:
+    """Return a client whose scheduler and workers can do the work and are nobody else's."""
+    check_usage(
+        (
+            find_spec("distributed") is None,
+            '--cluster needs distributed. Run pip install ".[cluster]" in a checkout of '
+            "keras_mmdense.",
+        )
+    )
+    from distributed import Client, Security
+
+    check_address(address)
+    check_usage(
+        (
+            address.startswith("tls:")
+            and not Security().get_connection_args("client").get("ssl_context"),
+            "tls:// needs certificates. Name them in Dask's configuration, distributed.comm.tls.",
+        )
+    )
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its errors are raised
+    try:
+        client = stack.enter_context(Client(address, timeout=CONNECT_SECONDS))
+        client.wait_for_workers(1, WORKER_SECONDS)
+    except OSError as error:
+        raise MMDenseError(
+            f"no worker can be reached through {address} ({error}). Start a scheduler, python "
+            f"-m dask scheduler --host 127.0.0.1, and workers, python -m dask worker {address} "
+            "--nthreads 1 --nworkers N."
+        ) from error
+    workers = client.nthreads()
+    for reached in (client.scheduler_info()["address"], *workers):
+        check_address(reached, "the address of the scheduler and of each worker")
+    check_usage(
+        (
+            {*workers.values()} != {1},
+            f"a worker must have one thread; received {workers}. Start workers with "
+            "--nthreads 1 --nworkers N.",
+        )
+    )
+    return client
 
 
 def _check(run: Path, where: Path, version: str, _: object) -> None:
