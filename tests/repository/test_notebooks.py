@@ -14,10 +14,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LOCAL = re.compile(r"(?<![\w.])/(?:tmp|home|root|work|Users|var|private|opt|usr)/[\w.-]+")
 # what a notebook must have printed when it has run
 PRINTED = {
+    "00_separate_your_song": [],
     "01_build_and_look": ["trainable weights  277,622", "counted: (98, 98)", "measured: frame 160"],
     "02_train_dsd100": ["7 tracks (train 7)", "('bass', 'drums', 'other', 'vocals')"],
     "03_quantize_and_compare": ["float32 ", "float16 ", "int8 ", "Keras "],
     "04_your_own_stems": ["fault: train/song 2", "Fine-tuned on two remixes", "largest difference"],
+    "05_musdb18": ["valid/Leaf - Summerghost", "[AM Contra - Heart Peripheral]", "vocals "],
 }
 
 
@@ -33,16 +35,18 @@ def check(notebook, name):
     for words in PRINTED[name]:
         assert words in printed
     assert any("image/png" in data for data in shown)
-    assert len(nbformat.writes(notebook)) <= 1_000_000
+    assert len(nbformat.writes(notebook)) <= 2_000_000
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the kernel's own packages
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, tmp_path):
+def test_notebook_runs(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "edge").symlink_to(ROOT / "edge")
     folder = tmp_path / "notebooks"
     folder.mkdir()
+    (folder / "example_data.py").symlink_to(ROOT / "notebooks" / "example_data.py")
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
@@ -52,7 +56,7 @@ def test_notebook_runs(path, tmp_path):
         resources={"metadata": {"path": str(folder)}},
     ).execute()
     check(notebook, path.stem)
-    assert list(folder.iterdir()) == []
+    assert [place.name for place in folder.iterdir()] == ["example_data.py"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
