@@ -99,7 +99,7 @@ def test_every_refusal_is_one_line_and_leaves_nothing(small_file, tmp_path, caps
     separate = ["separate", small_file, song, "-o", out]
     before = sorted(tmp_path.rglob("*"))
     for code, words, arguments in [
-        (1, "mdensenet have no weights", ["separate", "mdensenet", song, "-o", out]),
+        (1, "have no weights", ["separate", "mdensenet", song, "-o", out]),
         (1, "ZIP archive", ["separate", tmp_path / "broken.keras", song, "-o", out]),
         (1, "window_frames must be 1", [*separate, "--window-frames", 0]),
         (2, "wiener must be 0 to 10", [*separate, "--wiener", 99]),
