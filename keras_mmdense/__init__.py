@@ -15,7 +15,7 @@ from keras_mmdense.errors import what_to_install
 
 _EXPORTS = {
     "AudioError": "errors",
-    "Band": "settings",
+    "Band": "band",
     "ExportError": "errors",
     "PlotError": "errors",
     "Settings": "settings",
@@ -55,13 +55,14 @@ __all__ = [
 
 if TYPE_CHECKING:
     from keras_mmdense import data, plot
+    from keras_mmdense.band import Band
     from keras_mmdense.errors import AudioError, ExportError, PlotError, SettingsError
     from keras_mmdense.inspection import summarize
     from keras_mmdense.model import build, build_from_settings
     from keras_mmdense.model_settings import annotate, settings_of
     from keras_mmdense.normalization import adapt
     from keras_mmdense.separation import separate
-    from keras_mmdense.settings import Band, Settings, Transform
+    from keras_mmdense.settings import Settings, Transform
     from keras_mmdense.tflite.export import export
     from keras_mmdense.training_model import TrainingModel
 

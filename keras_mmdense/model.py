@@ -11,11 +11,12 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_mmdense.band import Band
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
 from keras_mmdense.normalization import ready
 from keras_mmdense.presets import PerBand, resolve_settings
-from keras_mmdense.settings import Band, Settings
+from keras_mmdense.settings import Settings
 from keras_mmdense.weights import find_weights
 
 LAST = {"data_format": "channels_last"}  # whatever keras.json says

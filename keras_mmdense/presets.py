@@ -12,8 +12,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keras_mmdense.band import Band
 from keras_mmdense.errors import require
-from keras_mmdense.settings import Band, Settings, Transform
+from keras_mmdense.settings import Settings, Transform
 
 _PER_BLOCK = ("growth_rate", "num_layers", "kernel_size", "dilation_rate")
 PerBlock = int | Sequence[Any]

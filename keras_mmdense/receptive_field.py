@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from keras_mmdense.settings import Band, Settings
+from keras_mmdense.band import Band
+from keras_mmdense.settings import Settings
 
 Interval = tuple[int, int]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from keras_mmdense.band import Band
 from keras_mmdense.model_settings import settings_of
 from keras_mmdense.plot.style import COLORS, PathLike, in_style, new_figure, plain, save
 from keras_mmdense.receptive_field import context_frames, receptive_field
-from keras_mmdense.settings import Band, Settings
+from keras_mmdense.settings import Settings
 
 if TYPE_CHECKING:
     import keras

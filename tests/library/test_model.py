@@ -8,9 +8,9 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense import Band
+from keras_mmdense.band import _LAYER, RESERVED_NAMES
 from keras_mmdense.inspection import multiply_adds_per_second, parameters
 from keras_mmdense.receptive_field import context_frames, receptive_field
-from keras_mmdense.settings import _LAYER, RESERVED_NAMES
 
 # arXiv 1706.09588, Table 1: band -> (first kernel, maps), (growth, layers) of dense1..dense7
 TABLE = {

@@ -7,8 +7,9 @@ and times. docs/results/reproduction/table3.md says what is known about them, an
 import keras
 from keras import layers
 
+from keras_mmdense.band import Band
 from keras_mmdense.model_settings import settings_layer
-from keras_mmdense.settings import Band, Settings, Transform
+from keras_mmdense.settings import Settings, Transform
 
 NETWORKS = {"fnn": ("fnn",), "blstm": ("blstm",), "blend": ("fnn", "blstm")}
 LAYERS = 3  # of BLSTM cells: Uhlich et al., ICASSP 2017; of rectified linear units: chosen

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from keras_mmdense.band import Band
 from keras_mmdense.data import Mixing
 from keras_mmdense.data.pipeline import TARGETS
 from keras_mmdense.data.readers import SOURCES
 from keras_mmdense.errors import SettingsError, require
-from keras_mmdense.settings import Band
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"

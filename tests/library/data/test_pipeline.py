@@ -7,11 +7,12 @@ import soundfile as sf
 from mmdense_edge.signal.stft import analyze
 
 import keras_mmdense
+from keras_mmdense.band import Band
 from keras_mmdense.data import DatasetError, open_dataset, training_set, validation_set
 from keras_mmdense.data.mixing import ExcerptSampler, Mixing
 from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.data.read_ahead import ReadAhead
-from keras_mmdense.settings import Band, Settings
+from keras_mmdense.settings import Settings
 
 ALL = ("bass", "drums", "other", "vocals")
 BINS, EXCERPT = 256, 7 * 256 + 512  # samples of 8 frames
