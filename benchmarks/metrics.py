@@ -51,11 +51,10 @@ from benchmarks.harness import (
 from keras_mmdense.data import Track, open_dataset
 from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import METRICS, projection
+from training.evaluate.metrics.bsseval import MEASURES, SECONDS
 from training.evaluate.metrics.source_score import ACCOMPANIMENT, VOCALS, Array, SourceScore
 from training.evaluate.rows import SUM, Row
 
-MEASURES = ("SDR", "ISR", "SIR", "SAR")
-SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
 RATE, CHANNELS = 44100, 2
 SOURCES = ("bass", "drums", "other", "vocals")
 MIB = 1 << 20

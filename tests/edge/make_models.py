@@ -26,15 +26,8 @@ STEREO = {
 }
 # Small enough for all of its numbers to be published: docs/how-to/apps.
 APPS = {**STEREO, "frames": 8, "context_frames": 2, "frame_multiple": 2}
-MONO = {
-    "sample_rate": 16000,
-    "transform": {"n_fft": 256, "hop_length": 96, "window": "hann"},
-    "bins": 120,
-    "channels": 1,
-    "frames": 12,
-    "context_frames": 2,
-    "frame_multiple": 2,
-}
+MONO = {**APPS, "sample_rate": 16000, "bins": 120, "channels": 1, "frames": 12}
+MONO["transform"] = {"n_fft": 256, "hop_length": 96, "window": "hann"}
 
 
 def convolution(x: tf.Tensor, outputs: int, seed: int) -> tf.Tensor:
