@@ -4,7 +4,8 @@
 `calibration.npy`. Each precision becomes `<precision>.tflite`, a bare flatbuffer, and
 `<precision>.npz`, its outputs for the check windows; Keras' own are in `keras.npz`. Lines
 `STEP ...` tell what is being done. CONTEXT is the number of frames on each side of a window that
-need not be computed.
+need not be computed. A causal network becomes one step, and `taps.json` tells what it reads of past
+frames.
 
 `probe FILE`: measures the cost of one file, with NumPy and ai-edge-litert alone. Prints a line of
 JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of the process,
@@ -12,50 +13,64 @@ JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of
 operators that stay out of them.
 """
 
+import itertools
 import json
+import re
 import sys
 import tempfile
 import time
 import timeit
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmdense_edge.model.contract import States
+from mmdense_edge.model.interpreter import Memory
 
 from keras_mmdense.tflite.precisions import PRECISIONS
 
 SIGNATURE = "serving_default"
+PAST, PRESENT = "past", "present"  # of a step
+CALIBRATED = 128  # frames at most that a step is calibrated on
 RUNS = 5
 
 
 def convert(folder: str, context: str, *precisions: str) -> None:
     """Convert to all precisions and run each file on the check windows."""
     import keras
-    from ai_edge_litert.interpreter import Interpreter
 
     from keras_mmdense.model import build_from_settings, prefix_of
     from keras_mmdense.model_settings import settings_of
     from keras_mmdense.normalization import copy_weights
     from keras_mmdense.receptive_field import kept_regions
     from keras_mmdense.tflite.rewrite import crops_of, rewrite
+    from keras_mmdense.tflite.streaming import streaming
 
     place = Path(folder)
     windows = np.load(place / "check.npy")[:, None]
     loaded = keras.saving.load_model(place / "model.keras", compile=False)
-    settings = replace(settings_of(loaded), frames=windows.shape[2])
-    network = build_from_settings(settings)  # with a fixed number of frames
-    copy_weights(loaded, network)
-    if settings.head == "mask":  # the file gives the masks
-        masks = {
+    settings = settings_of(loaded)
+
+    def fixed(frames: int) -> keras.Model:
+        network = build_from_settings(replace(settings, frames=frames))
+        copy_weights(loaded, network)
+        masks = {  # of a mask head, the file gives the masks
             source: network.get_layer(f"{prefix_of(settings, source)}mask").output
-            for source in settings.sources
+            for source in (settings.sources if settings.head == "mask" else ())
         }
-        network = keras.Model(network.input, masks)
-    regions = kept_regions(settings, int(context)) if int(context) else []
+        return keras.Model(network.input, masks or network.output)
+
+    network = fixed(windows.shape[2])
+    whole = replace(settings, frames=windows.shape[2])
+    regions = kept_regions(whole, int(context)) if int(context) else []
     print("STEP Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
+    states = None
+    if settings.causal:
+        network = fixed(1)
     for name in precisions:
         print(f"STEP {name}", flush=True)
         precision = PRECISIONS[name]
@@ -65,17 +80,47 @@ def convert(folder: str, context: str, *precisions: str) -> None:
             depth_to_space=precision.depth_to_space,
             crops=crops_of(settings, regions),
         )
-        content = _float_model(rewritten, settings, regions, half=name == "float16")
+        if settings.causal:
+            rewritten, taps = streaming(rewritten)
+            states = States(PAST, PRESENT, tuple(taps))
+            (place / "taps.json").write_text(json.dumps(taps))
+        content = _float_model(rewritten, regions, half=name == "float16")
         if name not in ("float32", "float16"):
-            content = _quantize(
-                content, name, np.load(place / "calibration.npy") if precision.music else None
-            )
+            samples = None
+            if precision.music:
+                music = np.load(place / "calibration.npy")[:, None]
+                samples = [{"mixture": window} for window in music]
+                if states:
+                    samples = _recorded(content, music, states)
+            content = _quantize(content, name, samples)
         (place / f"{name}.tflite").write_bytes(content)
-        runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
-        _save(place / f"{name}.npz", [runner(mixture=window) for window in windows])
+        answers = [_answer(content, window, states) for window in windows]
+        _save(place / f"{name}.npz", answers)
 
 
-def _float_model(network: Any, settings: Any, regions: Any, half: bool) -> bytes:
+def _steps(runner: Any, window: Any, states: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield what a step reads and returns, for each frame of a window."""
+    memory = Memory(states)
+    for frame in range(window.shape[1]):
+        inputs = {"mixture": window[:, frame : frame + 1], PAST: memory.past().copy()}
+        answer = runner(**inputs)
+        memory.keep(answer.pop(PRESENT))
+        yield inputs, answer
+
+
+def _answer(content: bytes, window: Any, states: Any) -> dict[str, Any]:
+    """Return the outputs of a file for a window, (1, frames, bins, channels)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
+    if states is None:
+        found: dict[str, Any] = runner(mixture=window)
+        return found
+    frames = [answer for _, answer in _steps(runner, window, states)]
+    return {name: np.concatenate([one[name] for one in frames], axis=1) for name in frames[0]}
+
+
+def _float_model(network: Any, regions: Any, half: bool) -> bytes:
     """Return a flatbuffer of static shapes, one signature with our names, built-in operators.
 
     Frames that the network leaves out, those before and after the first of `regions`, are zeros.
@@ -83,20 +128,21 @@ def _float_model(network: Any, settings: Any, regions: Any, half: bool) -> bytes
     import keras
     import tensorflow as tf
 
-    shape = (1, settings.frames, settings.bins, settings.channels)
-    first, after = regions[0] if regions else (0, settings.frames)
+    frames = network.inputs[0].shape[1]
+    first, after = regions[0] if regions else (0, frames)
 
-    def estimate(mixture: Any) -> dict[str, Any]:
-        outside = ((0, 0), (first, settings.frames - after), (0, 0), (0, 0))
-        answers = network(mixture, training=False)
+    def estimate(*inputs: Any) -> dict[str, Any]:
+        outside = ((0, 0), (first, frames - after), (0, 0), (0, 0))
+        answers = network(inputs[0] if len(inputs) == 1 else inputs, training=False)
         return {name: tf.pad(y, outside) for name, y in answers.items()} if regions else answers
 
     archive = keras.export.ExportArchive()
     archive.track(network)
+    specs = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name=x.name) for x in network.inputs]
     archive.add_endpoint(
         SIGNATURE,
         estimate,
-        input_signature=[tf.TensorSpec(shape, tf.float32, name="mixture")],
+        input_signature=specs,
     )
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
@@ -109,8 +155,19 @@ def _float_model(network: Any, settings: Any, regions: Any, half: bool) -> bytes
     return content
 
 
-def _quantize(content: bytes, name: str, windows: Any) -> bytes:
+def _recorded(content: bytes, music: Any, states: Any) -> list[dict[str, Any]]:
+    """Return what the steps of a float model read in the windows, of some frames."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
+    each = (inputs for window in music for inputs, _ in _steps(runner, window, states))
+    every = 1 + len(music) * music.shape[2] // CALIBRATED
+    return list(itertools.islice(each, 0, None, every))
+
+
+def _quantize(content: bytes, name: str, samples: list[dict[str, Any]] | None) -> bytes:
     """Quantize a float model; its inputs, outputs and normalization stay float."""
+    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
 
     recipes = {
@@ -120,29 +177,36 @@ def _quantize(content: bytes, name: str, windows: Any) -> bytes:
         "int16x8": recipe.static_wi8_ai16,
     }
     # A magnitude's heavy tail would take all of 8 bits: the graph is quantized behind the
-    # compression (ADD, LOG) and the normalization (SUB, MUL). Depthwise layers with float values
-    # and 8-bit weights are slow.
-    left = ["DEPTHWISE_CONV_2D"] if windows is None else ["INPUT", "OUTPUT", "ADD", "SUB", "MUL"]
+    # compression (ADD, LOG) and the normalization (SUB, MUL). Values of a step's past and present
+    # have the scales of the maps that they belong to, not one for all. Depthwise layers with float
+    # values and 8-bit weights are slow.
+    left = {".*": ["DEPTHWISE_CONV_2D"]}
+    if samples is not None:
+        left = {".*": ["INPUT", "OUTPUT", "ADD", "SUB", "MUL", "SPLIT"]}
+        outputs = Interpreter(model_content=content).get_signature_runner().get_output_details()
+        if PRESENT in outputs:
+            left[re.escape(outputs[PRESENT]["name"])] = ["CONCATENATION"]
     work = quantizer.Quantizer(content)
     work.load_quantization_recipe(
         recipes[name]()
         + [
-            {"regex": ".*", "operation": op, "algorithm_key": "no_quantize", "op_config": {}}
-            for op in left
+            {"regex": regex, "operation": op, "algorithm_key": "no_quantize", "op_config": {}}
+            for regex, operations in left.items()
+            for op in operations
         ]
     )
-    ranges = None if windows is None else _ranges(work, windows)
+    ranges = None if samples is None else _ranges(work, samples)
     return bytes(work.quantize(ranges).quantized_model)
 
 
-def _ranges(work: Any, windows: Any) -> dict[str, Any]:
-    """Return each tensor's least and largest value over all windows.
+def _ranges(work: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return each tensor's least and largest value over all samples.
 
     The quantizer itself follows them with a moving average, which cuts off loud music.
     """
     ranges: dict[str, Any] = {}
-    for window in windows:
-        for tensor, values in work.calibrate({SIGNATURE: [{"mixture": window[None]}]}).items():
+    for sample in samples:
+        for tensor, values in work.calibrate({SIGNATURE: [sample]}).items():
             known = ranges.setdefault(tensor, values)
             if "max" in values:
                 known["min"] = np.minimum(known["min"], values["min"])
@@ -169,12 +233,11 @@ def probe(path: str) -> None:
     interpreter.allocate_tensors()
     load = time.process_time() - start
     runner = interpreter.get_signature_runner(SIGNATURE)
-    shape = runner.get_input_details()["mixture"]["shape"]
-    window = np.random.default_rng(0).rayleigh(size=shape).astype(np.float32)
-    runner(mixture=window)
-    times = timeit.repeat(
-        lambda: runner(mixture=window), number=1, repeat=RUNS, timer=time.process_time
-    )
+    rng = np.random.default_rng(0)
+    shapes = {name: tensor["shape"] for name, tensor in runner.get_input_details().items()}
+    inputs = {name: rng.rayleigh(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    runner(**inputs)
+    times = timeit.repeat(lambda: runner(**inputs), number=1, repeat=RUNS, timer=time.process_time)
     # The interpreter lists all operators, and its delegates with their inputs and outputs: what
     # lies between these is inside.
     listed = interpreter._get_ops_details()

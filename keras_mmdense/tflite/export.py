@@ -31,6 +31,7 @@ from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.results import check_writable, is_watched, writing
 from keras_mmdense.settings import Settings
 from keras_mmdense.tflite.calibration import Music, MusicSource, read_music
+from keras_mmdense.tflite.convert import PAST, PRESENT
 from keras_mmdense.tflite.parity import Figures, compare, summary, write_report
 from keras_mmdense.tflite.precisions import Precision, choose
 
@@ -84,7 +85,9 @@ def export(
             "int8" and "int16x8" need it; without it the others are compared on noise shaped like
             music. With stems the SDR is compared, too.
         window_frames: Frames that a window keeps, a multiple of 2**scales; the context that the
-            receptive field needs is added on both sides.
+            receptive field needs is added on both sides. The file of a causal model has one frame,
+            and as `states` the values of past frames that it reads; here, this is the length of
+            the windows to compare.
         trim_context: Compute on the way up only what the kept frames need, and return zeros in the
             context. Less work and memory; but `mmdense live` then needs its full look-ahead.
         name: Name of the model in the contract; default the file's name.
@@ -154,15 +157,23 @@ def export(
         'pip install ".[export]" in a checkout of keras_mmdense.',
         ExportError,
     )
+    require(
+        not (trim_context and settings.causal),
+        "trim_context needs windows with context, which a causal model's file does not have",
+        trim_context,
+        "Leave it out.",
+        ExportError,
+    )
     context = context_frames(settings)
-    frames = window_frames + 2 * context
+    frames = window_frames + context if settings.causal else window_frames + 2 * context
     shown = is_watched() if progress is None else progress
     say = progress if callable(progress) else print if shown else lambda text: None
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
     if trim_context:
         measured["trimmed"] = True
-    measured["macs_per_second"] = round(multiply_adds_per_second(model) * frames / window_frames)
+    repeated = 1.0 if settings.causal else frames / window_frames
+    measured["macs_per_second"] = round(multiply_adds_per_second(model) * repeated)
     say("reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
     with tempfile.TemporaryDirectory() as temporary:
@@ -176,6 +187,10 @@ def export(
         for number, step in enumerate(steps, 1):
             say(f"{number}/{1 + len(chosen)} {step}")
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        if settings.causal:  # the file has one frame and no context
+            frames = window_frames = 1
+            taps = json.loads((folder / "taps.json").read_text())
+            measured["states"] = {"input": PAST, "output": PRESENT, "taps": taps}
         seconds = window_frames * settings.transform.hop_length / settings.sample_rate
         kept = slice(context, frames - context) if trim_context else slice(None)
         figures = [
@@ -237,7 +252,7 @@ def make_contract(
     """Return the contract of a flatbuffer; `measured` holds its optional entries."""
     return {
         "format": "mmdense-model",
-        "version": 1,
+        "version": 2 if settings.causal else 1,
         "name": name,
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "sources": list(settings.sources),
@@ -250,7 +265,7 @@ def make_contract(
         "bins": settings.bins,
         "channels": settings.channels,
         "frames": frames,
-        "context_frames": context_frames(settings),
+        "context_frames": 0 if settings.causal else context_frames(settings),
         "frame_multiple": settings.frame_multiple,
         "input": "mixture",
         "outputs": {source: source for source in settings.sources},

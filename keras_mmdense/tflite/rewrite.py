@@ -4,7 +4,8 @@ The function stays the same; only the layers that compute it differ. For network
 `keras_mmdense.build`, whose layers are known by name and kind:
 
 - average pooling becomes a depthwise convolution with the constant 1/4;
-- a 2x2 transposed convolution becomes a 1x1 convolution followed by depth-to-space; the
+- a 2x2 transposed convolution becomes a 1x1 convolution followed by depth-to-space, or, in the one
+  frame of a causal network, by a reshape; the
   normalization and ReLU behind it move into that convolution;
 - batch normalization before ReLU becomes a 1x1 depthwise convolution with a bias, which the
   converter fuses with the ReLU;
@@ -60,9 +61,10 @@ def rewrite(
 
     def replaced(layer: Any) -> Any:
         if isinstance(layer, layers.AveragePooling2D):
-            quarter = np.full((2, 2, layer.input.shape[-1], 1), 0.25, np.float32)
-            pool = layers.DepthwiseConv2D(2, strides=2, use_bias=False, **LAST)
-            return _given(layer, [pool], [quarter])
+            size = layer.pool_size  # (1, 2) of a causal model, whose one frame stays
+            share = np.full((*size, layer.input.shape[-1], 1), 1 / np.prod(size), np.float32)
+            pool = layers.DepthwiseConv2D(size, strides=2, use_bias=False, **LAST)
+            return _given(layer, [pool], [share])
         if isinstance(layer, layers.Normalization):
             mean, variance = (
                 np.repeat(np.reshape(value, (-1, 1)), layer.input.shape[-1], axis=1)
@@ -147,13 +149,15 @@ def _up_convolution(layer: Any, norm: Any | None, depth_to_space: bool) -> keras
         scale, offset = _scale_and_offset(norm)
         kernel, bias = kernel * scale[:, None], bias * scale + offset
     activation = None if norm is None else "relu"
-    if not depth_to_space:
-        same = layers.Conv2DTranspose(len(bias), 2, strides=2, activation=activation, **LAST)
-        return _given(layer, [same], [kernel, bias])
-    import tensorflow as tf
-
     height, width, made, _ = kernel.shape
-    space = layers.Lambda(lambda x: tf.nn.depth_to_space(x, 2))
+    space: Any = layers.Reshape(layer.output.shape[1:])  # of one frame
+    if height > 1 and not depth_to_space:
+        same = layers.Conv2DTranspose(made, 2, strides=2, activation=activation, **LAST)
+        return _given(layer, [same], [kernel, bias])
+    if height > 1:
+        import tensorflow as tf
+
+        space = layers.Lambda(lambda x: tf.nn.depth_to_space(x, 2))
     # depth-to-space counts (row, column, map)
     values = [kernel.transpose(3, 0, 1, 2), np.tile(bias, height * width)]
     conv = layers.Conv2D(height * width * made, 1, activation=activation, **LAST)

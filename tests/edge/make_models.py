@@ -30,6 +30,19 @@ MONO = {**APPS, "sample_rate": 16000, "bins": 120, "channels": 1, "frames": 12}
 MONO["transform"] = {"n_fft": 256, "hop_length": 96, "window": "hann"}
 
 
+# Masks of the frame, the one before and the one two before, half of it: (start, stop, delay).
+CAUSAL = {
+    "sample_rate": 44100,
+    "transform": {"n_fft": 2048, "hop_length": 512, "window": "hann"},
+    "bins": 64,
+    "channels": 2,
+    "frames": 1,
+    "context_frames": 0,
+    "frame_multiple": 1,
+    "states": {"input": "past", "output": "present", "taps": [[0, 128, 1], [0, 64, 2]]},
+}
+
+
 def convolution(x: tf.Tensor, outputs: int, seed: int) -> tf.Tensor:
     """Returns a 3 x 5 convolution of log(1 + x) with seeded weights."""
     shape = (3, 5, x.shape[-1], outputs)
@@ -67,6 +80,15 @@ def quantizable(x: tf.Tensor, sources: list[str]) -> list[tf.Tensor]:
     return [tf.nn.sigmoid(mask) for _, mask in zip(sources, masks, strict=True)]
 
 
+def causal(mixture: tf.Tensor, past: tf.Tensor, sources: list[str]) -> list[tf.Tensor]:
+    """Masks of this frame and of past ones, and the values to keep."""
+    present = tf.reshape(tf.math.log(1 + mixture), (1, 128))
+    one_before, two_before = tf.split(past, [128, 64], axis=1)
+    two_before = tf.concat([two_before, tf.zeros((1, 64))], axis=1)
+    mask = tf.sigmoid(tf.reshape(present + one_before - 3 * two_before, mixture.shape))
+    return [mask, 1 - mask, present]
+
+
 def calibration(shape: tuple[int, ...]) -> Iterator[dict[str, np.ndarray]]:
     """Magnitudes that fall off with frequency as music's do."""
     generator = np.random.default_rng(6)
@@ -82,10 +104,14 @@ def convert(
     """Returns the TFLite model of a network with the signature that the contract asks for."""
     shape = (1, sizes["frames"], sizes["bins"], sizes["channels"])
     module = tf.Module()
-    spec = tf.TensorSpec(shape, tf.float32, name="mixture")
+    specs, outputs = [tf.TensorSpec(shape, tf.float32, name="mixture")], sources
+    if "states" in sizes:
+        read = sum(stop - start for start, stop, _ in sizes["states"]["taps"])
+        specs.append(tf.TensorSpec((1, read), tf.float32, name="past"))
+        outputs = [*sources, "present"]
     module.serve = tf.function(
-        lambda mixture: dict(zip(sources, network(mixture, sources), strict=True)),
-        input_signature=[spec],
+        lambda *inputs: dict(zip(outputs, network(*inputs, sources), strict=True)),
+        input_signature=specs,
     )
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
@@ -109,7 +135,7 @@ def write(
     content = convert(sizes, sources, network, precision)
     contract = {
         "format": "mmdense-model",
-        "version": 1,
+        "version": 2 if "states" in sizes else 1,
         "name": name,
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "sources": sources,
@@ -136,5 +162,6 @@ if __name__ == "__main__":
     write("magnitudes", STEREO, ["vocals", "accompaniment"], magnitudes, "magnitude")
     write("mono", MONO, ["speech", "noise"], shares, "mask")
     write("mono_identity", MONO, ["everything"], identity, "mask")
+    write("causal", CAUSAL, ["drums", "vocals"], causal, "mask")
     write("apps", APPS, ["vocals", "accompaniment"], shares, "mask")
     write("int8", STEREO, ["drums", "vocals"], quantizable, "mask", "int8")

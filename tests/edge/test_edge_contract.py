@@ -63,7 +63,7 @@ def test_unknown_entries_are_kept(pack):
     ("name", "value", "match"),
     [
         ("format", "other", "'format' must be 'mmdense-model'"),
-        ("version", 2, "version 2, but this runner reads versions up to 1. Update"),
+        ("version", 3, "version 3, but this runner reads versions up to 2. Update"),
         ("version", 0, "'version' must be a positive integer; received 0"),
         ("version", True, "'version' must be a positive integer; received True"),
         ("version", "1", "'version' must be"),
@@ -133,6 +133,40 @@ def test_unknown_entries_are_kept(pack):
 )
 def test_an_entry_out_of_range_or_missing_is_refused(pack, name, value, match):
     refused(pack(drop=name) if value is ... else pack({name: value}), match)
+
+
+def test_states_are_read(pack, model_path):
+    contract = read_contract(model_path("causal"))
+    states = contract.states
+    assert states.taps == ((0, 128, 1), (0, 64, 2))
+    assert (states.read, states.kept, states.frames, contract.latency) == (192, 128, 2, 2560)
+    assert read_contract(model_path("shares")).states is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"version": 1}, "'version' must be 2 with 'states'; received 1"),
+        ({"states": []}, "'states' must be an object"),
+        ({"states": {"input": "past", "output": "present"}}, "lacks 'taps'"),
+        ({"states": {"output": "present", "taps": [[0, 1, 1]]}}, "lacks 'input'"),
+        ({"frames": 2}, "must be 1 and 0 with 'states'; received 2 and 0"),
+        ({"input": "past"}, "'states' must have names of their own"),
+        *(
+            ({"states": {"input": "past", "output": "present", "taps": taps}}, "a list of 1 to")
+            for taps in (
+                [], {}, [[0, 1]], [0, 1, 1], [[0, 1, 1.0]], [[0, 1, True]], [[-1, 1, 1]],
+                [[1, 1, 1]], [[0, 1, 0]], [[0, 2**25, 1]], [[0, 1, 2**25]], [[0, 1, 1]] * 4097,
+            )
+        ),
+        *(
+            ({"states": {"input": "past", "output": "present", "taps": taps}}, "at most 16777216")
+            for taps in ([[0, 2**13, 2**12]], [[0, 2**13, 1]] * 4096)
+        ),
+    ],
+)  # fmt: skip
+def test_states_out_of_range_are_refused(pack, changes, match):
+    refused(pack(changes, base="causal"), match)
 
 
 @pytest.mark.parametrize(
@@ -262,12 +296,13 @@ NUMBERS = st.sampled_from([0, 1, 2, 16, 1024, 2048, -1, 2**31, 2**63, 10**40, 1e
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_value_is_refused_or_taken(model_path, data):
-    with zipfile.ZipFile(model_path("shares")) as archive:
+    with zipfile.ZipFile(model_path("causal")) as archive:
         values = json.loads(archive.read("contract.json"))
     name = data.draw(st.sampled_from([*sorted(values), "scores", "macs_per_second", "x"]))
-    inner = data.draw(st.sampled_from(["n_fft", "hop_length", "window"]))
-    value = data.draw(JSON | NUMBERS)
-    values[name] = {**values["transform"], inner: value} if name == "transform" else value
+    value = data.draw(JSON | NUMBERS | st.lists(st.lists(NUMBERS, min_size=3, max_size=3)))
+    if name in ("transform", "states"):
+        value = {**values[name], data.draw(st.sampled_from(sorted(values[name]))): value}
+    values[name] = value
     contract, error = outcome(parse, json.dumps(values).encode())
     assert contract is not None or one_line(error)
 

@@ -11,7 +11,7 @@ import pytest
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
 from mmdense_edge.model import interpreter
 from mmdense_edge.model.contract import load_model
-from mmdense_edge.model.interpreter import TFLiteNetwork, interpreter_class
+from mmdense_edge.model.interpreter import TFLiteNetwork, for_signal, interpreter_class
 
 
 @pytest.fixture
@@ -134,13 +134,40 @@ def test_magnitudes_are_taken_as_they_are(model_path, noise):
         ),
         ({"bins": 1025}, r"\(1, 16, 1025, 2\)"),
         ({"channels": 1}, r"\(1, 16, 1024, 1\)"),
+        ({"states": {"input": "past", "output": "now", "taps": [[0, 128, 1]]}}, "'now'"),
+        (
+            {"states": {"input": "past", "output": "present", "taps": [[0, 128, 1]]}},
+            r"'past' must be float32 \(1, 128\); received float32 \(1, 192\)",
+        ),
     ],
 )
 def test_a_model_that_does_not_load_or_is_unlike_its_contract_is_refused(pack, changes, match):
     content = None if changes else b"\x1c\0\0\0TFL3" + bytes(100)
+    base = "causal" if changes and "states" in changes else "shares"
     with pytest.raises(ModelError, match=match) as caught:
-        TFLiteNetwork(load_model(pack(changes, content=content)))
+        TFLiteNetwork(load_model(pack(changes, content=content, base=base)))
     assert str(caught.value).isprintable()
+
+
+def test_a_network_with_states_remembers_each_signal_by_itself(model_path, noise):
+    shared = TFLiteNetwork(load_model(model_path("causal")))
+    signals = np.abs(noise(2 * 6 * 64)).reshape(2, 6, 1, 64, 2)
+    networks = [for_signal(shared) for _ in signals]
+    masks = np.stack(
+        [
+            [
+                network(signal[frame])["drums"]
+                for signal, network in zip(signals, networks, strict=True)
+            ]
+            for frame in range(6)
+        ],
+        axis=1,
+    )
+    values = np.pad(np.log1p(signals), [(0, 0), (2, 0), (0, 0), (0, 0), (0, 0)])
+    two_before = values[:, :-2].copy()
+    two_before[..., 32:, :] = 0
+    expected = 1 / (1 + np.exp(3 * two_before - values[:, 1:-1] - values[:, 2:]))
+    np.testing.assert_allclose(masks, expected, atol=1e-5)
 
 
 def test_separating_loads_no_tensorflow(song, model_path, tmp_path):

@@ -100,7 +100,7 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
 
 @examples
 @given(
-    model=st.sampled_from(["mono", "shares"]),
+    model=st.sampled_from(["mono", "shares", "causal"]),
     num_samples=LENGTHS,
     rate=RATES,
     channels=CHANNELS,

@@ -48,6 +48,8 @@ def silenced(separator, audio, cost=lambda _: 0.0, **options):
         ("shares", 16000, 1, 160, 12001, 1),
         ("magnitudes", 48000, 2, 500, 30000, 2),
         ("mono", 44100, 1, 333, 7, 1),
+        ("causal", 44100, 2, 512, 9000, 1),
+        ("causal", 48000, 1, 300, 9000, 1),
     ],
 )
 def test_live_equals_separate(separators, noise, model, rate, channels, block, length, steps):

@@ -31,6 +31,7 @@ def test_info_prints_the_contract(pack, model_path, capsys):
     shown = capsys.readouterr().out
     assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
     assert "12 frames, including 2 of context on each side; 0.05 s of new audio per window" in shown
+    assert "latency:       0.076 s without computation" in shown
     changes = {"scores": {"vocals": 5.25}, "colour": {"red": [1, "x\u001b"]}, "macs_per_second": 1}
     assert main(["info", str(pack(changes))]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -7,6 +7,7 @@ import numpy as np
 from mmdense_edge.live.engine import LiveEngine
 from mmdense_edge.live.mixer import Mixer
 from mmdense_edge.live.plan import Plan
+from mmdense_edge.model.interpreter import for_signal
 
 
 class Simulation:
@@ -23,7 +24,8 @@ class Simulation:
         audio: np.ndarray,
         cost: Callable[[int], float] = lambda window: 0.0,
     ) -> None:
-        self.contract, self._network, self._cost = network.contract, network, cost
+        self.contract, self._cost = network.contract, cost
+        self._network = for_signal(network)
         self.runtime, self.num_threads = network.runtime, network.num_threads
         self._audio, self._period = audio, plan.block / plan.sample_rate
         self.now, self.calls, self.backlog = 0.0, 0, 0

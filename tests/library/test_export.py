@@ -14,12 +14,14 @@ import soundfile as sf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from mmdense_edge import Separator
 from mmdense_edge.model.contract import read_contract
+from mmdense_edge.model.interpreter import for_signal
 from small import SMALL, disturb
 
 import keras_mmdense
 from keras_mmdense import ExportError, SettingsError
 from keras_mmdense.cli import main
-from keras_mmdense.inspection import multiply_adds
+from keras_mmdense.inspection import multiply_adds, multiply_adds_per_second
+from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.tflite import convert, export
 from keras_mmdense.tflite.calibration import read_music
 from keras_mmdense.tflite.precisions import PRECISIONS
@@ -90,6 +92,32 @@ def in_process(monkeypatch):
         return iter(out.getvalue().splitlines())
 
     monkeypatch.setattr(export, "_run", run)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Warning. Enabling:UserWarning")  # the quantizer's
+def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(in_process, tmp_path, rng):
+    options = {"shared": True, "head": "mask", "norm": "after", "compression": "log", "fold": 2}
+    model = keras_mmdense.build(causal=True, dilation_rate=(1, 2, 1), **TINY | options)
+    disturb(model)
+    contracts = keras_mmdense.export(
+        model, tmp_path / "small-{precision}.tflite", precision=["float32", "int8"],
+        music=write_songs(tmp_path / "songs"), window_frames=WINDOW,
+    )  # fmt: skip
+    assert contracts["float32"]["parity"]["max_error"] < 1e-5
+    separator = Separator(tmp_path / "small-float32.tflite")
+    contract = separator.contract
+    assert (contract.frames, contract.context_frames) == (1, 0)
+    assert contract.states.frames < context_frames(keras_mmdense.settings_of(model))
+    transform = contract.transform
+    assert contract.latency == transform.n_fft + transform.hop_length
+    assert contract.macs_per_second == pytest.approx(multiply_adds_per_second(model), abs=1)
+    song = rng.random((1, 50, contract.bins, 2)).astype(np.float32)
+    whole, network = model(song), for_signal(separator.network)
+    for frame in range(50):
+        for source, mask in network(song[0, frame : frame + 1]).items():
+            estimate = mask[0] * song[0, frame]
+            np.testing.assert_allclose(estimate, whole[source][0, frame], atol=1e-5)
 
 
 @pytest.mark.slow

@@ -77,7 +77,8 @@ def test_ranges_hold_the_loudest_window_wherever_it_comes():
 
     windows = np.array([[1.0, 2.0], [-3.0, 9.0], [0.0, 1.0]])
     for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
-        ranges = convert._ranges(Quantizer(), windows[order])
+        samples = [{"mixture": window} for window in windows[order]]
+        ranges = convert._ranges(Quantizer(), samples)
         assert ranges == {"x": {"min": -3.0, "max": 9.0}, "constant": {}}
 
 

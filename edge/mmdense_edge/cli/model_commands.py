@@ -60,6 +60,7 @@ def info(arguments: argparse.Namespace) -> int:
         f"{transform.window} window, {contract.bins} bins",
         "window": f"{contract.frames} frames, including {contract.context_frames} of context on "
         f"each side; {step_seconds:.2f} s of new audio per window",
+        "latency": f"{contract.latency / contract.sample_rate:.3f} s without computation",
         "output": f"{contract.output}, {contract.precision}",
         "license": contract.license,
         "training data": contract.training_data,

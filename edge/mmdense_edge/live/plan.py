@@ -14,7 +14,7 @@ import numpy as np
 
 from mmdense_edge.errors import check_usage
 from mmdense_edge.model.contract import Contract
-from mmdense_edge.model.interpreter import Magnitude, Network
+from mmdense_edge.model.interpreter import Magnitude, Network, for_signal
 from mmdense_edge.signal.chain import Pipeline
 
 FADE_SECONDS = 0.01
@@ -90,7 +90,6 @@ class SlidingNetwork:
     ) -> None:
         contract = network.contract
         check_steps(contract, step_frames, lookahead_frames)
-        self._network = network
         self._admit = admit
         self.contract: Contract = replace(
             contract,
@@ -100,6 +99,7 @@ class SlidingNetwork:
         past = contract.frames - self.contract.frames
         silence = np.zeros((past, contract.bins, contract.channels), np.float32)
         self._past = [silence] * max(1, channels // contract.channels)
+        self._networks = [for_signal(network) for _ in self._past]
         self._groups = cycle(range(len(self._past)))
         self.runtime, self.num_threads = network.runtime, network.num_threads
         self.admitted = True  # whether the last window went through the network
@@ -121,7 +121,8 @@ class SlidingNetwork:
         self._past[group] = window[step : step + len(self._past[group])]
         if not self.admitted:
             return {source: np.zeros_like(magnitude) for source in self.contract.sources}
-        return {source: x[-len(magnitude) :] for source, x in self._network(window).items()}
+        answers = self._networks[group](window)
+        return {source: x[-len(magnitude) :] for source, x in answers.items()}
 
 
 def algorithmic_latency(

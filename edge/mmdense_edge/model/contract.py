@@ -15,10 +15,12 @@ from mmdense_edge.errors import ModelError, shortened
 from mmdense_edge.model.container import split
 
 FORMAT = "mmdense-model"
-VERSION = 1
+VERSION = 2  # a file without states has version 1
 MAX_FILE_BYTES = 512 << 20
 MAX_DEPTH = 32
 MAX_WINDOW_VALUES = 1 << 26
+MAX_TAPS = 4096
+MAX_PAST_VALUES = 1 << 24
 PRECISIONS = ("float32", "float16", "dynamic", "int8-weights", "int8", "int16x8")
 OUTPUTS = ("magnitude", "mask")
 RESERVED_SOURCES = ("mixture", "residual")
@@ -57,11 +59,42 @@ class Transform:
 
 
 @dataclass(frozen=True)
+class States:
+    """What a causal network remembers of past frames, from version 2 on.
+
+    Args:
+        input: Name of the input that gets values of past frames, float32, (1, values).
+        output: Name of the output with the values to keep of this frame, float32, (1, values).
+        taps: The parts of the input, in order: (start, stop, delay) for the values from `start` to
+            `stop` of the output, `delay` frames before; zeros before the first frame.
+    """
+
+    input: str
+    output: str
+    taps: tuple[tuple[int, int, int], ...]
+
+    @property
+    def read(self) -> int:
+        """Values of the input."""
+        return sum(stop - start for start, stop, _ in self.taps)
+
+    @property
+    def kept(self) -> int:
+        """Values of the output."""
+        return max(stop for _, stop, _ in self.taps)
+
+    @property
+    def frames(self) -> int:
+        """Past frames that are remembered."""
+        return max(delay for _, _, delay in self.taps)
+
+
+@dataclass(frozen=True)
 class Contract:
     """The contract of a model file; docs/reference/edge.md describes each entry.
 
     `license` is stored as "licence". The network's input and each of its outputs have the shape
-    (1, frames, bins, channels).
+    (1, frames, bins, channels). A network with states has one frame and no context.
     """
 
     name: str
@@ -85,12 +118,19 @@ class Contract:
     scores: Mapping[str, float] = field(default_factory=dict)
     macs_per_second: float | None = None
     trimmed: bool = False
+    states: States | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def step_frames(self) -> int:
         """New frames per window."""
         return self.frames - 2 * self.context_frames
+
+    @property
+    def latency(self) -> int:
+        """Samples until a sample's stems can be computed: window, new frames and context."""
+        hop = self.transform.hop_length
+        return self.transform.n_fft + (self.step_frames + self.context_frames) * hop
 
     @property
     def speed_class(self) -> str:
@@ -201,6 +241,10 @@ def parse(text: bytes) -> Contract:
         _entry(sizes, "window", _choice("hann")),
     )
     entries["sources"] = tuple(entries["sources"])
+    if "states" in entries:
+        _entry(values, "version", ("2 with 'states'", lambda version: version == VERSION))
+        states = {name: _entry(entries["states"], name, rule) for name, rule in _STATES.items()}
+        entries["states"] = States(**states | {"taps": tuple(map(tuple, states["taps"]))})
     taken = {"format", "version", *entries}
     extra = {key: value for key, value in values.items() if key not in taken}
     contract = Contract(license=entries.pop("licence"), **entries, extra=extra)
@@ -304,11 +348,27 @@ _RULES: dict[str, Rule] = {
     "settings": _OBJECT,
     # Figures that an export may add: SDR in dB, and the work for a second of audio.
     "scores": _NUMBERS,
+    "states": _OBJECT,
     "macs_per_second": ("a finite number above 0", lambda value: _is_number(value) and value > 0),
     # Whether the outputs are zeros in the context.
     "trimmed": ("true or false", lambda value: isinstance(value, bool)),
 }
-_OPTIONAL = ("scores", "macs_per_second", "trimmed")
+_OPTIONAL = ("scores", "macs_per_second", "trimmed", "states")
+_STATES: dict[str, Rule] = {
+    "input": _RULES["input"],
+    "output": _RULES["input"],
+    "taps": (
+        f"a list of 1 to {MAX_TAPS} [start, stop, delay] of whole numbers, 0 <= start < stop, "
+        "delay 1 or more",
+        lambda value: (
+            isinstance(value, list)
+            and 1 <= len(value) <= MAX_TAPS
+            and all(isinstance(tap, list) and len(tap) == 3 for tap in value)
+            and all(type(n) is int and n <= MAX_PAST_VALUES for tap in value for n in tap)
+            and all(0 <= start < stop and delay >= 1 for start, stop, delay in value)
+        ),
+    ),
+}
 
 # Rules that tie entries to one another; `c` is the contract.
 _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
@@ -335,5 +395,22 @@ _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
         lambda c: c.frames * c.bins * c.channels <= MAX_WINDOW_VALUES,
         f"window must have at most {MAX_WINDOW_VALUES} values; received "
         "{c.frames} frames x {c.bins} bins x {c.channels} channels",
+    ),
+    (
+        lambda c: c.states is None or (c.frames, c.context_frames) == (1, 0),
+        "'frames' and 'context_frames' must be 1 and 0 with 'states'; received {c.frames} and "
+        "{c.context_frames}",
+    ),
+    (
+        lambda c: c.states is None or len({c.input, c.states.input, c.states.output}) == 3,
+        "'states' must have names of their own; received {c.states.input} and {c.states.output}",
+    ),
+    (
+        lambda c: (
+            c.states is None
+            or max(c.states.kept * c.states.frames, c.states.read) <= MAX_PAST_VALUES
+        ),
+        f"'states' must have at most {MAX_PAST_VALUES} values; received {{c.states.kept}} in "
+        "{c.states.frames} frames, {c.states.read} to read",
     ),
 )

@@ -1,18 +1,19 @@
 """Run a model's network in whichever TFLite interpreter is installed."""
 
+import copy
 import importlib
 import importlib.metadata
 import importlib.util
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
-from mmdense_edge.model.contract import Contract, Model
+from mmdense_edge.model.contract import Contract, Model, States
 
 SIGNATURE = "serving_default"
 MAX_THREADS = 256
@@ -115,6 +116,46 @@ class Network(Protocol):
         """
 
 
+def for_signal(network: Network) -> Network:
+    """Return the network for one signal: one with states starts from silence; others are shared."""
+    return network.for_signal() if isinstance(network, TFLiteNetwork) else network
+
+
+class Memory:
+    """What a network with states remembers of one signal: values of past frames, zeros at first.
+
+    Args:
+        states: Of the contract.
+
+    Example:
+        >>> memory = Memory(States("past", "present", ((0, 2, 1), (0, 1, 2))))
+        >>> for frame in ([1, 2], [3, 4]):
+        ...     memory.keep(np.array([frame], np.float32))
+        >>> memory.past()
+        array([[3., 4., 1.]], dtype=float32)
+    """
+
+    def __init__(self, states: States) -> None:
+        self._taps = states.taps
+        self._ring = np.zeros((states.frames, states.kept), np.float32)
+        self._past = np.zeros((1, states.read), np.float32)
+        self._next = 0  # row of the next frame
+
+    def past(self) -> Magnitude:
+        """Return what the next frame reads, (1, values), valid until the next call."""
+        first = 0
+        for start, stop, delay in self._taps:
+            last = first + stop - start
+            self._past[0, first:last] = self._ring[self._next - delay, start:stop]
+            first = last
+        return self._past
+
+    def keep(self, present: Magnitude) -> None:
+        """Take the values of a frame, (1, values)."""
+        self._ring[self._next] = present[0]
+        self._next = (self._next + 1) % len(self._ring)
+
+
 class TFLiteNetwork:
     """The network of a model file, loaded and warmed up; calls from several threads take turns.
 
@@ -155,23 +196,44 @@ class TFLiteNetwork:
             raise ModelError(f"{model.path}: {self.runtime} cannot load it ({error})") from error
         del runner  # the interpreter refuses to run while the runner exists
 
+        expected = (1, contract.frames, contract.bins, contract.channels)
+        shapes: dict[str, tuple[int, ...]]
+        shapes = dict.fromkeys([contract.input, *contract.outputs.values()], expected)
         named = ({contract.input}, set(contract.outputs.values()))
+        states = contract.states
+        if states is not None:
+            named = named[0] | {states.input}, named[1] | {states.output}
+            shapes |= {states.input: (1, states.read), states.output: (1, states.kept)}
         if (set(inputs), set(outputs)) != named:
             raise ModelError(
                 f"{model.path}: the contract names input {sorted(named[0])} and outputs "
                 f"{sorted(named[1])}, but the model has {sorted(inputs)} and {sorted(outputs)}"
             )
-        expected = (contract.frames, contract.bins, contract.channels)
         for name, tensor in [*inputs.items(), *outputs.items()]:
             shape = tuple(int(size) for size in tensor["shape"])
-            if shape != (1, *expected) or tensor["dtype"] != np.float32:
+            if shape != shapes[name] or tensor["dtype"] != np.float32:
                 raise ModelError(
-                    f"{model.path}: tensor {name!r} must be float32 {(1, *expected)}; received "
+                    f"{model.path}: tensor {name!r} must be float32 {shapes[name]}; received "
                     f"{np.dtype(tensor['dtype']).name} {shape}"
                 )
         self._input = inputs[contract.input]["index"]
         self._outputs = {name: outputs[key]["index"] for name, key in contract.outputs.items()}
-        self(np.zeros(expected, np.float32))
+        self._memory: Memory | None = None
+        if states is not None:
+            self._states = inputs[states.input]["index"], outputs[states.output]["index"]
+            self._memory = Memory(states)
+        for_signal(self)(np.zeros(expected[1:], np.float32))
+
+    def for_signal(self) -> Network:
+        """Return the network for one signal, which must be its only one; the interpreter is shared.
+
+        Without states, this is the network itself.
+        """
+        if self._memory is None:
+            return self
+        one = copy.copy(self)
+        one._memory = Memory(cast(States, self.contract.states))
+        return one
 
     def __call__(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
         """Estimate the sources' masks or magnitudes, as the contract's `output` says.
@@ -186,6 +248,10 @@ class TFLiteNetwork:
         # The interpreter has one set of tensors and releases the GIL while it runs.
         with self._lock:
             self._interpreter.set_tensor(self._input, magnitude[None])
+            if self._memory is not None:
+                self._interpreter.set_tensor(self._states[0], self._memory.past())
             self._interpreter.invoke()
+            if self._memory is not None:
+                self._memory.keep(self._interpreter.get_tensor(self._states[1]))
             # get_tensor makes a copy.
             return {n: self._interpreter.get_tensor(at)[0] for n, at in self._outputs.items()}

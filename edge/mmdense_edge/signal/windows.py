@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mmdense_edge.errors import ModelError
-from mmdense_edge.model.interpreter import Magnitude, Network
+from mmdense_edge.model.interpreter import Magnitude, Network, for_signal
 from mmdense_edge.signal.stft import GROUP_FRAMES, Spectrum
 
 # Spectra of the mixture, and of the sources in the same frames.
@@ -28,11 +28,12 @@ class Windows:
     """
 
     def __init__(self, network: Network, channels: int, sources: Sequence[str]) -> None:
-        self._network = network
         contract = self._contract = network.contract
         self._channels = channels
         # A mono signal goes into both channels of a stereo network.
         self._width = max(channels, contract.channels)
+        each = range(0, self._width, contract.channels)
+        self._networks = [(slice(c, c + contract.channels), for_signal(network)) for c in each]
         self._sources = tuple(sources)
         # Of one window, filled as frames come: its magnitude, and its spectra from the first new
         # frame on. In memory, their bins are last, as NumPy's loops need them.
@@ -80,8 +81,7 @@ class Windows:
         """Estimate the window in the buffers, of which `keep` frames are new, and move on."""
         contract, magnitude = self._contract, self._magnitude
         groups = [
-            self._network(np.ascontiguousarray(magnitude[:, :, first : first + contract.channels]))
-            for first in range(0, self._width, contract.channels)
+            network(np.ascontiguousarray(magnitude[:, :, part])) for part, network in self._networks
         ]
         answers = groups[0]
         if len(groups) > 1:
