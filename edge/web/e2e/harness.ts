@@ -100,6 +100,15 @@ export async function choose(page: Page, path: string): Promise<void> {
 }
 
 /** Drops a file on the page, as from a file manager. */
+/** Loads the page again and separates a song; returns the engine and the summary. */
+export async function again(page: Page, path: string): Promise<string> {
+  await page.reload();
+  const engine = await started(page);
+  await choose(page, path);
+  await separated(page);
+  return `${engine} ${await page.textContent("#summary")}`;
+}
+
 export async function drop(page: Page, path: string, name: string): Promise<void> {
   const bytes = readFileSync(path).toString("base64");
   await page.evaluate(
