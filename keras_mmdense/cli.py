@@ -184,18 +184,14 @@ def export(arguments: argparse.Namespace) -> None:
         precision, _, figure = key.partition(":")
         thresholds.setdefault(precision, {})[figure] = value
     scores = figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04")
+    same = ("music", "window_frames", "trim_context", "name", "report", "overwrite")
     contracts = keras_mmdense.export(
         open_model(arguments.model),
         arguments.out,
         precision=[name.strip() for name in arguments.precision.split(",")],
-        music=arguments.music,
-        window_frames=arguments.window_frames,
-        trim_context=arguments.trim_context,
-        name=arguments.name,
         scores=scores,
         thresholds=thresholds,
-        report=arguments.report,
-        overwrite=arguments.overwrite,
+        **{option: getattr(arguments, option) for option in same},
         progress=lambda text: print(text, file=sys.stderr),
     )
     for name, contract in contracts.items():

@@ -28,19 +28,10 @@ STEREO = {
 APPS = {**STEREO, "frames": 8, "context_frames": 2, "frame_multiple": 2}
 MONO = {**APPS, "sample_rate": 16000, "bins": 120, "channels": 1, "frames": 12}
 MONO["transform"] = {"n_fft": 256, "hop_length": 96, "window": "hann"}
-
-
 # Masks of the frame, the one before and the one two before, half of it: (start, stop, delay).
-CAUSAL = {
-    "sample_rate": 44100,
-    "transform": {"n_fft": 2048, "hop_length": 512, "window": "hann"},
-    "bins": 64,
-    "channels": 2,
-    "frames": 1,
-    "context_frames": 0,
-    "frame_multiple": 1,
-    "states": {"input": "past", "output": "present", "taps": [[0, 128, 1], [0, 64, 2]]},
-}
+CAUSAL = {**STEREO, "bins": 64, "frames": 1, "context_frames": 0, "frame_multiple": 1}
+CAUSAL["transform"] = {"n_fft": 2048, "hop_length": 512, "window": "hann"}
+CAUSAL["states"] = {"input": "past", "output": "present", "taps": [[0, 128, 1], [0, 64, 2]]}
 
 
 def convolution(x: tf.Tensor, outputs: int, seed: int) -> tf.Tensor:

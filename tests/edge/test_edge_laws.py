@@ -101,9 +101,9 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
 @examples
 @given(
     model=st.sampled_from(["mono", "shares", "causal"]),
-    num_samples=LENGTHS,
-    rate=RATES,
     channels=CHANNELS,
+    rate=RATES,
+    num_samples=LENGTHS,
     sizes=st.lists(st.integers(0, 9000), max_size=8),
     options=st.fixed_dictionaries({"residual": st.booleans(), "wiener": st.integers(0, 2)}),
     seed=st.integers(0, 999),

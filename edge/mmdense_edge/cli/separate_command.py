@@ -277,7 +277,7 @@ def _reports(
     for number, job in enumerate(jobs, 1):
         name = job.song.label if len(jobs) == 1 else f"{job.song.label} ({number}/{len(jobs)})"
         with tqdm(desc=printable(name), **form) as bar:
-            report = pool.attempt(separator, job, partial(show, bar))
+            report = pool.attempt(separator, job, progress=partial(show, bar))
         yield report
 
 

@@ -25,6 +25,7 @@ def add_parser(commands: Any, epilog: str) -> None:
         description=_DESCRIPTION,
         epilog=f"{epilog} Ctrl-C ends the server with code 0.",
     )
+    serve.set_defaults(run=run)
     add = serve.add_argument
     add(
         "--host",
@@ -47,7 +48,6 @@ def add_parser(commands: Any, epilog: str) -> None:
         metavar="DIR",
         help="serve nothing: write the page's files into a new folder, for any web server",
     )
-    serve.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,33 +11,19 @@ from typing import Any
 from mmdense_edge import signals
 from mmdense_edge.errors import MMDenseError, printable
 from mmdense_edge.separate import staging
-from mmdense_edge.separate.files import Moves, Progress, separate_file
+from mmdense_edge.separate.files import separate_file
 from mmdense_edge.separate.jobs import Job
 from mmdense_edge.separate.song_report import SongReport
-from mmdense_edge.separator import Cancel, Separator
+from mmdense_edge.separator import Separator
 
 MAX_PROCESSES = 64
 POLL_SECONDS = 0.2
 
 
-def attempt(
-    separator: Separator,
-    job: Job,
-    progress: Progress | None = None,
-    cancel: Cancel | None = None,
-    publish: Callable[[Moves, Path, bool], object] = staging.publish,
-) -> SongReport:
-    """Separate one song, and report its failure instead of raising it.
-
-    Args:
-        separator: The model.
-        job: The song.
-        progress: As for `separate_file`.
-        cancel: As for `separate_file`.
-        publish: As for `separate_file`.
-    """
+def attempt(separator: Separator, job: Job, **options: Any) -> SongReport:
+    """Separate one song as `separate_file` does, and report its failure instead of raising it."""
     try:
-        return separate_file(separator, job, progress=progress, cancel=cancel, publish=publish)
+        return separate_file(separator, job, **options)
     except (MMDenseError, OSError) as error:
         text, label = printable(str(error)), printable(f"{job.song.label}: ")
         text = text.removeprefix(printable(f"{job.song.path}: ")).removeprefix(label)
@@ -123,4 +109,4 @@ def _work(number: int, job: Job) -> SongReport:
     def progress(done: float, expected: float) -> None:
         board[2 * number], board[2 * number + 1] = done, expected
 
-    return attempt(_process["separator"], job, progress, _process["stop"].is_set)
+    return attempt(_process["separator"], job, progress=progress, cancel=_process["stop"].is_set)
