@@ -120,3 +120,11 @@ def test_the_shortest_step_lasts_twice_as_long_as_a_window_takes(
 def test_a_window_is_timed_by_its_median(separators):
     times = iter([0.0, 1.0, 1.0, 4.0, 4.0, 6.0])
     assert time_window(separators["shares"].network, lambda: next(times)) == 2.0
+
+
+def test_each_run_has_states_of_its_own(separators, noise):
+    network = separators["causal"].network
+    frames = np.abs(noise(5 * 64)).reshape(5, 1, 64, 2)
+    runs = [SlidingNetwork(network, 1, 0) for _ in range(2)]
+    first, second = ([run(frame)["drums"] for frame in frames] for run in runs)
+    np.testing.assert_array_equal(first, second)
