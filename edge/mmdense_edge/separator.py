@@ -266,7 +266,7 @@ def _run(
             raise Cancelled("cancelled by the caller")
         parts = [
             pipeline.finish() if piece is None
-            else pipeline.push(np.ascontiguousarray(piece[:, group]))
+            else pipeline.push(piece if len(pipelines) == 1 else piece[:, group])
             for group, pipeline in pipelines.items()
         ]  # fmt: skip
         # The pipelines differ only in their channels, so they yield at the same samples. Each must
@@ -300,7 +300,7 @@ def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterato
                     f"blocks must have shape (samples, {channels}); received {block.shape}"
                 )
             with np.errstate(over="ignore"):
-                samples = shaped.astype(np.float32)
+                samples = shaped.astype(np.float32, copy=False)
             if not np.isfinite(samples).all():
                 sample, channel = map(int, np.argwhere(~np.isfinite(samples))[0])
                 position = received + sample

@@ -124,6 +124,7 @@ class StemFiles:
     ) -> None:
         self._form, self._rest, self._exact, self._gain = form, rest, exact, gain
         self._paths, self._info = paths, info
+        self._sample_bytes = form.num_bytes(replace(info, num_samples=1))
         self._squares = dict.fromkeys(paths, 0.0)
         self._unwritten: dict[str, list[Array]] = {name: [] for name in paths}
         self._written = 0  # samples
@@ -181,8 +182,7 @@ class StemFiles:
                 blocks[self._rest] = (mixture * self._gain - others).astype(np.float32)
             self.peak = max(self.peak, *(float(np.abs(block).max()) for block in blocks.values()))
         self.num_samples += len(mixture)
-        size = self._form.num_bytes(replace(self._info, num_samples=self.num_samples))
-        if self._container == "WAV" and size > _RIFF_LIMIT:
+        if self._container == "WAV" and self.num_samples * self._sample_bytes > _RIFF_LIMIT:
             raise AudioError(
                 "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
                 "WAV file. Use --format flac"
