@@ -33,9 +33,10 @@ LIBRARY = """
 import keras_mmdense
 from keras_mmdense.data import open_dataset, training_set
 model = keras_mmdense.build("mmdensenet-edge", weights="bundled")
-stems = keras_mmdense.separate(model, "songs/valid/song 2/bass.wav", verbose=0)
+stems = keras_mmdense.separate(model, "songs/valid/song 2/bass.wav", progress=False)
 assert sorted(stems) == ["bass", "drums", "other", "vocals"]
-assert keras_mmdense.cli.main(["summary", "mmdensenet-edge"]) == 0
+from keras_mmdense.cli import main as library
+assert library(["summary", "mmdensenet-edge"]) == 0
 small = keras_mmdense.build(bins=64, growth_rate=2, num_layers=1, scales=1, frames=8)
 small.compile("adam", "mse")
 tracks = open_dataset("songs", subset="train")
