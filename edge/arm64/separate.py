@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 from mmdense_edge.cli.main import main as mmdense
-from mmdense_edge.model.contract import Contract, load_model
+from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import TFLiteNetwork
+from mmdense_edge.model.model_file import load_model
 
 
 def probe(contract: Contract) -> np.ndarray:

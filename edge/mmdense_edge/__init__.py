@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmdense_edge.errors import Cancelled, ModelError
-    from mmdense_edge.model.contract import Model, load_model, read_contract
+    from mmdense_edge.model.model_file import Model, load_model, read_contract
     from mmdense_edge.separator import Separator
 
 __version__ = "0.1.0"
@@ -30,11 +30,11 @@ __all__ = [
 
 _HOMES = {
     "Cancelled": "errors",
-    "Model": "model.contract",
+    "Model": "model.model_file",
     "ModelError": "errors",
     "Separator": "separator",
-    "load_model": "model.contract",
-    "read_contract": "model.contract",
+    "load_model": "model.model_file",
+    "read_contract": "model.model_file",
 }
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from mmdense_edge.errors import AudioError, Cancelled, UsageError
 from mmdense_edge.model.bundled import find
-from mmdense_edge.model.contract import Contract, Model, load_model
+from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
+from mmdense_edge.model.model_file import Model, load_model
 from mmdense_edge.signal.chain import MAX_CHANNELS, Pipeline, Stems, groups
 from mmdense_edge.signal.stft import Array, Audio
 from mmdense_edge.signal.wiener import MAX_ITERATIONS

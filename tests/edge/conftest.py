@@ -12,7 +12,7 @@ import pytest
 import soundfile as sf
 from command_runs import said
 from mmdense_edge.cli.main import main
-from mmdense_edge.model.contract import load_model
+from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separator import Separator
 
 DATA = Path(__file__).with_name("data")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mmdense_edge.model.contract import load_model
+from mmdense_edge.model.model_file import load_model
 
 ARM64 = Path(__file__).parents[2] / "edge" / "arm64"
 NAMES = ("run", "separate", "userland")

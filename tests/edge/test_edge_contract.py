@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmdense_edge.errors import ModelError, UsageError, printable
-from mmdense_edge.model import bundled, container
-from mmdense_edge.model import contract as contract_module
-from mmdense_edge.model.contract import Transform, load_model, parse, read_contract
+from mmdense_edge.model import bundled, container, model_file
+from mmdense_edge.model.contract import Transform, parse
+from mmdense_edge.model.model_file import load_model, read_contract
 
 SHA = "0" * 64
 
@@ -245,7 +245,7 @@ def test_another_file_is_refused(pack, tmp_path, monkeypatch):
     odd.write_bytes(b"")
     refused(odd, r"two\\nlines.tflite: not a TFLite model")
     good = pack()
-    monkeypatch.setattr(contract_module, "MAX_FILE_BYTES", good.stat().st_size - 1)
+    monkeypatch.setattr(model_file, "MAX_FILE_BYTES", good.stat().st_size - 1)
     refused(good, "larger than")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
 from mmdense_edge.model import interpreter
-from mmdense_edge.model.contract import load_model
 from mmdense_edge.model.interpreter import TFLiteNetwork, for_signal, interpreter_class
+from mmdense_edge.model.model_file import load_model
 
 
 @pytest.fixture

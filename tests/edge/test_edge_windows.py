@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdense_edge.model.contract import Contract, Transform, load_model
+from mmdense_edge.model.contract import Contract, Transform
+from mmdense_edge.model.model_file import load_model
 from mmdense_edge.signal.windows import Windows
 
 CONTRACT = replace(

@@ -13,8 +13,8 @@ import pytest
 import soundfile as sf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from mmdense_edge import Separator
-from mmdense_edge.model.contract import read_contract
 from mmdense_edge.model.interpreter import for_signal
+from mmdense_edge.model.model_file import read_contract
 from small import SMALL, disturb
 
 import keras_mmdense

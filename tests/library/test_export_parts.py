@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mmdense_edge.model.contract import read_contract
+from mmdense_edge.model.model_file import read_contract
 from small import SMALL, disturb
 
 import keras_mmdense

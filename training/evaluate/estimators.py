@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdense_edge.model.contract import Transform, load_model
+from mmdense_edge.model.contract import Transform
 from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
+from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separator import Separator
 from mmdense_edge.signal.stft import Analysis, Audio, Spectrum, Synthesis
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmdense_edge import __version__
 from mmdense_edge.errors import MMDenseError, UsageError, check_usage
-from mmdense_edge.model.contract import Model
+from mmdense_edge.model.model_file import Model
 
 MAX_SECONDS = 86400
 MAX_ROUNDS = 1000
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code; see `mmdense bench --help`."""
     from mmdense_edge.audio.reading import audio_info
     from mmdense_edge.bench import bench_report, host
-    from mmdense_edge.model import bundled, contract, interpreter
+    from mmdense_edge.model import bundled, interpreter, model_file
 
     seconds, rounds, song = arguments.seconds, arguments.rounds, arguments.song
     check_usage(
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         audio_info(Path(song))
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
     models = [
-        contract.load_model(bundled.find(name))
+        model_file.load_model(bundled.find(name))
         for name in arguments.compare or arguments.models or [None]
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmdense_edge.errors import printable
 from mmdense_edge.model import bundled
-from mmdense_edge.model.contract import load_model
+from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separate.song_report import aligned
 
 _MODELS_HEADER = ("model", "sources", "SDR dB", "size", "precision", "speed", "license")

@@ -1,22 +1,17 @@
 """The contract in a model file: its inputs, its outputs and its license."""
 
-import hashlib
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mmdense_edge.errors import ModelError, shortened
-from mmdense_edge.model.container import split
 
 FORMAT = "mmdense-model"
 VERSION = 2  # a file without states has version 1
-MAX_FILE_BYTES = 512 << 20
 MAX_DEPTH = 32
 MAX_WINDOW_VALUES = 1 << 26
 MAX_TAPS = 4096
@@ -138,68 +133,6 @@ class Contract:
         if self.macs_per_second is None:
             return "unstated"
         return next(name for name, limit in SPEED_CLASSES.items() if self.macs_per_second <= limit)
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model file, read and checked.
-
-    Args:
-        path: The file.
-        contract: Its contract.
-        content: The TFLite flatbuffer, without the archive.
-        file_bytes: Size of the file.
-    """
-
-    path: Path
-    contract: Contract
-    content: bytes = field(repr=False)
-    file_bytes: int
-
-
-def load_model(path: str | os.PathLike[str]) -> Model:
-    """Read a model file and check its contract and checksum; start no interpreter.
-
-    Args:
-        path: A .tflite file with a contract.
-
-    Raises:
-        ModelError: The file or its contract cannot be used; the message says why, in one line.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}. Give the path of a .tflite file")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES} bytes, the limit of a model file")
-    try:
-        content, text = split(data)
-        contract = parse(text)
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != contract.model_sha256:
-            raise ModelError(
-                f"checksum mismatch: the contract says {contract.model_sha256[:12]}..., "
-                f"the model has {digest[:12]}...: copy or export the model again"
-            )
-    except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    return Model(path, contract, content, len(data))
-
-
-def read_contract(path: str | os.PathLike[str]) -> Contract:
-    """Return the contract of a model file.
-
-    Args:
-        path: A .tflite file with a contract.
-
-    Raises:
-        ModelError: As `load_model`.
-    """
-    return load_model(path).contract
 
 
 def parse(text: bytes) -> Contract:

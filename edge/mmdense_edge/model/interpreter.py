@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mmdense_edge.errors import InterpreterError, ModelError, UsageError
-from mmdense_edge.model.contract import Contract, Model, States
+from mmdense_edge.model.contract import Contract, States
+from mmdense_edge.model.model_file import Model
 
 SIGNATURE = "serving_default"
 MAX_THREADS = 256
