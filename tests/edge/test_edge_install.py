@@ -94,7 +94,8 @@ def test_what_needs_no_audio_imports_nothing_heavy(code, loaded):
     assert {name.partition(".")[0] for name in loaded_by(code)} & HEAVY <= loaded
 
 
-# Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB.
+# Frees a block, so that glibc would keep the next ones, then says what stays of 8 blocks of 8 MiB,
+# each with a small one behind it that stays.
 PROGRAM = """
 import ctypes, sys
 
@@ -111,9 +112,9 @@ def resident():
 
 
 start = resident()
-blocks = [bytearray(b"x") * (8 << 20) for _ in range(8)]
-keeper = bytearray(b"y") * (64 << 10)
-del blocks
+pairs = [[bytearray(b"x") * (8 << 20), bytearray(b"y") * (256 << 10)] for _ in range(8)]
+for pair in pairs:
+    del pair[0]
 print(resident() - start)
 """
 
