@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 
 import keras_mmdense
@@ -23,41 +22,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = command_parser("training.average", __doc__)
     parser.add_argument("models", nargs="+", metavar="MODEL.keras")
-    parser.add_argument(
-        "--shares", nargs="+", type=float, metavar="X", help="weight of each model (default: equal)"
-    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
     args = parser.parse_args(argv)
     fits = args.out.suffix == ".keras" and not args.out.exists()
     require(fits, "--out must be a new .keras file", str(args.out), "")
+    require(len(args.models) >= 2, "there must be two or more models", len(args.models), "")
     models = [keras_mmdense.build(weights=path) for path in args.models]
-    save_model(average(models, args.shares), args.out)
-
-
-def average(models: Sequence[keras.Model], shares: Sequence[float] | None = None) -> keras.Model:
-    """Return the first model with the mean of all models' weights, statistics included.
-
-    Args:
-        models: Two or more models of one architecture.
-        shares: The weight of each model, 0 or more, not all 0. Default: equal.
-
-    Raises:
-        SettingsError: Another number of shares, or models of different architectures.
-    """
-    shares = [1.0] * len(models) if shares is None else shares
-    require(
-        2 <= len(models) == len(shares) and min(shares) >= 0 and sum(shares) > 0,
-        "there must be two or more models, each with a share of 0 or more, not all 0",
-        {"models": len(models), "shares": shares},
-        "",
-    )
     shapes = [[(w.path, tuple(w.shape)) for w in model.weights] for model in models]
     same = all(one == shapes[0] for one in shapes)
     require(same, "all models must have the same architecture", "weights of other shapes", "")
     for variables in zip(*(model.weights for model in models), strict=True):
-        mean = np.average([np.asarray(v) for v in variables], axis=0, weights=shares)
+        mean = np.mean([np.asarray(v) for v in variables], axis=0)  # statistics included
         variables[0].assign(mean.astype(variables[0].dtype))
-    return models[0]
+    save_model(models[0], args.out)
 
 
 if __name__ == "__main__":

@@ -101,10 +101,10 @@ def test_stems_are_as_long_as_the_song_and_add_up_to_it(
 @examples
 @given(
     model=st.sampled_from(["mono", "shares", "causal"]),
-    channels=CHANNELS,
-    rate=RATES,
-    num_samples=LENGTHS,
     sizes=st.lists(st.integers(0, 9000), max_size=8),
+    num_samples=LENGTHS,
+    rate=RATES,
+    channels=CHANNELS,
     options=st.fixed_dictionaries({"residual": st.booleans(), "wiener": st.integers(0, 2)}),
     seed=st.integers(0, 999),
 )

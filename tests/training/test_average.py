@@ -22,19 +22,19 @@ def files(tmp_path_factory):
     return paths
 
 
-def test_mean_by_shares(files, tmp_path):
+def test_mean(files, tmp_path):
     out = str(tmp_path / "mean.keras")
-    assert main([*files[:2], "--shares", "3", "1", "--out", out]) == 0
+    assert main([*files[:2], "--out", out]) == 0
     models = [keras.saving.load_model(path, compile=False) for path in (*files[:2], out)]
     for first, second, mean in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_allclose(mean, 0.75 * first + 0.25 * second, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(mean, (first + second) / 2, rtol=1e-5, atol=1e-6)
     assert keras_mmdense.settings_of(models[2]) == keras_mmdense.settings_of(models[0])
 
 
 def test_what_is_refused(files, tmp_path, capsys):
     out = tmp_path / "mean.keras"
     for arguments, message in (
-        ([*files[:2], "--out", str(out), "--shares", "1"], "{'models': 2, 'shares': [1.0]}"),
+        ([files[0], "--out", str(out)], "two or more models; received 1"),
         ([*files, "--out", str(out)], "the same architecture"),
         ([*files[:2], "--out", files[0]], "new .keras file"),
     ):
