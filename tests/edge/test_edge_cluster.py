@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from contextlib import closing
+from unittest.mock import patch
 
 import pytest
 from command_runs import contents, everything
@@ -22,6 +23,7 @@ def dask():
     Dask sends a task of one dead worker to another, and gives up after two.
     """
     with (
+        patch.dict(os.environ),  # Dask's nannies set variables of malloc in it
         dask_config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
