@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EDGE = ROOT / "edge"
 FIXTURES = ("shares", "magnitudes", "int8")
 START_SECONDS, LENGTH_SECONDS = 8.0, 2.9  # one window of 128 new frames: a minute, emulated
-TESTS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.11"]
+TESTS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.11", "distributed>=2024.8"]
 
 # Left out because emulation cannot tell anything about them: memory over long files, real time.
 MARKERS = "not native"

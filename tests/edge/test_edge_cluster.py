@@ -6,14 +6,15 @@ import sys
 from contextlib import closing
 from unittest.mock import patch
 
+import distributed
 import pytest
 from command_runs import contents, everything
+from dask import config as dask_config
 from mmdense_edge.errors import UsageError
 from mmdense_edge.separate import cluster
 from mmdense_edge.separate.cluster import check_address, on_cluster
 
-dask_config = pytest.importorskip("dask.config")
-distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.native  # emulated, workers start too slowly for Dask
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,12 @@
 """MUSDB18's stem files: order of streams, where samples lie, damage, what is missing."""
 
 import re
-import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import av
+import musdb
 import numpy as np
 import pytest
 import trees
@@ -18,13 +17,6 @@ from keras_mmdense.data import DatasetError, TrackError, open_dataset
 from keras_mmdense.data.audio_files import to_int16
 from keras_mmdense.data.readers import musdb18
 from keras_mmdense.data.readers.musdb18hq import VALIDATION_TRACKS
-
-
-@pytest.fixture(scope="session")
-def musdb():
-    if shutil.which("ffmpeg") is None:
-        pytest.skip("musdb cannot be imported without ffmpeg")
-    return pytest.importorskip("musdb")
 
 
 @pytest.fixture
@@ -122,7 +114,7 @@ def test_several_threads_may_read(track):
 
 
 def test_the_validation_list_is_that_of_musdb():
-    package = Path(find_spec("musdb").origin).parent  # to import it takes ffmpeg
+    package = Path(musdb.__file__).parent
     listed = yaml.safe_load((package / "configs" / "mus.yaml").read_text("utf-8"))
     assert sorted(listed["validation_tracks"]) == sorted(VALIDATION_TRACKS)
 
@@ -199,7 +191,7 @@ def test_damage_after_opening_is_reported(track):
 
 
 @pytest.mark.parametrize("is_wav", [False, True])
-def test_tracks_of_musdb_are_those_of_the_folder(musdb, tmp_path, is_wav):
+def test_tracks_of_musdb_are_those_of_the_folder(tmp_path, is_wav):
     (trees.make_musdb18hq if is_wav else trees.make_musdb18)(tmp_path, 2, 1, seconds=0.3)
     whole = musdb.DB(tmp_path, is_wav=is_wav)
     assert open_dataset(whole) == open_dataset(tmp_path)
@@ -218,7 +210,7 @@ def test_tracks_of_musdb_are_those_of_the_folder(musdb, tmp_path, is_wav):
         assert len(open_dataset(musdb.DB(tmp_path, is_wav=True)).faults) == 1
 
 
-def test_tracks_of_musdb_that_cannot_be_read_as_they_are_asked_for(musdb, tmp_path):
+def test_tracks_of_musdb_that_cannot_be_read_as_they_are_asked_for(tmp_path):
     trees.make_musdb18(tmp_path, 1, 0, seconds=0.3)
     db = musdb.DB(tmp_path)
     for given, words in (
@@ -237,7 +229,7 @@ def test_tracks_of_musdb_that_cannot_be_read_as_they_are_asked_for(musdb, tmp_pa
 
 
 @pytest.mark.parametrize("rate", [None, 22050])
-def test_a_track_of_musdb_is_separated(musdb, tmp_path, small_model, rate):
+def test_a_track_of_musdb_is_separated(tmp_path, small_model, rate):
     (track,) = open_dataset(trees.make_musdb18(tmp_path, 1, 0, seconds=0.3))
     (theirs,) = musdb.DB(tmp_path, sample_rate=rate)
     for given, audio in ((theirs, theirs.audio), (track, track.read("mixture"))):

@@ -6,6 +6,7 @@ import sys
 from functools import partial
 from unittest.mock import Mock
 
+import museval
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,7 +178,6 @@ def test_the_accompaniment_is_there_for_every_row(tree, tmp_path):
 
 @pytest.mark.usefixtures("short_filters")
 def test_museval_computes_the_same_scores_and_reads_the_files(tmp_path, capsys, monkeypatch):
-    museval = pytest.importorskip("museval")  # looks for ffmpeg
     short = partial(museval.metrics.bss_eval, filters_len=24)
     monkeypatch.setattr(museval.metrics, "bss_eval", short)
     sources = {"sources": ("bass", "vocals"), "subsets": ("valid",)}
