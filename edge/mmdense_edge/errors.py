@@ -34,22 +34,20 @@ class UsageError(MMDenseError, ValueError):
     """A request with invalid or contradictory options."""
 
 
-def check_usage(*rules: tuple[object, str]) -> None:
-    """Raise the error of the first rule that is broken.
+def refuse_if(broken: object, message: str, error: type[MMDenseError] = UsageError) -> None:
+    """Raise an error if a rule is broken.
 
     Args:
-        rules: Pairs: whether the rule is broken, and the message.
-
-    Raises:
-        UsageError: A rule is broken.
+        broken: Whether it is.
+        message: The rule, what was received and the way out.
+        error: What is raised.
 
     Example:
         >>> port = 8765
-        >>> check_usage((port > 65535, f"--port must be up to 65535; received {port}"))
+        >>> refuse_if(port > 65535, f"--port must be up to 65535; received {port}")
     """
-    for broken, message in rules:
-        if broken:
-            raise UsageError(message)
+    if broken:
+        raise error(message)
 
 
 def shortened(text: str, most: int = 80) -> str:

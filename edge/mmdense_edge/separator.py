@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 
 import numpy as np
 
-from mmdense_edge.errors import AudioError, Cancelled, UsageError
+from mmdense_edge.errors import AudioError, Cancelled, refuse_if
 from mmdense_edge.model.bundled import find
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Network, TFLiteNetwork, describe
@@ -89,10 +89,10 @@ class Separator:
         if sources is None:
             return self.sources
         listed = isinstance(sources, Collection) and not isinstance(sources, (str, bytes))
-        if not listed or not sources or any(name not in self.sources for name in sources):
-            raise UsageError(
-                f"sources must be a list of {', '.join(self.sources)}; received {sources!r}"
-            )
+        refuse_if(
+            not listed or not sources or any(name not in self.sources for name in sources),
+            f"sources must be a list of {', '.join(self.sources)}; received {sources!r}",
+        )
         return tuple(name for name in self.sources if name in sources)
 
     def separate(
@@ -185,16 +185,22 @@ class Separator:
                 the first block if possible.
         """
         wanted = self.select(sources)
-        if not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS:
-            raise AudioError(
-                f"audio must have 1 to {MAX_CHANNELS} channels; received {channels}. "
-                "Split the channels first"
-            )
+        refuse_if(
+            not isinstance(channels, (int, np.integer)) or not 1 <= channels <= MAX_CHANNELS,
+            f"audio must have 1 to {MAX_CHANNELS} channels; received {channels}. "
+            "Split the channels first",
+            AudioError,
+        )
         rate = as_sample_rate(sample_rate)
-        if not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS:
-            raise UsageError(f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}")
-        if not isinstance(blocks, Iterable):
-            raise AudioError(f"blocks must be an iterable of arrays; received {blocks!r}")
+        refuse_if(
+            not isinstance(wiener, (int, np.integer)) or not 0 <= wiener <= MAX_ITERATIONS,
+            f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {wiener}",
+        )
+        refuse_if(
+            not isinstance(blocks, Iterable),
+            f"blocks must be an iterable of arrays; received {blocks!r}",
+            AudioError,
+        )
         pipelines = {
             group: Pipeline(self.network, rate, len(group), wanted, residual, wiener)
             for group in groups(channels)
@@ -224,11 +230,12 @@ def as_audio(audio: object) -> Array:
         raise AudioError(
             f"audio must be an array of shape (samples,) or (samples, channels); received {shape}"
         )
-    if array.ndim == 2 and 0 < len(array) <= MAX_CHANNELS < array.shape[1]:
-        raise AudioError(
-            f"audio must have shape (samples, channels); received {array.shape}. "
-            "The channels come first: pass audio.T"
-        )
+    refuse_if(
+        array.ndim == 2 and 0 < len(array) <= MAX_CHANNELS < array.shape[1],
+        f"audio must have shape (samples, channels); received {array.shape}. "
+        "The channels come first: pass audio.T",
+        AudioError,
+    )
     return array
 
 
@@ -246,11 +253,12 @@ def as_sample_rate(sample_rate: object) -> int:
         44100
     """
     rate = np.asarray(sample_rate)
-    if rate.shape or rate.dtype.kind not in "iuf" or not MIN_RATE <= rate <= MAX_RATE or rate % 1:
-        raise AudioError(
-            f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz; "
-            f"received {sample_rate!r}"
-        )
+    refuse_if(
+        rate.shape or rate.dtype.kind not in "iuf" or not MIN_RATE <= rate <= MAX_RATE or rate % 1,
+        f"the sample rate must be a whole number from {MIN_RATE} to {MAX_RATE} Hz; "
+        f"received {sample_rate!r}",
+        AudioError,
+    )
     return int(rate)
 
 
@@ -290,16 +298,18 @@ def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterato
     for block in map(np.atleast_1d, blocks):
         for first in range(0, len(block), PIECE):
             piece = block[first : first + PIECE]
-            if not np.issubdtype(piece.dtype, np.floating):
-                raise AudioError(
-                    f"audio must be floats with full scale 1.0; received {piece.dtype}. "
-                    "Divide integers by their full scale"
-                )
+            refuse_if(
+                not np.issubdtype(piece.dtype, np.floating),
+                f"audio must be floats with full scale 1.0; received {piece.dtype}. "
+                "Divide integers by their full scale",
+                AudioError,
+            )
             shaped = piece[:, None] if piece.ndim == 1 else piece
-            if shaped.ndim != 2 or shaped.shape[1] != channels:
-                raise AudioError(
-                    f"blocks must have shape (samples, {channels}); received {block.shape}"
-                )
+            refuse_if(
+                shaped.ndim != 2 or shaped.shape[1] != channels,
+                f"blocks must have shape (samples, {channels}); received {block.shape}",
+                AudioError,
+            )
             with np.errstate(over="ignore"):
                 samples = shaped.astype(np.float32, copy=False)
             if not np.isfinite(samples).all():
@@ -311,5 +321,4 @@ def _pieces(blocks: Iterable[Array], sample_rate: int, channels: int) -> Iterato
                 )
             received += len(samples)
             yield samples
-    if received == 0:
-        raise AudioError("audio must have at least 1 sample; received 0")
+    refuse_if(received == 0, "audio must have at least 1 sample; received 0", AudioError)

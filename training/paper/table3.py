@@ -6,12 +6,10 @@ track cannot be read; 2: wrong usage or input; 130: stopped.
 """
 
 import argparse
-import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -95,7 +93,14 @@ def report(args: argparse.Namespace) -> str:
         model = build()
         weights, settings = parameters(model), settings_of(model)
         work = multiply_adds_per_second(model, args.frames)
-        seconds = step_seconds(model, batches(model, args), args.steps)
+        size = (args.batch_size, args.frames, settings.bins, settings.channels)
+        mixture = np.random.default_rng(0).rayleigh(size=size).astype(np.float32)
+        model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=False)
+        times = [time.perf_counter()]
+        for _ in range(args.steps + 1):
+            model.train_on_batch(mixture, {SOURCE: mixture / 2})
+            times.append(time.perf_counter())
+        seconds = statistics.median(np.diff(times)[1:])  # the first step does not count
         hops_per_second = settings.sample_rate / settings.transform.hop_length
         steps = DSD100_SECONDS * hops_per_second / (args.batch_size * args.frames)
         rows.append([
@@ -118,31 +123,6 @@ def report(args: argparse.Namespace) -> str:
         f"{keras.backend.backend()}, NumPy {np.__version__}; {time.strftime('%Y-%m-%d')}.\n\n"
         f"{NOTES}\n\n{GRADES}.\n\nPublished sizes: {published}.\n"
     )
-
-
-def step_seconds(model: keras.Model, data: Iterable[Any], steps: int) -> float:
-    """Return the median time of a training step, its data included; the first does not count.
-
-    Args:
-        model: A model with the settings of keras_mmdense; its weights are changed.
-        data: At least one batch more than steps.
-        steps: Steps that count, >= 1.
-    """
-    model.compile(keras.optimizers.RMSprop(1e-3), "mse", jit_compile=False)
-    batches, seconds = iter(data), []
-    for _ in range(steps + 1):
-        start = time.perf_counter()
-        model.train_on_batch(*next(batches))
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
-def batches(model: keras.Model, args: argparse.Namespace) -> Any:
-    """Return generated mixtures without end, with half of each as the target."""
-    s = settings_of(model)
-    size = (args.batch_size, args.frames, s.bins, s.channels)
-    mixture = np.random.default_rng(0).rayleigh(size=size).astype(np.float32)
-    return itertools.repeat((mixture, {source: mixture / 2 for source in s.sources}))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from mmdense_edge.audio import TAGS, AudioInfo, OnDamage
 from mmdense_edge.audio.parts import find, read
-from mmdense_edge.errors import AudioError
+from mmdense_edge.errors import AudioError, refuse_if
 
 BLOCK = 1 << 16
 PROBE_SECONDS = 60
@@ -135,11 +135,12 @@ def _probe(path: Path, name: Sequence[str]) -> tuple[AudioInfo, list[str]]:
         raise AudioError(f"{path}: ffprobe does not report the audio format ({error!r})") from error
     if form is None:
         raise AudioError(f"{path}: has no audio track")
-    if form.sample_rate < 1 or form.channels < 1:
-        raise AudioError(
-            f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
-            f"{form.sample_rate} Hz)"
-        )
+    refuse_if(
+        form.sample_rate < 1 or form.channels < 1,
+        f"{path}: cannot be read as audio (ffprobe finds {form.channels} channels at "
+        f"{form.sample_rate} Hz)",
+        AudioError,
+    )
     return form, others
 
 
@@ -201,8 +202,7 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
                 part = text[1:].partition(" @ ")[0] if text.startswith("[") else ""
                 if text and not any(codec in part for codec in others):
                     said = text[-200:]
-        if not count:
-            raise AudioError(f"{path}: ffmpeg decodes no audio ({said or 'nothing'})")
+        refuse_if(not count, f"{path}: ffmpeg decodes no audio ({said or 'nothing'})", AudioError)
         if process.returncode or said:
             damaged(
                 f"{path}: damaged at or before sample {count} (ffmpeg says: {said or 'nothing'})"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mmdense_edge.audio import OnDamage
 from mmdense_edge.audio.reading import read_blocks
-from mmdense_edge.errors import AudioError, check_usage
+from mmdense_edge.errors import AudioError, refuse_if
 from mmdense_edge.signal.chain import RESIDUAL, Stems
 
 FRAME = 1024
@@ -61,28 +61,26 @@ def choose(
         parts = {two_stems: (two_stems,), f"no_{two_stems}": others}
     has_rest = () in parts.values()
     is_whole = set(itertools.chain(*parts.values())) == set(known) and len(parts) > 1
-    check_usage(
-        (
-            two_stems not in (None, *known),
-            f"--two-stems must be one of {', '.join(known)}; received {two_stems!r}",
-        ),
-        (
-            other == "sum" and not others,
-            f"the model has no source besides {two_stems!r}. Use --other residual",
-        ),
-        (
-            residual and has_rest,
-            "--two-stems with --other residual leaves no residual. Drop one of them",
-        ),
-        (
-            sum_to_mixture and (residual or has_rest),
-            "with a residual, the stems already add up. Drop --sum-to-mixture",
-        ),
-        (
-            sum_to_mixture and not is_whole,
-            f"--sum-to-mixture needs at least two stems and all sources ({', '.join(known)}); "
-            f"received {', '.join(parts)}. Drop --sources, or use --residual",
-        ),
+    refuse_if(
+        two_stems not in (None, *known),
+        f"--two-stems must be one of {', '.join(known)}; received {two_stems!r}",
+    )
+    refuse_if(
+        other == "sum" and not others,
+        f"the model has no source besides {two_stems!r}. Use --other residual",
+    )
+    refuse_if(
+        residual and has_rest,
+        "--two-stems with --other residual leaves no residual. Drop one of them",
+    )
+    refuse_if(
+        sum_to_mixture and (residual or has_rest),
+        "with a residual, the stems already add up. Drop --sum-to-mixture",
+    )
+    refuse_if(
+        sum_to_mixture and not is_whole,
+        f"--sum-to-mixture needs at least two stems and all sources ({', '.join(known)}); "
+        f"received {', '.join(parts)}. Drop --sources, or use --residual",
     )
     return {**parts, RESIDUAL: ()} if residual else parts
 
@@ -201,8 +199,7 @@ def together(
         AudioError: The signals are not equally long.
     """
     for blocks in itertools.zip_longest(*map(even, signals), fillvalue=()):
-        if len(set(map(len, blocks))) > 1:
-            raise AudioError(otherwise)
+        refuse_if(len(set(map(len, blocks))) > 1, otherwise, AudioError)
         yield blocks
 
 

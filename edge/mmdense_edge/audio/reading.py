@@ -12,7 +12,7 @@ import soundfile as sf
 
 from mmdense_edge.audio import TAGS, AudioInfo, OnDamage, ffmpeg, integrity, refuse
 from mmdense_edge.audio.parts import Joined, Stream
-from mmdense_edge.errors import AudioError
+from mmdense_edge.errors import AudioError, refuse_if
 
 BLOCK = 1 << 16
 _FLAC_BLOCK = 1 << 12
@@ -110,10 +110,16 @@ def _streams(path: Path) -> Iterator[tuple[str, Stream, sf.SoundFile | None]]:
         (name, stream, sound): The name is for messages, empty if the file is one stream; the
         sound is None if libsndfile does not read it.
     """
-    if not path.is_file():
-        raise AudioError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: cannot be read as audio: the file is empty")
+    refuse_if(
+        not path.is_file(),
+        f"{path}: {'not a regular file' if path.exists() else 'no such file'}",
+        AudioError,
+    )
+    refuse_if(
+        path.stat().st_size == 0,
+        f"{path}: cannot be read as audio: the file is empty",
+        AudioError,
+    )
     with open(path, "rb") as whole:
         streams = integrity.streams(whole)
     for number, stream in enumerate(streams, 1):

@@ -13,7 +13,7 @@ import soundfile as sf
 
 from mmdense_edge.audio import AudioInfo
 from mmdense_edge.audio.reading import BLOCK
-from mmdense_edge.errors import AudioError
+from mmdense_edge.errors import AudioError, refuse_if
 from mmdense_edge.signal.stft import Array, Real
 
 BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
@@ -78,11 +78,12 @@ def stem_form(info: AudioInfo, file_format: str, bit_depth: str | None = None) -
         'PCM_16'
     """
     rate, channels = _LIMITS[file_format]
-    if info.sample_rate > rate or info.channels > channels:
-        raise AudioError(
-            f"{file_format} files have at most {rate} Hz and {channels} channels; received "
-            f"{info.sample_rate} Hz and {info.channels}. Use --format wav"
-        )
+    refuse_if(
+        info.sample_rate > rate or info.channels > channels,
+        f"{file_format} files have at most {rate} Hz and {channels} channels; received "
+        f"{info.sample_rate} Hz and {info.channels}. Use --format wav",
+        AudioError,
+    )
     if file_format == "ogg":
         return StemForm(file_format, "VORBIS")
     wanted = BIT_DEPTHS[bit_depth] if bit_depth else _SUBTYPES.get(info.subtype, "PCM_16")
@@ -160,8 +161,11 @@ class StemFiles:
             for file in self._files.values():
                 file.close()
             for name, path in self._paths.items():
-                if raised[0] is None and sf.info(_name(path)).frames != self.num_samples:
-                    raise AudioError(f"{name} was not written completely. Is there space left?")
+                refuse_if(
+                    raised[0] is None and sf.info(_name(path)).frames != self.num_samples,
+                    f"{name} was not written completely. Is there space left?",
+                    AudioError,
+                )
 
     def write(self, stems: Mapping[str, Real], mixture: Real) -> None:
         """Append a block to each file.
@@ -182,11 +186,12 @@ class StemFiles:
                 blocks[self._rest] = (mixture * self._gain - others).astype(np.float32)
             self.peak = max(self.peak, *(float(np.abs(block).max()) for block in blocks.values()))
         self.num_samples += len(mixture)
-        if self._container == "WAV" and self.num_samples * self._sample_bytes > _RIFF_LIMIT:
-            raise AudioError(
-                "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
-                "WAV file. Use --format flac"
-            )
+        refuse_if(
+            self._container == "WAV" and self.num_samples * self._sample_bytes > _RIFF_LIMIT,
+            "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
+            "WAV file. Use --format flac",
+            AudioError,
+        )
         for name, block in blocks.items():
             values = block.ravel()
             full = 1 << (bits - 1) if bits else 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdense_edge import __version__
-from mmdense_edge.errors import MMDenseError, UsageError, check_usage
+from mmdense_edge.errors import MMDenseError, refuse_if
 from mmdense_edge.model.model_file import Model
 
 MAX_SECONDS = 86400
@@ -70,23 +70,21 @@ def run(arguments: argparse.Namespace) -> int:
     from mmdense_edge.model import bundled, interpreter, model_file
 
     seconds, rounds, song = arguments.seconds, arguments.rounds, arguments.song
-    check_usage(
-        (
-            not 0 < seconds <= MAX_SECONDS,
-            f"--seconds must be more than 0, up to {MAX_SECONDS}; received {seconds:g}",
-        ),
-        (
-            not 1 <= rounds <= MAX_ROUNDS,
-            f"--rounds must be from 1 to {MAX_ROUNDS}; received {rounds}",
-        ),
-        (
-            arguments.compare and arguments.models,
-            "--compare takes both models itself. Drop the others.",
-        ),
-        (
-            arguments.lookahead is not None and song is None,
-            "--lookahead needs --song: its cost depends on the music",
-        ),
+    refuse_if(
+        not 0 < seconds <= MAX_SECONDS,
+        f"--seconds must be more than 0, up to {MAX_SECONDS}; received {seconds:g}",
+    )
+    refuse_if(
+        not 1 <= rounds <= MAX_ROUNDS,
+        f"--rounds must be from 1 to {MAX_ROUNDS}; received {rounds}",
+    )
+    refuse_if(
+        arguments.compare and arguments.models,
+        "--compare takes both models itself. Drop the others.",
+    )
+    refuse_if(
+        arguments.lookahead is not None and song is None,
+        "--lookahead needs --song: its cost depends on the music",
     )
     if song is not None:
         audio_info(Path(song))
@@ -148,10 +146,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _numbers(option: str, text: str, low: int, high: int) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and low <= int(part) <= high for part in parts):
-        raise UsageError(
-            f"{option} must be numbers from {low} to {high}, as in 1,2; received {text!r}"
-        )
+    refuse_if(
+        not all(part.isdecimal() and low <= int(part) <= high for part in parts),
+        f"{option} must be numbers from {low} to {high}, as in 1,2; received {text!r}",
+    )
     return [int(part) for part in parts]
 
 

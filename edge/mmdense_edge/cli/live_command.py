@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmdense_edge.errors import AudioError, UsageError, check_usage
+from mmdense_edge.errors import AudioError, refuse_if
 
 if TYPE_CHECKING:
     from mmdense_edge.live import sound_card, stats, streams
@@ -171,10 +171,11 @@ def run(arguments: argparse.Namespace) -> int:
                     engine.run_blocks(
                         live, source.blocks, write, poll, waits=arguments.input == STREAM
                     )
-                if not stats.captured and arguments.input != CARD:
-                    raise AudioError(
-                        f"{source.name}: audio must have at least 1 sample; received 0"
-                    )
+                refuse_if(
+                    not stats.captured and arguments.input != CARD,
+                    f"{source.name}: audio must have at least 1 sample; received 0",
+                    AudioError,
+                )
         finally:
             if stats.captured and not arguments.quiet:
                 show_report()
@@ -188,29 +189,27 @@ def _check(arguments: argparse.Namespace) -> None:
     stdin, card = arguments.input == STREAM, CARD in (arguments.input, arguments.output)
     file = arguments.input not in (STREAM, CARD)
     own = "applies to raw samples and sound cards: a file has its own"
-    check_usage(
-        (
-            not MIN_BLOCK <= block <= MAX_BLOCK,
-            f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {block}",
-        ),
-        (
-            seconds is not None and not 0 < seconds < math.inf,
-            f"--seconds must be more than 0 and finite; received {seconds}",
-        ),
-        (
-            arguments.pace == "fast" and card,
-            "--pace fast cannot use a sound card. Give a file or - as INPUT, and --output.",
-        ),
-        (file and rate is not None, f"--rate {own}"),
-        (file and channels is not None, f"--channels {own}"),
-        (
-            stdin and rate is None and channels is not None,
-            "--channels applies to raw samples, which need --rate: a WAV file has its own",
-        ),
-        (
-            stdin and arguments.output == CARD,
-            "stdin cannot be played on a sound card directly. Use --output - and a pipe.",
-        ),
+    refuse_if(
+        not MIN_BLOCK <= block <= MAX_BLOCK,
+        f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {block}",
+    )
+    refuse_if(
+        seconds is not None and not 0 < seconds < math.inf,
+        f"--seconds must be more than 0 and finite; received {seconds}",
+    )
+    refuse_if(
+        arguments.pace == "fast" and card,
+        "--pace fast cannot use a sound card. Give a file or - as INPUT, and --output.",
+    )
+    refuse_if(file and rate is not None, f"--rate {own}")
+    refuse_if(file and channels is not None, f"--channels {own}")
+    refuse_if(
+        stdin and rate is None and channels is not None,
+        "--channels applies to raw samples, which need --rate: a WAV file has its own",
+    )
+    refuse_if(
+        stdin and arguments.output == CARD,
+        "stdin cannot be played on a sound card directly. Use --output - and a pipe.",
     )
 
 
@@ -254,8 +253,8 @@ def _output(
     if arguments.input != CARD and path.exists():
         # The standard input may be redirected from the same file.
         read = os.stat(streams.STDIN if arguments.input == STREAM else arguments.input)
-        if os.path.samestat(path.stat(), read):
-            raise UsageError(
-                f"{path} is an input file and would be replaced. Choose another --output."
-            )
+        refuse_if(
+            os.path.samestat(path.stat(), read),
+            f"{path} is an input file and would be replaced. Choose another --output.",
+        )
     return streams.file_output(path, source, counted, arguments.overwrite)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdense_edge import __version__
-from mmdense_edge.errors import UsageError, check_usage, printable
+from mmdense_edge.errors import printable, refuse_if
 
 if TYPE_CHECKING:
     from mmdense_edge.separate.jobs import Job
@@ -145,31 +145,26 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     from mmdense_edge.separator import Separator
 
     two_stems = arguments.two_stems
-    check_usage(
-        (
-            not 1 <= arguments.jobs <= pool.MAX_PROCESSES,
-            f"--jobs must be from 1 to {pool.MAX_PROCESSES}; received {arguments.jobs}",
-        ),
-        (
-            arguments.cluster and arguments.jobs > 1,
-            "--cluster separates as many songs at a time as it has workers. Drop --jobs.",
-        ),
-        (two_stems is None and arguments.other is not None, "--other needs --two-stems SOURCE"),
-        (
-            two_stems is not None and arguments.sources is not None,
-            "--two-stems writes its two stems. Drop --sources.",
-        ),
+    refuse_if(
+        not 1 <= arguments.jobs <= pool.MAX_PROCESSES,
+        f"--jobs must be from 1 to {pool.MAX_PROCESSES}; received {arguments.jobs}",
+    )
+    refuse_if(
+        arguments.cluster and arguments.jobs > 1,
+        "--cluster separates as many songs at a time as it has workers. Drop --jobs.",
+    )
+    refuse_if(two_stems is None and arguments.other is not None, "--other needs --two-stems SOURCE")
+    refuse_if(
+        two_stems is not None and arguments.sources is not None,
+        "--two-stems writes its two stems. Drop --sources.",
     )
     if arguments.picture:
         # Matplotlib refuses to start if MPLBACKEND names a backend that is not installed, as a
         # notebook's shell may do. Writing a file needs only this one.
         os.environ["MPLBACKEND"] = "agg"
-        check_usage(
-            (
-                find_spec("matplotlib") is None,
-                'pictures need matplotlib. Run pip install ".[plot]" in a checkout of '
-                "keras_mmdense.",
-            )
+        refuse_if(
+            find_spec("matplotlib") is None,
+            'pictures need matplotlib. Run pip install ".[plot]" in a checkout of keras_mmdense.',
         )
     options = Options(**{one.name: getattr(arguments, one.name) for one in fields(Options)})
     separator = opened() if opened else Separator(arguments.model, arguments.threads)
@@ -192,29 +187,29 @@ def run(arguments: argparse.Namespace, opened: Callable[[], Separator] | None = 
     )
     piped = arguments.out == STDOUT
     own = piped or inputs.STDIN in arguments.songs
-    check_usage((own and arguments.cluster, "--cluster takes files and folders; received -"))
+    refuse_if(own and arguments.cluster, "--cluster takes files and folders; received -")
     with tempfile.TemporaryDirectory(prefix="mmdense-") if own else nullcontext("") as folder:
         out = Path(folder, "stems") if piped else Path(arguments.out)
         songs, others = inputs.find_songs(arguments.songs, None if piped else out)
         if piped:
-            check_usage(
-                (
-                    len(songs) != 1 or len(parts) != 1,
-                    f"-o - writes one stem of one song; received {len(parts)} stem(s) of "
-                    f"{len(songs)} song(s). Name one with --sources.",
-                ),
-                (
-                    arguments.json or arguments.picture,
-                    "-o - writes the stem to stdout. Drop --json and --picture.",
-                ),
-                (
-                    sys.stdout.isatty(),
-                    "-o - writes the stem to stdout, but stdout is a terminal. Redirect it.",
-                ),
+            refuse_if(
+                len(songs) != 1 or len(parts) != 1,
+                f"-o - writes one stem of one song; received {len(parts)} stem(s) of "
+                f"{len(songs)} song(s). Name one with --sources.",
+            )
+            refuse_if(
+                arguments.json or arguments.picture,
+                "-o - writes the stem to stdout. Drop --json and --picture.",
+            )
+            refuse_if(
+                sys.stdout.isatty(),
+                "-o - writes the stem to stdout, but stdout is a terminal. Redirect it.",
             )
         for number, song in enumerate(songs):
-            if song.piped and sys.stdin.isatty():
-                raise UsageError("- reads a song from stdin, but stdin is a terminal. Pipe one in.")
+            refuse_if(
+                song.piped and sys.stdin.isatty(),
+                "- reads a song from stdin, but stdin is a terminal. Pipe one in.",
+            )
             if song.piped:
                 songs[number] = inputs.spool(sys.stdin.buffer, Path(folder))
         jobs = plan(

@@ -7,7 +7,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
-from mmdense_edge.errors import check_usage
+from mmdense_edge.errors import refuse_if
 
 _DESCRIPTION = """
 Serve a page that separates songs in the browser, on the device that opens it. Songs stay there:
@@ -55,10 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     from mmdense_edge.serve.server import Server, export, load, tls_context
 
     port = arguments.port
-    check_usage(
-        (not 0 <= port <= 65535, f"--port must be from 0 to 65535; received {port}"),
-        (arguments.key and not arguments.certificate, "--key needs --certificate"),
-    )
+    refuse_if(not 0 <= port <= 65535, f"--port must be from 0 to 65535; received {port}")
+    refuse_if(arguments.key and not arguments.certificate, "--key needs --certificate")
     if arguments.export is not None:
         export(load(), Path(arguments.export))
         print(f"mmdense: the page is in {arguments.export}, for any web server")

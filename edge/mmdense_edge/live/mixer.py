@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mmdense_edge.errors import UsageError
+from mmdense_edge.errors import refuse_if
 from mmdense_edge.signal.chain import RESIDUAL
 from mmdense_edge.signal.stft import Audio
 
@@ -51,26 +51,24 @@ def parse_mix(text: str, sources: Sequence[str]) -> dict[str, float]:
     stems = (*sources, RESIDUAL)
     if "=" not in text:
         name = text.strip()
-        if name not in PRESETS:
-            raise UsageError(
-                f"--mix must be one of {', '.join(PRESETS)}, or gains like vocals=0,drums=-6dB; "
-                f"received {name!r}"
-            )
+        refuse_if(
+            name not in PRESETS,
+            f"--mix must be one of {', '.join(PRESETS)}, or gains like vocals=0,drums=-6dB; "
+            f"received {name!r}",
+        )
         about, alone = PRESETS[name]
-        if about not in (None, *stems):
-            raise UsageError(
-                f"the mix {name!r} needs the stem {about!r}; "
-                f"received a model with {', '.join(stems)}"
-            )
+        refuse_if(
+            about not in (None, *stems),
+            f"the mix {name!r} needs the stem {about!r}; received a model with {', '.join(stems)}",
+        )
         return {stem: float((stem == about) == alone) for stem in stems}
     gains: dict[str, float] = {}
     for part in text.split(","):
         stem, _, gain = (piece.strip() for piece in part.partition("="))
-        if stem not in stems or stem in gains:
-            raise UsageError(
-                f"--mix must name each stem once, out of {', '.join(stems)}; "
-                f"received {part.strip()!r}"
-            )
+        refuse_if(
+            stem not in stems or stem in gains,
+            f"--mix must name each stem once, out of {', '.join(stems)}; received {part.strip()!r}",
+        )
         gains[stem] = parse_gain(gain)
     return {stem: gains.get(stem, 1.0) for stem in stems}
 
@@ -92,10 +90,10 @@ def parse_gain(text: str) -> float:
     value = float(match[1]) if match else math.nan
     if match and match[2]:
         value = 10 ** (min(value, 1000.0) / 20)
-    if not 0 <= value <= MAX_GAIN:
-        raise UsageError(
-            f"a gain must be from 0 to {MAX_GAIN:g}, or up to +12dB; received {text!r}"
-        )
+    refuse_if(
+        not 0 <= value <= MAX_GAIN,
+        f"a gain must be from 0 to {MAX_GAIN:g}, or up to +12dB; received {text!r}",
+    )
     return value
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdense_edge.errors import check_usage
+from mmdense_edge.errors import refuse_if
 from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Magnitude, Network, for_signal
 from mmdense_edge.signal.chain import Pipeline
@@ -39,22 +39,20 @@ def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> 
     """
     multiple, most = contract.frame_multiple, contract.context_frames
     longest = longest_step(contract, lookahead_frames)
-    check_usage(
-        (
-            lookahead_frames % multiple or not 0 <= lookahead_frames <= most,
-            f"--lookahead must be a multiple of {multiple} from 0 to {most} frames; "
-            f"received {lookahead_frames}",
-        ),
-        (
-            contract.trimmed and lookahead_frames < most,
-            f"the model was exported with trim_context and needs the full look-ahead of {most} "
-            f"frames; received {lookahead_frames}",
-        ),
-        (
-            step_frames % multiple or not multiple <= step_frames <= longest,
-            f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
-            f"look-ahead of {lookahead_frames}; received {step_frames}",
-        ),
+    refuse_if(
+        lookahead_frames % multiple or not 0 <= lookahead_frames <= most,
+        f"--lookahead must be a multiple of {multiple} from 0 to {most} frames; "
+        f"received {lookahead_frames}",
+    )
+    refuse_if(
+        contract.trimmed and lookahead_frames < most,
+        f"the model was exported with trim_context and needs the full look-ahead of {most} "
+        f"frames; received {lookahead_frames}",
+    )
+    refuse_if(
+        step_frames % multiple or not multiple <= step_frames <= longest,
+        f"--step-frames must be a multiple of {multiple} from {multiple} to {longest} with a "
+        f"look-ahead of {lookahead_frames}; received {step_frames}",
     )
 
 
@@ -237,12 +235,9 @@ def make_plan(
         step_frames = min(max(multiple, wanted), longest_step(contract, lookahead))
     check_steps(contract, step_frames, lookahead)
     buffer_seconds = step_frames * hop_seconds if buffer_seconds is None else buffer_seconds
-    check_usage(
-        (
-            not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS,
-            f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; "
-            f"received {buffer_seconds:g}",
-        )
+    refuse_if(
+        not 0 <= buffer_seconds <= MAX_BUFFER_SECONDS,
+        f"--buffer must be from 0 to {MAX_BUFFER_SECONDS:g} seconds; received {buffer_seconds:g}",
     )
     algorithmic = (
         algorithmic_latency(contract, step_frames, lookahead, block)

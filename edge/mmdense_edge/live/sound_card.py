@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable
+from mmdense_edge.errors import AudioError, CardStopped, UsageError, printable, refuse_if
 from mmdense_edge.live.engine import LiveEngine, Poll
 from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.live.streams import LiveInput, Write
@@ -51,8 +51,7 @@ def listing() -> str:
     sounddevice = load()
     with _reported(sounddevice):
         devices = sounddevice.query_devices()
-    if not len(devices):
-        raise AudioError("no sound card was found. Is it plugged in?")
+    refuse_if(not len(devices), "no sound card was found. Is it plugged in?", AudioError)
     return "\n".join(printable(line) for line in str(devices).splitlines())
 
 

@@ -17,7 +17,7 @@ import soundfile as sf
 from mmdense_edge.audio import integrity
 from mmdense_edge.audio.mixture_sum import even
 from mmdense_edge.audio.reading import audio_info, read_blocks
-from mmdense_edge.errors import AudioError, CardStopped, UsageError, check_usage
+from mmdense_edge.errors import AudioError, CardStopped, UsageError, refuse_if
 from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.separate import staging
 from mmdense_edge.separator import MAX_RATE, MIN_RATE
@@ -63,11 +63,11 @@ class LiveInput:
 
     def __post_init__(self) -> None:
         """Check the channels."""
-        if self.channels > 2:
-            raise AudioError(
-                f"{self.name}: audio must have 1 or 2 channels; received {self.channels}. "
-                "Mix it down."
-            )
+        refuse_if(
+            self.channels > 2,
+            f"{self.name}: audio must have 1 or 2 channels; received {self.channels}. Mix it down.",
+            AudioError,
+        )
 
 
 def open_file(path: Path, block: int) -> LiveInput:
@@ -106,16 +106,16 @@ def open_stdin(
         AudioError: Not WAV, or more than two channels.
         UsageError: The rate is out of range; Windows.
     """
-    if os.name != "posix":
-        raise UsageError("live input from stdin needs Linux or macOS. Give a file or a sound card.")
+    refuse_if(
+        os.name != "posix",
+        "live input from stdin needs Linux or macOS. Give a file or a sound card.",
+    )
     form: tuple[int | str, ...] = ()
     num_samples = sys.maxsize
     if rate is not None:
-        check_usage(
-            (
-                not MIN_RATE <= rate <= MAX_RATE,
-                f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}",
-            )
+        refuse_if(
+            not MIN_RATE <= rate <= MAX_RATE,
+            f"--rate must be from {MIN_RATE} to {MAX_RATE} Hz; received {rate}",
         )
         form = (rate, channels, SAMPLE_FORMATS[sample_format], "LITTLE", "RAW")
     elif not stat.S_ISREG(os.fstat(fileno).st_mode):
@@ -137,16 +137,20 @@ def _wav_header(fileno: int) -> tuple[tuple[int | str, ...], int]:
         data = b""
         while len(data) < count:
             part = os.read(fileno, count - len(data))
-            if not part:
-                raise AudioError(
-                    f"{_NO_WAV} (the input ended after {len(data)} of {count} bytes). {_RAW}"
-                )
+            refuse_if(
+                not part,
+                f"{_NO_WAV} (the input ended after {len(data)} of {count} bytes). {_RAW}",
+                AudioError,
+            )
             data += part
         return data
 
     head = take(12)
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        raise AudioError(f"{_NO_WAV} (the input starts with {head!r}). {_RAW}")
+    refuse_if(
+        head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE",
+        f"{_NO_WAV} (the input starts with {head!r}). {_RAW}",
+        AudioError,
+    )
     chunks: dict[bytes, bytes] = {}
     name, length = struct.unpack("<4sI", take(8))
     while name != b"data":
@@ -157,8 +161,7 @@ def _wav_header(fileno: int) -> tuple[tuple[int | str, ...], int]:
             take(min(_BLOCK, padded - start))
         name, length = struct.unpack("<4sI", take(8))
     form = chunks.get(b"fmt ", b"")
-    if len(form) < 16:
-        raise AudioError(f"{_NO_WAV} (the sample format is missing). {_RAW}")
+    refuse_if(len(form) < 16, f"{_NO_WAV} (the sample format is missing). {_RAW}", AudioError)
     code, channels, rate, _, size, bits = struct.unpack("<HHIIHH", form[:16])
     if code == _EXTENSIBLE:
         code = int.from_bytes(form[24:26], "little")

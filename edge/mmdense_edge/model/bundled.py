@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mmdense_edge.errors import UsageError
+from mmdense_edge.errors import UsageError, refuse_if
 
 FOLDER = Path(__file__).parent
 
@@ -49,18 +49,18 @@ def find(model: str | os.PathLike[str] | None = None) -> Path:
     if not isinstance(model, (str, os.PathLike)):
         raise UsageError(f"a model must be a bundled model's name or a path; received {model!r}")
     if model in MODELS:
-        if not MODELS[str(model)]:
-            raise UsageError(
-                f"{model} is bundled as Keras weights only: write its file with "
-                f"`keras-mmdense export {model} -o {model}.tflite`"
-            )
+        refuse_if(
+            not MODELS[str(model)],
+            f"{model} is bundled as Keras weights only: write its file with "
+            f"`keras-mmdense export {model} -o {model}.tflite`",
+        )
         model = MODELS[str(model)][0]
     if model in names():
         return FOLDER / f"{model}.tflite"
     path = Path(model)
-    if path.suffix != ".tflite" and not path.exists():
-        raise UsageError(
-            f"no bundled model or file is called {os.fspath(model)!r}; "
-            f"bundled models: {', '.join(names())}"
-        )
+    refuse_if(
+        path.suffix != ".tflite" and not path.exists(),
+        f"no bundled model or file is called {os.fspath(model)!r}; "
+        f"bundled models: {', '.join(names())}",
+    )
     return path

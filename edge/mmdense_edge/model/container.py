@@ -8,7 +8,7 @@ import io
 import struct
 import zipfile
 
-from mmdense_edge.errors import ModelError, shortened
+from mmdense_edge.errors import ModelError, refuse_if, shortened
 
 MAX_CONTRACT_BYTES = 1 << 20
 MEMBER = "contract.json"
@@ -38,35 +38,41 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     Raises:
         ModelError: The file is not a TFLite model, or has no valid archive.
     """
-    if data[4:8] != b"TFL3":
-        raise ModelError("not a TFLite model: bytes 4 to 8 are not 'TFL3'")
+    refuse_if(data[4:8] != b"TFL3", "not a TFLite model: bytes 4 to 8 are not 'TFL3'", ModelError)
     tail = data[-_END.size :]
-    if not tail.startswith(b"PK\5\6"):
-        raise ModelError(f"the model has no contract (no archive at the end of the file). {_AGAIN}")
+    refuse_if(
+        not tail.startswith(b"PK\5\6"),
+        f"the model has no contract (no archive at the end of the file). {_AGAIN}",
+        ModelError,
+    )
     try:
         # The end record is checked so that zipfile never reads an unbounded directory.
         _, _, _, here, entries, size, _, _ = _END.unpack(tail)
         zip64 = data[-_END.size - 20 :].startswith(b"PK\6\7")
-        if (here, entries) != (1, 1) or size > MAX_CONTRACT_BYTES or zip64:
-            raise ModelError(
-                f"the archive must hold exactly one file, {MEMBER}; it lists {entries}. {_AGAIN}"
-            )
+        refuse_if(
+            (here, entries) != (1, 1) or size > MAX_CONTRACT_BYTES or zip64,
+            f"the archive must hold exactly one file, {MEMBER}; it lists {entries}. {_AGAIN}",
+            ModelError,
+        )
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             (member,) = archive.infolist()
-            if member.filename != MEMBER:
-                raise ModelError(
-                    f"the archive must hold {MEMBER}; received {shortened(member.filename)!r}"
-                )
+            refuse_if(
+                member.filename != MEMBER,
+                f"the archive must hold {MEMBER}; received {shortened(member.filename)!r}",
+                ModelError,
+            )
             compressed = member.compress_type or member.compress_size != member.file_size
-            if compressed or member.flag_bits & 1:
-                raise ModelError(
-                    f"{MEMBER} must be stored, neither compressed nor encrypted. {_AGAIN}"
-                )
-            if member.file_size > MAX_CONTRACT_BYTES:
-                raise ModelError(
-                    f"{MEMBER} must have at most {MAX_CONTRACT_BYTES} bytes; received "
-                    f"{member.file_size}"
-                )
+            refuse_if(
+                compressed or member.flag_bits & 1,
+                f"{MEMBER} must be stored, neither compressed nor encrypted. {_AGAIN}",
+                ModelError,
+            )
+            refuse_if(
+                member.file_size > MAX_CONTRACT_BYTES,
+                f"{MEMBER} must have at most {MAX_CONTRACT_BYTES} bytes; received "
+                f"{member.file_size}",
+                ModelError,
+            )
             return data[: member.header_offset], archive.read(member)
     except ModelError:
         raise

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmdense_edge.errors import ModelError, shortened
+from mmdense_edge.errors import ModelError, refuse_if, shortened
 
 FORMAT = "mmdense-model"
 VERSION = 2  # a file without states has version 1
@@ -153,15 +153,18 @@ def parse(text: bytes) -> Contract:
     for _ in range(MAX_DEPTH):
         inner = [value for value in level if isinstance(value, (dict, list))]
         level = [c for each in inner for c in (each.values() if isinstance(each, dict) else each)]
-    if level:
-        raise ModelError(f"the contract is nested more than {MAX_DEPTH} levels deep")
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ModelError(f"the contract's 'format' must be {FORMAT!r}: not a model of this runner")
-    if _entry(values, "version", _POSITIVE) > VERSION:
-        raise ModelError(
-            f"the contract has version {shortened(str(values['version']))}, but this runner reads "
-            f"versions up to {VERSION}. Update keras_mmdense"
-        )
+    refuse_if(level, f"the contract is nested more than {MAX_DEPTH} levels deep", ModelError)
+    refuse_if(
+        not isinstance(values, dict) or values.get("format") != FORMAT,
+        f"the contract's 'format' must be {FORMAT!r}: not a model of this runner",
+        ModelError,
+    )
+    refuse_if(
+        _entry(values, "version", _POSITIVE) > VERSION,
+        f"the contract has version {shortened(str(values['version']))}, but this runner reads "
+        f"versions up to {VERSION}. Update keras_mmdense",
+        ModelError,
+    )
     entries = {
         name: _entry(values, name, rule)
         for name, rule in _RULES.items()
@@ -193,12 +196,16 @@ Rule = tuple[str, Callable[[Any], bool]]
 
 def _entry(values: Mapping[str, Any], name: str, rule: Rule) -> Any:
     words, holds = rule
-    if name not in values:
-        raise ModelError(f"the contract lacks {name!r}. Export the model again")
-    if not holds(values[name]):
-        raise ModelError(
-            f"the contract's {name!r} must be {words}; received {shortened(repr(values[name]))}"
-        )
+    refuse_if(
+        name not in values,
+        f"the contract lacks {name!r}. Export the model again",
+        ModelError,
+    )
+    refuse_if(
+        not holds(values[name]),
+        f"the contract's {name!r} must be {words}; received {shortened(repr(values[name]))}",
+        ModelError,
+    )
     return values[name]
 
 

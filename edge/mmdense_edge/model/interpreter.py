@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from mmdense_edge.errors import InterpreterError, ModelError, UsageError
+from mmdense_edge.errors import InterpreterError, ModelError, refuse_if
 from mmdense_edge.model.contract import Contract, States
 from mmdense_edge.model.model_file import Model
 
@@ -51,11 +51,12 @@ def interpreter_class() -> tuple[str, Any]:
         if importlib.util.find_spec(package) is None:
             continue
         # With NumPy 2 tflite_runtime imports, and its constructor then dies with a SystemError.
-        if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
-            raise InterpreterError(
-                f"tflite-runtime needs NumPy 1; received {np.__version__}: pip install 'numpy<2', "
-                "or pip install ai-edge-litert on a 64-bit system"
-            )
+        refuse_if(
+            package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2,
+            f"tflite-runtime needs NumPy 1; received {np.__version__}: pip install 'numpy<2', "
+            "or pip install ai-edge-litert on a 64-bit system",
+            InterpreterError,
+        )
         try:
             return package, importlib.import_module(module).Interpreter
         except _LOAD_ERRORS as error:
@@ -173,19 +174,21 @@ class TFLiteNetwork:
 
     def __init__(self, model: Model, num_threads: int = 1) -> None:
         """Load the model and run it once, on silence."""
-        if not isinstance(num_threads, int) or not 1 <= num_threads <= MAX_THREADS:
-            raise UsageError(f"threads must be from 1 to {MAX_THREADS}; received {num_threads}")
+        refuse_if(
+            not isinstance(num_threads, int) or not 1 <= num_threads <= MAX_THREADS,
+            f"threads must be from 1 to {MAX_THREADS}; received {num_threads}",
+        )
         contract = self.contract = model.contract
         self.num_threads: int | None = num_threads
         self._lock = threading.Lock()
         self.runtime, interpreter = interpreter_class()
         # Its threads spin while they wait: with more threads than cores a window takes 50 times
         # as long.
-        if self.runtime == "tflite_runtime" and num_threads > free_cores():
-            raise UsageError(
-                f"with tflite-runtime, threads must be at most {free_cores()}, the cores of this "
-                f"process; received {num_threads}"
-            )
+        refuse_if(
+            self.runtime == "tflite_runtime" and num_threads > free_cores(),
+            f"with tflite-runtime, threads must be at most {free_cores()}, the cores of this "
+            f"process; received {num_threads}",
+        )
         try:
             self._interpreter = interpreter(model_content=model.content, num_threads=num_threads)
             self._interpreter.allocate_tensors()
@@ -205,18 +208,20 @@ class TFLiteNetwork:
         if states is not None:
             named = named[0] | {states.input}, named[1] | {states.output}
             shapes |= {states.input: (1, states.read), states.output: (1, states.kept)}
-        if (set(inputs), set(outputs)) != named:
-            raise ModelError(
-                f"{model.path}: the contract names input {sorted(named[0])} and outputs "
-                f"{sorted(named[1])}, but the model has {sorted(inputs)} and {sorted(outputs)}"
-            )
+        refuse_if(
+            (set(inputs), set(outputs)) != named,
+            f"{model.path}: the contract names input {sorted(named[0])} and outputs "
+            f"{sorted(named[1])}, but the model has {sorted(inputs)} and {sorted(outputs)}",
+            ModelError,
+        )
         for name, tensor in [*inputs.items(), *outputs.items()]:
             shape = tuple(int(size) for size in tensor["shape"])
-            if shape != shapes[name] or tensor["dtype"] != np.float32:
-                raise ModelError(
-                    f"{model.path}: tensor {name!r} must be float32 {shapes[name]}; received "
-                    f"{np.dtype(tensor['dtype']).name} {shape}"
-                )
+            refuse_if(
+                shape != shapes[name] or tensor["dtype"] != np.float32,
+                f"{model.path}: tensor {name!r} must be float32 {shapes[name]}; received "
+                f"{np.dtype(tensor['dtype']).name} {shape}",
+                ModelError,
+            )
         self._input = inputs[contract.input]["index"]
         self._outputs = {name: outputs[key]["index"] for name, key in contract.outputs.items()}
         self._memory: Memory | None = None

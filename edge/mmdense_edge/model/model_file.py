@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mmdense_edge.errors import ModelError
+from mmdense_edge.errors import ModelError, refuse_if
 from mmdense_edge.model.container import split
 from mmdense_edge.model.contract import Contract, parse
 
@@ -39,24 +39,31 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         ModelError: The file or its contract cannot be used; the message says why, in one line.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"no model file at {path}. Give the path of a .tflite file")
+    refuse_if(
+        not path.is_file(),
+        f"no model file at {path}. Give the path of a .tflite file",
+        ModelError,
+    )
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES} bytes, the limit of a model file")
+    refuse_if(
+        len(data) > MAX_FILE_BYTES,
+        f"{path} is larger than {MAX_FILE_BYTES} bytes, the limit of a model file",
+        ModelError,
+    )
     try:
         content, text = split(data)
         contract = parse(text)
         digest = hashlib.sha256(content).hexdigest()
-        if digest != contract.model_sha256:
-            raise ModelError(
-                f"checksum mismatch: the contract says {contract.model_sha256[:12]}..., "
-                f"the model has {digest[:12]}...: copy or export the model again"
-            )
+        refuse_if(
+            digest != contract.model_sha256,
+            f"checksum mismatch: the contract says {contract.model_sha256[:12]}..., "
+            f"the model has {digest[:12]}...: copy or export the model again",
+            ModelError,
+        )
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return Model(path, contract, content, len(data))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdense_edge import __version__
-from mmdense_edge.errors import AudioError, MMDenseError, check_usage, printable
+from mmdense_edge.errors import AudioError, MMDenseError, printable, refuse_if
 from mmdense_edge.separate import staging
 from mmdense_edge.separate.files import Moves
 from mmdense_edge.separate.jobs import Job
@@ -72,7 +72,7 @@ def on_cluster(
         (run / RUNNING).touch()
         shared = (run, Path.cwd(), __version__, work)
         for worker, reason in client.run(_check, *shared, on_error="return").items():
-            check_usage((reason, f"{worker}: {reason}"))
+            refuse_if(reason, f"{worker}: {reason}")
 
         def submit(numbers: Iterable[int]) -> list[Any]:
             futures = {
@@ -118,34 +118,27 @@ def check_address(address: str, name: str = "--cluster") -> None:
         UsageError: It is another one.
     """
     loopback = r"(tcp://)?(127(\.\d+){3}|localhost|\[::1\]):\d+"
-    check_usage(
-        (
-            not re.fullmatch(rf"tls://.+|{loopback}", address),
-            f"{name} must be tls://HOST:PORT, or HOST:PORT on this machine (127.0.0.1), because "
-            f"Dask's plain TCP lets anyone run code; received {address}. Set up Dask's TLS, or an "
-            "ssh tunnel that ends on 127.0.0.1.",
-        )
+    refuse_if(
+        not re.fullmatch(rf"tls://.+|{loopback}", address),
+        f"{name} must be tls://HOST:PORT, or HOST:PORT on this machine (127.0.0.1), because "
+        f"Dask's plain TCP lets anyone run code; received {address}. Set up Dask's TLS, or an "
+        "ssh tunnel that ends on 127.0.0.1.",
     )
 
 
 def _connected(address: str, stack: ExitStack) -> Any:
     """Return a client whose scheduler and workers can do the work and are nobody else's."""
-    check_usage(
-        (
-            find_spec("distributed") is None,
-            '--cluster needs distributed. Run pip install ".[cluster]" in a checkout of '
-            "keras_mmdense.",
-        )
+    refuse_if(
+        find_spec("distributed") is None,
+        '--cluster needs distributed. Run pip install ".[cluster]" in a checkout of keras_mmdense.',
     )
     from distributed import Client, Security
 
     check_address(address)
-    check_usage(
-        (
-            address.startswith("tls:")
-            and not Security().get_connection_args("client").get("ssl_context"),
-            "tls:// needs certificates. Name them in Dask's configuration, distributed.comm.tls.",
-        )
+    refuse_if(
+        address.startswith("tls:")
+        and not Security().get_connection_args("client").get("ssl_context"),
+        "tls:// needs certificates. Name them in Dask's configuration, distributed.comm.tls.",
     )
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # its errors are raised
     try:
@@ -160,27 +153,23 @@ def _connected(address: str, stack: ExitStack) -> Any:
     workers = client.nthreads()
     for reached in (client.scheduler_info()["address"], *workers):
         check_address(reached, "the address of the scheduler and of each worker")
-    check_usage(
-        (
-            {*workers.values()} != {1},
-            f"a worker must have one thread; received {workers}. Start workers with "
-            "--nthreads 1 --nworkers N.",
-        )
+    refuse_if(
+        {*workers.values()} != {1},
+        f"a worker must have one thread; received {workers}. Start workers with "
+        "--nthreads 1 --nworkers N.",
     )
     return client
 
 
 def _check(run: Path, where: Path, version: str, _: object) -> None:
     """Check, on a worker, that it can take part in a run."""
-    check_usage(
-        (
-            version != __version__,
-            f"this worker has mmdense_edge {__version__}, the command {version}. Install the same.",
-        ),
-        (
-            not (where.is_dir() and run.is_dir()),
-            f"this worker does not see {where} or {run}. Use folders that all workers share.",
-        ),
+    refuse_if(
+        version != __version__,
+        f"this worker has mmdense_edge {__version__}, the command {version}. Install the same.",
+    )
+    refuse_if(
+        not (where.is_dir() and run.is_dir()),
+        f"this worker does not see {where} or {run}. Use folders that all workers share.",
     )
 
 

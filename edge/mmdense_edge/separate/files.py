@@ -11,7 +11,7 @@ from mmdense_edge.audio import AudioInfo, OnDamage, refuse
 from mmdense_edge.audio.mixture_sum import Blocks, Exact, corrected, mixed, null_test, together
 from mmdense_edge.audio.reading import audio_info, read_blocks
 from mmdense_edge.audio.writing import StemFiles, StemForm, stem_form
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, refuse_if
 from mmdense_edge.separate import picture, staging
 from mmdense_edge.separate.jobs import Job
 from mmdense_edge.separate.song_report import SongReport, StemReport
@@ -216,10 +216,10 @@ def find_references(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
         path = folder / f"{source}{suffix}"
         if path.is_file():
             found.setdefault(source, path)
-    if not found:
-        raise UsageError(
-            f"{folder} contains no reference. It needs files such as {names[0]}.wav, .flac or .ogg"
-        )
+    refuse_if(
+        not found,
+        f"{folder} contains no reference. It needs files such as {names[0]}.wav, .flac or .ogg",
+    )
     return found
 
 
@@ -242,11 +242,12 @@ def score_files(
         AudioError: A file cannot be read, or they differ in rate, channels or length.
     """
     forms = [(info.sample_rate, info.channels) for info in map(audio_info, (reference, mixture))]
-    if forms[0] != forms[1]:
-        raise AudioError(
-            f"{reference}: a reference must have the mixture's sample rate and channels, "
-            f"{forms[1]}; received {forms[0]}"
-        )
+    refuse_if(
+        forms[0] != forms[1],
+        f"{reference}: a reference must have the mixture's sample rate and channels, "
+        f"{forms[1]}; received {forms[0]}",
+        AudioError,
+    )
     stem, baseline = SDR(), SDR()
     files = (read_blocks(reference), read_blocks(estimate), read_blocks(mixture, damaged=damaged))
     for true, estimated, whole in together(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mmdense_edge.errors import AudioError, UsageError
+from mmdense_edge.errors import AudioError, refuse_if
 
 STDIN = "-"
 
@@ -58,16 +58,17 @@ def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], 
         UsageError: A folder or a pattern without songs, "-" twice.
         OSError: A folder cannot be read.
     """
-    if list(arguments).count(STDIN) > 1:
-        raise UsageError("the standard input (-) can be read only once; received - twice")
+    refuse_if(
+        list(arguments).count(STDIN) > 1,
+        "the standard input (-) can be read only once; received - twice",
+    )
     songs: list[Song] = []
     others = 0
     for argument in arguments:
         names = [argument]
         if argument != STDIN and not os.path.lexists(argument) and glob.has_magic(argument):
             names = sorted(glob.glob(argument, recursive=True))
-            if not names:
-                raise UsageError(f"no file matches {argument!r}")
+            refuse_if(not names, f"no file matches {argument!r}")
         for name in names:
             if not os.path.isdir(name):
                 songs.append(Song(Path(name), piped=name == STDIN))
@@ -78,8 +79,7 @@ def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], 
                 for path in files
                 if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
             ]
-            if not audio:
-                raise UsageError(f"{name} holds no audio files")
+            refuse_if(not audio, f"{name} holds no audio files")
             songs += [Song(path, "/".join(path.relative_to(name).parts[:-1])) for path in audio]
             others += len(files) - len(audio)
     return songs, others
@@ -88,11 +88,11 @@ def find_songs(arguments: Sequence[str], out: Path | None) -> tuple[list[Song], 
 def _files(folder: Path, out: Path | None) -> Iterator[Path]:
     """Yield the files below a folder, sorted; links to folders are not followed."""
     left_out = None if out is None else out.resolve()
-    if folder.resolve() == left_out:
-        raise UsageError(
-            f"{folder} is both searched for songs and the output folder, so the next search would "
-            "find stems. Choose another folder (-o)."
-        )
+    refuse_if(
+        folder.resolve() == left_out,
+        f"{folder} is both searched for songs and the output folder, so the next search would "
+        "find stems. Choose another folder (-o).",
+    )
 
     def fail(error: OSError) -> None:
         raise error

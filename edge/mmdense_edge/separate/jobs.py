@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Formatter
 
 from mmdense_edge.audio.mixture_sum import Parts
-from mmdense_edge.errors import UsageError, check_usage
+from mmdense_edge.errors import UsageError, refuse_if
 from mmdense_edge.separate.inputs import Song
 from mmdense_edge.signal.wiener import MAX_ITERATIONS
 
@@ -50,20 +50,18 @@ class Options:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        check_usage(
-            (
-                self.file_format == "ogg" and (self.bit_depth or self.sum_to_mixture),
-                "ogg files are lossy: they have no --bit-depth and cannot --sum-to-mixture. "
-                "Use --format wav or flac.",
-            ),
-            (
-                (self.file_format, self.bit_depth) == ("flac", "32f"),
-                "flac files have no floats. Use --bit-depth 24 or --format wav.",
-            ),
-            (
-                not 0 <= self.wiener <= MAX_ITERATIONS,
-                f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {self.wiener}",
-            ),
+        refuse_if(
+            self.file_format == "ogg" and (self.bit_depth or self.sum_to_mixture),
+            "ogg files are lossy: they have no --bit-depth and cannot --sum-to-mixture. "
+            "Use --format wav or flac.",
+        )
+        refuse_if(
+            (self.file_format, self.bit_depth) == ("flac", "32f"),
+            "flac files have no floats. Use --bit-depth 24 or --format wav.",
+        )
+        refuse_if(
+            not 0 <= self.wiener <= MAX_ITERATIONS,
+            f"wiener must be 0 to {MAX_ITERATIONS} iterations; received {self.wiener}",
         )
         check_template(self.filename)
 
@@ -102,9 +100,8 @@ def check_template(template: str) -> None:
         ),
         ("\\" in literal, "separate folders with /, on Windows too"),
     )
-    check_usage(
-        *((broken, f"--filename must {rule}; received {template!r}") for broken, rule in rules)
-    )
+    for broken, rule in rules:
+        refuse_if(broken, f"--filename must {rule}; received {template!r}")
 
 
 @dataclass(frozen=True)
@@ -159,8 +156,10 @@ def plan(
             song's name yields no valid name, or several songs were given with references.
     """
     options = options or Options()
-    if references and len(songs) > 1:
-        raise UsageError(f"--reference needs exactly one song; received {len(songs)} songs")
+    refuse_if(
+        references and len(songs) > 1,
+        f"--reference needs exactly one song; received {len(songs)} songs",
+    )
 
     def place(song: Song, stem: str, ext: str) -> Path:
         name = options.filename.format(
@@ -170,11 +169,11 @@ def plan(
             model=re.sub(r'[/\\:*?"<>|]', "_", model),
         )  # fmt: skip
         levels = [level for level in name.split("/") if level]  # an empty folder adds no level
-        if any(level in (".", "..") or "\0" in level for level in levels):
-            raise UsageError(
-                f"{'/'.join(levels)} names no file below the output folder. Rename the song, or "
-                "give another --filename."
-            )
+        refuse_if(
+            any(level in (".", "..") or "\0" in level for level in levels),
+            f"{'/'.join(levels)} names no file below the output folder. Rename the song, or "
+            "give another --filename.",
+        )
         return out.joinpath(*levels)
 
     jobs = [
@@ -202,10 +201,10 @@ def plan(
                     "Rename one, separate them into different folders, or give another --filename."
                 )
             writers[key] = job.song
-            if known.intersection(_identities(target)):
-                raise UsageError(
-                    f"{target} is an input file and would be replaced. Choose another folder (-o)."
-                )
+            refuse_if(
+                known.intersection(_identities(target)),
+                f"{target} is an input file and would be replaced. Choose another folder (-o).",
+            )
     return jobs
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mmdense_edge.errors import AudioError
+from mmdense_edge.errors import AudioError, refuse_if
 
 PREFIX = ".mmdense-"
 
@@ -32,10 +32,12 @@ def check_targets(targets: Sequence[Path], overwrite: bool, option: str = "folde
             raise AudioError(
                 f"{target} cannot be written ({error.strerror}). Choose another {option} or name."
             ) from error
-        if target.is_dir():
-            raise AudioError(f"{target} is a folder. Choose another {option}.")
-        if not overwrite:
-            raise AudioError(f"{target} exists. Choose another {option} or pass --overwrite.")
+        refuse_if(target.is_dir(), f"{target} is a folder. Choose another {option}.", AudioError)
+        refuse_if(
+            not overwrite,
+            f"{target} exists. Choose another {option} or pass --overwrite.",
+            AudioError,
+        )
 
 
 def check_space(out: Path, num_bytes: int) -> None:
@@ -50,11 +52,12 @@ def check_space(out: Path, num_bytes: int) -> None:
     """
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
-    if free < num_bytes:
-        raise AudioError(
-            f"the stems need {num_bytes / 1e6:.0f} MB, but {out} has {free / 1e6:.0f} MB free. "
-            "Free some space, or use another folder (-o), fewer sources or --format flac."
-        )
+    refuse_if(
+        free < num_bytes,
+        f"the stems need {num_bytes / 1e6:.0f} MB, but {out} has {free / 1e6:.0f} MB free. "
+        "Free some space, or use another folder (-o), fewer sources or --format flac.",
+        AudioError,
+    )
 
 
 @contextmanager
