@@ -1,7 +1,8 @@
-"""What `mmdense bench` does not measure: memory by length of the song, and the installation.
+"""What `mmdense bench` does not measure: memory, the installation, latency through a sound card.
 
     python -m benchmarks.edge memory --minutes 1,10,60           # 60 minutes need 4 GB of disk
     python -m benchmarks.edge install --extras live
+    python -m benchmarks.edge latency --model live.tflite --seconds 300
 
 `memory` separates stereo songs of several lengths. The figure is the maximum resident set that
 Linux gives for the process, Python, the interpreter and the model included. It must not grow: the
@@ -9,17 +10,33 @@ command ends with 1 if the peaks differ by more than 5 %, or one is not under 25
 
 `install` runs `pip install .` in a fresh environment and measures size, packages and CPU time of
 imports. It needs only Python and pip, and ends with 1 if a limit is exceeded.
+
+`latency` measures `mmdense live` from sound card to sound card: PortAudio, ALSA's plugin `pulse`,
+and null sinks of a PulseAudio server of its own. A click goes into the first sink every second and
+is recorded from the monitors of both; their distance is the latency. Server and `mmdense live` get
+real-time priority where the user may give it, as desktops do. It needs Linux with
+`apt install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2 util-linux` and the extra
+`live`, and ends with 1 if there was a drop-out.
 """
 
 import argparse
+import json
+import math
+import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmarks.harness import (
     ROOT,
@@ -36,6 +53,7 @@ from benchmarks.harness import (
     timed,
 )
 
+RATE = 44100
 MOST_BYTES, MOST_SPREAD = 250e6, 0.05
 MAX_MEGABYTES, MAX_PACKAGES, REPEATS = 170, 14, 5
 STATEMENTS = (
@@ -96,6 +114,91 @@ def memory_passes(peaks: Sequence[float]) -> bool:
     return max(peaks) / min(peaks) - 1 <= MOST_SPREAD and max(peaks) < MOST_BYTES
 
 
+def latency(args: argparse.Namespace) -> int:
+    """Measure `mmdense live` from card to card; return 1 if there was a drop-out."""
+    realtime = ["chrt", "-f", "20"] if os.geteuid() == 0 else []
+    form = ["--rate", str(RATE), "--channels", "1", "--format", "s16le", "--latency-msec", "20"]
+    with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder, ExitStack() as stack:
+        server = f"{folder}/native"
+        names = {"PULSE_SERVER": f"unix:{server}", "PULSE_SOURCE": "room.monitor",
+                 "PULSE_SINK": "speaker", "PULSE_RUNTIME_PATH": folder}  # fmt: skip
+        environment = os.environ | names
+
+        def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+            process = subprocess.Popen(command, env=environment, **options)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return process
+
+        sinks = [f"module-null-sink sink_name={name} rate={RATE}" for name in ("room", "speaker")]
+        modules = [f"module-native-protocol-unix auth-anonymous=1 socket={server}", *sinks]
+        start([*realtime, "pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
+               "--exit-idle-time=-1", "--log-level=error",
+               *(f"--load={each}" for each in modules)])  # fmt: skip
+        while subprocess.run(["pactl", "info"], env=environment, capture_output=True).returncode:
+            time.sleep(0.1)
+        record = "room.monitor", "speaker.monitor"
+        recorders = [
+            start(["parec", "--device", each, *form], stdout=subprocess.PIPE) for each in record
+        ]
+        found = [Clicks(each.stdout) for each in recorders]
+        clicks = np.zeros((round(args.seconds), RATE), np.int16)
+        clicks[:, 0] = 1 << 14
+        song = Path(folder, "clicks")
+        clicks.tofile(song)
+        start(["pacat", "--playback", "--device", "room", *form, str(song)])
+        command = [*realtime, sys.executable, "-m", "mmdense_edge", "live", "card", "--mix", "all",
+                   "--input-device", "pulse", "--output-device", "pulse", "--json",
+                   "--seconds", str(args.seconds),
+                   *(["--model", args.model] if args.model else [])]  # fmt: skip
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run_report = json.loads(run(command, environment).splitlines()[-1])
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    into, out = (np.array(each.seconds()) for each in found)
+    after_start = out[(out > into[0]) & (out < into[-1])]
+    delays = [1000 * (time - into[into < time].max()) for time in after_start]
+    figures = f"{statistics.median(delays):.0f} ms ({min(delays):.0f} to {max(delays):.0f})"
+    print(f"{machine_line()}\n")
+    print(f"{len(delays)} clicks: {figures}; of it, mmdense plans "
+          f"{1000 * run_report['latency']['total_seconds']:.0f} ms")  # fmt: skip
+    print(f"{args.seconds:g} s: {run_report['dropouts']} drop-outs, "
+          f"{run_report['device_faults']} faults of the card, "
+          f"{cpu / args.seconds:.1%} of a core, start included")  # fmt: skip
+    return int(run_report["dropouts"] > 0)
+
+
+class Clicks:
+    """When the clicks of a recording came, by the clock of this process.
+
+    Args:
+        stream: 16-bit samples, mono, as they are recorded.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._start = math.inf
+        self._found: list[int] = []
+        self.thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
+        self.thread.start()
+
+    def _read(self, stream: Any) -> None:
+        received, last = 0, -RATE
+        while data := os.read(stream.fileno(), 1 << 12):
+            now = time.monotonic()
+            block = np.frombuffer(data[: len(data) // 2 * 2], np.int16)
+            for place in np.flatnonzero(block > 1 << 12):
+                if received + place - last > RATE // 2:
+                    last = received + place
+                    self._found.append(int(last))
+            received += len(block)
+            # a block comes late, never early: the earliest one tells when the recording began
+            self._start = min(self._start, now - received / RATE)
+
+    def seconds(self) -> list[float]:
+        """Return the times of the clicks, in seconds."""
+        return [self._start + place / RATE for place in self._found]
+
+
 def install(args: argparse.Namespace) -> int:
     """Install the project into a fresh environment, measure it; return 1 if it is too large."""
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +226,7 @@ def install(args: argparse.Namespace) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 1 if a limit is exceeded."""
     parser = command_parser("edge", __doc__)
-    commands = parser.add_subparsers(required=True, metavar="memory|install")
+    commands = parser.add_subparsers(required=True, metavar="memory|install|latency")
     shown = argparse.ArgumentDefaultsHelpFormatter
     command = commands.add_parser("memory", formatter_class=shown)
     command.set_defaults(measure=memory)
@@ -133,6 +236,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = commands.add_parser("install", formatter_class=shown)
     command.set_defaults(measure=install)
     command.add_argument("--extras", help="such as plot,live; without limits")
+    command = commands.add_parser("latency", formatter_class=shown)
+    command.set_defaults(measure=latency)
+    command.add_argument("--model", help="a name or a file; the bundled one if None")
+    command.add_argument("--seconds", type=number(float, 5, 86400), default=300)
     args = parser.parse_args(argv)
     return int(args.measure(args))
 

@@ -86,6 +86,14 @@ def test_from_stdin_to_stdout(model_path, noise):
     assert json.loads(done.stderr.decode().splitlines()[-1])["captured"] == 15000
 
 
+def test_by_default_a_block_is_a_hop(live, song, model_path):
+    for name, hop_length in {"shares": 1024, "causal": 512}.items():
+        _, out, _ = live(
+            song(), "--model", model_path(name), "--output", "null", "--json", "--pace", "fast"
+        )
+        assert json.loads(out)["block"] == hop_length
+
+
 @pytest.mark.parametrize(
     ("pace", "ending", "code", "words"),
     [

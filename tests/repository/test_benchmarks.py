@@ -1,6 +1,7 @@
 """The benchmarks: what they plan, count, add up and show; nothing is installed or timed."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -62,6 +63,20 @@ def test_peaks_of_memory_must_be_close_together_and_low(capfd):
     table = capfd.readouterr().out
     assert f"MB: {code == 0}" in table
     assert "| 0.01 |" in table
+
+
+def test_clicks_are_found_where_they_are():
+    places = [100, 5000, 50000, 99999]  # two of them belong to one click
+    samples = np.zeros(100000, "<i2")
+    samples[places] = 1 << 14
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as stream:
+        clicks = edge.Clicks(stream)
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(samples.tobytes())
+        clicks.thread.join()
+    times = clicks.seconds()
+    assert np.diff(times) * edge.RATE == pytest.approx([49900, 49999])
 
 
 @pytest.mark.parametrize(

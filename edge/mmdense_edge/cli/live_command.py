@@ -101,7 +101,7 @@ def add_parser(commands: Any, epilog: str) -> None:
         metavar="S",
         help="time reserved for computation (default: one step)",
     )
-    add("--block", type=int, default=1024, metavar="N", help="samples per block (default: 1024)")
+    add("--block", type=int, metavar="N", help="samples per block (default: a hop of the model)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     separator = Separator(arguments.model, arguments.threads)
     contract, paced = separator.contract, arguments.pace == "real"
+    if arguments.block is None:
+        arguments.block = min(max(contract.transform.hop_length, MIN_BLOCK), MAX_BLOCK)
     gains = mixer.parse_mix(arguments.mix, separator.sources)
     opened, card = _open(arguments, contract.sample_rate)
     source = streams.limited(opened, arguments.seconds)
@@ -190,7 +192,7 @@ def _check(arguments: argparse.Namespace) -> None:
     file = arguments.input not in (STREAM, CARD)
     own = "applies to raw samples and sound cards: a file has its own"
     refuse_if(
-        not MIN_BLOCK <= block <= MAX_BLOCK,
+        block is not None and not MIN_BLOCK <= block <= MAX_BLOCK,
         f"--block must be from {MIN_BLOCK} to {MAX_BLOCK} samples; received {block}",
     )
     refuse_if(
