@@ -1,5 +1,7 @@
 """build(): MMDenseNet as a functional Keras model made only of standard layers."""
 
+import math
+import random
 import warnings
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_mmdense.band import Band
@@ -182,6 +185,15 @@ def build_from_settings(settings: Settings) -> keras.Model:
         >>> build_from_settings(Settings(("vocals",), (Band("full"),))).name
         'custom'
     """
+    if keras.config.backend() == "jax" and _initializer.get() != "zeros":
+        # NumPy draws them: JAX would compile a random kernel for each shape, a minute for a model
+        model, rng = build_zeros(settings), np.random.default_rng(random.getrandbits(32))
+        for layer in model.layers:
+            if hasattr(layer, "kernel_initializer"):
+                *window, last, maps = layer.kernel.shape
+                limit = math.sqrt(6 / (math.prod(window) * (last + maps)))  # Glorot's
+                layer.kernel.assign(rng.uniform(-limit, limit, layer.kernel.shape))
+        return model
     mixture = keras.Input(
         (settings.frames, settings.bins, settings.channels), name="mixture", dtype="float32"
     )
@@ -214,10 +226,7 @@ def build_from_settings(settings: Settings) -> keras.Model:
 
 
 def build_zeros(settings: Settings) -> keras.Model:
-    """Build a model whose weights follow.
-
-    Its kernels are zeros: JAX compiles random ones shape by shape, which takes half a minute.
-    """
+    """Build a model whose weights follow: its kernels are zeros."""
     token = _initializer.set("zeros")
     try:
         model = build_from_settings(settings)

@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 
 SCRIPT = """
-import numpy as np, keras, keras_mmdense
+import jax, numpy as np, keras, keras_mmdense
 assert keras.backend.backend() == "jax"
 model = keras.saving.load_model("model.keras")
 small = {"bins": 64, "growth_rate": 2, "num_layers": 1}
 x = np.load("x.npy")
 np.savez("jax.npz", **model.predict(x, verbose=0))
-fresh = keras_mmdense.build("mdensenet", ("a", "b"), shared=True, **small)
+uniform, jax.random.uniform = jax.random.uniform, None  # is compiled for every shape
+kernels = []
+for seed in (1, 1, 2):
+    keras.utils.set_random_seed(seed)
+    fresh = keras_mmdense.build("mdensenet", ("a", "b"), shared=True, **small)
+    kernels.append(np.asarray(fresh.get_layer("full_first_conv").kernel))
+    assert fresh.get_layer("a_final_conv").get_config()["kernel_initializer"]["class_name"] == (
+        "GlorotUniform"
+    )
+jax.random.uniform = uniform
+limit = (6 / (3 * 4 * (2 + 32))) ** 0.5
+assert kernels[0].shape == (3, 4, 2, 32) and 0.95 * limit < abs(kernels[0]).max() <= limit
+assert (kernels[0] == kernels[1]).all() and (kernels[0] != kernels[2]).all()
 keras_mmdense.adapt(fresh, [x])
 fresh.compile("adam", "mse")
 losses = fresh.fit(x, {"a": x / 2, "b": x / 3}, epochs=8, batch_size=1, verbose=0).history["loss"]
