@@ -29,5 +29,6 @@ function entry(folder: string, file: string, defaultName: string): ModelEntry {
     bytes: data.length,
     precision: contract.precision,
     isDefault: name === defaultName,
+    isCausal: contract.states !== undefined,
   };
 }

@@ -2,12 +2,14 @@
 import { execFileSync, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, type BrowserContextOptions, type Page, chromium } from "playwright-core";
 
 export const WEB = fileURLToPath(new URL("..", import.meta.url));
 export const SONG = fileURLToPath(new URL("../../example/mixture.flac", import.meta.url));
+/** A model of 4 kB that takes one frame at a time and whose stems add up to the mixture. */
+export const CAUSAL_MODEL = fileURLToPath(new URL("../../../tests/edge/data/causal.tflite", import.meta.url));
 export const FOLDER = mkdtempSync(join(tmpdir(), "mmdense-web-"));
 export const PYTHON = process.env["MMDENSE_PYTHON"] ?? "python3";
 const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
@@ -66,12 +68,14 @@ export interface Visit {
   problems: string[];
 }
 
-export async function visit(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Visit> {
+/** Opens the page; `before` runs there before its own code. */
+export async function visit(browser: Browser, url: string, options: BrowserContextOptions = {}, before?: () => void): Promise<Visit> {
   const context = await browser.newContext({ viewport: DESKTOP, colorScheme: "dark", acceptDownloads: true, ...options });
   context.setDefaultTimeout(PATIENCE_MS);
   const requests: string[] = [];
   const problems: string[] = [];
   context.on("request", (request) => requests.push(request.url()));
+  if (before) await context.addInitScript(before);
   const page = await context.newPage();
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => {
@@ -99,7 +103,14 @@ export async function choose(page: Page, path: string): Promise<void> {
   await page.setInputFiles("#file", path);
 }
 
-/** Drops a file on the page, as from a file manager. */
+/** Takes a model file in place of the default one. */
+export async function openModel(page: Page, path: string): Promise<void> {
+  await started(page);
+  await choose(page, path);
+  await page.waitForFunction(() => document.querySelector<HTMLSelectElement>("#model")!.selectedOptions[0]!.text.includes("from your file"));
+  await started(page);
+}
+
 /** Loads the page again and separates a song; returns the engine and the summary. */
 export async function again(page: Page, path: string): Promise<string> {
   await page.reload();
@@ -109,6 +120,7 @@ export async function again(page: Page, path: string): Promise<string> {
   return `${engine} ${await page.textContent("#summary")}`;
 }
 
+/** Drops a file on the page, as from a file manager. */
 export async function drop(page: Page, path: string, name: string): Promise<void> {
   const bytes = readFileSync(path).toString("base64");
   await page.evaluate(
@@ -137,8 +149,17 @@ export function samples(wav: Buffer): Float32Array {
   return Float32Array.from({ length: data.length / 2 }, (_, at) => data.readInt16LE(2 * at) / 32768);
 }
 
-/** Writes a WAV file of noise. */
-export function wavFile(name: string, seconds: number, channels: number, rate = 44100): string {
+/** A sample of noise, as 16 bits. */
+function noise(): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >>> 18) - 8192;
+  };
+}
+
+/** Writes a WAV file of 16-bit samples, by default of noise. */
+export function wavFile(name: string, seconds: number, channels: number, rate = 44100, sample: (at: number) => number = noise()): string {
   const length = Math.round(seconds * rate) * channels;
   const wav = Buffer.alloc(44 + 2 * length);
   wav.write("RIFF", 0, "latin1");
@@ -150,11 +171,7 @@ export function wavFile(name: string, seconds: number, channels: number, rate = 
   [channels * 2, 16].forEach((value, at) => wav.writeUInt16LE(value, 32 + 2 * at));
   wav.write("data", 36, "latin1");
   wav.writeUInt32LE(2 * length, 40);
-  let noise = 1;
-  for (let at = 0; at < length; at++) {
-    noise = (Math.imul(noise, 1664525) + 1013904223) >>> 0;
-    wav.writeInt16LE((noise >>> 18) - 8192, 44 + 2 * at);
-  }
+  for (let at = 0; at < length; at++) wav.writeInt16LE(sample(at), 44 + 2 * at);
   const path = join(FOLDER, name);
   writeFileSync(path, wav);
   return path;
@@ -178,9 +195,9 @@ for name, stem in separator.separate(audio, rate).items():
 print(separator.contract.parity.get("snr_db", 0), *separator.sources, sep="\\n")
 `;
 
-/** What the runner makes of a song with a bundled model, in floats, interleaved. */
+/** What the runner makes of a song with a model, bundled or a file, in floats, interleaved. */
 export function reference(model: string, song: string): Reference {
-  const folder = join(FOLDER, model);
+  const folder = join(FOLDER, basename(model));
   if (!existsSync(folder)) mkdirSync(folder);
   const told = execFileSync(PYTHON, ["-c", SCRIPT, model, song, folder], { encoding: "utf8" }).trim().split("\n");
   const stem = (source: string) => {

@@ -84,6 +84,15 @@ test("the float32 model at 360x780, light: stems within 60 dB of the runner's", 
   await context.close();
 });
 
+test("a causal model, frame by frame: stems within 60 dB of the runner's", async () => {
+  const { page, context } = await use.visit(browser, served.url);
+  await use.openModel(page, use.CAUSAL_MODEL);
+  await use.choose(page, use.SONG);
+  await use.separated(page);
+  await checkStems(page, use.reference(use.CAUSAL_MODEL, use.SONG), () => FLOAT_SNR_DB);
+  await context.close();
+});
+
 /** Sums what comes over the wire, of the page and of its workers. */
 async function weigh(client: CDPSession): Promise<() => number> {
   let bytes = 0;

@@ -16,12 +16,28 @@ export interface SeparateRequest {
   channels: Float32Array[];
 }
 
+/** How the audio thread plays a live run, in samples. */
+export interface LineOptions {
+  /** From the input to the output. */
+  latency: number;
+  /** Length of the blocks that go to the worker. */
+  hopLength: number;
+}
+
+export interface LiveRequest {
+  kind: "live";
+  job: number;
+  /** Gives stereo blocks of the mixture, takes pieces of the stems. */
+  port: MessagePort;
+  latency: number;
+}
+
 export interface CancelRequest {
   kind: "cancel";
   job: number;
 }
 
-export type ToWorker = LoadRequest | SeparateRequest | CancelRequest;
+export type ToWorker = LoadRequest | SeparateRequest | LiveRequest | CancelRequest;
 
 /** What the page needs to know of a loaded model. */
 export interface Loaded {
@@ -34,6 +50,9 @@ export interface Loaded {
   precision: string;
   sources: string[];
   sampleRate: number;
+  line: LineOptions;
+  /** Whether the network takes one frame at a time. */
+  isCausal: boolean;
 }
 
 /** The next samples of each stem, as 16-bit PCM. */

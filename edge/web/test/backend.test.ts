@@ -15,7 +15,7 @@ function fake(kind: "plain" | "webgpu", times: number[], gain: number): Engine {
     clock += times.shift()!;
     return new Map([["vocals", input.map((value) => gain * value)]]);
   };
-  return { backend: { kind, threads: 1 }, network, close: () => undefined };
+  return { backend: { kind, threads: 1 }, open: () => network, close: () => undefined };
 }
 
 async function taken(wasm: Engine, gpu: Engine) {
@@ -46,7 +46,7 @@ test.each([
 
 test("a GPU that fails is not taken, and the console says why", async () => {
   const warned = vi.spyOn(console, "warn").mockReturnValue();
-  const lost = { ...fake("webgpu", [], 1), network: () => Promise.reject(new Error("device lost")) };
+  const lost = { ...fake("webgpu", [], 1), open: () => () => Promise.reject(new Error("device lost")) };
   expect((await taken(fake("plain", [9, 40], 1), lost)).kind).toBe("plain");
   expect(warned.mock.calls.join()).toBe("WebGPU is not used: device lost");
 });

@@ -16,6 +16,8 @@ const file = (url: URL) => new Uint8Array(readFileSync(url));
 const SHARES = file(new URL("shares.tflite", TESTS));
 const { content: CONTENT, contract: TEXT } = split(SHARES);
 const VALUES = JSON.parse(new TextDecoder().decode(TEXT)) as Values;
+const CAUSAL = file(new URL("causal.tflite", TESTS));
+const CAUSAL_VALUES = JSON.parse(new TextDecoder().decode(split(CAUSAL).contract)) as Values;
 
 interface Archive {
   name?: string;
@@ -57,6 +59,12 @@ function changed(changes: Values, drop?: string): Uint8Array {
   const values = { ...VALUES, ...changes };
   if (drop) delete values[drop];
   return pack(JSON.stringify(values));
+}
+
+/** The same with a contract of version 2. */
+function causal(changes: Values, states: Values = {}): Uint8Array {
+  const values = { ...CAUSAL_VALUES, states: { ...(CAUSAL_VALUES["states"] as Values), ...states }, ...changes };
+  return pack(JSON.stringify(values), { content: split(CAUSAL).content });
 }
 
 function refusal(data: Uint8Array): string {
@@ -108,7 +116,7 @@ test.each<[string, Uint8Array, RegExp]>([
   ["nested", pack("[".repeat(40) + "]".repeat(40)), /more than 32 levels/],
   ["nested without end", pack("[".repeat(100_000)), /not valid JSON/],
   ["another format", changed({ format: "zip" }), /'format' must be 'mmdense-model'/],
-  ["a newer version", changed({ version: 2 }), /version 2, this page reads up to 1/],
+  ["a newer version", changed({ version: 3 }), /version 3, this page reads up to 2/],
   ["no version", changed({}, "version"), /'version' must be a positive integer/],
   ["a wrong checksum", changed({ model_sha256: "0".repeat(64) }), /checksum mismatch: the contract says 000000000000/],
 ])("%s is refused", (_, data, reason) => {
@@ -155,6 +163,34 @@ test.each<[string, unknown]>([
   ["scores", { vocals: null }],
 ])("%s %j is refused with the rule", (name, value) => {
   expect(refusal(changed({ [name]: value }))).toMatch(new RegExp(`^the contract's '${name}' must be .*, found `));
+});
+
+test("a contract of version 2 has states: what is read, what is kept, for how many frames", () => {
+  const { contract } = loadModel(CAUSAL);
+  expect(contract.states).toEqual({ input: "past", output: "present", taps: [[0, 128, 1], [0, 64, 2]], read: 192, kept: 128, frames: 2 });
+  expect(loadModel(causal({}, { taps: [[0, 2 ** 23, 2]] })).contract.states!.read).toBe(2 ** 23);
+  expect(loadModel(SHARES).contract.states).toBeUndefined();
+});
+
+test.each<[string, Uint8Array, RegExp]>([
+  ["version 1", causal({ version: 1 }), /'version' must be 2 with 'states', found 1/],
+  ["no object", causal({ states: [] }), /'states' must be an object, found \[\]/],
+  ["no taps", causal({ states: { input: "past", output: "present" } }), /lacks 'taps'/],
+  ["an empty name", causal({}, { input: "" }), /'input' must be one line/],
+  ...[[], [[0, 1]], [[0, 1, 1, 1]], [[1, 1, 1]], [[-1, 1, 1]], [[0, 1, 0]], [["0", 1, 1]], [[0, 1.5, 1]], [[0, 2 ** 24 + 1, 1]], Array(4097).fill([0, 1, 1])].map(
+    (taps): [string, Uint8Array, RegExp] => [`taps ${JSON.stringify(taps).slice(0, 30)}`, causal({}, { taps }), /'taps' must be a list of 1 to 4096 \[start, stop, delay\]/],
+  ),
+  ["several frames", causal({ frames: 4 }), /must be 1 and 0 with 'states', found 4 and 0/],
+  ["a name twice", causal({}, { output: "mixture" }), /must have names of their own, found "past" and "mixture"/],
+  ["too many values in the ring", causal({}, { taps: [[0, 4097, 4096]] }), /16777216 values at most, found 4097 in 4096 frames/],
+  ["too many values to read", causal({}, { taps: Array(2).fill([0, 2 ** 24, 1]) }), /33554432 to read/],
+])("states with %s are refused", (_, data, reason) => {
+  expect(refusal(data)).toMatch(reason);
+});
+
+test("trimmed is true or false", () => {
+  expect(loadModel(changed({ trimmed: true })).contract.name).toBe(VALUES["name"]);
+  expect(refusal(changed({ trimmed: 1 }))).toMatch(/'trimmed' must be true or false/);
 });
 
 test("2048.0 is no integer, as for the runner", () => {

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from mmdense_edge.model.contract import Transform
+from mmdense_edge.model.contract import States, Transform
+from mmdense_edge.model.interpreter import Memory, TFLiteNetwork
 from mmdense_edge.signal.chain import Pipeline, groups
 
 PATH = Path(__file__).with_name("reference.json")
@@ -23,7 +24,8 @@ SOURCES = ("bass", "vocals")
 RATE = 44100
 A, B = 1664525, 1013904223  # of a linear congruential generator
 
-# n_fft, hop_length, bins, network's channels, frames, context_frames, output, channels, num_samples
+# n_fft, hop_length, bins, network's channels, frames (1: it has states), context_frames, output,
+# channels, num_samples
 CASES = (
     (64, 16, 30, 2, 8, 2, "mask", 2, 1000),
     (64, 32, 33, 2, 8, 2, "mask", 1, 777),
@@ -34,6 +36,9 @@ CASES = (
     (64, 16, 30, 2, 8, 2, "mask", 1, 2),
     (64, 20, 30, 2, 8, 2, "mask", 2, 31),
     (64, 16, 30, 2, 8, 2, "mask", 3, 200),
+    (64, 16, 30, 2, 1, 0, "mask", 2, 1000),
+    (64, 32, 30, 1, 1, 0, "magnitude", 2, 333),
+    (64, 16, 30, 2, 1, 0, "mask", 5, 150),
 )
 
 
@@ -46,18 +51,25 @@ def signal(num_samples: int, channels: int) -> np.ndarray:
     return values.astype(np.float32)
 
 
-class Network:
+class Network(TFLiteNetwork):
     """Answers by a formula of the position, in place of a trained network."""
 
     def __init__(self, contract: Any) -> None:
         self.contract = contract
+        self._memory = contract.states and Memory(contract.states)
 
     def __call__(self, magnitude: np.ndarray) -> Mapping[str, np.ndarray]:
         """Return an answer for each source, as `mmdense_edge.model.interpreter.Network` does."""
         frame, bin_, channel = np.indices(magnitude.shape)
-        # The frames before and after count, as they do for a trained network.
-        around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))
-        around = around[:-2] + around[2:]
+        # The frames around it count, as they do for a trained network.
+        if self._memory is None:
+            around = np.pad(magnitude.astype(np.float64), ((1, 1), (0, 0), (0, 0)))
+            around = around[:-2] + around[2:]
+        else:
+            past = self._memory.past()[0].astype(np.float64)
+            around = past[: magnitude.size].reshape(magnitude.shape)
+            around.ravel()[magnitude.size // 2 :] += past[magnitude.size :]
+            self._memory.keep(magnitude.reshape(1, -1))
         answers = {}
         for index, source in enumerate(SOURCES):
             share = ((7 * frame + 3 * bin_ + 5 * channel + index) % 11) / 8
@@ -70,10 +82,12 @@ class Network:
 def stems(case: tuple[Any, ...]) -> dict[str, np.ndarray]:
     """Return what the runner makes of a case: for each source shape (num_samples, channels)."""
     n_fft, hop_length, bins, width, frames, context, output, channels, num_samples = case
+    size = bins * width
+    states = States("past", "present", ((0, size, 1), (size // 2, size, 3)))
     contract = SimpleNamespace(
         transform=Transform(n_fft, hop_length), bins=bins, channels=width, frames=frames,
         context_frames=context, step_frames=frames - 2 * context, sources=SOURCES, output=output,
-        sample_rate=RATE,
+        sample_rate=RATE, states=states if frames == 1 else None,
     )  # fmt: skip
     mixture = signal(num_samples, channels)
     out = {source: np.zeros_like(mixture) for source in SOURCES}

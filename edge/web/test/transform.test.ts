@@ -1,10 +1,10 @@
 /** The page's transform and windows beside the runner's, on what make_reference.py wrote. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { Contract } from "../src/model/contract";
+import type { Contract, States } from "../src/model/contract";
 import { groups } from "../src/signal/channels";
 import { Frames, hann, padded } from "../src/signal/transform";
-import { type Network, Separation } from "../src/signal/windows";
+import { Memory, type Network, Separation } from "../src/signal/windows";
 
 type Case = [number, number, number, number, number, number, "mask" | "magnitude", number, number];
 
@@ -28,6 +28,8 @@ function signal(numSamples: number, channels: number): Float32Array[] {
 }
 
 function contractOf([nFft, hopLength, bins, channels, frames, contextFrames, output]: Case): Contract {
+  const kept = bins * channels;
+  const states: States = { input: "past", output: "present", taps: [[0, kept, 1], [kept / 2, kept, 3]], read: 1.5 * kept, kept, frames: 3 };
   return {
     name: "formula",
     sources: SOURCES,
@@ -43,32 +45,44 @@ function contractOf([nFft, hopLength, bins, channels, frames, contextFrames, out
     precision: "float32",
     licence: "",
     parity: new Map(),
+    ...(frames === 1 && { states }),
   };
 }
 
-function networkOf({ bins, channels, output }: Contract): Network {
+function networkOf({ bins, channels, output, states }: Contract): Network {
+  const memory = states && new Memory(states);
   return async (magnitude) => {
+    const row = bins * channels;
+    const past = memory?.past();
+    const aroundOf = (at: number) =>
+      past ? past[at]! + (at < row / 2 ? 0 : past[at + row / 2]!) : (magnitude[at - row] ?? 0) + (magnitude[at + row] ?? 0);
     const answer = (source: number) =>
       magnitude.map((value, at) => {
-        const [frame, bin] = [Math.floor(at / bins / channels), Math.floor(at / channels) % bins];
-        const row = bins * channels;
-        const around = (magnitude[at - row] ?? 0) + (magnitude[at + row] ?? 0);
+        const [frame, bin] = [Math.floor(at / row), Math.floor(at / channels) % bins];
+        const around = aroundOf(at);
         const share = ((((7 * frame + 3 * bin + 5 * (at % channels) + source) % 11) / 8) * (around + 1)) / (around + 2);
         return output === "mask" ? share : share * value;
       });
-    return new Map(SOURCES.map((source, index) => [source, answer(index)]));
+    const answers = new Map(SOURCES.map((source, index) => [source, answer(index)]));
+    memory?.keep(magnitude);
+    return answers;
   };
 }
 
-async function separate(which: Case, mixture = signal(which[8], which[7])): Promise<Map<string, Float32Array[]>> {
+/** Separates a signal that comes in blocks of `length` samples. */
+async function separate(which: Case, mixture = signal(which[8], which[7]), length = which[8]): Promise<Map<string, Float32Array[]>> {
   const contract = contractOf(which);
   const frames = await Frames.open(contract.transform);
   const channels = which[7];
   const stems = new Map(SOURCES.map((source) => [source, [] as Float32Array[]]));
   for (const group of groups(channels)) {
-    const part = new Separation(contract, networkOf(contract), frames, group.map((channel) => mixture[channel]!));
+    const part = new Separation(contract, () => networkOf(contract), frames, group.length);
     const blocks: Map<string, Float32Array[]>[] = [];
-    for (let window = 0; window < part.windows; window++) blocks.push(await part.next());
+    for (let start = 0; start < which[8]; start += length) {
+      part.push(group.map((channel) => mixture[channel]!.subarray(start, start + length)));
+      if (start + length >= which[8]) part.end();
+      while (part.isReady) blocks.push(await part.next());
+    }
     for (const [source, channelsOf] of stems) {
       group.forEach((_, at) => channelsOf.push(joined(blocks.map((block) => block.get(source)![at]!))));
     }
@@ -94,6 +108,11 @@ test.each(cases)("stems are the runner's: $case", async ({ case: which, stems })
   }
 });
 
+test.each([...cases.map(({ case: which }) => which)])("a signal that comes in blocks has the same stems: %j", async (...which) => {
+  const whole = await separate(which);
+  for (const length of [1, 7, which[1], 100]) expect(await separate(which, undefined, length)).toEqual(whole);
+});
+
 test.each(["mask", "magnitude"] as const)("equal channels come back equal, by %s", async (output) => {
   const [one] = signal(1500, 1);
   const stems = await separate([256, 64, 96, 2, 12, 2, output, 2, 1500], [one!, one!.slice()]);
@@ -117,7 +136,8 @@ test("a cosine of full scale has a magnitude of n_fft / 4 in its bin, and comes 
 test("a model that answers with NaN is refused", async () => {
   const contract = contractOf(cases[0]!.case);
   const network: Network = async (magnitude) => new Map(SOURCES.map((source) => [source, magnitude.map((_, at) => (at === 120 ? NaN : 1))]));
-  const part = new Separation(contract, network, await Frames.open(contract.transform), signal(1000, 2));
+  const part = new Separation(contract, () => network, await Frames.open(contract.transform), 2);
+  part.push(signal(1000, 2));
   await expect(part.next()).rejects.toThrow(/formula answered with NaN or infinity for bass/);
 });
 

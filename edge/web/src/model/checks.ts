@@ -6,6 +6,12 @@ const RESERVED_SOURCES = ["mixture", "residual"];
 const SOURCE = /^[\p{L}\p{N}_][\p{L}\p{N}_ +-]{0,63}$/u;
 const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}/u;
 
+const MAX_TAPS = 4096;
+export const MAX_PAST_VALUES = 2 ** 24;
+
+/** Start, stop and delay. */
+export type Tap = [number, number, number];
+
 /** The rule that a value breaks, in words. */
 export class Rule extends Error {}
 
@@ -93,6 +99,23 @@ function casefold(name: string): string {
 export function sha256(value: unknown): string {
   if (typeof value !== "string" || !/^[0-9a-f]{64}$/.test(value)) {
     throw new Rule("64 hexadecimal digits in lower case");
+  }
+  return value;
+}
+
+export function boolean(value: unknown): boolean {
+  if (typeof value !== "boolean") throw new Rule("true or false");
+  return value;
+}
+
+export function taps(value: unknown): Tap[] {
+  const isCount = (number: unknown) => typeof number === "number" && number >= 0 && number <= MAX_PAST_VALUES;
+  const isTap = (tap: unknown) =>
+    Array.isArray(tap) && tap.length === 3 && tap.every(isCount) && tap[0] < tap[1] && tap[2] >= 1;
+  if (!Array.isArray(value) || value.length < 1 || value.length > MAX_TAPS || !value.every(isTap)) {
+    throw new Rule(
+      `a list of 1 to ${MAX_TAPS} [start, stop, delay] of whole numbers, 0 <= start < stop, delay 1 or more`,
+    );
   }
   return value;
 }

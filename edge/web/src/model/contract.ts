@@ -7,13 +7,27 @@ import { split } from "./container";
 import { type Entries, isEntries, parseJson } from "./json";
 
 const FORMAT = "mmdense-model";
-const VERSION = 1;
+const VERSION = 2; // a file without states has version 1
 const MAX_WINDOW_VALUES = 2 ** 26;
 
 /** Sizes of the short-time Fourier transform, in samples; the window is the periodic Hann window. */
 export interface Transform {
   nFft: number;
   hopLength: number;
+}
+
+/** What a causal network remembers of past frames. */
+export interface States {
+  /** Name of the input that gets values of past frames, of shape (1, read). */
+  input: string;
+  /** Name of the output with the values to keep of a frame, of shape (1, kept). */
+  output: string;
+  /** The parts of the input in order: values `start` to `stop` of the output `delay` frames before. */
+  taps: checks.Tap[];
+  read: number;
+  kept: number;
+  /** Past frames that are remembered. */
+  frames: number;
 }
 
 /** What a model file says about itself; docs/reference/edge.md has each entry. */
@@ -32,6 +46,8 @@ export interface Contract {
   precision: string;
   licence: string;
   parity: Map<string, number>;
+  /** Of a network that takes one frame at a time. */
+  states?: States;
 }
 
 /** A model file, read and checked: its contract and the flatbuffer without the archive. */
@@ -61,7 +77,7 @@ export function parse(text: Uint8Array): { contract: Contract; sha256: string } 
   if (!isEntries(values) || own(values, "format") !== FORMAT) {
     throw new ModelError(`the contract's 'format' must be '${FORMAT}': not a model of this page`);
   }
-  checkVersion(own(values, "version"));
+  const version = checkVersion(own(values, "version"));
   const read = <T>(name: string, check: checks.Check<T>): T => entry(values, name, check);
   const sha256 = read("model_sha256", checks.sha256);
   const contract: Contract = {
@@ -83,11 +99,13 @@ export function parse(text: Uint8Array): { contract: Contract; sha256: string } 
     parity: read("parity", checks.numbers),
     transform: transform(read("transform", checks.mapping)),
   };
+  if (Object.hasOwn(values, "states")) contract.states = states(read("states", checks.mapping), version);
   // Not used here, but what the runner refuses is refused here, too.
   read("training_data", checks.text(10000));
   read("settings", checks.mapping);
   if (Object.hasOwn(values, "scores")) read("scores", checks.numbers);
   if (Object.hasOwn(values, "macs_per_second")) read("macs_per_second", checks.positive);
+  if (Object.hasOwn(values, "trimmed")) read("trimmed", checks.boolean);
   checkTogether(contract, read("frame_multiple", checks.integer(1, 65536)));
   return { contract, sha256 };
 }
@@ -107,11 +125,20 @@ export function stepFrames(contract: Contract): number {
   return contract.frames - 2 * contract.contextFrames;
 }
 
+/** Samples from a sample's arrival to its stems, on an infinitely fast machine that takes hops. */
+export function latency(contract: Contract): number {
+  const { nFft, hopLength } = contract.transform;
+  const pad = nFft / 2;
+  // A window is complete after `first` samples; it waits for the end of its hop.
+  const first = (stepFrames(contract) + contract.contextFrames - 1) * hopLength + pad;
+  return Math.ceil(first / hopLength) * hopLength + Math.max(pad, 2 * hopLength);
+}
+
 function own(values: Entries, name: string): unknown {
   return Object.hasOwn(values, name) ? values[name] : undefined;
 }
 
-function checkVersion(version: unknown): void {
+function checkVersion(version: unknown): number {
   if (typeof version !== "number" || version < 1) {
     throw new ModelError(`the contract's 'version' must be a positive integer, found ${shown(version)}`);
   }
@@ -120,6 +147,7 @@ function checkVersion(version: unknown): void {
       `the contract has version ${version}, this page reads up to ${VERSION}: use a newer page`,
     );
   }
+  return version;
 }
 
 function entry<T>(values: Entries, name: string, check: checks.Check<T>): T {
@@ -142,6 +170,21 @@ function transform(values: Entries): Transform {
   if (nFft % 2) throw new ModelError(`the contract's 'n_fft' must be even, found ${nFft}`);
   entry(values, "window", checks.oneOf("hann"));
   return { nFft, hopLength };
+}
+
+function states(values: Entries, version: number): States {
+  if (version < VERSION) {
+    throw new ModelError(`the contract's 'version' must be 2 with 'states', found ${version}`);
+  }
+  const taps = entry(values, "taps", checks.taps);
+  return {
+    input: entry(values, "input", checks.line(256)),
+    output: entry(values, "output", checks.line(256)),
+    taps,
+    read: taps.reduce((sum, [start, stop]) => sum + stop - start, 0),
+    kept: Math.max(...taps.map(([, stop]) => stop)),
+    frames: Math.max(...taps.map(([, , delay]) => delay)),
+  };
 }
 
 /** Checks the rules that tie entries to one another. */
@@ -170,6 +213,24 @@ function checkTogether(contract: Contract, multiple: number): void {
     throw new ModelError(
       `a window may have ${MAX_WINDOW_VALUES} values at most, found ${frames} frames x ${bins} bins ` +
         `x ${channels} channels`,
+    );
+  }
+  const { input, states } = contract;
+  if (!states) return;
+  if (frames !== 1 || contextFrames !== 0) {
+    throw new ModelError(
+      `the contract's 'frames' and 'context_frames' must be 1 and 0 with 'states', found ${frames} and ${contextFrames}`,
+    );
+  }
+  if (new Set([input, states.input, states.output]).size < 3) {
+    throw new ModelError(
+      `the contract's 'states' must have names of their own, found ${shown(states.input)} and ${shown(states.output)}`,
+    );
+  }
+  if (Math.max(states.kept * states.frames, states.read) > checks.MAX_PAST_VALUES) {
+    throw new ModelError(
+      `the contract's 'states' may have ${checks.MAX_PAST_VALUES} values at most, found ${states.kept} in ` +
+        `${states.frames} frames, ${states.read} to read`,
     );
   }
 }

@@ -5,11 +5,13 @@ import { Client } from "./client";
 import { decode, longestSeconds } from "./decode";
 import { byId } from "./dom";
 import { clock, megabytes, songName } from "./format";
+import { openTab } from "./live";
+import { LiveView } from "./live-view";
 import { MixerView } from "./mixer-view";
 import { type ModelEntry, fetchModel, listModels } from "./models";
 import { keepOffline, register } from "./offline";
 import { Progress } from "./progress";
-import { Recording } from "./record";
+import { Recording, openMicrophone } from "./record";
 import { Track } from "./track";
 
 // The folder stands beside the page and has LiteRT's version in its name.
@@ -34,7 +36,7 @@ async function keepAwake(): Promise<WakeLockSentinel | undefined> {
   }
 }
 
-type State = "idle" | "recording" | "working" | "ready";
+type State = "idle" | "recording" | "working" | "ready" | "live";
 
 export class App {
   private readonly client = new Client();
@@ -45,11 +47,13 @@ export class App {
   private current: Loaded | null = null;
   /** The value of the model's field that stands for the engine. */
   private chosen = "";
-  private mixer: MixerView | null = null;
+  private mixer: MixerView | LiveView | null = null;
   private recording: Recording | null = null;
   private file: { blob: Blob; name: string } | null = null;
   /** The work on the song before: the next waits for its end. */
   private work: Promise<void> = Promise.resolve();
+  /** Counts what was begun: a live run that has not started yet gives way to what came later. */
+  private turn = 0;
 
   constructor() {
     this.engine = this.startEngine();
@@ -108,7 +112,10 @@ export class App {
       if (chosen) this.open(chosen, chosen.name);
     });
     byId("record").addEventListener("click", () => void this.record());
-    byId("cancel").addEventListener("click", () => this.client.cancel());
+    byId("microphone").addEventListener("click", () => void this.goLive(openMicrophone, "Microphone"));
+    byId("tab").addEventListener("click", () => void this.goLive(openTab, "Tab"));
+    byId("tab").hidden = !navigator.mediaDevices?.getDisplayMedia;
+    for (const id of ["cancel", "stop"]) byId(id).addEventListener("click", () => this.client.cancel());
     byId("model").addEventListener("change", () => this.changeModel());
     byId("again").addEventListener("click", () => this.file && this.open(this.file.blob, this.file.name));
     window.addEventListener("beforeunload", (event) => {
@@ -179,6 +186,7 @@ export class App {
     }
     this.clearError();
     this.client.cancel();
+    this.turn++;
     this.work = this.work.then(() => this.separate(blob, name));
   }
 
@@ -212,18 +220,61 @@ export class App {
   private async run(blob: Blob, name: string): Promise<void> {
     const { sources, sampleRate } = await this.engine;
     const channels = await decode(blob, sampleRate);
+    let mixer: MixerView | null = null;
     const track = new Track(name, sources, channels.length, channels[0]!.length, sampleRate);
     this.progress.show(`Separating ${name}`);
     const done = await this.client.separate(channels, (segment) => {
       track.append(segment);
       this.progress.set(track.available / track.numSamples);
-      this.mixer ??= new MixerView(track);
-      this.mixer.update();
+      this.mixer = mixer ??= new MixerView(track);
+      mixer.update();
     });
     track.complete(done.crcs);
-    this.mixer!.update();
+    mixer!.update();
     byId("summary").textContent = summary(track, done.seconds);
     byId("status").textContent = "The stems are ready";
+  }
+
+  private async goLive(open: () => Promise<MediaStream>, name: string): Promise<void> {
+    this.clearError();
+    this.client.cancel();
+    const turn = ++this.turn;
+    try {
+      const stream = await open();
+      const causal = this.models.find(({ isCausal }) => isCausal);
+      if (causal && this.current && !this.current.isCausal) {
+        byId<HTMLSelectElement>("model").value = causal.name;
+        this.changeModel();
+      }
+      this.work = this.work.then(() => this.live(stream, name, turn));
+    } catch (error) {
+      this.showError(error);
+    }
+  }
+
+  /** Runs live until it is cancelled. */
+  private async live(stream: MediaStream, name: string, turn: number): Promise<void> {
+    this.closeMixer();
+    byId("again").hidden = true;
+    const awake = await keepAwake();
+    try {
+      const view = await LiveView.open(stream, name, await this.engine, this.client);
+      this.mixer = view;
+      if (turn !== this.turn) this.client.cancel();
+      this.setState("live");
+      byId("status").textContent = "Live";
+      this.note("Use headphones: a microphone would hear the stems from loudspeakers.");
+      await view.ended;
+    } catch (error) {
+      if (!(error instanceof Cancelled)) this.showError(error);
+      this.note("");
+      byId("status").textContent = "";
+      this.setState("idle");
+    } finally {
+      this.closeMixer();
+      for (const track of stream.getTracks()) track.stop();
+      void awake?.release();
+    }
   }
 
   private async record(): Promise<void> {
@@ -231,8 +282,10 @@ export class App {
     this.clearError();
     const button = byId("record");
     try {
+      if (document.body.dataset.state === "live") this.client.cancel();
+      await this.work;
       const { sampleRate } = await this.engine;
-      this.recording = await Recording.start();
+      this.recording = new Recording(await openMicrophone());
       const limit = longestSeconds(sampleRate);
       this.setState("recording");
       const timer = setInterval(() => {

@@ -31,17 +31,27 @@ export class Client {
 
   /** Separates a song, whose samples go to the worker; `onSegment` is given each piece of the stems. */
   separate(channels: Float32Array<ArrayBuffer>[], onSegment: (segment: Segment) => void): Promise<Done> {
-    const id = ++this.jobs;
-    return new Promise((resolve, reject) => {
-      this.job = { id, onSegment, resolve, reject };
-      this.send({ kind: "separate", job: id, channels }, channels.map((samples) => samples.buffer));
-    });
+    const transfer = channels.map((samples) => samples.buffer);
+    return this.start((job) => this.send({ kind: "separate", job, channels }, transfer), onSegment);
   }
 
-  /** Ends the song in work, after the window that is being computed. */
+  /** Separates what comes through the port, until it is cancelled: the promise is then rejected. */
+  live(port: MessagePort, latency: number): Promise<Done> {
+    return this.start((job) => this.send({ kind: "live", job, port, latency }, [port]), () => {});
+  }
+
+  /** Ends the work, after the window that is being computed. */
   cancel(): void {
     if (!this.job) return;
     this.send({ kind: "cancel", job: this.job.id });
+  }
+
+  private start(send: (job: number) => void, onSegment: (segment: Segment) => void): Promise<Done> {
+    const id = ++this.jobs;
+    return new Promise((resolve, reject) => {
+      this.job = { id, onSegment, resolve, reject };
+      send(id);
+    });
   }
 
   private send(message: ToWorker, transfer: Transferable[] = []): void {

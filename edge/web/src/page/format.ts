@@ -22,6 +22,11 @@ export function remaining(seconds: number): string {
   return `about ${Math.round(seconds / 60)} min left`;
 }
 
+/** 0.1184 -> "118 ms". */
+export function milliseconds(seconds: number): string {
+  return `${Math.round(seconds * 1000)} ms`;
+}
+
 export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

@@ -1,35 +1,29 @@
 /** The mixer: a row for each stem, the player below. */
+import { Desk } from "./desk";
 import { byId, make, save } from "./dom";
 import { clock, spoken } from "./format";
-import { MAX_VOLUME, type StemMix, freshMix, gains } from "./mix";
 import { Player } from "./player";
 import type { Track } from "./track";
 import { drawWaveform } from "./waveform";
 
 const SEEK_SECONDS = 5;
-const COLOURS = 8;
-
-interface Row {
-  item: HTMLElement;
-  canvas: HTMLCanvasElement;
-  solo: HTMLButtonElement;
-  mute: HTMLButtonElement;
-  save: HTMLButtonElement;
-}
 
 export class MixerView {
   private readonly player: Player;
-  private readonly mix: StemMix[];
-  private readonly rows: Row[];
+  private readonly desk: Desk;
+  private readonly saves: HTMLButtonElement[];
   private readonly abort = new AbortController();
   private readonly resize = new ResizeObserver(() => this.draw());
   private frame = 0;
 
   constructor(private readonly track: Track) {
-    this.mix = freshMix(track.sources.length);
-    this.player = new Player(track, gains(this.mix), () => this.onPlayer());
-    this.rows = track.sources.map((source, at) => this.makeRow(source, at));
-    byId("stems").replaceChildren(...this.rows.map((row) => row.item));
+    this.desk = new Desk(track.sources, (gains) => this.onGains(gains), this.abort.signal);
+    this.player = new Player(track, this.desk.gains, () => this.onPlayer());
+    this.saves = track.sources.map((source, at) => this.makeSave(source, at));
+    this.desk.rows.forEach(({ toggles, canvas }, at) => {
+      toggles.append(this.saves[at]!);
+      canvas.onclick = (event) => this.seek((event.offsetX / canvas.clientWidth) * track.seconds);
+    });
     byId("song").textContent = track.name;
     byId("summary").textContent = "Listen while the rest is separated.";
     byId("total").textContent = clock(track.seconds);
@@ -50,59 +44,18 @@ export class MixerView {
 
   /** Shows what has come to the track since. */
   update(): void {
-    const saves = [...this.rows.map((row) => row.save), byId<HTMLButtonElement>("save-all"), byId<HTMLButtonElement>("save-mix")];
+    const saves = [...this.saves, byId<HTMLButtonElement>("save-all"), byId<HTMLButtonElement>("save-mix")];
     for (const button of saves) button.disabled = !this.track.isComplete;
     byId<HTMLButtonElement>("play").disabled = this.track.available === 0;
     this.draw();
     this.onPlayer();
   }
 
-  private makeRow(source: string, at: number): Row {
-    const name = source[0]!.toUpperCase() + source.slice(1);
-    const canvas = make("canvas");
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Waveform of ${source}`);
-    canvas.onclick = (event) => this.seek((event.offsetX / canvas.clientWidth) * this.track.seconds);
-    const solo = this.toggle("Solo", `Solo ${source}`, () => this.flip(at, "solo"));
-    const mute = this.toggle("Mute", `Mute ${source}`, () => this.flip(at, "muted"));
-    mute.classList.add("mute");
-    const saveButton = make("button", { type: "button", className: "toggle", textContent: "Save" });
-    saveButton.setAttribute("aria-label", `Save ${source} as WAV`);
-    saveButton.onclick = () => save(this.track.wav(at), `${this.track.name} - ${source}.wav`);
-    const item = make(
-      "li",
-      { className: "stem" },
-      make("h3", {}, name),
-      make("div", { className: "toggles" }, solo, mute, saveButton),
-      canvas,
-      this.makeVolume(source, at),
-    );
-    item.style.setProperty("--stem", `var(--stem-${at % COLOURS})`);
-    return { item, canvas, solo, mute, save: saveButton };
-  }
-
-  private toggle(text: string, label: string, onClick: () => void): HTMLButtonElement {
-    const button = make("button", { type: "button", className: "toggle", textContent: text, onclick: onClick });
-    button.setAttribute("aria-label", label);
-    button.setAttribute("aria-pressed", "false");
+  private makeSave(source: string, at: number): HTMLButtonElement {
+    const button = make("button", { type: "button", className: "toggle", textContent: "Save" });
+    button.setAttribute("aria-label", `Save ${source} as WAV`);
+    button.onclick = () => save(this.track.wav(at), `${this.track.name} - ${source}.wav`);
     return button;
-  }
-
-  private makeVolume(source: string, at: number): HTMLElement {
-    const range = make("input", { type: "range", min: "0", max: String(MAX_VOLUME), step: "0.01", value: "1" });
-    range.setAttribute("aria-label", `Volume of ${source}`);
-    const output = make("output", {}, "100%");
-    const show = () => {
-      output.textContent = `${Math.round(this.mix[at]!.volume * 100)}%`;
-      range.setAttribute("aria-valuetext", output.textContent);
-    };
-    range.oninput = () => {
-      this.mix[at]!.volume = Number(range.value);
-      show();
-      this.onMix();
-    };
-    show();
-    return make("div", { className: "volume" }, make("span", { ariaHidden: "true" }, "Volume"), range, output);
   }
 
   private listen(): void {
@@ -120,7 +73,7 @@ export class MixerView {
     const button = byId<HTMLButtonElement>("save-mix");
     button.disabled = true;
     try {
-      save(await this.track.mix(gains(this.mix)), `${this.track.name} - mix.wav`);
+      save(await this.track.mix(this.desk.gains), `${this.track.name} - mix.wav`);
     } finally {
       button.disabled = false;
     }
@@ -129,11 +82,7 @@ export class MixerView {
   private onKey(event: KeyboardEvent): void {
     const target = event.target as HTMLElement;
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const digit = /^Digit([1-9])$/.exec(event.code);
-    if (digit && !target.matches("select")) {
-      const at = Number(digit[1]) - 1;
-      if (at < this.mix.length) this.flip(at, event.shiftKey ? "muted" : "solo");
-    } else if (event.code === "Space" && !target.matches("button, select, summary, a, input:not([type=range])")) {
+    if (event.code === "Space" && !target.matches("button, select, summary, a, input:not([type=range])")) {
       event.preventDefault();
       this.playOrPause();
     } else if ((event.code === "ArrowLeft" || event.code === "ArrowRight") && !target.matches("select, input[type=range]:not(#seek)")) {
@@ -152,19 +101,8 @@ export class MixerView {
     this.player.seek(seconds * this.track.sampleRate);
   }
 
-  private flip(at: number, what: "solo" | "muted"): void {
-    this.mix[at]![what] = !this.mix[at]![what];
-    this.onMix();
-  }
-
-  private onMix(): void {
-    const levels = gains(this.mix);
-    this.player.setGains(levels);
-    this.rows.forEach((row, at) => {
-      row.solo.setAttribute("aria-pressed", String(this.mix[at]!.solo));
-      row.mute.setAttribute("aria-pressed", String(this.mix[at]!.muted));
-      row.item.classList.toggle("silent", levels[at] === 0);
-    });
+  private onGains(gains: number[]): void {
+    this.player.setGains(gains);
     this.draw();
   }
 
@@ -191,7 +129,7 @@ export class MixerView {
     const peaks = this.track.peaks;
     const top = peaks.reduce((most, stem) => stem.reduce((high, value) => Math.max(high, Math.abs(value)), most), 0.05);
     const { numSamples } = this.track;
-    this.rows.forEach((row, at) =>
+    this.desk.rows.forEach((row, at) =>
       drawWaveform(row.canvas, peaks[at]!, 1 / top, this.player.position / numSamples, this.track.available / numSamples),
     );
   }

@@ -8,6 +8,8 @@ export interface ModelEntry {
   bytes: number;
   precision: string;
   isDefault: boolean;
+  /** Whether its network takes one frame at a time: for live runs. */
+  isCausal: boolean;
 }
 
 export async function listModels(): Promise<ModelEntry[]> {

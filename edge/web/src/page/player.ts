@@ -2,17 +2,17 @@
  * Plays stems in step, from where they lie: short buffers are put one after the other on the audio
  * clock, a few seconds ahead, so that a song never has to be in memory as a whole.
  */
+import { Faders } from "./mix";
 import type { Track } from "./track";
 
 const CHUNK_SECONDS = 2;
 const AHEAD_SECONDS = 5;
 const TICK_MS = 200;
 const START_SECONDS = 0.08;
-const FADE_SECONDS = 0.015;
 
 export class Player {
   private context: AudioContext | null = null;
-  private gainNodes: GainNode[] = [];
+  private faders: Faders | null = null;
   private sources = new Set<AudioBufferSourceNode>();
   /** The sample that sounds at `clock` on the context's clock. */
   private anchor = 0;
@@ -69,8 +69,7 @@ export class Player {
 
   setGains(gains: number[]): void {
     this.gains = gains;
-    const now = this.context?.currentTime ?? 0;
-    gains.forEach((gain, at) => this.gainNodes[at]?.gain.setTargetAtTime(gain, now, FADE_SECONDS));
+    this.faders?.set(gains);
   }
 
   close(): void {
@@ -84,11 +83,7 @@ export class Player {
     const { audioSession } = navigator as { audioSession?: { type: string } };
     if (audioSession) audioSession.type = "playback";
     const context = new AudioContext({ sampleRate: this.track.sampleRate, latencyHint: "playback" });
-    this.gainNodes = this.gains.map((gain) => {
-      const node = new GainNode(context, { gain });
-      node.connect(context.destination);
-      return node;
-    });
+    this.faders = new Faders(context, this.gains);
     return context;
   }
 
@@ -155,7 +150,7 @@ export class Player {
       const buffer = context.createBuffer(channels.length, length, this.track.sampleRate);
       channels.forEach((samples, channel) => buffer.copyToChannel(samples, channel));
       const source = new AudioBufferSourceNode(context, { buffer });
-      source.connect(this.gainNodes[stem]!);
+      source.connect(this.faders!.nodes[stem]!);
       source.onended = () => this.sources.delete(source);
       source.start(at);
       this.sources.add(source);

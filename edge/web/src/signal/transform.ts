@@ -108,11 +108,10 @@ export class Synthesis {
   private position = 0;
   private frames = 0;
 
-  /** For signals of `numSamples` samples and blocks of at most `most` frames between `take`s. */
+  /** For blocks of at most `most` frames between `take`s. */
   constructor(
     private readonly inverse: Frames,
     signals: number,
-    private readonly numSamples: number,
     most: number,
   ) {
     const { nFft } = inverse.transform;
@@ -143,13 +142,13 @@ export class Synthesis {
     this.frames++;
   }
 
-  /** Returns the samples that are final; after the last frame those to the signals' end. */
-  take(last: boolean): Channels {
+  /** Returns the samples that are final; after the last frame those to the signals' end, `numSamples`. */
+  take(numSamples: number | null): Channels {
     const { hopLength, nFft } = this.inverse.transform;
     const pad = nFft / 2;
     // The end may be one sample after the last frame's predecessor: so far a signal surely goes.
     const known = Math.min(this.frames * hopLength, pad + (this.frames - 2) * hopLength);
-    const end = last ? pad + this.numSamples : known;
+    const end = numSamples === null ? known : pad + numSamples;
     const first = Math.max(this.position, pad);
     if (end <= first) return this.sums.map(() => new Float32Array(0));
     const [from, to] = [first - this.position, end - this.position];

@@ -11,7 +11,7 @@ import {
 } from "@litertjs/core";
 import { ModelError, PlainError } from "../errors";
 import type { Contract, Model } from "../model/contract";
-import type { Network } from "../signal/windows";
+import { Memory, type Network } from "../signal/windows";
 import { type Backend, fastest } from "./backend";
 
 const SIGNATURE = "serving_default";
@@ -29,7 +29,8 @@ const SIMD_MODULE = Uint8Array.from(
 /** A model, compiled and tried once. */
 export interface Engine {
   backend: Backend;
-  network: Network;
+  /** Returns the network for one signal: one with states starts from silence. */
+  open(): Network;
   close(): void;
 }
 
@@ -64,7 +65,8 @@ async function loadRuntime(wasm: string): Promise<void> {
 export async function load(model: Model, wasm: string): Promise<Engine> {
   await loadRuntime(wasm);
   const { contract } = model;
-  const wasmBackend: Backend = { kind: threads > 1 ? "threads" : "plain", threads };
+  const count = threadsFor(contract);
+  const wasmBackend: Backend = { kind: count > 1 ? "threads" : "plain", threads: count };
   const onWasm = engine(contract, await compile(model, "wasm"), wasmBackend);
   const onGpu = getWebGpuDevice() && GPU_PRECISIONS.includes(contract.precision) ? await gpu(model) : null;
   if (!onGpu) return tried(onWasm, contract);
@@ -73,37 +75,48 @@ export async function load(model: Model, wasm: string): Promise<Engine> {
   return chosen;
 }
 
+/** One frame is too little work to share: waiting for one another costs threads more. */
+function threadsFor({ states }: Contract): number {
+  return states ? 1 : threads;
+}
+
 function engine(contract: Contract, compiled: CompiledModel, backend: Backend): Engine {
   const runner = compiled.signatures[SIGNATURE];
   if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
   checkTensors(contract, runner);
+  const { states } = contract;
   const shape = [1, contract.frames, contract.bins, contract.channels];
   let outputs: Record<string, Tensor> = {};
   const release = () => {
     for (const tensor of Object.values(outputs)) tensor.delete();
     outputs = {};
   };
-  const network: Network = async (magnitude) => {
-    release();
-    const input = new Tensor(magnitude, shape);
-    try {
-      outputs = await runner.run({ [contract.input]: input });
-    } finally {
-      input.delete();
-    }
-    const answers = new Map<string, Float32Array>();
-    for (const [source, name] of contract.outputs) answers.set(source, await values(outputs[name]!));
-    return answers;
+  const open = (): Network => {
+    const memory = states && new Memory(states);
+    return async (magnitude) => {
+      release();
+      const inputs = { [contract.input]: new Tensor(magnitude, shape) };
+      if (memory) inputs[states.input] = new Tensor(memory.past(), [1, states.read]);
+      try {
+        outputs = await runner.run(inputs);
+      } finally {
+        for (const tensor of Object.values(inputs)) tensor.delete();
+      }
+      memory?.keep(await values(outputs[states!.output]!));
+      const answers = new Map<string, Float32Array>();
+      for (const [source, name] of contract.outputs) answers.set(source, await values(outputs[name]!));
+      return answers;
+    };
   };
   const close = () => {
     release();
     compiled.delete();
   };
-  return { backend, network, close };
+  return { backend, open, close };
 }
 
 async function tried(found: Engine, { frames, bins, channels }: Contract): Promise<Engine> {
-  await found.network(new Float32Array(frames * bins * channels));
+  await found.open()(new Float32Array(frames * bins * channels));
   return found;
 }
 
@@ -111,7 +124,7 @@ async function compile(model: Model, accelerator: "wasm" | "webgpu"): Promise<Co
   try {
     return await loadAndCompile(model.content, {
       accelerator,
-      cpuOptions: { numThreads: threads },
+      cpuOptions: { numThreads: threadsFor(model.contract) },
       gpuOptions: { precision: "fp32" },
     });
   } catch (error) {
@@ -148,18 +161,24 @@ async function values(tensor: Tensor): Promise<Float32Array> {
 
 /** Compares the model's tensors with its contract. */
 function checkTensors(contract: Contract, runner: SignatureRunner): void {
-  const [inputs, outputs] = [runner.getInputDetails(), runner.getOutputDetails()];
-  const found = [inputs.map(({ name }) => name), outputs.map(({ name }) => name).sort()];
-  const named = [[contract.input], [...new Set(contract.outputs.values())].sort()];
-  if (JSON.stringify(found) !== JSON.stringify(named)) {
-    throw new ModelError(`the contract names the tensors ${named.join("; ")}, the model has ${found.join("; ")}`);
-  }
+  const { states } = contract;
   const shape = [1, contract.frames, contract.bins, contract.channels].join(", ");
-  for (const tensor of [...inputs, ...outputs]) {
-    if (tensor.dtype !== "float32" || tensor.shape.join(", ") !== shape) {
-      throw new ModelError(
-        `tensor ${tensor.name} must be float32 (${shape}), found ${tensor.dtype} (${tensor.shape.join(", ")})`,
-      );
+  const taken = new Map([[contract.input, shape]]);
+  const given = new Map([...contract.outputs.values()].map((name) => [name, shape]));
+  if (states) {
+    taken.set(states.input, `1, ${states.read}`);
+    given.set(states.output, `1, ${states.kept}`);
+  }
+  for (const [named, tensors] of [[taken, runner.getInputDetails()], [given, runner.getOutputDetails()]] as const) {
+    const found = tensors.map(({ name }) => name).sort().join(", ");
+    const wanted = [...named.keys()].sort().join(", ");
+    if (found !== wanted) throw new ModelError(`the contract names the tensors ${wanted}, the model has ${found}`);
+    for (const { name, dtype, shape } of tensors) {
+      if (dtype !== "float32" || shape.join(", ") !== named.get(name)) {
+        throw new ModelError(
+          `tensor ${name} must be float32 (${named.get(name)}), found ${dtype} (${shape.join(", ")})`,
+        );
+      }
     }
   }
 }

@@ -11,39 +11,52 @@ import type { Storage } from "./storage";
 // Models with small windows give their samples in pieces of at least this length.
 const MIN_SEGMENT = 1 << 16;
 
+/** Lets messages in. A timer would wait for 4 ms. */
+export function breathe(): Promise<void> {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+}
+
 /**
  * Separates a song and hands each segment to `send`, as soon as it is there.
  *
- * Returns the CRC-32 of each stem's WAV file. Throws `Cancelled` where `cancelled` says so.
+ * Returns the CRC-32 of each stem's WAV file. Throws `Cancelled` once `cancelled` is aborted.
  */
 export async function separate(
   song: Channels,
   contract: Contract,
-  network: Network,
+  open: () => Network,
   frames: Frames,
   storage: Storage,
-  cancelled: () => boolean,
+  cancelled: AbortSignal,
   send: (segment: Omit<Segment, "kind" | "job">) => void,
 ): Promise<Record<string, number>> {
   const [channels, numSamples] = [song.length, song[0]!.length];
   const parts = groups(channels).map((group) => {
-    const signal = group.map((channel) => song[channel]!);
-    return new Separation(contract, network, frames, signal);
+    const part = new Separation(contract, open, frames, group.length);
+    part.push(group.map((channel) => song[channel]!));
+    part.end();
+    return part;
   });
   const stems = contract.sources.map(
     (source) => new Stem(source, storage, numSamples, channels, contract.sampleRate),
   );
   const waiting = contract.sources.map(() => new Waiting(channels));
-  const { windows } = parts[0]!;
-  for (let window = 1; window <= windows; window++) {
+  for (let last = false; !last; ) {
     const ready: Map<string, Channels>[] = [];
     for (const part of parts) {
-      await new Promise((resolve) => setTimeout(resolve)); // lets messages in
-      if (cancelled()) throw new Cancelled("cancelled");
+      await breathe();
+      if (cancelled.aborted) throw new Cancelled("cancelled");
       ready.push(await part.next());
     }
     contract.sources.forEach((source, at) => waiting[at]!.add(ready.flatMap((stem) => stem.get(source)!)));
-    const last = window === windows;
+    last = !parts[0]!.isReady;
     if (!last && waiting[0]!.length < MIN_SEGMENT) continue;
     const segment = waiting[0]!.length;
     const written = [];

@@ -1,15 +1,16 @@
 /** The worker: loads a model, separates songs, keeps the audio off the page's own thread. */
 import { Cancelled, PlainError } from "../errors";
-import type { FromWorker, LoadRequest, SeparateRequest, ToWorker } from "../messages";
+import type { FromWorker, LiveRequest, LoadRequest, SeparateRequest, ToWorker } from "../messages";
 import { type Contract, loadModel } from "../model/contract";
 import { Frames } from "../signal/transform";
 import { type Engine, load, runtimeFiles } from "./engine";
 import { separate } from "./job";
+import { lineOf, live } from "./live";
 import { type Storage, openStorage } from "./storage";
 
 let ready: { contract: Contract; engine: Engine; frames: Frames } | null = null;
 let storage: Storage | null = null;
-let current: number | null = null;
+let current = { job: 0, abort: new AbortController() };
 
 function post(message: FromWorker): void {
   self.postMessage(message);
@@ -32,12 +33,21 @@ async function onLoad(request: LoadRequest): Promise<void> {
     precision,
     sources,
     sampleRate,
+    line: lineOf(contract),
+    isCausal: contract.states !== undefined,
   });
+}
+
+/** Makes a job the one that can be cancelled, in place of the one before. */
+function begin(job: number): AbortSignal {
+  current.abort.abort();
+  current = { job, abort: new AbortController() };
+  return current.abort.signal;
 }
 
 async function onSeparate({ job, channels }: SeparateRequest): Promise<void> {
   if (!ready) throw new PlainError("no model is loaded");
-  current = job;
+  const cancelled = begin(job);
   await storage?.clear();
   storage = await openStorage();
   const { contract, engine, frames } = ready;
@@ -45,13 +55,19 @@ async function onSeparate({ job, channels }: SeparateRequest): Promise<void> {
   const crcs = await separate(
     channels,
     contract,
-    engine.network,
+    engine.open,
     frames,
     storage,
-    () => current !== job,
+    cancelled,
     (segment) => post({ kind: "segment", job, ...segment }),
   );
   post({ kind: "done", job, crcs, seconds: (performance.now() - start) / 1000 });
+}
+
+async function onLive({ job, port, latency }: LiveRequest): Promise<void> {
+  if (!ready) throw new PlainError("no model is loaded");
+  const { contract, engine, frames } = ready;
+  await live(port, contract, engine.open, frames, latency, begin(job));
 }
 
 function fail(error: unknown, job: number | null): void {
@@ -77,7 +93,8 @@ self.onmessage = async ({ data }: MessageEvent<ToWorker>) => {
   try {
     if (data.kind === "load") await onLoad(data);
     else if (data.kind === "separate") await onSeparate(data);
-    else if (data.job === current) current = null;
+    else if (data.kind === "live") await onLive(data);
+    else if (data.job === current.job) current.abort.abort();
   } catch (error) {
     fail(error, job);
   }
