@@ -22,7 +22,7 @@ from mmdense_edge.signal.sdr import SDR
 
 ROOT = Path(__file__).resolve().parents[2]
 EDGE = ROOT / "edge"
-FIXTURES = ("shares", "magnitudes", "int8")
+FIXTURES = ("shares", "magnitudes", "int8", "causal")
 START_SECONDS, LENGTH_SECONDS = 8.0, 2.9  # one window of 128 new frames: a minute, emulated
 TESTS = ["pytest>=8.2", "pytest-xdist>=3.6", "hypothesis>=6", "scipy>=1.11", "distributed>=2024.8"]
 

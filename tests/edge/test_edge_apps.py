@@ -41,9 +41,8 @@ def run():
 @pytest.fixture(scope="module")
 def page() -> dict:
     """The code of the page, by name."""
-    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict = {"__name__": "page"}
-    exec(code, names)
+    exec("".join(re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)), names)
     return names
 
 
@@ -83,6 +82,30 @@ def test_the_steps_agree_with_one_another(run):
     # The right channel is silent where the first frame ends: the case |X| = 0 is in the vector.
     assert (magnitude[0, :, 1] == 0).all()
     assert (magnitude[0, :, 0] > 0).all()
+
+
+def test_the_page_runs_a_network_with_states(page):
+    with zipfile.ZipFile(APPS / "step.tflite") as archive:
+        contract = json.loads(archive.read("contract.json"))
+    network = interpreter_class()[1](model_path=str(APPS / "step.tflite"))
+    runner, seen = network.get_signature_runner("serving_default"), []
+
+    def step(window, past):
+        answers = {n: x[0] for n, x in runner(mixture=window[None], past=past[None]).items()}
+        seen.append((past, answers["present"], answers["vocals"][0]))
+        return answers
+
+    mixture = samples(APPS, "mixture.wav")[slice(*DESCRIBED["steps_of_samples"])]
+    stems = page["separate"](mixture, page["remembering"](step, contract["states"]), contract)
+    for name, found in zip(
+        ("past", "present", "mask_vocals"), zip(*seen, strict=True), strict=True
+    ):
+        expected = samples(APPS, f"step_{name}.f32")
+        np.testing.assert_allclose(np.stack(found), expected, atol=ALLOWED["mask"], err_msg=name)
+    assert (np.stack([past for past, _, _ in seen])[1:] != 0).any(axis=1).all()
+    expected = samples(APPS, "step_vocals.wav")
+    np.testing.assert_allclose(stems["vocals"], expected, rtol=0, atol=ALLOWED["stems"])
+    assert np.abs(expected - mixture / 2).max() > 0.01
 
 
 def test_the_reference_of_the_pages_tests_is_the_runners():

@@ -8,16 +8,19 @@ Needs `pip install .`, no TensorFlow. docs/how-to/apps.md explains the files.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile as sf
 from mmdense_edge import Separator
-from mmdense_edge.model.interpreter import SIGNATURE, interpreter_class
+from mmdense_edge.model.interpreter import SIGNATURE, Memory, interpreter_class
 from mmdense_edge.signal.stft import stft
 
 HERE = Path(__file__).parent
-MODEL = HERE.parents[2] / "tests" / "edge" / "data" / "apps.tflite"
+MODELS = HERE.parents[2] / "tests" / "edge" / "data"
+MODEL, STEP = MODELS / "apps.tflite", MODELS / "causal.tflite"
 NUM_SAMPLES = 5000
+PART = slice(2000, 3000)  # for the model with states: the right channel begins within
 
 
 def mixture(sample_rate: int) -> np.ndarray:
@@ -34,6 +37,28 @@ def mixture(sample_rate: int) -> np.ndarray:
     return (np.round(audio * 32768) / 32768).astype(np.float32)
 
 
+def network(model: Path) -> Any:
+    """Return the network of a file, contract and all: what an app would load."""
+    return interpreter_class()[1](model_path=str(model)).get_signature_runner(SIGNATURE)
+
+
+def steps(folder: Path, audio: np.ndarray) -> dict[str, np.ndarray]:
+    """Write the files of the model with states but for the arrays, which are returned."""
+    separator = Separator(STEP)
+    contract, run = separator.contract, network(STEP)
+    memory, rows = Memory(contract.states), []
+    for frame in np.abs(stft(audio, contract.transform))[:, : contract.bins]:
+        past = memory.past().copy()
+        answers = run(mixture=frame[None, None], past=past)
+        memory.keep(answers["present"])
+        rows.append((past[0], answers["present"][0], answers["vocals"][0, 0]))
+    shutil.copyfile(STEP, folder / "step.tflite")
+    stem = separator.separate(audio, contract.sample_rate)["vocals"]
+    sf.write(folder / "step_vocals.wav", stem, contract.sample_rate, subtype="PCM_16")
+    names = ("step_past", "step_present", "step_mask_vocals")
+    return dict(zip(names, map(np.stack, zip(*rows, strict=True)), strict=True))
+
+
 def main(folder: Path = HERE) -> None:
     """Write the files.
 
@@ -46,12 +71,10 @@ def main(folder: Path = HERE) -> None:
     magnitude = np.abs(stft(audio, contract.transform))
     silence = np.zeros((contract.context_frames, *magnitude.shape[1:]), np.float32)
     window = np.concatenate([silence, magnitude])[: contract.frames, : contract.bins]
-    _, interpreter = interpreter_class()
-    # The whole file, contract and all: what an app would load.
-    network = interpreter(model_path=str(MODEL))
-    answers = network.get_signature_runner(SIGNATURE)(mixture=window[None])
+    answers = network(MODEL)(mixture=window[None])
     source = contract.sources[0]
     arrays = {"magnitude": magnitude, "input": window, f"mask_{source}": answers[source][0]}
+    arrays |= steps(folder, audio[PART])
     shutil.copyfile(MODEL, folder / "model.tflite")
     sf.write(folder / "mixture.wav", audio, contract.sample_rate, subtype="PCM_16")
     for name, stem in separator.separate(audio, contract.sample_rate).items():
@@ -70,6 +93,7 @@ def main(folder: Path = HERE) -> None:
             }
             for first in range(0, len(magnitude), contract.step_frames)
         ],
+        "steps_of_samples": [PART.start, PART.stop],
         "largest_difference": {"magnitude": 1e-3, "mask": 1e-4, "stems": 1e-4},
     }
     (folder / "vector.json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")

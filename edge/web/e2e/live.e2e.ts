@@ -17,7 +17,7 @@ let served: use.Served;
 beforeAll(async () => {
   const click = (at: number) => (at < 0.5 * RATE || at >= 0.5 * RATE + 8 ? 0 : 28000);
   const file = use.wavFile("clicks.wav", PERIOD_SECONDS, 1, RATE, click);
-  const flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"];
+  const flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required", "--auto-select-tab-capture-source-by-title=music"];
   [served, browser] = await Promise.all([use.serve(), use.launch(...flags, `--use-file-for-fake-audio-capture=${file}`)]);
 });
 
@@ -125,5 +125,22 @@ test("a click at the microphone comes out of the mixer, and not if its stems are
   await page.waitForFunction(() => document.body.dataset["state"] === "idle");
   expect(await page.isVisible("#mixer")).toBe(false);
   expect(problems).toEqual([]);
+  await context.close();
+});
+
+test("another tab: its sound goes in, a song that is chosen meanwhile ends the run", async () => {
+  const { page, context } = await use.visit(browser, served.url);
+  await use.openModel(page, use.CAUSAL_MODEL);
+  const other = await context.newPage();
+  await other.goto(`${served.url}licences.txt`);
+  await other.evaluate(() => (document.title = "music"));
+  await page.bringToFront();
+  await page.click("#tab");
+  await page.waitForFunction(() => document.body.dataset["state"] === "live" || !document.getElementById("error")!.hidden);
+  expect(await page.textContent("#error")).toBe("");
+  expect(await page.textContent("#song")).toBe("Tab");
+  await use.choose(page, use.wavFile("after.wav", 1, 2));
+  await use.separated(page);
+  expect(await page.textContent("#song")).toBe("after");
   await context.close();
 });

@@ -246,7 +246,7 @@ test("WebGPU is tried with a float model, answers alike, and the faster of the t
 });
 
 test.each(["dark", "light"] as const)("axe finds nothing against it, %s, and nothing is wider than a phone", async (colorScheme) => {
-  const { page, context } = await use.visit(browser, served.url, { viewport: use.PHONE, colorScheme, isMobile: true, hasTouch: true });
+  const { page, context } = await use.visit(browser, served.url, { viewport: use.PHONE, colorScheme, isMobile: true, hasTouch: true, permissions: ["microphone"] });
   await small(page);
   const check = async () => {
     const found = (await page.evaluate(`${AXE}; axe.run()`)) as { violations: { id: string; nodes: { html: string }[] }[] };
@@ -258,5 +258,9 @@ test.each(["dark", "light"] as const)("axe finds nothing against it, %s, and not
   await use.separated(page);
   await page.click("summary");
   await check();
+  await page.click("#microphone");
+  await page.waitForFunction(() => document.body.dataset["state"] === "live");
+  await check();
+  await page.screenshot({ path: join(use.WEB, "screenshots", `live-360x780-${colorScheme}.png`) });
   await context.close();
 });
