@@ -73,7 +73,7 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f"keras_mmdense.{_EXPORTS.get(name, name)}")
     except ModuleNotFoundError as error:  # Keras or its backend
-        raise ImportError(what_to_install(error)) from error
+        raise ImportError(what_to_install(error)) from None
     value = globals()[name] = getattr(module, name) if name in _EXPORTS else module
     return value
 
