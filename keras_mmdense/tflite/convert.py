@@ -66,13 +66,13 @@ def convert(folder: str, context: str, *precisions: str) -> None:
     network = fixed(windows.shape[2])
     whole = replace(settings, frames=windows.shape[2])
     regions = kept_regions(whole, int(context)) if int(context) else []
-    print("STEP Keras", flush=True)
+    print("STEP running Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
     states = None
     if settings.causal:
         network = fixed(1)
     for name in precisions:
-        print(f"STEP {name}", flush=True)
+        print(f"STEP converting to {name}", flush=True)
         precision = PRECISIONS[name]
         rewritten = rewrite(
             network,

@@ -90,7 +90,8 @@ def export(
             the windows to compare.
         trim_context: Compute on the way up only what the kept frames need, and return zeros in the
             context. Less work and memory; but `mmdense live` then needs its full look-ahead.
-        name: Name of the model in the contract; default the file's name.
+        name: Name of the model in the contract; default the file's, or if that is the precision
+            alone, the preset's.
         scores: SDR in dB by source, written in the contract of every file with two decimals.
             Measure them first: export, evaluate the file, and export again with its scores.
         thresholds: Figures to reach in place of the defaults, as
@@ -120,7 +121,7 @@ def export(
     """
     settings, chosen = ready(model), choose(precision, thresholds)
     copy_weights(model, build_zeros(settings))  # refuses layers that a file would lack
-    label = name or Path(path).stem.replace("{precision}", "").strip("-_. ")
+    label = name or Path(path).stem.replace("{precision}", "").strip("-_. ") or settings.preset
     targets = _targets(path, label, chosen, report)
     check_writable(targets, overwrite, ExportError)
     require(
@@ -174,7 +175,7 @@ def export(
         measured["trimmed"] = True
     repeated = 1.0 if settings.causal else frames / window_frames
     measured["macs_per_second"] = round(multiply_adds_per_second(model) * repeated)
-    say("reading music")
+    say("making noise shaped like music" if music is None else "reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -185,7 +186,7 @@ def export(
         lines = _run(folder, "convert", ".", *given)
         steps = (line[5:].strip() for line in lines if line.startswith("STEP "))
         for number, step in enumerate(steps, 1):
-            say(f"{number}/{1 + len(chosen)} {step}")
+            say(f"{number}/{2 + len(chosen)} {step}")
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
         if settings.causal:  # the file has one frame and no context
             frames = window_frames = 1
@@ -193,6 +194,7 @@ def export(
             measured["states"] = {"input": PAST, "output": PRESENT, "taps": taps}
         seconds = window_frames * settings.transform.hop_length / settings.sample_rate
         kept = slice(context, frames - context) if trim_context else slice(None)
+        say(f"{2 + len(chosen)}/{2 + len(chosen)} comparing with Keras")
         figures = [
             _measure(folder, p, material, kept, settings.head, weights, seconds) for p in chosen
         ]
