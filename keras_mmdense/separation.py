@@ -116,13 +116,9 @@ def separate(
     elif track is not None:  # of musdb; its sample_rate is the one that it resamples to
         audio, sample_rate = track.audio, track.sample_rate or track.rate
     elif isinstance(audio, str | PathLike):
-
-        def refuse(message: str) -> None:
-            raise AudioError(f"{message}. Repair it, or pass the samples that can be read")
-
         info = audio_info(Path(audio))
         audio = np.concatenate(
-            [np.zeros((0, info.channels), np.float32), *read_blocks(Path(audio), damaged=refuse)]
+            [np.zeros((0, info.channels), np.float32), *read_blocks(Path(audio))]
         )
         sample_rate = info.sample_rate
     audio, rate = as_audio(audio), as_sample_rate(sample_rate)

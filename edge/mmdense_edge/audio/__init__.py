@@ -38,4 +38,7 @@ def refuse(message: str) -> None:
     Raises:
         AudioError: Always.
     """
-    raise AudioError(f"{message}. Repair it, or pass --allow-truncated to use what can be read")
+    raise AudioError(
+        f"{message}. Repair it, or use what can be read: --allow-truncated, or in Python "
+        "read_blocks(path, damaged=print)"
+    )
