@@ -68,7 +68,7 @@ def test_an_early_end_waits_for_the_work(address, tmp_path):
 
 
 def test_what_cannot_work_is_one_line(dask, address, tmp_path, monkeypatch):
-    def refused(words):
+    def refused(words, address=address):
         with pytest.raises(UsageError, match=words):
             next(on_cluster(address, _work, [1], tmp_path / "out"))
         assert everything(tmp_path) == []
@@ -80,8 +80,20 @@ def test_what_cannot_work_is_one_line(dask, address, tmp_path, monkeypatch):
         # as if the folder lay on a disk of this machine only
         patched.setattr(cluster.Path, "cwd", lambda: tmp_path / "here")
         refused("tcp://127.*: this worker does not see .*here or .*. Use folders that all")
+    with monkeypatch.context() as patched:
+        patched.setattr(distributed.Client, "nthreads", lambda client: {address: 2})
+        refused("a worker must have one thread; received {'tcp://127.*': 2}. Start workers with")
+    refused("tls:// needs certificates. Name them in Dask's configuration", "tls://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "distributed", None)
     refused(r'--cluster needs distributed. Run pip install "\.\[cluster\]"')
+
+
+def test_no_attempt_writes_into_the_folder_of_another(tmp_path):
+    (tmp_path / cluster.RUNNING).touch()
+    shared = tmp_path, tmp_path, cluster.__version__, lambda task, aside, cancel: aside.name
+    outcomes = [cluster._attempt(*shared, 7, "song") for _ in range(3)]
+    assert outcomes[:2] == [("7-0", ""), ("7-1", "")]
+    assert outcomes[2][1].startswith("2 workers died with it")
 
 
 @pytest.mark.slow

@@ -44,9 +44,9 @@ def test_a_batch_is_the_spectrum_of_the_excerpts(tracks):
     for example in numbers:
         stems = mixed(examples[example])
         offset = examples[example]["level"] * examples[example]["offset"]
-        np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0) + offset), atol=1e-3)
+        np.testing.assert_allclose(mixture[example], magnitude(stems.sum(0) + offset), atol=1e-4)
         for source, stem in zip(ALL, stems, strict=True):
-            np.testing.assert_allclose(targets[source][example], magnitude(stem), atol=1e-3)
+            np.testing.assert_allclose(targets[source][example], magnitude(stem), atol=1e-4)
             assert np.abs(targets[source][example] - mixture[example]).max() > 1
 
 
