@@ -68,14 +68,19 @@ export interface Visit {
   problems: string[];
 }
 
-/** Opens the page; `before` runs there before its own code. */
-export async function visit(browser: Browser, url: string, options: BrowserContextOptions = {}, before?: () => void): Promise<Visit> {
+/** Opens the page; `before` prepares its context. */
+export async function visit(
+  browser: Browser,
+  url: string,
+  options: BrowserContextOptions = {},
+  before?: (context: BrowserContext) => Promise<unknown>,
+): Promise<Visit> {
   const context = await browser.newContext({ viewport: DESKTOP, colorScheme: "dark", acceptDownloads: true, ...options });
   context.setDefaultTimeout(PATIENCE_MS);
   const requests: string[] = [];
   const problems: string[] = [];
   context.on("request", (request) => requests.push(request.url()));
-  if (before) await context.addInitScript(before);
+  await before?.(context);
   const page = await context.newPage();
   page.on("pageerror", (error) => problems.push(String(error)));
   page.on("console", (message) => {

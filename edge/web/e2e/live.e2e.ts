@@ -3,8 +3,10 @@
  *
  * `npm run live` measures how much later with the bundled live model, or with the file that MODEL names.
  */
-import type { Browser, Page } from "playwright-core";
+import { readFileSync } from "node:fs";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import type { ModelEntry } from "../src/page/models";
 import * as use from "./harness";
 
 const MODEL = process.env["MODEL"] ?? use.CAUSAL_MODEL;
@@ -50,6 +52,18 @@ function tap(): void {
     if (to === context.destination) connect.call(this, (taps.output ??= context.createMediaStreamDestination()), ...rest);
     return connect.call(this, to, ...rest);
   } as AudioNode["connect"];
+}
+
+/** Puts a model into the page's list. */
+async function bundle(context: BrowserContext): Promise<void> {
+  const body = readFileSync(MODEL);
+  const url = "models/live.tflite";
+  const entry: ModelEntry = { name: "live", title: "live", url, bytes: body.length, precision: "float32", isDefault: false, isCausal: true };
+  await context.route("**/models.json", async (route) => {
+    const listed = (await (await route.fetch()).json()) as ModelEntry[];
+    await route.fulfill({ json: [entry, ...listed] });
+  });
+  await context.route(`**/${url}`, (route) => route.fulfill({ body }));
 }
 
 interface Clicks {
@@ -106,10 +120,14 @@ function delay(earlier: number[], later: number[]): number {
 const mute = (page: Page, stem: string) => page.getByLabel(`Mute ${stem}`).click();
 
 test("a click at the microphone comes out of the mixer, and not if its stems are muted", async () => {
-  const { page, context, problems } = await use.visit(browser, served.url, { permissions: ["microphone"] }, tap);
-  await use.openModel(page, MODEL);
+  const { page, context, problems } = await use.visit(browser, served.url, { permissions: ["microphone"], serviceWorkers: "block" }, (context) =>
+    Promise.all([context.addInitScript(tap), bundle(context)]),
+  );
+  await use.started(page);
+  expect(await page.inputValue("#model")).not.toBe("live");
   await page.click("#microphone");
   await page.waitForFunction(() => document.body.dataset["state"] === "live");
+  expect(await page.inputValue("#model")).toBe("live"); // the one that is causal
   const { microphone, input, output, peaks, outputLatency } = await page.evaluate(listen, 4);
   const summary = (await page.textContent("#summary"))!;
   console.log(

@@ -17,6 +17,8 @@ import { Track } from "./track";
 // The folder stands beside the page and has LiteRT's version in its name.
 const WASM = new URL(`litert-${__LITERT_VERSION__}/`, document.baseURI).href;
 
+const HEADPHONES = "Use headphones: a microphone would hear the stems from loudspeakers.";
+
 function backendName({ backend: { kind, threads } }: Loaded): string {
   return kind === "webgpu" ? "WebGPU" : `WebAssembly, ${threads} thread${threads > 1 ? "s" : ""}`;
 }
@@ -112,8 +114,8 @@ export class App {
       if (chosen) this.open(chosen, chosen.name);
     });
     byId("record").addEventListener("click", () => void this.record());
-    byId("microphone").addEventListener("click", () => void this.goLive(openMicrophone, "Microphone"));
-    byId("tab").addEventListener("click", () => void this.goLive(openTab, "Tab"));
+    byId("microphone").addEventListener("click", () => void this.goLive(openMicrophone, "Microphone", HEADPHONES));
+    byId("tab").addEventListener("click", () => void this.goLive(openTab, "Tab", ""));
     byId("tab").hidden = !navigator.mediaDevices?.getDisplayMedia;
     for (const id of ["cancel", "stop"]) byId(id).addEventListener("click", () => this.client.cancel());
     byId("model").addEventListener("change", () => this.changeModel());
@@ -235,25 +237,25 @@ export class App {
     byId("status").textContent = "The stems are ready";
   }
 
-  private async goLive(open: () => Promise<MediaStream>, name: string): Promise<void> {
+  private async goLive(open: () => Promise<MediaStream>, name: string, note: string): Promise<void> {
     this.clearError();
     this.client.cancel();
     const turn = ++this.turn;
     try {
       const stream = await open();
       const causal = this.models.find(({ isCausal }) => isCausal);
-      if (causal && this.current && !this.current.isCausal) {
+      if (causal && !(await this.engine).isCausal) {
         byId<HTMLSelectElement>("model").value = causal.name;
         this.changeModel();
       }
-      this.work = this.work.then(() => this.live(stream, name, turn));
+      this.work = this.work.then(() => this.live(stream, name, note, turn));
     } catch (error) {
       this.showError(error);
     }
   }
 
   /** Runs live until it is cancelled. */
-  private async live(stream: MediaStream, name: string, turn: number): Promise<void> {
+  private async live(stream: MediaStream, name: string, note: string, turn: number): Promise<void> {
     this.closeMixer();
     byId("again").hidden = true;
     const awake = await keepAwake();
@@ -263,7 +265,7 @@ export class App {
       if (turn !== this.turn) this.client.cancel();
       this.setState("live");
       byId("status").textContent = "Live";
-      this.note("Use headphones: a microphone would hear the stems from loudspeakers.");
+      this.note(note);
       await view.ended;
     } catch (error) {
       if (!(error instanceof Cancelled)) this.showError(error);
@@ -282,8 +284,10 @@ export class App {
     this.clearError();
     const button = byId("record");
     try {
-      if (document.body.dataset.state === "live") this.client.cancel();
-      await this.work;
+      if (document.body.dataset.state === "live") {
+        this.client.cancel();
+        await this.work;
+      }
       const { sampleRate } = await this.engine;
       this.recording = new Recording(await openMicrophone());
       const limit = longestSeconds(sampleRate);
