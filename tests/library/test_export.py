@@ -287,6 +287,12 @@ def test_what_is_refused_is_refused_and_leaves_nothing(
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"other"]
 
 
+def test_one_frame_without_context_is_not_trimmed(tmp_path):
+    causal = keras_mmdense.build(head="mask", causal=True, **TINY)
+    with pytest.raises(ExportError, match="trim_context needs windows with context"):
+        keras_mmdense.export(causal, tmp_path / "m.tflite", trim_context=True)
+
+
 def test_missing_packages_are_named_before_any_work(model, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r"'no ai_edge_litert, tensorflow'\. pip install"):
