@@ -1,4 +1,4 @@
-"""What the site needs in addition to mkdocs: pages for linked files, links in docstrings."""
+"""What the site needs in addition to mkdocs: pages for notebooks and linked files, links."""
 
 import re
 import subprocess
@@ -9,6 +9,7 @@ from typing import Any
 
 import griffe
 from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
 
 LINK = re.compile(r"(?<=\]\()[^):#\s]+")
 # What the pages of the reference document, by full name and, if it is a class, by its own name.
@@ -33,7 +34,8 @@ def on_config(config: Any) -> Any:
 
 def target_of(link: str, uri: str) -> str:
     """Return the path, from the repository's root, that a link on a page of the site leads to."""
-    shown = uri.removeprefix("repository/") if uri.startswith("repository/") else f"docs/{uri}"
+    outside = uri.startswith(("notebooks/", "repository/"))
+    shown = uri.removeprefix("repository/") if outside else f"docs/{uri}"
     return normpath(join(dirname(shown), link))
 
 
@@ -41,11 +43,20 @@ def page_of(path: str) -> str:
     """Return the page that shows a file of the repository."""
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
+    if path.endswith(".ipynb"):
+        return f"{path.removesuffix('.ipynb')}.md"
     return f"repository/{path}" if path.endswith(".md") else f"repository/{path}.md"
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add a page for each linked file, and for those that these link to."""
+    """Add a page for each notebook and each linked file, and for those that these link to."""
+    for path in Path("notebooks").glob("*.ipynb"):
+        # the outputs that the notebook was saved with: pictures become files, players stay inside
+        named = {"unique_key": path.stem}
+        content, resources = MarkdownExporter().from_filename(str(path), resources=named)
+        files.append(File.generated(config, page_of(str(path)), content=content))
+        for name, picture in resources["outputs"].items():
+            files.append(File.generated(config, f"notebooks/{name}", content=picture))
     waiting = list(files.documentation_pages())
     while waiting:
         page = waiting.pop()

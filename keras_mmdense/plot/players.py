@@ -107,4 +107,4 @@ def listen(stems: Mapping[str, Audio], sample_rate: int, *, seconds: float | Non
         + (f"; played {20 * np.log10(peak):.1f} dB softer" if peak > 1 else "")
         + "</div>"
     )
-    return notebook.HTML("".join(parts))
+    return notebook.HTML(f"<div>{''.join(parts)}</div>")
