@@ -206,7 +206,8 @@ def open_dataset(
         if isinstance(root, str | os.PathLike):
             root = Path(root).absolute()
             rule = "root must be the folder of a data set"
-            require(root.is_dir(), rule, printable(root), "", DatasetError)
+            way_out = "Check the path; docs/reference/datasets.md says where to get data sets."
+            require(root.is_dir(), rule, printable(root), way_out, DatasetError)
             kind = _kind(root) if kind == "auto" else kind
             candidates = READERS[kind].find(root, (*asked, *needed))
         else:

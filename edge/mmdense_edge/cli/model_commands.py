@@ -71,7 +71,7 @@ def info(arguments: argparse.Namespace) -> int:
         "sha256": contract.model_sha256,
     }
     for key, value in lines.items():
-        print(f"{printable(key) + ':':15}{printable(value)}")
+        print(f"{printable(key) + ':':15}{printable(value) or '-'}")
     return 0
 
 

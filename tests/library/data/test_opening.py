@@ -74,7 +74,7 @@ def dsd100(tmp_path_factory):
         ({"sample_rate": 0}, "whole number of Hz; received 0"),
         ({"sample_rate": 44100.5}, "whole number of Hz; received 44100.5"),
         ({"sample_rate": 48000}, "no usable track; the first of 10 faults: .*44100 Hz, not 48000"),
-        ({"root": "missing"}, "root must be the folder of a data set"),
+        ({"root": "missing"}, "root must be the folder of a data set.* Check the path"),
         ({"root": __file__}, "root must be the folder of a data set"),
     ],
 )
