@@ -28,9 +28,16 @@ function noise(length: number): Float32Array {
   return Float32Array.from({ length }, () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32 - 0.5);
 }
 
-const turns = async (count: number) => {
-  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setTimeout(resolve));
-};
+/** Lets messages through until something is so. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Up to where there are stems. */
+function end(pieces: Piece[]): number {
+  const last = pieces.at(-1);
+  return last ? last.start + last.stems[0]![0]!.length : 0;
+}
 
 /** Runs the worker's side; the function that is returned sends samples and gives back the pieces that came. */
 async function worker(contract: Contract, allowed: number, open = () => halves) {
@@ -48,14 +55,11 @@ async function worker(contract: Contract, allowed: number, open = () => halves) 
 test.each([CAUSAL, contractOf(32, 8, 2), contractOf(64, 12, 4)])("hop by hop the stems are those of the whole signal, within the latency", async (contract) => {
   const samples = noise(50 * HOP);
   const { send, pieces, abort, ended } = await worker(contract, Infinity);
-  let [sent, worst] = [0, 0];
-  for (; sent < samples.length; sent += HOP) {
-    send(samples.subarray(sent, sent + HOP));
-    await turns(12);
-    const last = pieces.at(-1);
-    worst = Math.max(worst, sent + 2 * HOP - (last ? last.start + last.stems[0]![0]!.length : 0));
+  for (let sent = HOP; sent <= samples.length; sent += HOP) {
+    send(samples.subarray(sent - HOP, sent));
+    // Until the next hop is there the line plays a hop more, which has to be there now.
+    await until(() => end(pieces) >= sent + HOP - latency(contract));
   }
-  expect(worst).toBe(latency(contract));
   abort.abort();
   await expect(ended).rejects.toThrow(Cancelled);
   const whole = new Separation(contract, () => halves, await Frames.open(contract.transform), 2);
@@ -74,11 +78,13 @@ test("windows that would be late are left out, with all samples that they reach,
   const counted = () => (magnitude: Float32Array) => (calls++, halves(magnitude));
   const { send, pieces, abort, ended } = await worker(CAUSAL, 96, counted);
   send(samples.subarray(0, 40 * HOP)); // at once, as after a pause of the machine
-  await turns(200);
+  await until(() => calls > 0);
   for (let at = 40 * HOP; at < samples.length; at += HOP) {
+    const before = calls;
     send(samples.subarray(at, at + HOP));
-    await turns(12);
+    await until(() => calls > before);
   }
+  await until(() => end(pieces) >= 56 * HOP);
   abort.abort();
   await expect(ended).rejects.toThrow(Cancelled);
   expect(calls).toBeLessThan(40);
@@ -86,7 +92,6 @@ test("windows that would be late are left out, with all samples that they reach,
   for (const { start, stems } of pieces) {
     stems[0]![0]!.forEach((value, index) => expect(value).toBeCloseTo(samples[start + index]! / 2, 5));
   }
-  expect(pieces.at(-1)!.start).toBeGreaterThan(54 * HOP);
 });
 
 test("a run plays a step and at least 30 ms later than it could, in whole blocks of the audio thread", () => {
