@@ -94,6 +94,7 @@ types: env
 
 env: .venv/ready
 .venv/ready: pyproject.toml
+	@echo "installing TensorFlow, JAX and the tests' packages: some minutes"
 	$(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet -e ".[dev]"
@@ -101,6 +102,7 @@ env: .venv/ready
 
 env-demo: .venv-demo/ready
 .venv-demo/ready: pyproject.toml
+	@echo "installing the runner: a minute"
 	$(PYTHON) -m venv --clear .venv-demo
 	.venv-demo/bin/python -m pip install --quiet -e ".[plot]"
 	touch $@

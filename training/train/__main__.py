@@ -110,6 +110,7 @@ def train(
         valid: Tracks to validate on.
     """
     run = Path(args.out)
+    print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on", flush=True)
     from training.train.devices import open_devices
     from training.train.precision import settle_precision
     from training.train.trainer import Trainer
@@ -131,11 +132,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
         write_text(run / RECORD, json.dumps(now, indent=1))
-    print(
-        f"{len(tracks)} tracks to train on, {len(valid)} to validate on, "
-        f"{steps} steps an epoch, {trainer.model.count_params():,} "
-        f"weights, {replicas} devices"
-    )
+    print(f"{steps} steps an epoch, {trainer.model.count_params():,} weights, {replicas} devices")
     return run_to_end(trainer, args)
 
 
