@@ -155,7 +155,8 @@ def test_samples_that_are_none_are_repaired_and_counted(separators, noise):
 
 
 @pytest.mark.parametrize(
-    ("model", "residual", "steps"), [("magnitudes", 1.0, 0.5), ("identity", 0.0, 3)]
+    ("model", "residual", "steps"),
+    [("magnitudes", 1.0, 0.5), ("identity", 0.0, 3), ("causal", 0.0, 1)],
 )
 def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model, residual, steps):
     """Of the windows that are left out nothing is heard, at their edges neither."""

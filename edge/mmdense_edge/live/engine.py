@@ -70,6 +70,7 @@ class LiveEngine:
             self._network, plan.sample_rate, plan.channels, contract.sources, True
         )
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
+        self._reach = contract.transform.pad / contract.transform.hop_length  # of a frame, in hops
         self._queue: deque[Audio] = deque()
         self._wake = threading.Event()
         self._stopped = self._new_window = False
@@ -184,9 +185,10 @@ class LiveEngine:
         stats.skipped += 1
         # The machine may have become faster: after some skipped windows, try one.
         self._expected /= 2
-        # Its estimates are zeros; frames reach over two hops each.
-        first, last = number * plan.step_frames, (number + 1) * plan.step_frames
-        self._left_out.append((math.floor((first - 1) * self._hop), math.ceil(last * self._hop)))
+        # Its estimates are zeros, as far as its frames reach.
+        first = number * plan.step_frames - self._reach
+        last = (number + 1) * plan.step_frames - 1 + self._reach
+        self._left_out.append((math.floor(first * self._hop), math.ceil(last * self._hop)))
         return False
 
 

@@ -22,9 +22,9 @@ export function remaining(seconds: number): string {
   return `about ${Math.round(seconds / 60)} min left`;
 }
 
-/** 0.1184 -> "118 ms". */
-export function milliseconds(seconds: number): string {
-  return `${Math.round(seconds * 1000)} ms`;
+/** 0.1184 -> "118 ms", 7.04 -> "7.0 s". */
+export function delay(seconds: number): string {
+  return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 }
 
 export function megabytes(bytes: number): string {

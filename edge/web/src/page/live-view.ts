@@ -3,7 +3,7 @@ import type { Loaded } from "../messages";
 import type { Client } from "./client";
 import { Desk } from "./desk";
 import { byId } from "./dom";
-import { milliseconds } from "./format";
+import { delay } from "./format";
 import { Live } from "./live";
 import { drawWaveform } from "./waveform";
 
@@ -48,7 +48,7 @@ export class LiveView {
   /** Shows the latest peaks, again with each picture. */
   private follow(): void {
     const { dropouts, latency } = this.live;
-    byId("summary").textContent = `Latency ${milliseconds(latency)}, drop-outs ${dropouts}`;
+    byId("summary").textContent = `Latency ${delay(latency)}, drop-outs ${dropouts}`;
     this.live.analysers.forEach((analyser, at) => {
       const peaks = this.peaks[at]!;
       analyser.getFloatTimeDomainData(this.samples);
