@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = command_parser("web", __doc__)
     parser.add_argument("--rounds", type=number(int, 1, 100), default=5, help="of each measurement")
-    parser.add_argument("--models", default="", metavar="A,B", help="default: all bundled")
+    parser.add_argument("--models", default="", metavar="A,B", help="names or files; default: all")
     parser.add_argument(
         "--memory", type=number(float, 1, 3600), metavar="SECONDS", help="only the peak memory"
     )

@@ -3,6 +3,7 @@
  *
  *     node bench/page.mjs URL SONG MODEL
  *
+ * MODEL is a name of the page's list or a file.
  * `seconds` is the time from the song's choice to the last stem, `cpu_seconds` the CPU time of the
  * page's process meanwhile; `peak_mb` is the most memory that it had in RAM, `idle_mb` the most
  * before the song. Linux only.
@@ -49,7 +50,11 @@ try {
   await page.goto(url);
   const ready = () => page.waitForFunction(() => /^(WebAssembly|WebGPU|No engine)/.test(document.getElementById("engine").textContent));
   await ready();
-  if ((await page.inputValue("#model")) !== model) {
+  if (model.endsWith(".tflite")) {
+    await page.setInputFiles("#file", model);
+    await page.waitForFunction(() => document.querySelector("#model").selectedOptions[0].text.includes("from your file"));
+    await ready();
+  } else if ((await page.inputValue("#model")) !== model) {
     await page.selectOption("#model", model);
     await ready();
   }
