@@ -5,7 +5,7 @@ import { Desk } from "./desk";
 import { byId } from "./dom";
 import { delay } from "./format";
 import { Live } from "./live";
-import { drawWaveform } from "./waveform";
+import { drawWaveform, scaleOf } from "./waveform";
 
 const PEAKS = 256;
 
@@ -54,8 +54,9 @@ export class LiveView {
       analyser.getFloatTimeDomainData(this.samples);
       peaks.copyWithin(0, 2);
       peaks.set([Math.min(...this.samples), Math.max(...this.samples)], peaks.length - 2);
-      drawWaveform(this.desk.rows[at]!.canvas, peaks, 1, 1, 1);
     });
+    const scale = scaleOf(this.peaks);
+    this.desk.rows.forEach(({ canvas }, at) => drawWaveform(canvas, this.peaks[at]!, scale, 1, 1));
     this.frame = requestAnimationFrame(() => this.follow());
   }
 }

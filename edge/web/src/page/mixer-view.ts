@@ -4,7 +4,7 @@ import { byId, make, save } from "./dom";
 import { clock, spoken } from "./format";
 import { Player } from "./player";
 import type { Track } from "./track";
-import { drawWaveform } from "./waveform";
+import { drawWaveform, scaleOf } from "./waveform";
 
 const SEEK_SECONDS = 5;
 
@@ -127,10 +127,10 @@ export class MixerView {
 
   private draw(): void {
     const peaks = this.track.peaks;
-    const top = peaks.reduce((most, stem) => stem.reduce((high, value) => Math.max(high, Math.abs(value)), most), 0.05);
+    const scale = scaleOf(peaks);
     const { numSamples } = this.track;
     this.desk.rows.forEach((row, at) =>
-      drawWaveform(row.canvas, peaks[at]!, 1 / top, this.player.position / numSamples, this.track.available / numSamples),
+      drawWaveform(row.canvas, peaks[at]!, scale, this.player.position / numSamples, this.track.available / numSamples),
     );
   }
 }

@@ -42,6 +42,11 @@ export function drawWaveform(
   }
 }
 
+/** Returns the scale at which the loudest stem fills its picture; silence is not blown up. */
+export function scaleOf(peaks: Float32Array[]): number {
+  return 1 / peaks.reduce((most, stem) => stem.reduce((high, value) => Math.max(high, Math.abs(value)), most), 0.05);
+}
+
 /** The largest magnitude among the peaks that one bar stands for. */
 export function loudest(peaks: Float32Array, bar: number, bars: number): number {
   const pairs = peaks.length / 2;
