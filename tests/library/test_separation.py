@@ -99,7 +99,7 @@ def test_the_files_of_a_model_and_a_song_are_read(small_model, small_file, tmp_p
     ("form", "rate", "words"),
     [
         ("song.wav", 44100, "a file or a track is its own; received 44100"),
-        ("cut.wav", None, "Repair it, or pass the samples"),
+        ("cut.wav", None, "Repair it, or use what can be read"),
         ("empty.wav", None, "at least 1 sample"),
         ("none.wav", None, "no such file"),
         (None, None, "sample rate must be"),

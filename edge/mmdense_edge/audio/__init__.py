@@ -40,5 +40,5 @@ def refuse(message: str) -> None:
     """
     raise AudioError(
         f"{message}. Repair it, or use what can be read: --allow-truncated, or in Python "
-        "read_blocks(path, damaged=print)"
+        "mmdense_edge.audio.reading.read_blocks(path, damaged=print)"
     )
