@@ -1,5 +1,6 @@
 """separate(): separate a song with Keras models, through the runner's signal chain."""
 
+import copy
 import math
 import sys
 import threading
@@ -47,10 +48,11 @@ def separate(
 
     The network processes the song in windows. Each has enough context frames on both sides to cover
     the receptive field, and they are discarded, so that the result does not depend on
-    `window_frames` and has no seams. Before and after the song the network sees silence. The
-    estimates have the mixture's phase. A mono model processes stereo channel by channel; for a
-    stereo model, mono is duplicated and the estimates are averaged. With more than two channels,
-    pairs are separated together (`mmdense_edge.signal.chain.groups`).
+    `window_frames` and has no seams. Before and after the song the network sees silence. A causal
+    model needs context before the window only, and sees nothing before the song. The estimates have
+    the mixture's phase. A mono model processes stereo channel by channel; for a stereo model, mono
+    is duplicated and the estimates are averaged. With more than two channels, pairs are separated
+    together (`mmdense_edge.signal.chain.groups`).
 
     For audio that does not fit into memory, pass blocks to `Separator.stream`, see `KerasNetwork`.
 
@@ -194,6 +196,11 @@ class KerasNetwork:
             -(-frames // step) * step
             for frames in (window_frames, max(context_frames(s) for s in settings))
         )
+        # Causal models see the frames before a window, and at the song's beginning none, as in the
+        # file that `export` writes; others see silence around the song.
+        self._most_past = context if all(s.causal for s in settings) else 0
+        self._past: Magnitude | None = None
+        context -= self._most_past
         self.contract = Contract(
             name=name or "+".join(s.preset for s in settings),
             model_sha256="",
@@ -215,6 +222,10 @@ class KerasNetwork:
             settings={},
         )
 
+    def for_signal(self) -> "KerasNetwork":
+        """Return the network for one signal, which must be its only one."""
+        return copy.copy(self)
+
     def __call__(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Estimate the sources' magnitudes in one window.
 
@@ -228,10 +239,14 @@ class KerasNetwork:
             ModelError: A model returns NaN or infinity.
         """
         estimates: dict[str, Magnitude] = {}
+        window = magnitude if self._past is None else np.concatenate([self._past, magnitude])
+        if self._most_past:
+            self._past = window[-self._most_past :]
         for network, s in self._networks:
             with self._lock:
-                outputs = network.predict_on_batch(magnitude[None, :, : s.bins])
-            estimates |= {source: np.asarray(outputs[source])[0] for source in s.sources}
+                outputs = network.predict_on_batch(window[None, :, : s.bins])
+            for source in s.sources:
+                estimates[source] = np.asarray(outputs[source])[0, -len(magnitude) :]
         wrong = [source for source, x in estimates.items() if not np.isfinite(x).all()]
         if wrong:
             raise ModelError(

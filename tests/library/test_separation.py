@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 from mmdense_edge import Separator
+from mmdense_edge.model.interpreter import for_signal
 from small import SMALL, disturb
 from tqdm import tqdm
 
 import keras_mmdense
 from keras_mmdense import AudioError, SettingsError
+from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.separation import KerasNetwork
 
 TINY = SMALL | {"num_layers": 1, "scales": 1}
@@ -69,6 +71,21 @@ def test_a_constant_mask_scales_the_mixture(n_fft, rate, limit):
     stem = keras_mmdense.separate(model, audio, rate)["vocals"]
     inner = slice(200, -200)  # a resampler rings at the ends of a cut signal
     assert np.abs(stem - 0.75 * audio)[inner].max() < limit
+
+
+@pytest.mark.parametrize("window_frames", [1, 8, 40])
+def test_a_causal_model_s_windows_are_the_whole_song_from_its_first_frame(rng, window_frames):
+    model = keras_mmdense.build(causal=True, dilation_rate=(1, 2, 1), **TINY)
+    disturb(model)
+    assert context_frames(keras_mmdense.settings_of(model)) > 8
+    shared, songs = KerasNetwork([model], window_frames), rng.random((2, 40, 64, 2), np.float32)
+    assert (shared.contract.frames, shared.contract.context_frames) == (window_frames, 0)
+    networks = [for_signal(shared) for _ in songs]
+    for first in range(0, 40, window_frames):
+        part = slice(first, first + window_frames)
+        for network, song in zip(networks, songs, strict=True):  # in turn
+            expected = model(song[None])["vocals"][0, part]
+            np.testing.assert_allclose(network(song[part])["vocals"], expected, atol=1e-5)
 
 
 def test_one_model_per_source_is_the_same_as_one_of_two(tmp_path):

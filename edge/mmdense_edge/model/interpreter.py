@@ -120,7 +120,8 @@ class Network(Protocol):
 
 def for_signal(network: Network) -> Network:
     """Return the network for one signal: one with states starts from silence; others are shared."""
-    return network.for_signal() if isinstance(network, TFLiteNetwork) else network
+    made: Network = getattr(network, "for_signal", lambda: network)()
+    return made
 
 
 class Memory:
