@@ -116,7 +116,8 @@ def memory_passes(peaks: Sequence[float]) -> bool:
 
 def latency(args: argparse.Namespace) -> int:
     """Measure `mmdense live` from card to card; return 1 if there was a drop-out."""
-    realtime = ["chrt", "-f", "20"] if os.geteuid() == 0 else []
+    # the server above the client, as rtkit has it
+    server_first, client = (["chrt", "-f", n] if os.geteuid() == 0 else [] for n in ("30", "20"))
     form = ["--rate", str(RATE), "--channels", "1", "--format", "s16le", "--latency-msec", "20"]
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder, ExitStack() as stack:
         server = f"{folder}/native"
@@ -132,7 +133,7 @@ def latency(args: argparse.Namespace) -> int:
 
         sinks = [f"module-null-sink sink_name={name} rate={RATE}" for name in ("room", "speaker")]
         modules = [f"module-native-protocol-unix auth-anonymous=1 socket={server}", *sinks]
-        start([*realtime, "pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
+        start([*server_first, "pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
                "--exit-idle-time=-1", "--log-level=error",
                *(f"--load={each}" for each in modules)])  # fmt: skip
         while subprocess.run(["pactl", "info"], env=environment, capture_output=True).returncode:
@@ -147,9 +148,9 @@ def latency(args: argparse.Namespace) -> int:
         song = Path(folder, "clicks")
         clicks.tofile(song)
         start(["pacat", "--playback", "--device", "room", *form, str(song)])
-        command = [*realtime, sys.executable, "-m", "mmdense_edge", "live", "card", "--mix", "all",
+        command = [*client, sys.executable, "-m", "mmdense_edge", "live", "card", "--mix", "all",
                    "--input-device", "pulse", "--output-device", "pulse", "--json",
-                   "--seconds", str(args.seconds),
+                   "--seconds", str(args.seconds), "--buffer", str(args.buffer),
                    *(["--model", args.model] if args.model else [])]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run_report = json.loads(run(command, environment).splitlines()[-1])
@@ -240,6 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command.set_defaults(measure=latency)
     command.add_argument("--model", help="a name or a file; the bundled one if None")
     command.add_argument("--seconds", type=number(float, 5, 86400), default=300)
+    command.add_argument("--buffer", type=number(float, 0, 1), default=0.025, help="in seconds")
     args = parser.parse_args(argv)
     return int(args.measure(args))
 

@@ -61,12 +61,13 @@ def build(
         sources: One name or several; default "vocals". With several and `shared=False` each source
             has a network of its own, as in the paper.
         weights: None for fresh weights, "bundled" for the trained ones that come with the package
-            (presets "mmdensenet-edge" and "mmdensenet-micro", the float32 weights of the runner's
-            files, and "mmdensenet-vocals", the paper's form with a mask), or the `.keras` or `.h5`
-            file of a model of this function, whichever version of Keras saved it. The weights
-            bring their settings, credits and license, and the model is in float32. An argument
-            that contradicts them is refused; only `frames` and `sources` may differ. With other
-            sources the trunk is kept, the heads of new sources start fresh, and a warning says so.
+            (presets "mmdensenet-edge", "mmdensenet-micro" and "mmdensenet-live", the float32
+            weights of the runner's files, and "mmdensenet-vocals", the paper's form with a mask),
+            or the `.keras` or `.h5` file of a model of this function, whichever version of Keras
+            saved it. The weights bring their settings, credits and license, and the model is in
+            float32. An argument that contradicts them is refused; only `frames` and `sources` may
+            differ. With other sources the trunk is kept, the heads of new sources start fresh, and
+            a warning says so.
         shared: One network with a named output per source; default False.
         head: "magnitude" (the paper, default) or "mask" (sigmoid times the mixture).
         frames: Fixed number of frames, a multiple of 2**scales unless the model is causal, or None

@@ -15,6 +15,7 @@ MODELS = {
         "mmdensenet-edge-int8", "mmdensenet-edge-float16", "mmdensenet-edge-float32",
     ),
     "mmdensenet-micro": ("mmdensenet-micro-int8",),
+    "mmdensenet-live": ("mmdensenet-live-int8",),
     "mmdensenet-vocals": (),
 }  # fmt: skip
 
