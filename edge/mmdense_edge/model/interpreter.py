@@ -6,7 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -120,8 +120,8 @@ class Network(Protocol):
 
 def for_signal(network: Network) -> Network:
     """Return the network for one signal: one with states starts from silence; others are shared."""
-    made: Network = getattr(network, "for_signal", lambda: network)()
-    return made
+    make: Callable[[Network], Network] | None = getattr(type(network), "for_signal", None)
+    return make(network) if make else network
 
 
 class Memory:
