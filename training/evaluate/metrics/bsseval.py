@@ -106,6 +106,7 @@ def museval_package() -> Any:
     Raises:
         SettingsError: It cannot be imported.
     """
+    vars(np.linalg).setdefault("linalg", np.linalg)  # museval 0.4.1 takes LinAlgError from there
     try:
         import museval
     except (ImportError, RuntimeError) as error:
