@@ -27,6 +27,9 @@ from training.evaluate.metrics.source_score import (
     frame_scores,
 )
 
+
+vars(np.linalg).setdefault("linalg", np.linalg)  # museval 0.4.1 takes LinAlgError from there
+
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
 SECONDS = {"museval": (1, 1), "bsseval3": (30, 15)}  # window and hop
 
@@ -106,7 +109,6 @@ def museval_package() -> Any:
     Raises:
         SettingsError: It cannot be imported.
     """
-    vars(np.linalg).setdefault("linalg", np.linalg)  # museval 0.4.1 takes LinAlgError from there
     try:
         import museval
     except (ImportError, RuntimeError) as error:
