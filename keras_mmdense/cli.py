@@ -109,8 +109,8 @@ def parser() -> argparse.ArgumentParser:
     add("--music", metavar="DIR", help="data set or folder of songs to calibrate and compare on")
     add("--window-frames", type=int, default=128, metavar="N", help="frames that a window keeps "
         "(default: 128)")  # fmt: skip
-    add("--trim-context", action="store_true", help="leave out work for the discarded context; "
-        "mmdense live then needs its full look-ahead")  # fmt: skip
+    add("--states", action="store_true", help="remember past frames between windows instead of "
+        "computing context again; mmdense live then needs its full look-ahead")  # fmt: skip
     add("--name", help="name of the model in its contract (default: the file's)")
     add("--threshold", action="append", default=[], metavar="PRECISION:FIGURE=NUMBER",
         help="a limit to meet, for example int8:snr_db=15; may be repeated")  # fmt: skip
@@ -184,7 +184,7 @@ def export(arguments: argparse.Namespace) -> None:
         precision, _, figure = key.partition(":")
         thresholds.setdefault(precision, {})[figure] = value
     scores = figures("--score", arguments.score, "SOURCE=NUMBER", "vocals=5.04")
-    same = ("music", "window_frames", "trim_context", "name", "report", "overwrite")
+    same = ("music", "window_frames", "states", "name", "report", "overwrite")
     contracts = keras_mmdense.export(
         open_model(arguments.model),
         arguments.out,

@@ -46,33 +46,6 @@ def context_frames(settings: Settings) -> int:
     return -(-max(receptive_field(settings)) // step) * step
 
 
-def kept_regions(settings: Settings, context: int) -> list[Interval]:
-    """Return, for each scale, the frames that the way up needs: its first, and the one after.
-
-    A window's first and last `context` frames are discarded. Only the way down has to compute all
-    of the others' surroundings.
-
-    Args:
-        settings: The model's settings, with the frames of the window.
-        context: Frames discarded on each side.
-
-    Example:
-        >>> from keras_mmdense.presets import resolve_settings
-        >>> kept_regions(resolve_settings("mmdensenet", frames=464), 104)
-        [(98, 366), (44, 188), (18, 98)]
-    """
-    frames, regions = settings.frames or 0, list[Interval]()
-    need, step = _final((context, frames - context - 1), settings), settings.pool_size[0]
-    for scale in range(min(band.scales for band in settings.bands)):
-        blocks = [_block(band, 2 * band.scales - scale, need, settings) for band in settings.bands]
-        # whole groups, because each frame below becomes `step` frames
-        first = max(0, min(low for low, _ in blocks)) // step
-        last = min(frames - 1, max(high for _, high in blocks)) // step
-        regions.append((step * first, step * last + step))
-        frames, need = frames // step, (first, last)
-    return regions
-
-
 def _scale(band: Band, scale: int, interval: Interval, settings: Settings) -> Interval:
     """From the output of the dense blocks at a scale back to the input of its first one."""
     if scale == band.scales:

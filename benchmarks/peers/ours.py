@@ -1,5 +1,6 @@
 """This project's systems: the runner with bundled and published models, and Keras."""
 
+import gc
 import time
 from collections.abc import Callable
 from functools import partial
@@ -9,23 +10,29 @@ from typing import Any
 from benchmarks.peers.system import RATE, SOURCES, System
 
 WINDOW_FRAMES = 256  # what keras_mmdense.separate takes
-LONG_WINDOW = 512  # of 720 frames, 208 of which are context
-FLOAT32, INT8 = (f"mmdensenet-{LONG_WINDOW}-{form}.tflite" for form in ("float32", "int8"))
+FLOAT32, INT8 = (f"mmdensenet-states-{form}.tflite" for form in ("float32", "int8"))
 
 
 class Runner(System):
-    """The runner, from file to files in fixed memory; one or several models."""
+    """The runner, from file to files in fixed memory.
+
+    Several models take turns, and each is loaded for its turn: the time to load them counts.
+    """
 
     def __init__(self, models: tuple[str, ...], threads: int, folder: Path) -> None:
+        paths = [folder / model if model.endswith(".tflite") else model for model in models]
+        self.openers = [partial(self._opened, path, threads) for path in paths]
+        if len(models) == 1:
+            separator = self.openers[0]()
+            self.openers = [lambda: separator]
+
+    def _opened(self, model: Any, threads: int) -> Any:
         from mmdense_edge import Separator
 
-        self.separators = [
-            Separator(folder / model if model.endswith(".tflite") else model, threads)
-            for model in models
-        ]
-        for separator in self.separators:
-            interpreter: Any = vars(separator.network)["_interpreter"]
-            interpreter.invoke = partial(self._timed, interpreter.invoke)
+        separator = Separator(model, threads)
+        interpreter: Any = vars(separator.network)["_interpreter"]
+        interpreter.invoke = partial(self._timed, interpreter.invoke)
+        return separator
 
     def _timed(self, invoke: Callable[[], None]) -> None:
         start = time.process_time()
@@ -39,13 +46,16 @@ class Runner(System):
         from mmdense_edge.separate.jobs import Options, plan
         from mmdense_edge.separate.pool import attempt
 
-        for number, separator in enumerate(self.separators):
+        for number, opened in enumerate(self.openers):
+            separator = opened()
             parts = choose(separator.sources, separator.sources)
             out, options = folder / str(number), Options(overwrite=True)
             (job,) = plan([Song(song)], out, parts, options, model=separator.contract.name)
             report = attempt(separator, job)
             if report.error is not None:
                 raise RuntimeError(report.error)
+            del separator
+            gc.collect()  # the timed interpreter refers to itself
 
 
 EdgeInt8 = partial(Runner, ("mmdensenet-edge-int8",))  # with its trained weights
@@ -84,7 +94,7 @@ def prepare(folder: str) -> None:
     from benchmarks.edge import write_song
     from benchmarks.peers import spleeter
 
-    export = partial(keras_mmdense.export, window_frames=LONG_WINDOW, trim_context=True)
+    export = partial(keras_mmdense.export, states=True)
     published, masks, converted = (Path(folder, name) for name in (FLOAT32, INT8, spleeter.FILE))
     if not published.exists():
         export(keras_mmdense.build("mmdensenet"), published)

@@ -3,9 +3,9 @@
 `convert FOLDER CONTEXT PRECISION ...`: FOLDER holds `model.keras`, `check.npy` and
 `calibration.npy`. Each precision becomes `<precision>.tflite`, a bare flatbuffer, and
 `<precision>.npz`, its outputs for the check windows; Keras' own are in `keras.npz`. Lines
-`STEP ...` tell what is being done. CONTEXT is the number of frames on each side of a window that
-need not be computed. A causal network becomes one step, and `taps.json` tells what it reads of past
-frames.
+`STEP ...` tell what is being done. A causal network becomes a step of one frame. If CONTEXT is not
+0, another becomes a step of as many frames as the check windows have without CONTEXT frames at each
+end. `taps.json` tells what steps read of past ones.
 
 `probe FILE`: measures the cost of one file, with NumPy and ai-edge-litert alone. Prints a line of
 JSON: `load_s`, `cpu_s` of one run (one thread, the least of five), `peak_mb` of the process,
@@ -21,7 +21,7 @@ import tempfile
 import time
 import timeit
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from keras_mmdense.tflite.precisions import PRECISIONS
 
 SIGNATURE = "serving_default"
 PAST, PRESENT = "past", "present"  # of a step
-CALIBRATED = 128  # frames at most that a step is calibrated on
+CALIBRATED = 128  # steps at most to calibrate on
 RUNS = 5
 
 
@@ -45,16 +45,15 @@ def convert(folder: str, context: str, *precisions: str) -> None:
     from keras_mmdense.model import build_from_settings, prefix_of
     from keras_mmdense.model_settings import settings_of
     from keras_mmdense.normalization import copy_weights
-    from keras_mmdense.receptive_field import kept_regions
-    from keras_mmdense.tflite.rewrite import crops_of, rewrite
-    from keras_mmdense.tflite.streaming import streaming
+    from keras_mmdense.tflite.rewrite import rewrite
+    from keras_mmdense.tflite.streaming import streaming, windowed
 
-    place = Path(folder)
+    place, late = Path(folder), int(context)
     windows = np.load(place / "check.npy")[:, None]
     loaded = keras.saving.load_model(place / "model.keras", compile=False)
     settings = settings_of(loaded)
 
-    def fixed(frames: int) -> keras.Model:
+    def fixed(frames: int | None) -> keras.Model:
         network = build_from_settings(replace(settings, frames=frames))
         copy_weights(loaded, network)
         masks = {  # of a mask head, the file gives the masks
@@ -64,13 +63,11 @@ def convert(folder: str, context: str, *precisions: str) -> None:
         return keras.Model(network.input, masks or network.output)
 
     network = fixed(windows.shape[2])
-    whole = replace(settings, frames=windows.shape[2])
-    regions = kept_regions(whole, int(context)) if int(context) else []
     print("STEP running Keras", flush=True)
     _save(place / "keras.npz", [network(window, training=False) for window in windows])
     states = None
-    if settings.causal:
-        network = fixed(1)
+    if settings.causal or late:
+        network = fixed(None if late else 1)
     for name in precisions:
         print(f"STEP converting to {name}", flush=True)
         precision = PRECISIONS[name]
@@ -78,15 +75,18 @@ def convert(folder: str, context: str, *precisions: str) -> None:
             network,
             depthwise_norms=precision.depthwise_norms,
             depth_to_space=precision.depth_to_space,
-            crops=crops_of(settings, regions),
         )
-        if settings.causal:
-            rewritten, taps = streaming(rewritten)
+        if settings.causal or late:
+            rewritten, taps = (
+                windowed(rewritten, windows.shape[2] - 2 * late, late)
+                if late
+                else streaming(rewritten)
+            )
             states = States(PAST, PRESENT, tuple(taps))
             (place / "taps.json").write_text(json.dumps(taps))
-        content = _float_model(rewritten, regions, half=name == "float16")
+        content = _float_model(rewritten, half=name == "float16")
         if name not in ("float32", "float16"):
-            samples = None
+            samples: Iterable[dict[str, Any]] | None = None
             if precision.music:
                 music = np.load(place / "calibration.npy")[:, None]
                 samples = [{"mixture": window} for window in music]
@@ -94,54 +94,46 @@ def convert(folder: str, context: str, *precisions: str) -> None:
                     samples = _recorded(content, music, states)
             content = _quantize(content, name, samples)
         (place / f"{name}.tflite").write_bytes(content)
-        answers = [_answer(content, window, states) for window in windows]
+        answers = [_answer(content, window, states, late) for window in windows]
         _save(place / f"{name}.npz", answers)
 
 
 def _steps(runner: Any, window: Any, states: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield what a step reads and returns, for each frame of a window."""
-    memory = Memory(states)
-    for frame in range(window.shape[1]):
-        inputs = {"mixture": window[:, frame : frame + 1], PAST: memory.past().copy()}
+    """Yield what the steps read and return, for all frames of a window."""
+    memory, frames = Memory(states), runner.get_input_details()["mixture"]["shape"][1]
+    for first in range(0, window.shape[1], frames):
+        inputs = {"mixture": window[:, first : first + frames], PAST: memory.past().copy()}
         answer = runner(**inputs)
         memory.keep(answer.pop(PRESENT))
         yield inputs, answer
 
 
-def _answer(content: bytes, window: Any, states: Any) -> dict[str, Any]:
-    """Return the outputs of a file for a window, (1, frames, bins, channels)."""
+def _answer(content: bytes, window: Any, states: Any, late: int) -> dict[str, Any]:
+    """Return the outputs of a file for a window, (1, frames, bins, channels).
+
+    If they are `late`, those of the last frames are missing.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
     if states is None:
         found: dict[str, Any] = runner(mixture=window)
         return found
-    frames = [answer for _, answer in _steps(runner, window, states)]
-    return {name: np.concatenate([one[name] for one in frames], axis=1) for name in frames[0]}
+    steps = [answer for _, answer in _steps(runner, window, states)]
+    return {name: np.concatenate([s[name] for s in steps], axis=1)[:, late:] for name in steps[0]}
 
 
-def _float_model(network: Any, regions: Any, half: bool) -> bytes:
-    """Return a flatbuffer of static shapes, one signature with our names, built-in operators.
-
-    Frames that the network leaves out, those before and after the first of `regions`, are zeros.
-    """
+def _float_model(network: Any, half: bool) -> bytes:
+    """Return a flatbuffer of static shapes, one signature with our names, built-in operators."""
     import keras
     import tensorflow as tf
-
-    frames = network.inputs[0].shape[1]
-    first, after = regions[0] if regions else (0, frames)
-
-    def estimate(*inputs: Any) -> dict[str, Any]:
-        outside = ((0, 0), (first, frames - after), (0, 0), (0, 0))
-        answers = network(inputs[0] if len(inputs) == 1 else inputs, training=False)
-        return {name: tf.pad(y, outside) for name, y in answers.items()} if regions else answers
 
     archive = keras.export.ExportArchive()
     archive.track(network)
     specs = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name=x.name) for x in network.inputs]
     archive.add_endpoint(
         SIGNATURE,
-        estimate,
+        lambda *inputs: network(inputs[0] if len(inputs) == 1 else inputs, training=False),
         input_signature=specs,
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -155,17 +147,17 @@ def _float_model(network: Any, regions: Any, half: bool) -> bytes:
     return content
 
 
-def _recorded(content: bytes, music: Any, states: Any) -> list[dict[str, Any]]:
-    """Return what the steps of a float model read in the windows, of some frames."""
+def _recorded(content: bytes, music: Any, states: Any) -> Iterator[dict[str, Any]]:
+    """Return what some of the steps of a float model read in the windows."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
     each = (inputs for window in music for inputs, _ in _steps(runner, window, states))
-    every = 1 + len(music) * music.shape[2] // CALIBRATED
-    return list(itertools.islice(each, 0, None, every))
+    frames = runner.get_input_details()["mixture"]["shape"][1]
+    return itertools.islice(each, 0, None, 1 + len(music) * music.shape[2] // frames // CALIBRATED)
 
 
-def _quantize(content: bytes, name: str, samples: list[dict[str, Any]] | None) -> bytes:
+def _quantize(content: bytes, name: str, samples: Iterable[dict[str, Any]] | None) -> bytes:
     """Quantize a float model; its inputs, outputs and normalization stay float."""
     from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer import quantizer, recipe
@@ -199,7 +191,7 @@ def _quantize(content: bytes, name: str, samples: list[dict[str, Any]] | None) -
     return bytes(work.quantize(ranges).quantized_model)
 
 
-def _ranges(work: Any, samples: list[dict[str, Any]]) -> dict[str, Any]:
+def _ranges(work: Any, samples: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return each tensor's least and largest value over all samples.
 
     The quantizer itself follows them with a moving average, which cuts off loud music.

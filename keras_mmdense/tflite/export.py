@@ -59,7 +59,7 @@ def export(
     precision: str | Sequence[str] = "float32",
     music: MusicSource | None = None,
     window_frames: int = 128,
-    trim_context: bool = False,
+    states: bool = False,
     name: str | None = None,
     scores: Mapping[str, float] | None = None,
     thresholds: Mapping[str, Mapping[str, float]] | None = None,
@@ -88,8 +88,10 @@ def export(
             receptive field needs is added on both sides. The file of a causal model has one frame,
             and as `states` the values of past frames that it reads; here, this is the length of
             the windows to compare.
-        trim_context: Compute on the way up only what the kept frames need, and return zeros in the
-            context. Less work and memory; but `mmdense live` then needs its full look-ahead.
+        states: Remember between windows what convolutions read of past frames, instead of computing
+            context again: less work and memory. `mmdense live` then moves by whole windows and
+            needs its full look-ahead, and the page does not take the file. The file of a causal
+            model always has states.
         name: Name of the model in the contract; default the file's, or if that is the precision
             alone, the preset's.
         scores: SDR in dB by source, written in the contract of every file with two decimals.
@@ -158,22 +160,15 @@ def export(
         'pip install ".[export]" in a checkout of keras_mmdense.',
         ExportError,
     )
-    require(
-        not (trim_context and settings.causal),
-        "trim_context needs windows with context, which a causal model's file does not have",
-        trim_context,
-        "Leave it out.",
-        ExportError,
-    )
-    context = context_frames(settings)
+    context, stateful = context_frames(settings), states and not settings.causal
+    if stateful:  # outputs are late by whole windows, and the receptive field's by some more
+        context = -(-(context + settings.frame_multiple) // window_frames) * window_frames
     frames = window_frames + context if settings.causal else window_frames + 2 * context
     shown = is_watched() if progress is None else progress
     say = progress if callable(progress) else print if shown else lambda text: None
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
-    if trim_context:
-        measured["trimmed"] = True
-    repeated = 1.0 if settings.causal else frames / window_frames
+    repeated = 1.0 if settings.causal or stateful else frames / window_frames
     measured["macs_per_second"] = round(multiply_adds_per_second(model) * repeated)
     say("making noise shaped like music" if music is None else "reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
@@ -182,18 +177,24 @@ def export(
         model.save(folder / "model.keras")
         np.save(folder / "check.npy", np.abs(material.check))
         np.save(folder / "calibration.npy", material.calibration)
-        given = str(context if trim_context else 0), *(p.name for p in chosen)
+        given = str(context if stateful else 0), *(p.name for p in chosen)
         lines = _run(folder, "convert", ".", *given)
         steps = (line[5:].strip() for line in lines if line.startswith("STEP "))
         for number, step in enumerate(steps, 1):
             say(f"{number}/{2 + len(chosen)} {step}")
         weights = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+        kept = slice(context, frames - context) if stateful else slice(None)
         if settings.causal:  # the file has one frame and no context
-            frames = window_frames = 1
+            frames, window_frames, context = 1, 1, 0
+        if settings.causal or stateful:
             taps = json.loads((folder / "taps.json").read_text())
             measured["states"] = {"input": PAST, "output": PRESENT, "taps": taps}
+            measured |= {
+                "version": 3 if context else 2,
+                "context_frames": context,
+                "frame_multiple": window_frames,
+            }
         seconds = window_frames * settings.transform.hop_length / settings.sample_rate
-        kept = slice(context, frames - context) if trim_context else slice(None)
         say(f"{2 + len(chosen)}/{2 + len(chosen)} comparing with Keras")
         figures = [
             _measure(folder, p, material, kept, settings.head, weights, seconds) for p in chosen
@@ -254,7 +255,7 @@ def make_contract(
     """Return the contract of a flatbuffer; `measured` holds its optional entries."""
     return {
         "format": "mmdense-model",
-        "version": 2 if settings.causal else 1,
+        "version": 1,
         "name": name,
         "model_sha256": hashlib.sha256(content).hexdigest(),
         "sources": list(settings.sources),
@@ -267,7 +268,7 @@ def make_contract(
         "bins": settings.bins,
         "channels": settings.channels,
         "frames": frames,
-        "context_frames": 0 if settings.causal else context_frames(settings),
+        "context_frames": context_frames(settings),
         "frame_multiple": settings.frame_multiple,
         "input": "mixture",
         "outputs": {source: source for source in settings.sources},

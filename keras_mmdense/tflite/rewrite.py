@@ -11,31 +11,22 @@ The function stays the same; only the layers that compute it differ. For network
   converter fuses with the ReLU;
 - the normalization of the input has its constants once per channel: interpreters are ten times
   slower where they have to spread them;
-- the layer that carries the settings is left out: it multiplies by one;
-- frames that only serve a window's discarded context are left out on the way up, if asked for:
-  the outputs then have fewer frames.
+- the layer that carries the settings is left out: it multiplies by one.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
-from keras_mmdense.model import LAST, prefix_of
+from keras_mmdense.model import LAST
 from keras_mmdense.model_settings import LAYER_NAME
-from keras_mmdense.receptive_field import Interval
-from keras_mmdense.settings import Settings
 
 
 def rewrite(
-    model: keras.Model,
-    *,
-    depthwise_norms: bool = True,
-    depth_to_space: bool = True,
-    crops: Mapping[str, Sequence[Interval]] | None = None,
+    model: keras.Model, *, depthwise_norms: bool = True, depth_to_space: bool = True
 ) -> keras.Model:
     """Return the same function in other layers, with the same weights.
 
@@ -43,7 +34,6 @@ def rewrite(
         model: A model of `keras_mmdense.build`, or a part of one.
         depthwise_norms: Batch normalization as depthwise convolution.
         depth_to_space: Transposed convolution as 1x1 convolution and depth-to-space.
-        crops: From `crops_of`: frames to keep of each input of a concatenation.
 
     Example:
         >>> import keras_mmdense
@@ -53,7 +43,6 @@ def rewrite(
         >>> bool(np.allclose(faster(x)["vocals"], model(x)["vocals"], atol=1e-5))
         True
     """
-    crops = crops or {}
     by_name = {layer.name: layer for layer in model.layers}
     # normalization and ReLU behind a transposed convolution move into it
     ups = [name.removesuffix("relu") for name in by_name if re.fullmatch(r".*_up\d+_relu", name)]
@@ -75,16 +64,6 @@ def rewrite(
         if isinstance(layer, layers.Conv2DTranspose):
             norm = layer.name.removesuffix("conv") + "norm"
             return _up_convolution(layer, by_name[norm] if norm in moved else None, depth_to_space)
-        if layer.name in crops:
-            kept = crops[layer.name]
-            return layers.Lambda(
-                lambda maps: keras.ops.concatenate(
-                    [x[:, first:after] for x, (first, after) in zip(maps, kept, strict=True)], 3
-                ),
-                name=layer.name,
-            )
-        if isinstance(layer, layers.Reshape) and crops:
-            return layers.Reshape((-1, *layer.target_shape[1:]), name=layer.name)
         if layer.name in moved or layer.name == LAYER_NAME:
             return _given(layer, [layers.Identity()], [])
         if isinstance(layer, layers.BatchNormalization) and depthwise_norms:
@@ -104,25 +83,15 @@ def rewrite(
     return clone
 
 
-def crops_of(
-    settings: Settings, regions: Sequence[Interval]
-) -> dict[str, tuple[Interval, Interval]]:
-    """Return the frames to keep where a skip connection joins the way up, by the layer's name.
+@keras.saving.register_keras_serializable("keras_mmdense")
+class DepthToSpace(layers.Layer):
+    """The last step of a 2x2 transposed convolution: maps become places."""
 
-    Args:
-        settings: The model's settings.
-        regions: From `kept_regions`.
-    """
-    crops = {}
-    own = [prefix_of(settings, source) for source in settings.sources]
-    for prefix in [""] if settings.shared else own:
-        for band in settings.bands:
-            for scale, (first, after) in enumerate(regions):
-                # where the maps from below start: the lowest scale has all frames
-                below = [*regions, (0, 0)][scale + 1][0] * settings.pool_size[0]
-                name = f"{prefix}{band.name}_skip{2 * band.scales - scale + 1}"
-                crops[name] = ((first - below, after - below), (first, after))
-    return crops
+    def call(self, x: Any) -> Any:
+        """Take (batch, frames, bins, 4 * maps), return (batch, 2 * frames, 2 * bins, maps)."""
+        import tensorflow as tf
+
+        return tf.nn.depth_to_space(x, 2)
 
 
 def _given(layer: Any, inner: list[Any], values: list[Any]) -> keras.Sequential:
@@ -155,9 +124,7 @@ def _up_convolution(layer: Any, norm: Any | None, depth_to_space: bool) -> keras
         same = layers.Conv2DTranspose(made, 2, strides=2, activation=activation, **LAST)
         return _given(layer, [same], [kernel, bias])
     if height > 1:
-        import tensorflow as tf
-
-        space = layers.Lambda(lambda x: tf.nn.depth_to_space(x, 2))
+        space = DepthToSpace()
     # depth-to-space counts (row, column, map)
     values = [kernel.transpose(3, 0, 1, 2), np.tile(bias, height * width)]
     conv = layers.Conv2D(height * width * made, 1, activation=activation, **LAST)

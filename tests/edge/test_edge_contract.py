@@ -63,7 +63,7 @@ def test_unknown_entries_are_kept(pack):
     ("name", "value", "match"),
     [
         ("format", "other", "'format' must be 'mmdense-model'"),
-        ("version", 3, "version 3, but this runner reads versions up to 2. Update"),
+        ("version", 4, "version 4, but this runner reads versions up to 3. Update"),
         ("version", 0, "'version' must be a positive integer; received 0"),
         ("version", True, "'version' must be a positive integer; received True"),
         ("version", "1", "'version' must be"),
@@ -120,7 +120,6 @@ def test_unknown_entries_are_kept(pack):
         ("macs_per_second", 0, "'macs_per_second' must be"),
         ("macs_per_second", "1e9", "'macs_per_second' must be"),
         ("macs_per_second", None, "'macs_per_second' must be"),
-        ("trimmed", 1, "'trimmed' must be true or false"),
         *(
             (name, ..., f"lacks '{name}'")
             for name in ("sources", "transform", "settings", "frames")
@@ -139,18 +138,18 @@ def test_states_are_read(pack, model_path):
     contract = read_contract(model_path("causal"))
     states = contract.states
     assert states.taps == ((0, 128, 1), (0, 64, 2))
-    assert (states.read, states.kept, states.frames, contract.latency) == (192, 128, 2, 2560)
+    assert (states.read, states.kept, states.windows, contract.latency) == (192, 128, 2, 2560)
     assert read_contract(model_path("shares")).states is None
 
 
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"version": 1}, "'version' must be 2 with 'states'; received 1"),
+        ({"version": 1}, "'version' must be 2 or 3 with 'states'; received 1"),
         ({"states": []}, "'states' must be an object"),
         ({"states": {"input": "past", "output": "present"}}, "lacks 'taps'"),
         ({"states": {"output": "present", "taps": [[0, 1, 1]]}}, "lacks 'input'"),
-        ({"frames": 2}, "must be 1 and 0 with 'states'; received 2 and 0"),
+        ({"frames": 2}, "'context_frames' with 'states'; received 1, 2, 0"),
         ({"input": "past"}, "'states' must have names of their own"),
         *(
             ({"states": {"input": "past", "output": "present", "taps": taps}}, "a list of 1 to")

@@ -170,6 +170,20 @@ def test_a_network_with_states_remembers_each_signal_by_itself(model_path, noise
     np.testing.assert_allclose(masks, expected, atol=1e-5)
 
 
+def test_windows_that_remember_add_their_last_frames(pack, model_path, noise):
+    late = {"version": 3, "frames": 5, "context_frames": 2}
+    every, windows = (
+        for_signal(TFLiteNetwork(load_model(path)))
+        for path in (model_path("causal"), pack(late, base="causal"))
+    )
+    song = np.abs(noise(9 * 64)).reshape(9, 64, 2)
+    expected = [every(frame[None])["drums"][0] for frame in song]
+    for first in range(5):  # the frames in the middle are estimated when the last one is known
+        found = windows(song[first : first + 5])["drums"]
+        np.testing.assert_array_equal(found[2], expected[first + 4])
+        assert not found[[0, 1, 3, 4]].any()
+
+
 def test_separating_loads_no_tensorflow(song, model_path, tmp_path):
     code = """if True:
         import sys

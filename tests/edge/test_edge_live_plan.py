@@ -49,11 +49,12 @@ def test_steps_that_cannot_be(separators, step, lookahead, match):
         SlidingNetwork(separators["shares"].network, step, lookahead)
 
 
-def test_outputs_without_context_need_the_full_lookahead(separators):
-    trimmed = replace(separators["shares"].contract, trimmed=True)
-    check_steps(trimmed, 4, 4)
+def test_windows_that_remember_need_the_full_lookahead(separators):
+    states = separators["causal"].contract.states
+    contract = replace(separators["shares"].contract, states=states)
+    check_steps(contract, 4, 4)
     with pytest.raises(UsageError, match="full look-ahead of 4 frames; received 0"):
-        check_steps(trimmed, 4, 0)
+        check_steps(contract, 4, 0)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(in_proce
     contract = separator.contract
     assert contract.name == "mmdensenet"  # of the preset: the file's name holds the precision alone
     assert (contract.frames, contract.context_frames) == (1, 0)
-    assert contract.states.frames < context_frames(keras_mmdense.settings_of(model))
+    assert contract.states.windows < context_frames(keras_mmdense.settings_of(model))
     transform = contract.transform
     assert contract.latency == transform.n_fft + transform.hop_length
     assert contract.macs_per_second == pytest.approx(multiply_adds_per_second(model), abs=1)
@@ -210,18 +210,20 @@ def own_loss(target, estimate):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_process")
-def test_magnitudes_of_a_compiled_model_are_exported(tmp_path):
+def test_magnitudes_of_a_compiled_model_are_exported(tmp_path, rng):
     made = keras_mmdense.build(**TINY)
     disturb(made)
     made.compile("sgd", own_loss)
     path = tmp_path / "m.tflite"
-    found = keras_mmdense.export(made, path, window_frames=16, trim_context=True)
+    found = keras_mmdense.export(made, path, window_frames=16, states=True)
     assert found["float32"]["parity"]["snr_db"] > 80
     read = read_contract(path)
-    assert (read.sources, read.output, read.trimmed) == (SOURCES, "magnitude", True)
-    answers = Separator(path).network(np.ones((read.frames, read.bins, 2), np.float32))
-    assert not answers["bass"][0].any()
-    assert answers["bass"][read.context_frames].any()
+    assert (read.sources, read.output, read.step_frames) == (SOURCES, "magnitude", 16)
+    assert found["float32"]["version"] == 3
+    song = rng.random((7000, 2)).astype(np.float32)
+    expected = keras_mmdense.separate(made, song, 44100)
+    for source, stem in Separator(path).separate(song, 44100).items():
+        np.testing.assert_allclose(stem, expected[source], atol=1e-5)
 
 
 def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, capsys):
@@ -234,7 +236,7 @@ def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, 
     code = main(
         ["export", "m", "-o", "m-{precision}.tflite", "--precision", "float16, int8", "--threshold",
          "int8:snr_db=15", "--threshold", "int8:sdr_loss_db=1", "--name", "n", "--score",
-         "bass=1.5", "--music", "songs", "--window-frames", "32", "--trim-context", "--report",
+         "bass=1.5", "--music", "songs", "--window-frames", "32", "--states", "--report",
          "--overwrite"]
     )  # fmt: skip
     assert code == 0
@@ -244,7 +246,7 @@ def test_the_command_passes_its_options_and_prints_what_is_reached(monkeypatch, 
     ]
     seen.assert_called_once_with(
         "M", "m-{precision}.tflite", precision=["float16", "int8"], music="songs",
-        window_frames=32, trim_context=True, name="n", scores={"bass": 1.5}, report=True,
+        window_frames=32, states=True, name="n", scores={"bass": 1.5}, report=True,
         overwrite=True, thresholds={"int8": {"snr_db": 15, "sdr_loss_db": 1}}, progress=mock.ANY,
     )  # fmt: skip
 
@@ -285,12 +287,6 @@ def test_what_is_refused_is_refused_and_leaves_nothing(
         )
     assert words in str(caught.value)
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"other"]
-
-
-def test_one_frame_without_context_is_not_trimmed(tmp_path):
-    causal = keras_mmdense.build(head="mask", causal=True, **TINY)
-    with pytest.raises(ExportError, match="trim_context needs windows with context"):
-        keras_mmdense.export(causal, tmp_path / "m.tflite", trim_context=True)
 
 
 def test_missing_packages_are_named_before_any_work(model, tmp_path, monkeypatch):

@@ -6,12 +6,12 @@ from mmdense_edge.model.model_file import read_contract
 from small import SMALL, disturb
 
 import keras_mmdense
-from keras_mmdense.receptive_field import context_frames, kept_regions
+from keras_mmdense.receptive_field import context_frames
 from keras_mmdense.tflite import convert
 from keras_mmdense.tflite.export import make_contract, with_contract
 from keras_mmdense.tflite.parity import compare, summary
 from keras_mmdense.tflite.precisions import PRECISIONS, choose
-from keras_mmdense.tflite.rewrite import crops_of, rewrite
+from keras_mmdense.tflite.rewrite import rewrite
 
 
 @pytest.mark.parametrize(
@@ -33,29 +33,6 @@ def test_rewritten_networks_are_the_same_function(options, rng):
         for name, value in expected.items():
             scale = np.abs(value).max()
             np.testing.assert_allclose(found[name] / scale, value / scale, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"sources": ("a", "b")},
-        {"norm": "after", "shared": True, "sources": ("a", "b"), "fold": 2},
-    ],
-)
-def test_trimmed_networks_leave_out_nothing_that_is_needed(options, rng):
-    options = SMALL | {"num_layers": 1, "scales": 2} | options
-    context = context_frames(keras_mmdense.settings_of(keras_mmdense.build(**options)))
-    frames = 8 + 2 * context
-    model = keras_mmdense.build(frames=frames, **options)
-    disturb(model)
-    settings = keras_mmdense.settings_of(model)
-    x = rng.random((1, frames, 64, 2)).astype(np.float32)
-    (first, after), *_ = regions = kept_regions(settings, context)
-    assert after - first < frames
-    found = rewrite(model, crops=crops_of(settings, regions))(x)
-    for name, value in model(x).items():
-        value, kept = value[:, context : frames - context], found[name][:, context - first :][:, :8]
-        np.testing.assert_allclose(kept, value, atol=1e-5 * np.abs(value).max())
 
 
 def test_the_contract_gives_the_network_all_of_its_context(tmp_path):

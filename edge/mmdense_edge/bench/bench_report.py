@@ -51,7 +51,10 @@ def make_row(contract: Contract, threads: int, found: dict[str, Any]) -> Row:
             lookahead_frames=lookahead,
             window_seconds=times["p50"],
         )
-        for lookahead in (contract.context_frames, contract.trimmed * contract.context_frames)
+        for lookahead in (
+            contract.context_frames,
+            contract.context_frames if contract.states else 0,
+        )
     )
     hop_seconds = contract.transform.hop_length / contract.sample_rate
     return {

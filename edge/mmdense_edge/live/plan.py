@@ -45,8 +45,8 @@ def check_steps(contract: Contract, step_frames: int, lookahead_frames: int) -> 
         f"received {lookahead_frames}",
     )
     refuse_if(
-        contract.trimmed and lookahead_frames < most,
-        f"the model was exported with trim_context and needs the full look-ahead of {most} "
+        contract.states is not None and lookahead_frames < most,
+        f"a model that remembers past windows needs its full look-ahead of {most} "
         f"frames; received {lookahead_frames}",
     )
     refuse_if(

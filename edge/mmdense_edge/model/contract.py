@@ -11,7 +11,7 @@ from typing import Any
 from mmdense_edge.errors import ModelError, refuse_if, shortened
 
 FORMAT = "mmdense-model"
-VERSION = 2  # a file without states has version 1
+VERSION = 3  # a file without states has version 1, one with states and no context 2
 MAX_DEPTH = 32
 MAX_WINDOW_VALUES = 1 << 26
 MAX_TAPS = 4096
@@ -55,13 +55,13 @@ class Transform:
 
 @dataclass(frozen=True)
 class States:
-    """What a causal network remembers of past frames, from version 2 on.
+    """What a network remembers of past windows, from version 2 on.
 
     Args:
-        input: Name of the input that gets values of past frames, float32, (1, values).
-        output: Name of the output with the values to keep of this frame, float32, (1, values).
+        input: Name of the input that gets values of past windows, float32, (1, values).
+        output: Name of the output with the values to keep of this window, float32, (1, values).
         taps: The parts of the input, in order: (start, stop, delay) for the values from `start` to
-            `stop` of the output, `delay` frames before; zeros before the first frame.
+            `stop` of the output, `delay` windows before; zeros before the first window.
     """
 
     input: str
@@ -79,8 +79,8 @@ class States:
         return max(stop for _, stop, _ in self.taps)
 
     @property
-    def frames(self) -> int:
-        """Past frames that are remembered."""
+    def windows(self) -> int:
+        """Past windows that are remembered."""
         return max(delay for _, _, delay in self.taps)
 
 
@@ -89,7 +89,8 @@ class Contract:
     """The contract of a model file; docs/reference/edge.md describes each entry.
 
     `license` is stored as "licence". The network's input and each of its outputs have the shape
-    (1, frames, bins, channels). A network with states has one frame and no context.
+    (1, frames, bins, channels). With states, this is (1, step_frames, bins, channels): the input is
+    the last frames of a window, and the outputs are the estimates of those `context_frames` before.
     """
 
     name: str
@@ -112,7 +113,6 @@ class Contract:
     settings: Mapping[str, Any]
     scores: Mapping[str, float] = field(default_factory=dict)
     macs_per_second: float | None = None
-    trimmed: bool = False
     states: States | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -178,7 +178,7 @@ def parse(text: bytes) -> Contract:
     )
     entries["sources"] = tuple(entries["sources"])
     if "states" in entries:
-        _entry(values, "version", ("2 with 'states'", lambda version: version == VERSION))
+        _entry(values, "version", ("2 or 3 with 'states'", lambda version: version >= 2))
         states = {name: _entry(entries["states"], name, rule) for name, rule in _STATES.items()}
         entries["states"] = States(**states | {"taps": tuple(map(tuple, states["taps"]))})
     taken = {"format", "version", *entries}
@@ -290,10 +290,8 @@ _RULES: dict[str, Rule] = {
     "scores": _NUMBERS,
     "states": _OBJECT,
     "macs_per_second": ("a finite number above 0", lambda value: _is_number(value) and value > 0),
-    # Whether the outputs are zeros in the context.
-    "trimmed": ("true or false", lambda value: isinstance(value, bool)),
 }
-_OPTIONAL = ("scores", "macs_per_second", "trimmed", "states")
+_OPTIONAL = ("scores", "macs_per_second", "states")
 _STATES: dict[str, Rule] = {
     "input": _RULES["input"],
     "output": _RULES["input"],
@@ -337,9 +335,9 @@ _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
         "{c.frames} frames x {c.bins} bins x {c.channels} channels",
     ),
     (
-        lambda c: c.states is None or (c.frames, c.context_frames) == (1, 0),
-        "'frames' and 'context_frames' must be 1 and 0 with 'states'; received {c.frames} and "
-        "{c.context_frames}",
+        lambda c: c.states is None or c.step_frames == c.frame_multiple,
+        "'frame_multiple' must be 'frames' - 2 * 'context_frames' with 'states'; received "
+        "{c.frame_multiple}, {c.frames}, {c.context_frames}",
     ),
     (
         lambda c: c.states is None or len({c.input, c.states.input, c.states.output}) == 3,
@@ -348,9 +346,9 @@ _TOGETHER: tuple[tuple[Callable[[Contract], bool], str], ...] = (
     (
         lambda c: (
             c.states is None
-            or max(c.states.kept * c.states.frames, c.states.read) <= MAX_PAST_VALUES
+            or max(c.states.kept * c.states.windows, c.states.read) <= MAX_PAST_VALUES
         ),
         f"'states' must have at most {MAX_PAST_VALUES} values; received {{c.states.kept}} in "
-        "{c.states.frames} frames, {c.states.read} to read",
+        "{c.states.windows} windows, {c.states.read} to read",
     ),
 )

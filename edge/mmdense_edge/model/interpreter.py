@@ -125,27 +125,28 @@ def for_signal(network: Network) -> Network:
 
 
 class Memory:
-    """What a network with states remembers of one signal: values of past frames, zeros at first.
+    """What a network with states remembers of one signal: values of past windows, zeros at first.
 
     Args:
         states: Of the contract.
 
     Example:
         >>> memory = Memory(States("past", "present", ((0, 2, 1), (0, 1, 2))))
-        >>> for frame in ([1, 2], [3, 4]):
-        ...     memory.keep(np.array([frame], np.float32))
+        >>> for values in ([1, 2], [3, 4]):
+        ...     memory.keep(np.array([values], np.float32))
         >>> memory.past()
         array([[3., 4., 1.]], dtype=float32)
     """
 
     def __init__(self, states: States) -> None:
         self._taps = states.taps
-        self._ring = np.zeros((states.frames, states.kept), np.float32)
+        self._ring = np.zeros((states.windows, states.kept), np.float32)
         self._past = np.zeros((1, states.read), np.float32)
-        self._next = 0  # row of the next frame
+        self._next = 0  # row of the next window
+        self.is_empty = True
 
     def past(self) -> Magnitude:
-        """Return what the next frame reads, (1, values), valid until the next call."""
+        """Return what the next window reads, (1, values), valid until the next call."""
         first = 0
         for start, stop, delay in self._taps:
             last = first + stop - start
@@ -154,7 +155,8 @@ class Memory:
         return self._past
 
     def keep(self, present: Magnitude) -> None:
-        """Take the values of a frame, (1, values)."""
+        """Take the values of a window, (1, values)."""
+        self.is_empty = False
         self._ring[self._next] = present[0]
         self._next = (self._next + 1) % len(self._ring)
 
@@ -201,11 +203,12 @@ class TFLiteNetwork:
             raise ModelError(f"{model.path}: {self.runtime} cannot load it ({error})") from error
         del runner  # the interpreter refuses to run while the runner exists
 
-        expected = (1, contract.frames, contract.bins, contract.channels)
+        states = contract.states
+        frames = contract.frames if states is None else contract.step_frames
+        expected = (1, frames, contract.bins, contract.channels)
         shapes: dict[str, tuple[int, ...]]
         shapes = dict.fromkeys([contract.input, *contract.outputs.values()], expected)
         named = ({contract.input}, set(contract.outputs.values()))
-        states = contract.states
         if states is not None:
             named = named[0] | {states.input}, named[1] | {states.output}
             shapes |= {states.input: (1, states.read), states.output: (1, states.kept)}
@@ -226,10 +229,10 @@ class TFLiteNetwork:
         self._input = inputs[contract.input]["index"]
         self._outputs = {name: outputs[key]["index"] for name, key in contract.outputs.items()}
         self._memory: Memory | None = None
+        self._run(np.zeros(expected[1:], np.float32))
         if states is not None:
             self._states = inputs[states.input]["index"], outputs[states.output]["index"]
             self._memory = Memory(states)
-        for_signal(self)(np.zeros(expected[1:], np.float32))
 
     def for_signal(self) -> Network:
         """Return the network for one signal, which must be its only one; the interpreter is shared.
@@ -247,11 +250,22 @@ class TFLiteNetwork:
 
         Args:
             magnitude: Magnitude of the mixture in one window, shape (frames, bins, channels),
-                float32.
+                float32. With states, each window follows the one before by `step_frames`.
 
         Returns:
-            An array of the same shape for each source.
+            An array of the same shape for each source; with states, zeros in the context.
         """
+        if self._memory is None:
+            return self._run(magnitude)
+        # Later windows have been seen, but for their last frames.
+        step, context = self.contract.step_frames, self.contract.context_frames
+        for first in range(0 if self._memory.is_empty else 2 * context, len(magnitude), step):
+            answers = self._run(magnitude[first : first + step])
+        outside = ((context, context), (0, 0), (0, 0))
+        return {n: np.pad(x, outside) for n, x in answers.items()} if context else answers
+
+    def _run(self, magnitude: Magnitude) -> Mapping[str, Magnitude]:
+        """Return the outputs for the frames that the interpreter takes at a time."""
         # The interpreter has one set of tensors and releases the GIL while it runs.
         with self._lock:
             self._interpreter.set_tensor(self._input, magnitude[None])
