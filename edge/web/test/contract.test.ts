@@ -188,11 +188,6 @@ test.each<[string, Uint8Array, RegExp]>([
   expect(refusal(data)).toMatch(reason);
 });
 
-test("trimmed is true or false", () => {
-  expect(loadModel(changed({ trimmed: true })).contract.name).toBe(VALUES["name"]);
-  expect(refusal(changed({ trimmed: 1 }))).toMatch(/'trimmed' must be true or false/);
-});
-
 test("2048.0 is no integer, as for the runner", () => {
   const text = JSON.stringify(VALUES).replace(/"frames": ?(\d+)/, '"frames":$1.0');
   expect(refusal(pack(text))).toMatch(/'frames' must be an integer/);

@@ -103,11 +103,6 @@ export function sha256(value: unknown): string {
   return value;
 }
 
-export function boolean(value: unknown): boolean {
-  if (typeof value !== "boolean") throw new Rule("true or false");
-  return value;
-}
-
 export function taps(value: unknown): Tap[] {
   const isCount = (number: unknown) => typeof number === "number" && number >= 0 && number <= MAX_PAST_VALUES;
   const isTap = (tap: unknown) =>

@@ -105,7 +105,6 @@ export function parse(text: Uint8Array): { contract: Contract; sha256: string } 
   read("settings", checks.mapping);
   if (Object.hasOwn(values, "scores")) read("scores", checks.numbers);
   if (Object.hasOwn(values, "macs_per_second")) read("macs_per_second", checks.positive);
-  if (Object.hasOwn(values, "trimmed")) read("trimmed", checks.boolean);
   checkTogether(contract, read("frame_multiple", checks.integer(1, 65536)));
   return { contract, sha256 };
 }
@@ -144,7 +143,8 @@ function checkVersion(version: unknown): number {
   }
   if (version > VERSION) {
     throw new ModelError(
-      `the contract has version ${version}, this page reads up to ${VERSION}: use a newer page`,
+      `the contract has version ${version}, this page reads up to ${VERSION}: use a newer page, or export ` +
+        "without states",
     );
   }
   return version;
