@@ -196,3 +196,20 @@ def test_the_worker_runs_on_a_thread_and_reports_its_errors(separators, noise):
     with pytest.raises(ModelError, match="broken"), engine.worker() as check:
         any(iter(check, True))  # until it raises
     assert engine.player.delivered > 0
+
+
+def test_with_patience_a_block_waits_for_its_stems(separators, noise):
+    """Without a buffer none is in time otherwise: each takes longer than a block."""
+    separator, audio, ticks = separators["causal"], noise(40000), itertools.count()
+    gains = dict.fromkeys((*separator.sources, "residual"), 0.5)
+    plan = plan_for(separator, buffer_seconds=0.0)
+    engine = LiveEngine(
+        separator.network, plan, Mixer(gains, 44100), True, lambda: next(ticks) / 10
+    )
+    played = []
+    with engine.worker():
+        for block in even([np.pad(audio, ((0, plan.latency), (0, 0)))], plan.block):
+            played.append(engine.exchange(block, 600.0)[0])
+    assert engine.stats.dropouts == 0
+    heard = np.concatenate(played)[plan.latency :][: len(audio)]
+    assert np.abs(heard - audio / 2)[: len(heard)].max() < 1e-4

@@ -23,8 +23,10 @@ _DESCRIPTION = """
 Separate music while it plays and remix the stems with gains of your choice. INPUT is a file, - for
 stdin (WAV, or raw samples if --rate is given), or "card" for a sound card. If the machine cannot
 keep up, the unprocessed mixture replaces late stems, with cross-fades, and drop-outs are counted
-(rule "pass"). On a terminal, keys change the mix: a stem's first letter mutes or unmutes it, digits
-choose a named mix, space prints a report, q quits. Messages go to stderr.
+(rule "pass"). Against drop-outs, use the device pulse on a Linux desktop, a longer --buffer, or a
+real-time priority (chrt -f 4 mmdense live ...). On a terminal, keys change the mix: a stem's first
+letter mutes or unmutes it, digits choose a named mix, space prints a report, q quits. Messages go
+to stderr.
 """
 
 
@@ -67,8 +69,9 @@ def add_parser(commands: Any, epilog: str) -> None:
         default="s16le",
         help="format of raw samples on stdin and stdout (default: s16le)",
     )
-    add("--input-device", default="", metavar="DEVICE", help="name or number (see --devices)")
-    add("--output-device", default="", metavar="DEVICE", help="name or number (see --devices)")
+    device = "name or number (see --devices), or pulse for PulseAudio or PipeWire (both devices)"
+    add("--input-device", default="", metavar="DEVICE", help=device)
+    add("--output-device", default="", metavar="DEVICE", help=device)
     add("--devices", action="store_true", help="list the sound cards and exit")
     add("--seconds", type=float, metavar="S", help="end after S seconds of input")
     add("--overwrite", action="store_true", help="replace an existing output file")
@@ -219,7 +222,7 @@ def _open(
     arguments: argparse.Namespace, model_rate: int
 ) -> tuple[streams.LiveInput, sound_card.Card | None]:
     """Return the input, and the sound card if one is used, with the input's form."""
-    from mmdense_edge.live import sound_card, streams
+    from mmdense_edge.live import pulse, sound_card, streams
 
     block, rate, channels = arguments.block, arguments.rate, arguments.channels
     if arguments.input == STREAM:
@@ -229,14 +232,26 @@ def _open(
         if arguments.output != CARD:
             return source, None
         rate, channels = source.sample_rate, source.channels
-    card = sound_card.Card(
-        arguments.input_device if arguments.input == CARD else None,
-        arguments.output_device if arguments.output == CARD else None,
-        model_rate=model_rate,
-        rate=rate,
-        channels=channels,
-        block=block,
-    )
+    records, plays = arguments.input == CARD, arguments.output == CARD
+    named = {arguments.input_device, arguments.output_device} - {""}
+    if pulse.DEVICE in named:
+        refuse_if(
+            len(named) > 1,
+            f"the device {pulse.DEVICE} records and plays; received "
+            f"{', '.join(named - {pulse.DEVICE})} for one of them. Name it for both, or for none.",
+        )
+        card: sound_card.Card = pulse.PulseCard(
+            records, plays, sample_rate=rate or model_rate, channels=channels or 2, block=block
+        )
+    else:
+        card = sound_card.Card(
+            arguments.input_device if records else None,
+            arguments.output_device if plays else None,
+            model_rate=model_rate,
+            rate=rate,
+            channels=channels,
+            block=block,
+        )
     if arguments.input == CARD:
         source = streams.LiveInput("card", card.sample_rate, card.channels, iter(()))
     return source, card

@@ -71,26 +71,32 @@ class LiveEngine:
         )
         self._hop = contract.transform.hop_length * plan.sample_rate / contract.sample_rate
         self._reach = contract.transform.pad / contract.transform.hop_length  # of a frame, in hops
-        self._queue: deque[Audio] = deque()
+        self._queue: deque[tuple[Audio, threading.Event]] = deque()
+        self._separated = threading.Event()  # set when the last block was
         self._wake = threading.Event()
         self._stopped = self._new_window = False
         self._expected = 0.0  # seconds that the next window will take
         self._left_out: list[tuple[int, int]] = []  # stretches of samples without estimates
         self._carried = 0.0  # seconds spent since the last stems
+        self._patience = 0.0  # of the last block
 
-    def exchange(self, block: Audio) -> tuple[Audio, Audio]:
+    def exchange(self, block: Audio, patience: float = 0.0) -> tuple[Audio, Audio]:
         """Take the next block of the mixture and return one of the output.
 
         Args:
             block: As for `capture`.
+            patience: Seconds to wait for the worker, at most, if stems would be late.
 
         Returns:
             `plan.block` samples to play (without pace: all that are ready), and the part of them
             that belongs to the signal.
         """
+        self._patience = patience
         self.capture(block)
         if not self.stats.paced:
             self.work()
+        elif self.player.ready < self.plan.block:
+            self._separated.wait(patience)
         first = self.player.position
         played = self.player.play(self.plan.block if self.stats.paced else self.player.ready)
         return played, played[max(0, -first) : max(0, self.stats.captured - first)]
@@ -108,7 +114,8 @@ class LiveEngine:
             self.stats.repaired += int(np.count_nonzero(~usable))
             block = np.where(usable, block, np.float32(0))
         self.player.capture(block)
-        self._queue.append(block)
+        self._separated = threading.Event()
+        self._queue.append((block, self._separated))
         self._wake.set()
 
     @contextmanager
@@ -137,11 +144,12 @@ class LiveEngine:
         """Separate what has been captured; return False if there was nothing to do."""
         busy = bool(self._queue)
         while self._queue and not self._stopped:
-            block = self._queue.popleft()
+            block, separated = self._queue.popleft()
             if len(block):
                 self._process(self._pipeline.push(block))
             elif self.stats.captured:
                 self._process(self._pipeline.finish())
+            separated.set()
         return busy
 
     def _process(self, results: Iterator[Stems]) -> None:
@@ -177,7 +185,7 @@ class LiveEngine:
         """
         plan, stats = self.plan, self.stats
         number = stats.windows + stats.skipped
-        played = self.player.position + self._expected * plan.sample_rate
+        played = self.player.position + (self._expected - self._patience) * plan.sample_rate
         if not stats.paced or played + plan.fade < self.player.delivered + plan.step:
             stats.windows += 1
             self._new_window = True

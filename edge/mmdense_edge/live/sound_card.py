@@ -83,7 +83,7 @@ class Card:
         block: int,
     ) -> None:
         self._sounddevice = load()
-        self._block = block
+        self._block, self.patience = block, block / model_rate
         with _reported(self._sounddevice):
             self._sides: dict[str, Any] = {
                 kind: self._sounddevice.query_devices(
@@ -113,7 +113,7 @@ class Card:
             )
 
     @contextmanager
-    def running(self, exchange: Exchange, stats: LiveStats) -> Iterator[Callable[[], None]]:
+    def running(self, exchange: Exchange, stats: LiveStats) -> Iterator[Callable[[], object]]:
         """Open the card and call `exchange` for each block, on PortAudio's thread.
 
         Args:
@@ -176,7 +176,7 @@ def run_card(engine: LiveEngine, card: Card, source: LiveInput, write: Write, po
 
     Args:
         engine: Paced; its worker runs elsewhere.
-        card: The sound card, opened to record, play or both.
+        card: The sound card, which records, plays or both.
         source: The mixture; if the card records it, only its length counts.
         write: Takes the output, whether the card plays it or not.
         poll: Called regularly; False ends the run.
@@ -199,7 +199,8 @@ def run_card(engine: LiveEngine, card: Card, source: LiveInput, write: Write, po
             # The file was not read in time: play silence, as for a late card.
             stats.device_faults += 1
             return np.zeros((plan.block, plan.channels), np.float32)
-        played, signal = engine.exchange(block)
+        # The card has blocks in reserve: a late stem may be in time yet.
+        played, signal = engine.exchange(block, card.patience)
         done.append(signal)
         return played
 
