@@ -27,7 +27,6 @@ from training.evaluate.metrics.source_score import (
     frame_scores,
 )
 
-
 vars(np.linalg).setdefault("linalg", np.linalg)  # museval 0.4.1 takes LinAlgError from there
 
 MEASURES = ("SDR", "ISR", "SIR", "SAR")
