@@ -91,7 +91,7 @@ def convert(folder: str, context: str, *precisions: str) -> None:
                 music = np.load(place / "calibration.npy")[:, None]
                 samples = [{"mixture": window} for window in music]
                 if states:
-                    samples = _recorded(content, music, states)
+                    samples = _recorded(content, music, states, late)
             content = _quantize(content, name, samples)
         (place / f"{name}.tflite").write_bytes(content)
         answers = [_answer(content, window, states, late) for window in windows]
@@ -147,13 +147,18 @@ def _float_model(network: Any, half: bool) -> bytes:
     return content
 
 
-def _recorded(content: bytes, music: Any, states: Any) -> Iterator[dict[str, Any]]:
-    """Return what some of the steps of a float model read in the windows."""
+def _recorded(content: bytes, music: Any, states: Any, late: int) -> Iterator[dict[str, Any]]:
+    """Return what some of the steps of a float model read in the windows.
+
+    What a network computes of zeros before a window is not what it computes of music: steps that
+    read it are left out.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_content=content).get_signature_runner(SIGNATURE)
-    each = (inputs for window in music for inputs, _ in _steps(runner, window, states))
     frames = runner.get_input_details()["mixture"]["shape"][1]
+    steps = (itertools.islice(_steps(runner, w, states), 2 * late // frames, None) for w in music)
+    each = (inputs for inputs, _ in itertools.chain.from_iterable(steps))
     return itertools.islice(each, 0, None, 1 + len(music) * music.shape[2] // frames // CALIBRATED)
 
 

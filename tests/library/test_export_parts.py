@@ -1,5 +1,7 @@
 """The parts of an export: rewrites are the same function, ranges, figures and thresholds."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from mmdense_edge.model.model_file import read_contract
@@ -57,6 +59,22 @@ def test_ranges_hold_the_loudest_window_wherever_it_comes():
         samples = [{"mixture": window} for window in windows[order]]
         ranges = convert._ranges(Quantizer(), samples)
         assert ranges == {"x": {"min": -3.0, "max": 9.0}, "constant": {}}
+
+
+def test_steps_that_read_zeros_before_a_window_are_not_calibrated_on(monkeypatch):
+    interpreter = mock.MagicMock()
+    runner = interpreter.return_value.get_signature_runner.return_value
+    runner.get_input_details.return_value = {"mixture": {"shape": (1, 4, 64, 2)}}
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", interpreter)
+
+    def steps(runner, window, states):
+        return (((window[0, 0], step), None) for step in range(5))
+
+    monkeypatch.setattr(convert, "_steps", steps)
+    music = np.stack([np.zeros((1, 20)), np.ones((1, 20))])[:, None]
+    for late, first in {0: 0, 8: 4}.items():
+        found = [(int(song[0]), step) for song, step in convert._recorded(b"", music, None, late)]
+        assert found == [(song, step) for song in (0, 1) for step in range(first, 5)]
 
 
 def test_figures_and_thresholds_by_hand():
