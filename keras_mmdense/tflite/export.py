@@ -22,6 +22,8 @@ from typing import Any
 
 import keras
 import numpy as np
+from mmdense_edge.errors import ModelError
+from mmdense_edge.model.contract import parse
 
 from keras_mmdense.errors import ExportError, require
 from keras_mmdense.inspection import multiply_adds_per_second
@@ -214,6 +216,13 @@ def export(
                 contract = make_contract(
                     settings, content, frames, label, f["precision"], f["summary"], measured
                 )
+                try:
+                    parse(json.dumps(contract).encode())
+                except ModelError as error:
+                    raise ExportError(
+                        f"the runner must take the file; {error}. Nothing was written; export "
+                        "fewer sources to a file, or without states."
+                    ) from error
                 (aside / target.name).write_bytes(with_contract(content, contract))
                 contracts[f["precision"]] = contract
     return contracts

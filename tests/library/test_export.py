@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from mmdense_edge import Separator
+from mmdense_edge.model import contract as contract_module
 from mmdense_edge.model.interpreter import for_signal
 from mmdense_edge.model.model_file import read_contract
 from small import SMALL, disturb
@@ -96,7 +97,9 @@ def in_process(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Warning. Enabling:UserWarning")  # the quantizer's
-def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(in_process, tmp_path, rng):
+def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(
+    in_process, tmp_path, rng, monkeypatch
+):
     options = {"shared": True, "head": "mask", "norm": "after", "compression": "log", "fold": 2}
     model = keras_mmdense.build(causal=True, dilation_rate=(1, 2, 1), **TINY | options)
     disturb(model)
@@ -119,6 +122,10 @@ def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(in_proce
         for source, mask in network(song[0, frame : frame + 1]).items():
             estimate = mask[0] * song[0, frame]
             np.testing.assert_allclose(estimate, whole[source][0, frame], atol=1e-5)
+    monkeypatch.setattr(contract_module, "MAX_PAST_VALUES", contract.states.read - 1)
+    with pytest.raises(ExportError, match=r"runner must take the file.* 'states' must have"):
+        keras_mmdense.export(model, tmp_path / "large.tflite", window_frames=WINDOW)
+    assert not (tmp_path / "large.tflite").exists()
 
 
 @pytest.mark.slow
