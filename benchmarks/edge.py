@@ -11,25 +11,24 @@ command ends with 1 if the peaks differ by more than 5 %, or one is not under 25
 `install` runs `pip install .` in a fresh environment and measures size, packages and CPU time of
 imports. It needs only Python and pip, and ends with 1 if a limit is exceeded.
 
-`latency` measures `mmdense live` with the device `pulse`, from and to null sinks of a PulseAudio
-server of its own. A click goes into the first sink every second and is recorded from the monitors
-of both; their distance is the latency. As root, the clients get a real-time priority below that of
-the server's threads. It needs Linux with `apt install pulseaudio pulseaudio-utils util-linux`, and
-ends with 1 if there was a drop-out or a fault of the card.
+`latency` measures `mmdense live` with the device `pulse`, from and to a null sink of a PulseAudio
+server of its own. A click goes into its front every second and comes out at its rear; both are one
+recording, and their distance is the latency. As root, the clients get a real-time priority below
+that of the server's threads. It needs Linux with `apt install pulseaudio pulseaudio-utils
+util-linux`, and ends with 1 if there was a drop-out or a fault of the card.
 """
 
 import argparse
 import json
-import math
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -117,10 +116,10 @@ def latency(args: argparse.Namespace) -> int:
     """Measure `mmdense live` from card to card; return 1 if there was a drop-out."""
     # the server gives its own threads priority 5, as on a desktop
     first = ["chrt", "-f", "4"] if os.geteuid() == 0 else []
-    form = ["--rate", str(RATE), "--channels", "1", "--format", "s16le", "--latency-msec", "20"]
+    form = ["--rate", str(RATE), "--format", "s16le", "--latency-msec", "20"]
     with tempfile.TemporaryDirectory(prefix="bench-latency-") as folder, ExitStack() as stack:
         server = f"{folder}/native"
-        names = {"PULSE_SERVER": f"unix:{server}", "PULSE_SOURCE": "room.monitor",
+        names = {"PULSE_SERVER": f"unix:{server}", "PULSE_SOURCE": "microphone",
                  "PULSE_SINK": "speaker", "PULSE_RUNTIME_PATH": folder}  # fmt: skip
         environment = os.environ | names
 
@@ -130,23 +129,30 @@ def latency(args: argparse.Namespace) -> int:
             stack.callback(process.terminate)
             return process
 
-        sinks = [f"module-null-sink sink_name={name} rate={RATE}" for name in ("room", "speaker")]
-        modules = [f"module-native-protocol-unix auth-anonymous=1 socket={server}", *sinks]
+        # One null sink, so that both sides have one clock, as those of a sound card have: what is
+        # played into its front is heard by the microphone, and its rear is the speaker.
+        front, rear = "front-left,front-right", "rear-left,rear-right"
+        part = f"remix=no channels=2 channel_map={front} master_channel_map"
+        modules = [
+            f"module-native-protocol-unix auth-anonymous=1 socket={server}",
+            f"module-null-sink sink_name=card rate={RATE} channels=4 channel_map={front},{rear}",
+            f"module-remap-sink sink_name=room master=card {part}={front}",
+            f"module-remap-sink sink_name=speaker master=card {part}={rear}",
+            f"module-remap-source source_name=microphone master=card.monitor {part}={front}",
+        ]
         start(["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
                "--exit-idle-time=-1", "--log-level=error",
                *(f"--load={each}" for each in modules)])  # fmt: skip
         while subprocess.run(["pactl", "info"], env=environment, capture_output=True).returncode:
             time.sleep(0.1)
-        record = "room.monitor", "speaker.monitor"
-        recorders = [
-            start(["parec", "--device", each, *form], stdout=subprocess.PIPE) for each in record
-        ]
-        found = [Clicks(each.stdout) for each in recorders]
+        recorder = start(["parec", "--device", "card.monitor", *form, "--channels", "4",
+                          "--channel-map", f"{front},{rear}"], stdout=subprocess.PIPE)  # fmt: skip
         clicks = np.zeros((round(args.seconds), RATE), np.int16)
         clicks[:, 0] = 1 << 14
         song = Path(folder, "clicks")
         clicks.tofile(song)
-        start(["pacat", "--playback", "--device", "room", *form, str(song)])
+        start(["pacat", "--playback", "--device", "room", *form, "--channels", "1", str(song)])
+        heard = ThreadPoolExecutor(1).submit(_clicks, recorder.stdout)
         command = [*first, sys.executable, "-m", "mmdense_edge", "live", "card", "--mix", "all",
                    "--input-device", "pulse", "--output-device", "pulse", "--json",
                    "--seconds", str(args.seconds), "--buffer", str(args.buffer),
@@ -155,9 +161,8 @@ def latency(args: argparse.Namespace) -> int:
         run_report = json.loads(run(command, environment).splitlines()[-1])
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    into, out = (np.array(each.seconds()) for each in found)
-    after_start = out[(out > into[0]) & (out < into[-1])]
-    delays = [1000 * (time - into[into < time].max()) for time in after_start]
+    into, out = heard.result()
+    delays = [1000 * (place - into[into < place].max()) / RATE for place in out]
     figures = f"{statistics.median(delays):.0f} ms ({min(delays):.0f} to {max(delays):.0f})"
     print(f"{machine_line()}\n")
     print(f"{len(delays)} clicks: {figures}; of it, mmdense plans "
@@ -168,35 +173,18 @@ def latency(args: argparse.Namespace) -> int:
     return int(run_report["dropouts"] + run_report["device_faults"] > 0)
 
 
-class Clicks:
-    """When the clicks of a recording came, by the clock of this process.
-
-    Args:
-        stream: 16-bit samples, mono, as they are recorded.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._start = math.inf
-        self._found: list[int] = []
-        self.thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self.thread.start()
-
-    def _read(self, stream: Any) -> None:
-        received, last = 0, -RATE
-        while data := os.read(stream.fileno(), 1 << 12):
-            now = time.monotonic()
-            block = np.frombuffer(data[: len(data) // 2 * 2], np.int16)
-            for place in np.flatnonzero(block > 1 << 12):
-                if received + place - last > RATE // 2:
-                    last = received + place
-                    self._found.append(int(last))
-            received += len(block)
-            # a block comes late, never early: the earliest one tells when the recording began
-            self._start = min(self._start, now - received / RATE)
-
-    def seconds(self) -> list[float]:
-        """Return the times of the clicks, in seconds."""
-        return [self._start + place / RATE for place in self._found]
+def _clicks(stream: Any) -> list[Any]:
+    """Return the samples at which clicks begin in the front and in the rear of a recording."""
+    found: list[list[int]] = [[], []]
+    received = 0
+    while data := stream.read(RATE // 10 * 8):
+        block = np.frombuffer(data[: len(data) // 8 * 8], np.int16).reshape(-1, 4)
+        for places, side in zip(found, block[:, ::2].T, strict=True):
+            for place in received + np.flatnonzero(side > 1 << 12):
+                if not places or place - places[-1] > RATE // 2:
+                    places.append(place)
+        received += len(block)
+    return [np.array(places) for places in found]
 
 
 def install(args: argparse.Namespace) -> int:
