@@ -152,7 +152,7 @@ def latency(args: argparse.Namespace) -> int:
         song = Path(folder, "clicks")
         clicks.tofile(song)
         start(["pacat", "--playback", "--device", "room", *form, "--channels", "1", str(song)])
-        heard = ThreadPoolExecutor(1).submit(_clicks, recorder.stdout)
+        heard = ThreadPoolExecutor(1).submit(clicks_of, recorder.stdout)
         command = [*first, sys.executable, "-m", "mmdense_edge", "live", "card", "--mix", "all",
                    "--input-device", "pulse", "--output-device", "pulse", "--json",
                    "--seconds", str(args.seconds), "--buffer", str(args.buffer),
@@ -173,8 +173,12 @@ def latency(args: argparse.Namespace) -> int:
     return int(run_report["dropouts"] + run_report["device_faults"] > 0)
 
 
-def _clicks(stream: Any) -> list[Any]:
-    """Return the samples at which clicks begin in the front and in the rear of a recording."""
+def clicks_of(stream: Any) -> list[Any]:
+    """Return the samples at which clicks begin in the front and in the rear of a recording.
+
+    Args:
+        stream: 16-bit samples of four channels: front left and right, rear left and right.
+    """
     found: list[list[int]] = [[], []]
     received = 0
     while data := stream.read(RATE // 10 * 8):

@@ -16,7 +16,7 @@ from mmdense_edge.live.sound_card import Card, Exchange
 from mmdense_edge.live.stats import LiveStats
 
 DEVICE, LIBRARY = "pulse", "libpulse-simple.so.0"
-RESERVE_SECONDS = 0.075
+RESERVE_SECONDS = 0.105
 LEAST_SECONDS, MOST_SECONDS = 0.02, 0.5  # the server knows a latency only roughly
 FILL_SECONDS, PLACING_SECONDS = 1.0, 4.5
 _PLAY, _RECORD, _FLOAT32, _DEFAULT = 1, 2, 5, 2**32 - 1
