@@ -53,7 +53,8 @@ def test_the_generator_writes_these_files(tmp_path):
     for name in kept:
         if name.endswith((".f32", ".wav")):
             found, expected = (samples(folder, name) for folder in (tmp_path, APPS))
-            np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5, err_msg=name)
+            # one step of 16 bits: other processors round otherwise
+            np.testing.assert_allclose(found, expected, rtol=0, atol=3.1e-5, err_msg=name)
         else:
             assert (tmp_path / name).read_bytes() == (APPS / name).read_bytes(), name
     assert sum((APPS / name).stat().st_size for name in kept) <= 300_000

@@ -41,7 +41,7 @@ class LiveEngine:
         plan: Sizes of the run, from `make_plan`.
         mixer: Gains of the stems.
         paced: Whether the output has to keep pace with the input.
-        now: The clock, in seconds.
+        now: The clock, in seconds; defaults to `time.perf_counter`.
 
     Example:
         >>> engine = LiveEngine(network, plan, mixer, paced=False)
@@ -56,13 +56,13 @@ class LiveEngine:
         plan: Plan,
         mixer: Mixer,
         paced: bool,
-        now: Callable[[], float] = time.perf_counter,
+        now: Callable[[], float] | None = None,
     ) -> None:
         contract = network.contract
         self.plan, self.mixer, self.stats = plan, mixer, LiveStats(plan, paced)
         longest = plan.algorithmic + plan.step + plan.fade + 2 * plan.block
         self.player = Player(self.stats, mixer, plan.latency + longest)
-        self._now = now
+        self._now = now or time.perf_counter
         self._network = SlidingNetwork(
             network, plan.step_frames, plan.lookahead_frames, plan.channels, self._in_time
         )
