@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -12,6 +13,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import pytest
 from small import SMALL, disturb
+
+
+def pytest_runtest_setup():
+    """Seed Keras before a test and its fixtures: its weights are the same in any order."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(20170607)
 
 
 @pytest.fixture

@@ -73,7 +73,8 @@ def compare(
         factor = magnitude if head == "mask" else 1
         estimates = found[name] * factor, value * factor
         kept, lost = _power(estimates[1]).sum(), _power(estimates[0] - estimates[1]).sum()
-        snr[name] = round(float(10 * np.log10((kept + 1e-30) / (lost + 1e-30))), 2)
+        # outputs that are the same to the last bit agree, also where both are silent
+        snr[name] = round(float(10 * np.log10((kept + 1e-30) / lost)), 2) if lost else 300.0
         if name not in sources:
             continue
         power = _power(sources[name])

@@ -99,6 +99,14 @@ def test_a_file_is_judged_by_its_worst_source():
     assert (found["snr_db"], found["sdr_loss_db"]) == (20, 0.5)
 
 
+def test_a_source_that_is_silent_in_both_agrees():
+    mixture, silent = np.ones((1, 2, 2, 1), np.complex64), {"a": np.zeros((1, 2, 2, 1))}
+    same = compare(silent, silent, mixture, {}, "magnitude")
+    assert PRECISIONS["float32"].failures(summary(same)) == []
+    other = compare({"a": np.full((1, 2, 2, 1), 0.1)}, silent, mixture, {}, "magnitude")
+    assert PRECISIONS["float32"].failures(summary(other))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS.values(), ids=PRECISIONS)
 def test_what_is_no_number_always_misses(precision):
     mixture = np.ones((1, 2, 2, 1), np.complex64)
