@@ -17,8 +17,8 @@ from mmdense_edge.signal import windows
 BLOCK = 1024
 STEP_SECONDS = 4 * 1024 / 44100
 SILENT = {"everything": 0.0, "residual": 0.0}
-# A sine of 200 Hz changes by 0.015 a sample at most, a fade of 10 ms by 0.5 / 441.
-STEEPEST = 0.015 + 0.5 / 441
+# A sine of 200 Hz changes by 0.015 a sample at most, a fade of 5 ms by 0.5 / 220.
+STEEPEST = 0.015 + 0.5 / 220
 
 
 def plan_for(separator, rate=44100, channels=2, block=BLOCK, **options):

@@ -93,8 +93,8 @@ def test_a_plan_by_default(separators):
     plan = make_plan(contract, 44100, 2, block=1024, window_seconds=0.05)
     assert (plan.step_frames, plan.lookahead_frames) == (8, 4)  # 0.1 s are 4.3 frames
     assert plan.buffer == plan.step == 8 * 1024
-    assert plan.latency == (8 + 4 + 2 + 8) * 1024 + 441
-    assert plan.describe().startswith("latency 0.521 s (22969 samples): step 8 + look-ahead 4 ")
+    assert plan.latency == (8 + 4 + 2 + 8) * 1024 + 220
+    assert plan.describe().startswith("latency 0.516 s (22748 samples): step 8 + look-ahead 4 ")
     assert make_plan(contract, 44100, 2, block=64, buffer_seconds=0.5).buffer == 22050
     exact = algorithmic_latency(contract, 8, 4) * 48000 / 44100
     resampled = make_plan(contract, 48000, 2, block=1024, step_frames=8).algorithmic

@@ -15,6 +15,8 @@ from mmdense_edge.live.engine import LiveEngine
 RATE, BLOCK, PLAY, RECORD = 44100, 512, 1, 2
 FRAME = 8  # bytes: two floats
 RESERVE = round(pulse.RESERVE_SECONDS * RATE)
+SPARE = RESERVE - BLOCK  # a block comes when its recording has ended
+CHUNK = 882  # samples that the server takes at a time
 NUM_SAMPLES = 90 * BLOCK  # of a run
 
 
@@ -44,7 +46,7 @@ class FakePulse:
         self.audio, self.heard = audio, np.zeros_like(audio)
         self.late, self.lost, self.gained = dict(late), dict(lost), dict(gained)
         self.time = self.recorded = self.written = self.ahead = 0
-        # The run's first sample and its reads; it begins when the latency is asked for.
+        # The run's first sample and its reads
         self.first, self.reads = None, -(10**6)
         self.opened, self.freed = {}, []
         self.pa_simple_free = lambda stream: self.freed.append(stream.value)
@@ -77,15 +79,14 @@ class FakePulse:
         samples = np.frombuffer(data, np.float32).reshape(-1, 2)
         assert len(samples) == size.value // FRAME
         end = self.written + len(samples)
-        self.time = max(self.time, end - self.opened[PLAY][1] // FRAME)
+        left_over = end - self.opened[PLAY][1] // FRAME
+        self.time = max(self.time, -(-left_over // CHUNK) * CHUNK)
         first = min(max(0, self.time - self.written), len(samples))
         kept = samples[first:][: max(0, len(self.heard) - self.written - first)]
         self.heard[self.written + first :][: len(kept)] = kept
         self.written = end
 
     def get_latency(self, stream):
-        if self.first is None:
-            self.first, self.reads = self.recorded - BLOCK, 1
         recorded = self.time + self.ahead - self.recorded
         samples = self.written - self.time if stream.value == PLAY else recorded
         return round(max(0, samples) * 1e6 / RATE)
@@ -95,11 +96,15 @@ class FakePulse:
 def live(model_path, mmdense, monkeypatch):
     """Runs `mmdense live` on a server, with a worker that is waited for; (code, report, stderr)."""
     exchange = LiveEngine.exchange
-    patient = lambda live, block, _: exchange(live, block, 600.0)  # noqa: E731
-    monkeypatch.setattr(LiveEngine, "exchange", patient)
     monkeypatch.setattr(sound_card, "time", types.SimpleNamespace(sleep=lambda _: None))
 
     def run(server, *arguments):
+        def patient(engine, block, _):
+            if server.first is None:
+                server.first, server.reads = server.recorded - BLOCK, 1
+            return exchange(engine, block, 600.0)
+
+        monkeypatch.setattr(LiveEngine, "exchange", patient)
         library = {**vars(ctypes), "CDLL": lambda _: server}
         monkeypatch.setattr(pulse, "ctypes", types.SimpleNamespace(**library))
         clock = types.SimpleNamespace(perf_counter=lambda: server.time / RATE)
@@ -117,22 +122,22 @@ DUPLEX = (*DEVICES, "--seconds", NUM_SAMPLES / RATE)
 
 def in_time(server, report):
     """Which samples are heard when they should be, and which are silent, from the run's first."""
-    found = server.heard[server.first + RESERVE + BLOCK + report["latency"]["total"] :]
+    found = server.heard[server.first + RESERVE + report["latency"]["total"] :]
     wanted = server.audio[server.first :][: len(found)]
     silent = ~found.any(axis=1)
     return ~silent & (np.abs(found - wanted) < 1e-5).all(axis=1), silent
 
 
-@pytest.mark.parametrize("late", [0, RESERVE - 1, RESERVE + 2 * BLOCK])
+@pytest.mark.parametrize("late", [0, SPARE - 1, SPARE + 2 * BLOCK])
 def test_the_latency_stays_the_same_whatever_is_late(live, noise, late):
     """What comes too late is silent, and counted; all else is heard, each sample at its time."""
     server = FakePulse(noise(700_000), late={60: late + BLOCK})
     code, report, _ = live(server, *DUPLEX)
     assert (code, report["dropouts"], sorted(server.freed)) == (0, 0, [PLAY, RECORD])
     heard, silent = in_time(server, report)
-    assert heard.sum() == NUM_SAMPLES - max(0, late - RESERVE)
+    assert heard.sum() == NUM_SAMPLES - max(0, late - SPARE)
     assert (heard | silent).all()
-    assert report["device_faults"] == 3 * (late > RESERVE)
+    assert report["device_faults"] == 3 * (late > SPARE)
     assert server.opened[PLAY][2] == 0  # a server that waits for more would be late for ever
 
 

@@ -17,7 +17,7 @@ from mmdense_edge.model.contract import Contract
 from mmdense_edge.model.interpreter import Magnitude, Network, for_signal
 from mmdense_edge.signal.chain import Pipeline
 
-FADE_SECONDS = 0.01
+FADE_SECONDS = 0.005
 HEADROOM = 2.0
 MAX_BUFFER_SECONDS = 30.0
 PROBED_WINDOWS = 8

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import statistics
 import struct
 import threading
 import time
@@ -16,7 +17,7 @@ from mmdense_edge.live.sound_card import Card, Exchange
 from mmdense_edge.live.stats import LiveStats
 
 DEVICE, LIBRARY = "pulse", "libpulse-simple.so.0"
-RESERVE_SECONDS = 0.105
+RESERVE_SECONDS = 0.096
 LEAST_SECONDS, MOST_SECONDS = 0.02, 0.5  # the server knows a latency only roughly
 FILL_SECONDS, PLACING_SECONDS = 1.0, 4.5
 _PLAY, _RECORD, _FLOAT32, _DEFAULT = 1, 2, 5, 2**32 - 1
@@ -25,7 +26,7 @@ _PLAY, _RECORD, _FLOAT32, _DEFAULT = 1, 2, 5, 2**32 - 1
 class PulseCard(Card):
     """The server's default source and sink, or those of PULSE_SOURCE and PULSE_SINK.
 
-    A block is played `RESERVE_SECONDS` after it was recorded, about. If it comes later, the sink
+    A block is played `RESERVE_SECONDS` after its recording began. If it comes later, the sink
     plays silence in its place and goes on in time: the latency stays what it was. (A stream of
     PortAudio waits for the block, and is later from then on.)
 
@@ -77,7 +78,7 @@ class PulseCard(Card):
         both, seconds = len(self._kinds) == 2, self._block / self.sample_rate
         # The most that the server stores; what it keeps for the sink, and how much of it must be
         # there to go on; the least that it asks for; what the source sends at a time.
-        kept = round(RESERVE_SECONDS * self.sample_rate) * frame + heard.nbytes
+        kept = round(RESERVE_SECONDS * self.sample_rate) * frame + 2 * heard.nbytes
         lengths = (ctypes.c_uint32 * 5)(
             _DEFAULT, kept, 0 if both else _DEFAULT, _DEFAULT, heard.nbytes
         )
@@ -101,15 +102,18 @@ class PulseCard(Card):
             self._call("read", record, ctypes.c_void_p(heard.ctypes.data), size)
 
         def place() -> None:
-            """Fill the sink, and leave out what was recorded meanwhile."""
+            """Write as much silence as puts a block `RESERVE_SECONDS` behind its recording."""
             # The server takes the last sample when it has no more than it is to keep.
             write(bytes(round(FILL_SECONDS * self.sample_rate) * frame))
-            full, began = time.perf_counter(), math.inf
+            began, heard_until = math.inf, []
             for count in range(1, round(PLACING_SECONDS / seconds)):
                 read()
+                now = time.perf_counter()
                 # a block comes late, never early: the earliest one tells when the recording began
-                began = min(began, time.perf_counter() - count * seconds)
-            missing = began + count * seconds - full
+                began = min(began, now - count * seconds)
+                if count * seconds < RESERVE_SECONDS / 2:  # there is still something to be heard
+                    heard_until.append(now + latency(play))
+            missing = began + count * seconds + RESERVE_SECONDS - statistics.median(heard_until)
             write(bytes(round(missing * self.sample_rate) * frame))
 
         def run() -> None:
@@ -121,8 +125,10 @@ class PulseCard(Card):
                     if record:
                         read()
                     if play:
-                        self.patience = latency(play)
-                        stats.device_faults += placed and both and not self.patience
+                        left = latency(play)
+                        # the server takes samples some time before they are heard
+                        self.patience = max(0.0, left - LEAST_SECONDS)
+                        stats.device_faults += placed and both and not left
                     samples = exchange(heard.copy() if record else None).tobytes()
                     if play:
                         write(samples)
