@@ -116,11 +116,11 @@ def test_a_late_window_is_played_unprocessed_with_cross_fades(separators):
         separators["identity"], audio, lambda window: 3.5 * STEP_SECONDS * (window == 6)
     )
     stats = simulation.engine.stats
-    assert (stats.dropouts, stats.skipped) == (1, 2)  # two would have come too late
-    assert 3 * 4096 < stats.unprocessed < 4 * 4096
+    assert (stats.dropouts, stats.skipped) == (1, 1)  # one would have come too late
+    assert 2 * 4096 < stats.unprocessed < 3 * 4096
     heard = np.flatnonzero(played.any(axis=1))
     assert len(heard) <= stats.unprocessed
-    assert heard[-1] - heard[0] < 4 * 4096
+    assert heard[-1] - heard[0] < 3 * 4096
     full = played[heard] == audio[heard]  # all but the fades
     assert full.all(axis=1).sum() > stats.unprocessed - 3 * 441
     assert np.abs(np.diff(played[:, 0])).max() < STEEPEST  # no click
@@ -163,7 +163,7 @@ def test_stems_that_are_the_mixture_hide_every_drop_out(separators, noise, model
     separator, audio = separators[model], noise(80000)
     plan = plan_for(separator, buffer_seconds=steps * STEP_SECONDS)
     gains = {**dict.fromkeys(separator.sources, 1.0), "residual": residual}
-    cost = lambda window: 4.1 * STEP_SECONDS * (window % 7 == 3)  # noqa: E731
+    cost = lambda window: 5.1 * STEP_SECONDS * (window % 7 == 3)  # noqa: E731
     simulation = Simulation(separator.network, plan, gains, audio, cost)
     assert np.abs(simulation.run() - audio).max() < 1e-5
     assert simulation.engine.stats.skipped > 0

@@ -1,13 +1,14 @@
 """A live run: blocks in, the mix of their stems out, with bounded latency."""
 
 import math
+import statistics
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 
 import numpy as np
 
@@ -25,6 +26,9 @@ LOUDEST = 1e4
 
 # A little faster than real time: a producer whose clock runs fast must not be blocked.
 STDIN_SPEED = 1.01
+
+# The next window is expected to take as long as these.
+RECENT_WINDOWS = 5
 
 Poll = Callable[[], bool]
 
@@ -168,7 +172,8 @@ class LiveEngine:
                     times.append(0.0)
                     self._new_window = False
                 times[-1] += self._carried
-                self._expected = times[-1]
+                # The median: one that was interrupted says nothing about the next.
+                self._expected = statistics.median(islice(reversed(times), RECENT_WINDOWS))
             self._carried = 0.0
             first = self.player.delivered
             rows = np.stack([stems[name] for name in self.mixer.stems], axis=1)

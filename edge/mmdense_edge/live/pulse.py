@@ -78,7 +78,7 @@ class PulseCard(Card):
         both, seconds = len(self._kinds) == 2, self._block / self.sample_rate
         # The most that the server stores; what it keeps for the sink, and how much of it must be
         # there to go on; the least that it asks for; what the source sends at a time.
-        kept = round(RESERVE_SECONDS * self.sample_rate) * frame + 2 * heard.nbytes
+        kept = round(2 * RESERVE_SECONDS * self.sample_rate) * frame  # so that no write waits
         lengths = (ctypes.c_uint32 * 5)(
             _DEFAULT, kept, 0 if both else _DEFAULT, _DEFAULT, heard.nbytes
         )
