@@ -75,6 +75,8 @@ def convert(folder: str, context: str, *precisions: str) -> None:
             network,
             depthwise_norms=precision.depthwise_norms,
             depth_to_space=precision.depth_to_space,
+            parts=precision.parts,
+            folded_maps=precision.folded_maps,
         )
         if settings.causal or late:
             rewritten, taps = (

@@ -18,6 +18,9 @@ class Precision:
             transposed convolution, which the quantizer of whole graphs knows.
         depthwise_norms: Whether batch normalization before ReLU becomes a depthwise convolution;
             with float values and 8-bit weights that would leave the fast path.
+        parts: Whether convolutions read the parts of a concatenation one by one; their sum would
+            stay out of a quantized graph.
+        folded_maps: Convolutions to at most so many maps compute several bins at once; 0: none.
         thresholds: Least `snr_db` against Keras per source, largest `max_error` as a share of the
             largest value, largest `sdr_loss_db` against float32 on real music.
     """
@@ -27,6 +30,8 @@ class Precision:
     music: bool
     depth_to_space: bool
     depthwise_norms: bool
+    parts: bool
+    folded_maps: int
     thresholds: Mapping[str, float]
 
     def failures(self, figures: Mapping[str, float]) -> list[str]:
@@ -45,12 +50,14 @@ class Precision:
 PRECISIONS = {
     p.name: p
     for p in (
-        Precision("float32", 4, False, True, True, {"snr_db": 80, "max_error": 1e-4}),
-        Precision("float16", 2, False, True, True, {"snr_db": 45, "sdr_loss_db": 0.01}),
-        Precision("dynamic", 1, False, True, False, {"snr_db": 25, "sdr_loss_db": 0.1}),
-        Precision("int8-weights", 1, False, True, True, {"snr_db": 25, "sdr_loss_db": 0.1}),
-        Precision("int8", 1, True, False, True, {"snr_db": 18, "sdr_loss_db": 0.1}),
-        Precision("int16x8", 1, True, False, True, {"snr_db": 20, "sdr_loss_db": 0.1}),
+        Precision("float32", 4, False, True, True, True, 4, {"snr_db": 80, "max_error": 1e-4}),
+        Precision("float16", 2, False, True, True, True, 4, {"snr_db": 45, "sdr_loss_db": 0.01}),
+        Precision("dynamic", 1, False, True, False, False, 0, {"snr_db": 25, "sdr_loss_db": 0.1}),
+        Precision(
+            "int8-weights", 1, False, True, True, False, 0, {"snr_db": 25, "sdr_loss_db": 0.1}
+        ),
+        Precision("int8", 1, True, False, True, False, 6, {"snr_db": 18, "sdr_loss_db": 0.1}),
+        Precision("int16x8", 1, True, False, True, False, 0, {"snr_db": 20, "sdr_loss_db": 0.1}),
     )
 }
 FIGURES = ("snr_db", "max_error", "sdr_loss_db")

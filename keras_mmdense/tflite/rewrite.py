@@ -11,7 +11,11 @@ The function stays the same; only the layers that compute it differ. For network
   converter fuses with the ReLU;
 - the normalization of the input has its constants once per channel: interpreters are ten times
   slower where they have to spread them;
-- the layer that carries the settings is left out: it multiplies by one.
+- the layer that carries the settings is left out: it multiplies by one;
+- in a dense block, what the block reads is not copied into the concatenation of each layer: a
+  convolution of a concatenation is the sum of convolutions of its parts;
+- a convolution to few maps makes those of several neighboring bins at once: processors compute 8
+  or 16 maps at a time, whether there are so many or not.
 """
 
 import re
@@ -24,9 +28,16 @@ from keras import layers
 from keras_mmdense.model import LAST
 from keras_mmdense.model_settings import LAYER_NAME
 
+VECTOR = 16  # maps that processors with AVX2, AVX-512 or, in int8, NEON compute at a time
+
 
 def rewrite(
-    model: keras.Model, *, depthwise_norms: bool = True, depth_to_space: bool = True
+    model: keras.Model,
+    *,
+    depthwise_norms: bool = True,
+    depth_to_space: bool = True,
+    parts: bool = True,
+    folded_maps: int = 4,
 ) -> keras.Model:
     """Return the same function in other layers, with the same weights.
 
@@ -34,6 +45,9 @@ def rewrite(
         model: A model of `keras_mmdense.build`, or a part of one.
         depthwise_norms: Batch normalization as depthwise convolution.
         depth_to_space: Transposed convolution as 1x1 convolution and depth-to-space.
+        parts: Convolutions over the parts of a concatenation, where normalization as depthwise
+            convolution is between them.
+        folded_maps: Convolutions to at most so many maps make those of several bins at once.
 
     Example:
         >>> import keras_mmdense
@@ -80,7 +94,7 @@ def rewrite(
             twin.set_weights(layer.get_weights())
             if hasattr(twin, "finalize_state"):
                 twin.finalize_state()
-    return clone
+    return _with_full_vectors(clone, parts, folded_maps)
 
 
 @keras.saving.register_keras_serializable("keras_mmdense")
@@ -92,6 +106,59 @@ class DepthToSpace(layers.Layer):
         import tensorflow as tf
 
         return tf.nn.depth_to_space(x, 2)
+
+
+def _with_full_vectors(model: keras.Model, parts: bool, folded_maps: int) -> keras.Model:
+    """Return the same function in other convolutions; all other layers are the model's own."""
+    by_name = {layer.name: layer for layer in model.layers}
+    joined: dict[str, list[Any]] = {}  # by convolution: the maps that are concatenated for it
+
+    def called(layer: Any, x: Any, **options: Any) -> Any:
+        stem = layer.name.removesuffix("concat")
+        # Behind a convolution, or where padding follows, the normalization moves elsewhere.
+        divides = parts and isinstance(by_name.get(f"{stem}norm"), keras.Sequential)
+        if isinstance(layer, layers.Concatenate) and divides and f"{stem}past" not in by_name:
+            joined[f"{stem}conv"] = x
+        if not isinstance(layer, layers.Conv2D):
+            return layer(x, **options)
+        kernel, bias = layer.get_weights()
+        if layer.name not in joined:
+            return _folded(layer, x, kernel, bias, folded_maps)
+        first, *rest = joined[layer.name]
+        cut, sums = first.shape[-1], []
+        last = layers.Concatenate()(rest) if len(rest) > 1 else rest[0]
+        scale, offset = by_name[layer.name.removesuffix("conv") + "norm"].get_weights()
+        for part, maps in ((first, slice(cut)), (last, slice(cut, None))):
+            norm = layers.DepthwiseConv2D(1, activation="relu", **LAST)
+            y = norm(part)
+            norm.set_weights([scale[:, :, maps], offset[maps]])
+            sums.append(_folded(layer, y, kernel[:, :, maps], bias, folded_maps))
+            bias = np.zeros_like(bias)
+        return layers.Add()(sums)
+
+    return keras.models.clone_model(model, clone_function=lambda one: one, call_function=called)
+
+
+def _folded(layer: Any, x: Any, kernel: Any, bias: Any, folded_maps: int) -> Any:
+    """Return the output of a convolution with these weights, which may make several bins at once.
+
+    The kernel of several bins is as much wider, and moves by so many; elsewhere it is zero.
+    """
+    (frames, bins, read, maps), width = kernel.shape, layer.output.shape[2]
+    few = maps <= folded_maps and bins > 2 and layer.dilation_rate[0] == 1
+    places = VECTOR // maps if few else 1
+    while width % places:
+        places -= 1
+    wide = np.zeros((frames, bins + places - 1, read, places, maps), np.float32)
+    for place in range(places):
+        wide[:, place : place + bins, :, place] = kernel
+    changes = {"filters": places * maps, "kernel_size": wide.shape[:2], "strides": (1, places)}
+    if read != layer.kernel.shape[2]:
+        changes["name"] = None  # one of several
+    made = layers.Conv2D.from_config(layer.get_config() | changes)
+    y = made(x)
+    made.set_weights([wide.reshape(made.kernel.shape), np.tile(bias, places)])
+    return layers.Reshape((-1, width, maps))(y) if places > 1 else y
 
 
 def _given(layer: Any, inner: list[Any], values: list[Any]) -> keras.Sequential:

@@ -184,6 +184,22 @@ def test_windows_that_remember_add_their_last_frames(pack, model_path, noise):
         assert not found[[0, 1, 3, 4]].any()
 
 
+def test_the_silence_before_a_signal_is_run_once_for_all_signals(pack, noise):
+    late = {"version": 3, "frames": 3, "context_frames": 1}
+    network = TFLiteNetwork(load_model(pack(late, base="causal")))
+    network._interpreter.invoke = runs = Mock(wraps=network._interpreter.invoke)
+    song = np.abs(noise(4 * 64)).reshape(4, 64, 2)
+    song[0] = 0
+    heard, every = for_signal(network), for_signal(network)
+    found = [heard(song[first : first + 3])["drums"] for first in (0, 1)]
+    assert runs.call_count == 2 + 1
+    every(song[1:])  # with sound before it
+    assert runs.call_count == 2 + 1 + 3
+    plain = for_signal(TFLiteNetwork(load_model(pack(base="causal"))))
+    expected = [plain(frame[None])["drums"][0] for frame in song]
+    np.testing.assert_array_equal([window[1] for window in found], expected[2:])
+
+
 def test_separating_loads_no_tensorflow(song, model_path, tmp_path):
     code = """if True:
         import sys

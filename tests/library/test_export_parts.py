@@ -22,7 +22,8 @@ from keras_mmdense.tflite.rewrite import rewrite
         {"head": "mask"},
         {"norm": "after", "shared": True, "sources": ("a", "b"), "fold": 2, "head": "mask"},
         {"bottleneck": True, "block_output": "all", "pooling": "max"},
-        {"norm": "after"},
+        {"norm": "after", "num_layers": 2},
+        {"num_layers": 3, "kernel_size": (3, 4)},
     ],
 )
 def test_rewritten_networks_are_the_same_function(options, rng):
@@ -30,11 +31,25 @@ def test_rewritten_networks_are_the_same_function(options, rng):
     disturb(model)
     x = rng.random((2, 16, 64, 2)).astype(np.float32)
     expected = model(x)
-    for forms in ({}, {"depthwise_norms": False, "depth_to_space": False}):
+    for forms in (
+        {},
+        {"depthwise_norms": False, "depth_to_space": False},
+        {"parts": False, "folded_maps": 2},
+    ):
         found = rewrite(model, **forms)(x)
         for name, value in expected.items():
             scale = np.abs(value).max()
             np.testing.assert_allclose(found[name] / scale, value / scale, atol=1e-5)
+
+
+def test_few_maps_fill_vectors_and_dense_blocks_do_not_copy_what_they_read():
+    model = keras_mmdense.build(frames=8, scales=1, **SMALL)
+    for parts, folded_maps, maps in ((False, 0, 3), (False, 3, 12), (True, 2, 3), (True, 4, 12)):
+        rewritten = rewrite(model, parts=parts, folded_maps=folded_maps)
+        by_name = {layer.name: layer for layer in rewritten.layers}
+        assert by_name["low_first_conv"].filters == 32
+        assert by_name["high_dense2_layer1_conv"].filters == maps
+        assert ("high_dense2_layer2_concat" in by_name) is not parts
 
 
 def test_the_contract_gives_the_network_all_of_its_context(tmp_path):

@@ -229,9 +229,12 @@ class TFLiteNetwork:
         self._input = inputs[contract.input]["index"]
         self._outputs = {name: outputs[key]["index"] for name, key in contract.outputs.items()}
         self._memory: Memory | None = None
-        self._run(np.zeros(expected[1:], np.float32))
         if states is not None:
             self._states = inputs[states.input]["index"], outputs[states.output]["index"]
+            self._memory = Memory(states)
+        self._run(np.zeros(expected[1:], np.float32))
+        if states is not None:
+            self._silent = self._interpreter.get_tensor(self._states[1])  # what silence leaves
             self._memory = Memory(states)
 
     def for_signal(self) -> Network:
@@ -257,9 +260,13 @@ class TFLiteNetwork:
         """
         if self._memory is None:
             return self._run(magnitude)
-        # Later windows have been seen, but for their last frames.
+        # Of later windows, all but the last frames have been seen; of a first one, the silence.
         step, context = self.contract.step_frames, self.contract.context_frames
-        for first in range(0 if self._memory.is_empty else 2 * context, len(magnitude), step):
+        start = 0 if self._memory.is_empty else 2 * context
+        if context and start == 0 and not magnitude[:step].any():
+            self._memory.keep(self._silent)
+            start = step
+        for first in range(start, len(magnitude), step):
             answers = self._run(magnitude[first : first + step])
         outside = ((context, context), (0, 0), (0, 0))
         return {n: np.pad(x, outside) for n, x in answers.items()} if context else answers
