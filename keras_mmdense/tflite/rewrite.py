@@ -28,7 +28,7 @@ from keras import layers
 from keras_mmdense.model import LAST
 from keras_mmdense.model_settings import LAYER_NAME
 
-VECTOR = 16  # maps that processors with AVX2, AVX-512 or, in int8, NEON compute at a time
+VECTOR = 16  # maps that are computed at a time; with NEON in float32, 8
 
 
 def rewrite(
