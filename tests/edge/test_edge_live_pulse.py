@@ -46,7 +46,7 @@ class FakePulse:
         self.audio, self.heard = audio, np.zeros_like(audio)
         self.late, self.lost, self.gained = dict(late), dict(lost), dict(gained)
         self.time = self.recorded = self.written = self.ahead = 0
-        # The run's first sample and its reads
+        # The run's first sample, and its reads so far.
         self.first, self.reads = None, -(10**6)
         self.opened, self.freed = {}, []
         self.pa_simple_free = lambda stream: self.freed.append(stream.value)
@@ -184,6 +184,13 @@ def test_without_its_library(monkeypatch, model_path, mmdense):
     assert (code, len(err)) == (2, 1)
     assert "PulseAudio's library is missing (libnone.so: " in err[0]
     assert "apt install libpulse0" in err[0]
+
+
+def test_a_block_that_the_reserve_does_not_hold_is_refused(mmdense, model_path):
+    options = ["--rate", 48000, "--block", 2304]
+    code, _, err = mmdense("live", "--model", model_path("shares"), *DEVICES, *options)
+    assert (code, len(err)) == (2, 1)
+    assert "shorter than 0.048 s; received 2304 samples at 48000 Hz" in err[0]
 
 
 def test_both_sides_go_through_the_server_or_none(mmdense, model_path):

@@ -35,10 +35,10 @@ class PulseCard(Card):
         plays: Whether to play.
         sample_rate: In Hz; the server resamples.
         channels: 1 or 2.
-        block: Samples in a block.
+        block: Samples in a block; if it records and plays, less than half of `RESERVE_SECONDS`.
 
     Raises:
-        UsageError: PulseAudio's library is missing.
+        UsageError: The block is too long, or PulseAudio's library is missing.
     """
 
     patience = RESERVE_SECONDS  # until the sink has played all that it has
@@ -46,6 +46,11 @@ class PulseCard(Card):
     def __init__(
         self, records: bool, plays: bool, *, sample_rate: int, channels: int, block: int
     ) -> None:
+        refuse_if(
+            records and plays and 2 * block >= RESERVE_SECONDS * sample_rate,
+            f"from {DEVICE} to {DEVICE} a block must be shorter than {RESERVE_SECONDS / 2:g} s; "
+            f"received {block} samples at {sample_rate} Hz. Give a smaller --block.",
+        )
         try:
             self._library = ctypes.CDLL(LIBRARY)
         except OSError as error:
