@@ -141,11 +141,11 @@ def latency(args: argparse.Namespace) -> int:
             f"module-remap-source source_name=microphone master=card.monitor {part}={front}",
         ]
         daemon = start(["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no",
-               "--exit-idle-time=-1", "--log-level=error",
-               *(f"--load={each}" for each in modules)])  # fmt: skip
+                        "--exit-idle-time=-1", "--log-level=error",
+                        *(f"--load={each}" for each in modules)])  # fmt: skip
         while subprocess.run(["pactl", "info"], env=environment, capture_output=True).returncode:
             time.sleep(0.1)
-        if first:  # its main thread has left it
+        if first:  # its main thread gives up the priority that it inherits
             run(["chrt", "-f", "-p", "4", str(daemon.pid)])
         recorder = start(["parec", "--device", "card.monitor", *form, "--channels", "4",
                           "--channel-map", f"{front},{rear}"], stdout=subprocess.PIPE)  # fmt: skip

@@ -6,8 +6,8 @@
 Four stems, from a generated WAV file to WAV files. Each system runs in an environment of its own,
 which pip makes below --cache and later runs use again. Each measurement is a process of its own,
 bound to as many cores as it may use threads; the systems take turns within a round. The real-time
-factor leaves loading out, for all systems; the start has it. All weights but the device model's
-are random: speed does not depend on them, and the stems are worthless.
+factor leaves loading out, for all systems; the start includes it. All weights but the device
+model's are random: speed does not depend on them, and the stems are worthless.
 
 The first of --seconds is measured in all rounds, the others in the first; slow systems (see
 environments.py) in the first round only. On Linux the package index has PyTorch for CUDA, several

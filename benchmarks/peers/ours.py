@@ -18,7 +18,7 @@ class Runner(System):
     """The runner, from file to files in fixed memory.
 
     Several models take turns, and each is loaded for its turn. As for other systems, loading is
-    left out; the networks' first run, on silence, is not: with states it is the silence before the
+    left out; a network's first run, on silence, is not: with states, it is the silence before the
     song.
     """
 

@@ -115,7 +115,7 @@ def _with_full_vectors(model: keras.Model, parts: bool, folded_maps: int) -> ker
 
     def called(layer: Any, x: Any, **options: Any) -> Any:
         stem = layer.name.removesuffix("concat")
-        # Behind a convolution, or where padding follows, the normalization moves elsewhere.
+        # Behind a convolution, normalization moves into it; padding would be left out.
         divides = parts and isinstance(by_name.get(f"{stem}norm"), keras.Sequential)
         if isinstance(layer, layers.Concatenate) and divides and f"{stem}past" not in by_name:
             joined[f"{stem}conv"] = x
@@ -142,7 +142,7 @@ def _with_full_vectors(model: keras.Model, parts: bool, folded_maps: int) -> ker
 def _folded(layer: Any, x: Any, kernel: Any, bias: Any, folded_maps: int) -> Any:
     """Return the output of a convolution with these weights, which may make several bins at once.
 
-    The kernel of several bins is as much wider, and moves by so many; elsewhere it is zero.
+    The kernel for n bins is n - 1 bins wider and moves by n; beside a bin's weights it is zero.
     """
     (frames, bins, read, maps), width = kernel.shape, layer.output.shape[2]
     few = maps <= folded_maps and bins > 2 and layer.dilation_rate[0] == 1

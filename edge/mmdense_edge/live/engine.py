@@ -27,7 +27,7 @@ LOUDEST = 1e4
 # A little faster than real time: a producer whose clock runs fast must not be blocked.
 STDIN_SPEED = 1.01
 
-# The next window is expected to take as long as these.
+# The next window is expected to take as long as the median of so many.
 RECENT_WINDOWS = 5
 
 Poll = Callable[[], bool]
@@ -172,7 +172,7 @@ class LiveEngine:
                     times.append(0.0)
                     self._new_window = False
                 times[-1] += self._carried
-                # The median: one that was interrupted says nothing about the next.
+                # A window that was interrupted says nothing about the next.
                 self._expected = statistics.median(islice(reversed(times), RECENT_WINDOWS))
             self._carried = 0.0
             first = self.player.delivered
