@@ -1,7 +1,6 @@
 """A live run: blocks in, the mix of their stems out, with bounded latency."""
 
 import math
-import statistics
 import threading
 import time
 from collections import deque
@@ -26,9 +25,6 @@ LOUDEST = 1e4
 
 # A little faster than real time: a producer whose clock runs fast must not be blocked.
 STDIN_SPEED = 1.01
-
-# The next window is expected to take as long as the median of so many.
-RECENT_WINDOWS = 5
 
 Poll = Callable[[], bool]
 
@@ -172,8 +168,8 @@ class LiveEngine:
                     times.append(0.0)
                     self._new_window = False
                 times[-1] += self._carried
-                # A window that was interrupted says nothing about the next.
-                self._expected = statistics.median(islice(reversed(times), RECENT_WINDOWS))
+                # Of the last two: one that was interrupted says nothing about the next.
+                self._expected = min(islice(reversed(times), 2))
             self._carried = 0.0
             first = self.player.delivered
             rows = np.stack([stems[name] for name in self.mixer.stems], axis=1)
