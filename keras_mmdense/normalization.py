@@ -78,12 +78,14 @@ def adapt(model: keras.Model, data: Iterable[Any], max_batches: int = 200) -> No
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Give a model the weights of another of the same settings, whatever their frames.
+    """Give a model the weights of another of the same settings but frames and compression_gain.
 
     Raises:
         SettingsError: The other model has layers that its settings do not describe.
     """
-    kinds, own = ({x.name: type(x).__name__ for x in m.layers} for m in (source, target))
+    kinds, own = (
+        {x.name: type(x).__name__ for x in m.layers if x.name != "gain"} for m in (source, target)
+    )
     require(  # the target would leave them out, and nobody would notice
         kinds == own,
         "a model must have the layers of its settings, nothing added or replaced",

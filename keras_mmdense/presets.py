@@ -59,6 +59,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "head": "mask",
         "norm": "after",
         "compression": "log",
+        "compression_gain": 32,
         "n_fft": 4096,
         "hop_length": 1024,
         "bins": 1536,
@@ -66,7 +67,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "final_growth_rate": 32,
     },
 }
-_OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {"final_growth_rate": 24}
+_OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {
+    "compression_gain": 1,
+    "final_growth_rate": 24,
+}
 _OPTIONS["mmdensenet-live"] = _OPTIONS["mmdensenet-edge"] | {
     "causal": True,
     "compression_gain": 1024,

@@ -8,6 +8,7 @@ import keras
 from keras_mmdense.data.augmentation import mix
 from keras_mmdense.data.mixing import song_bank
 from keras_mmdense.data.tracks import Track
+from keras_mmdense.errors import require
 from keras_mmdense.normalization import ready
 
 SUM = "sum_of_sources"
@@ -24,6 +25,14 @@ class TrainingModel(keras.Model):
         frames: Frames of an excerpt, a multiple of 2**scales.
         target: "magnitude" or "in_phase", see `keras_mmdense.data.training_set`.
         sums: Whether to add an output, the sum of all sources, with a loss of its own.
+        teacher: A trained model with the same sources, transform and bins, or None. It estimates
+            the sources of each mixture as it was before its level and offset were changed, and the
+            targets are averaged with these estimates: what it knows of other music is kept. Its
+            weights are frozen.
+        teacher_share: Weight of the teacher's estimates in the targets, 0 to 1.
+
+    Raises:
+        SettingsError: The teacher does not fit.
 
     Example:
         >>> import keras_mmdense
@@ -40,10 +49,21 @@ class TrainingModel(keras.Model):
         frames: int = 128,
         target: str = "magnitude",
         sums: bool = False,
+        teacher: keras.Model | None = None,
+        teacher_share: float = 0.5,
     ) -> None:
         super().__init__(name=f"{model.name}_training", dtype="float32")
         self.separator, self.frames, self.target, self.sums = model, frames, target, sums
         self.settings = ready(model)
+        self.teacher, self.teacher_share = teacher, teacher_share
+        require(0 <= teacher_share <= 1, "teacher_share must be 0 to 1", teacher_share, "Try 0.5.")
+        if teacher:
+            asked, own = (
+                (s.sources, s.transform, s.bins, s.channels, s.sample_rate)
+                for s in (self.settings, ready(teacher))
+            )
+            require(asked == own, f"the teacher must have the model's form, {asked}", own, "")
+            teacher.trainable = False
         self.built = True  # it has no variables of its own
         self._held: tuple[Any, ...] = ()
         self._songs: Any = None
@@ -77,14 +97,24 @@ class TrainingModel(keras.Model):
         """Return the "estimates" and the "targets" for a batch of excerpts, each by source.
 
         Both are those of the mixture before its level was changed, see
-        `keras_mmdense.data.Mixing`.
+        `keras_mmdense.data.Mixing`; a channel that was made quieter than the other one remains so.
         """
         if "starts" in batch:
             batch = {"songs": self._songs, **batch}
         mixture, targets = mix(batch, self.settings, self.frames, self.target)
         estimates = dict(self.separator(mixture, training=training))
+        levels: Any = 1.0
         if "level" in batch:
-            unit = 1 / keras.ops.cast(batch["level"], "float32")[:, None, None, None]
+            levels = keras.ops.cast(batch["level"], "float32")[:, None, None]
+        if self.teacher and training:
+            unchanged = {k: v for k, v in batch.items() if k not in ("level", "offset")}
+            before, _ = mix(unchanged, self.settings, self.frames, self.target)
+            share = self.teacher_share
+            for source, told in self.teacher(before, training=False).items():
+                told = keras.ops.cast(told, "float32") * levels
+                targets[source] = (1 - share) * targets[source] + share * told
+        if "level" in batch:
+            unit = 1 / keras.ops.max(levels, axis=-1, keepdims=True)
             for values in (estimates, targets):
                 values.update({name: value * unit for name, value in values.items()})
         if self.sums:

@@ -38,7 +38,8 @@ def mix(
             2), what each output channel takes from left and right; "parts" (batch, sources,
             names), which of the data set's sources make up each source of the model; optionally
             "speeds" and "curves", see `respeed` and `equalize`, "offset" (batch, channels), which
-            is added to the mixture alone, and "level" (batch,), the gain of mixture and sources.
+            is added to the mixture alone, and "level" (batch, channels), the gains of mixture and
+            sources after that.
         settings: Settings of the model: its sources, transform, bins and sample rate.
         frames: Frames of an excerpt.
         target: "magnitude" or "in_phase", as in `keras_mmdense.data.training_set`.
@@ -82,7 +83,7 @@ def mix(
         mixture = mixture + ops.cast(batch["offset"], "float32")[..., None]
     signals = ops.concatenate([mixture[None], sources])
     if "level" in batch:
-        signals = signals * ops.cast(batch["level"], "float32")[:, None, None]
+        signals = signals * ops.cast(batch["level"], "float32")[..., None]
     # No padding: all frames lie wholly inside the excerpt, as in the middle of a song.
     real, imag = spectrum(signals, settings.transform, settings.bins)
     if target == "in_phase":

@@ -38,8 +38,11 @@ class Mixing:
     """How training examples are mixed.
 
     Args:
-        real_share: Share of examples whose sources come from the same position of one song, 0 to 1;
-            in the others, each source has its own song and position.
+        real_share: Share of examples whose sources come from the same position of one song, 0 to 1.
+        accompaniment_share: Share of examples in which all sources but the vocals come from the
+            same position of one song and are changed alike, 0 to 1 - real_share: the accompaniment
+            of one song and the voice of another. In all other examples, each source has its own
+            song and position.
         silent_share: Share of examples that are used as drawn, 0 to 1; in the others, a silent
             source is drawn again, at most 8 times.
         gain: Range of the random gain of each source; (1, 1) for none.
@@ -68,6 +71,7 @@ class Mixing:
     """
 
     real_share: float = 0.5
+    accompaniment_share: float = 0.0
     silent_share: float = 0.1
     gain: tuple[float, float] = (0.1, 1.25)
     level: tuple[float, float] = (-45.0, 6.0)
@@ -82,8 +86,8 @@ class Mixing:
     def __post_init__(self) -> None:
         """Check the ranges."""
         largest = {
-            "real_share": 1, "silent_share": 1, "equalizer": 24, "speed": 0.3, "width": 1,
-            "pan": 24, "balance": 1, "offset": 1,
+            "real_share": 1, "accompaniment_share": 1 - self.real_share, "silent_share": 1,
+            "equalizer": 24, "speed": 0.3, "width": 1, "pan": 24, "balance": 1, "offset": 1,
         }  # fmt: skip
         for name, most in largest.items():
             if not 0 <= getattr(self, name) <= most:
@@ -111,6 +115,8 @@ class ExcerptSampler:
         mixing: How examples are mixed.
         peaks: If the device holds all songs, the peaks of `song_bank`. An example then contains
             the positions of its excerpts there instead of their samples.
+        accompaniments: Tracks with all sources but the vocals, which are used for
+            `Mixing.accompaniment_share` alone; by default, those examples use `tracks`.
 
     Raises:
         DatasetError: There are no tracks, or they do not fit together.
@@ -125,20 +131,26 @@ class ExcerptSampler:
         seed: int = 0,
         mixing: Mixing | None = None,
         peaks: Audio | None = None,
+        accompaniments: Sequence[Track] = (),
     ) -> None:
-        check_tracks(tracks)
+        check_tracks(tracks, accompaniments)
+        every = [*tracks, *accompaniments]
         self.sources, self.channels = tracks[0].sources, channels
-        self.dtype: DType = "int16" if all(track.pcm16 for track in tracks) else "float32"
-        self._tracks, self._seed, self._mixing = list(tracks), seed, mixing or Mixing()
+        self.dtype: DType = "int16" if all(track.pcm16 for track in every) else "float32"
+        self._seed, self._mixing = seed, mixing or Mixing()
+        self._alike = [k for k, source in enumerate(self.sources) if source != "vocals"]
+        self._pools = [
+            (pool, lengths.cumsum() / lengths.sum())
+            for pool in (list(tracks), list(accompaniments or tracks))
+            for lengths in [np.array([track.num_samples for track in pool], np.float64)]
+        ]
         self.num_read = num_samples
         if self._mixing.speed:  # playing faster needs more of the track
             fastest = np.rint(SPEED_STEPS * (1 + self._mixing.speed))
             self.num_read = int(np.ceil(num_samples * fastest / SPEED_STEPS)) + TAPS // 2
         self._loudest_silence = SILENCE * (FULL_SCALE if self.dtype == "int16" else 1)
         self._reported: set[object] = set()
-        lengths = np.array([track.num_samples for track in tracks], np.float64)
-        self._ends = lengths.cumsum() / lengths.sum()
-        self._peaks, self._song_starts = peaks, song_starts(tracks, self.num_read)[0]
+        self._peaks, self._song_starts = peaks, song_starts(every, self.num_read)[0]
 
     def __call__(self, index: int) -> dict[str, Audio]:
         """Return example number `index`.
@@ -148,35 +160,38 @@ class ExcerptSampler:
             or with `peaks` "starts", (sources,), int32, the positions of their first samples in
             the bank; "channel_mix", (sources, channels, 2), what each channel takes from left and
             right; with `speed` "speeds", (sources,), int32, in units of 1 / `SPEED_STEPS`; with
-            `equalizer` "curves", (sources, POINTS), in dB; with `level` "level", (), the gain of
-            the mixture; and with `offset` "offset", (channels,), added to the mixture.
+            `equalizer` "curves", (sources, POINTS), in dB; with `level` or `balance` "level",
+            (channels,), the gains of the mixture; and with `offset` "offset", (channels,), added to
+            the mixture before.
         """
         m, count = self._mixing, len(self.sources)
         places, stems, gains, swaps = self.draw(index)
         # a generator of their own, so that the effects do not change which excerpts are drawn
         rng = np.random.default_rng((self._seed, int(index), 1))
         one_place = len(set(places)) == 1
-        factors = np.broadcast_to(
-            1 + m.speed * rng.uniform(-1, 1, 1 if one_place else count), count
-        )
+        factors = 1 + m.speed * np.resize(rng.uniform(-1, 1, 1 if one_place else count), count)
         effects = rng.uniform(-1, 1, (count, POINTS + 1))
-        width = (1 + m.width * effects[:, POINTS])[:, None, None]
-        # left and right from their mean and their difference
-        matrices = 0.5 + width * (np.eye(2) - 0.5) if m.width else np.tile(np.eye(2), (count, 1, 1))
-        matrices[swaps] = matrices[swaps, ::-1]
         whether = rng.random(4) < (LEVELED, OFFSET, m.balance, ONE_SIDED)
         level, balance = rng.uniform(*m.level), rng.uniform(LEAST_BALANCE, 0)
         offset, side = m.offset * rng.uniform(-1, 1, self.channels), rng.integers(2)
         pans = m.pan / 2 * rng.uniform(-1, 1, count)
+        if m.accompaniment_share and not one_place and len({places[k] for k in self._alike}) == 1:
+            for values in (factors, effects, pans, gains, swaps):
+                values[self._alike] = values[self._alike[0]]
+        width = (1 + m.width * effects[:, POINTS])[:, None, None]
+        # left and right from their mean and their difference
+        matrices = 0.5 + width * (np.eye(2) - 0.5) if m.width else np.tile(np.eye(2), (count, 1, 1))
+        matrices[swaps] = matrices[swaps, ::-1]
         if self.channels == 1:
             matrices = matrices.mean(axis=1, keepdims=True)
         else:
             matrices *= _amplitude(np.stack([pans, -pans], axis=1))[:, :, None]
-            if whether[2]:
-                matrices[:, side] *= 0 if whether[3] else _amplitude(balance)
         example = {"channel_mix": gains[:, None, None] * matrices.astype(np.float32)}
-        if any(m.level):
-            example["level"] = np.array(_amplitude(level) if whether[0] else 1, np.float32)
+        if any(m.level) or m.balance:
+            levels = np.full(self.channels, _amplitude(level) if whether[0] else 1, np.float32)
+            if whether[2] and self.channels == 2:
+                levels[side] *= 0 if whether[3] else _amplitude(balance)
+            example["level"] = levels
         if m.offset:
             example["offset"] = (offset * whether[1]).astype(np.float32)
         if self._peaks is not None:
@@ -209,26 +224,34 @@ class ExcerptSampler:
         """
         rng = np.random.default_rng((self._seed, int(index)))
         attempts = 1 if rng.random() < self._mixing.silent_share else ATTEMPTS
-        one_place = rng.random() < self._mixing.real_share
+        share = rng.random() - self._mixing.real_share
         count = len(self.sources)
-        groups = [range(count)] if one_place else [range(k, k + 1) for k in range(count)]
-        stems = self._empty()
-        places = [
-            place
-            for group in groups
-            for place in [self._sounding(rng, group, attempts, stems)] * len(group)
-        ]
+        # the sources of each group are drawn together
+        groups = [[*range(count)]] if share < 0 else [[k] for k in range(count)]
+        accompanied = 0 <= share < self._mixing.accompaniment_share
+        if accompanied:
+            groups = [self._alike, *(group for group in groups if group[0] not in self._alike)]
+        stems, drawn = self._empty(), dict[int, Place]()
+        for number, group in enumerate(groups):
+            pool = self._pools[accompanied and number == 0]
+            drawn |= dict.fromkeys(group, self._sounding(rng, pool, group, attempts, stems))
+        places = [drawn[k] for k in range(count)]
         gains = rng.uniform(*self._mixing.gain, len(places)).astype(np.float32)
         swaps = (rng.random(len(places)) < 0.5) & self._mixing.swap
         return places, stems, gains, swaps
 
     def _sounding(
-        self, rng: np.random.Generator, group: range, attempts: int, stems: Audio
+        self,
+        rng: np.random.Generator,
+        pool: tuple[list[Track], Audio],
+        group: Sequence[int],
+        attempts: int,
+        stems: Audio,
     ) -> Place:
         """Draw a place for a group of sources, again if one is silent or unreadable there."""
-        unreadable = 0
+        unreadable, (tracks, ends) = 0, pool
         while True:
-            track = self._tracks[self._ends.searchsorted(rng.random(), side="right")]
+            track = tracks[ends.searchsorted(rng.random(), side="right")]
             start = int(rng.integers(max(1, track.num_samples - self.num_read + 1)))
             try:
                 if self._peaks is not None:
@@ -291,7 +314,7 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> tuple[Audio, Audio]:
     """Read all songs into one array for a device to hold.
 
     Args:
-        tracks: Tracks of 16-bit files that fit together.
+        tracks: Tracks of 16-bit files that fit together, accompaniments last.
         num_read: As for `song_starts`.
 
     Returns:
@@ -299,10 +322,9 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> tuple[Audio, Audio]:
         `BLOCK` samples, (sources, blocks).
 
     Raises:
-        DatasetError: The tracks do not fit together, hold more than 16 bits or are too long.
+        DatasetError: The tracks hold more than 16 bits or are too long.
         TrackError: A file cannot be read.
     """
-    check_tracks(tracks)
     starts, end = song_starts(tracks, num_read)
     if end > MAX_BANK or not all(track.pcm16 for track in tracks):
         raise DatasetError(
@@ -311,17 +333,16 @@ def song_bank(tracks: Sequence[Track], num_read: int) -> tuple[Audio, Audio]:
         )
     bank = np.zeros((len(tracks[0].sources), end, 2), np.int16)
     for track, start in tqdm(starts.items(), desc="reading songs", disable=None):
-        for source, samples in zip(track.sources, bank, strict=True):
-            samples[start : start + track.num_samples] = track.read(
-                source, dtype="int16", channels=2
-            )
+        for source in track.sources:
+            samples = bank[tracks[0].sources.index(source), start : start + track.num_samples]
+            track.read(source, dtype="int16", channels=2, out=samples)
     blocks = bank.reshape(len(bank), -1, BLOCK * 2)
     peaks = np.maximum(blocks.max(axis=2).astype(np.int32), -blocks.min(axis=2).astype(np.int32))
     return bank, peaks
 
 
-def check_tracks(tracks: Sequence[Track]) -> None:
-    """Check that tracks form one data set.
+def check_tracks(tracks: Sequence[Track], accompaniments: Sequence[Track] = ()) -> None:
+    """Check that tracks form one data set, and that accompaniments have its sources but vocals.
 
     Raises:
         DatasetError: There are no tracks, or their sources or sample rates differ.
@@ -334,6 +355,15 @@ def check_tracks(tracks: Sequence[Track]) -> None:
         require(
             (track.sources, track.sample_rate) == (first.sources, first.sample_rate),
             "all tracks must have the same sources and rate",
+            {str(t.path): (t.sources, t.sample_rate) for t in (track, first)},
+            "Name the sources in open_dataset().",
+            DatasetError,
+        )
+    for track in accompaniments:
+        require(
+            (track.sources, track.sample_rate)
+            == (tuple(s for s in first.sources if s != "vocals"), first.sample_rate),
+            "accompaniments must have the sources of the tracks but the vocals, and their rate",
             {str(t.path): (t.sources, t.sample_rate) for t in (track, first)},
             "Name the sources in open_dataset().",
             DatasetError,

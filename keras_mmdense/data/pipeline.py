@@ -47,6 +47,7 @@ def training_set(
     first_step: int = 0,
     target: str | None = None,
     resident: bool | str = False,
+    accompaniments: Sequence[Track] = (),
 ) -> Any:
     """Return a training set: magnitudes of random excerpts, augmented and mixed.
 
@@ -78,6 +79,8 @@ def training_set(
             True, False, or "auto" (on an accelerator with JAX or PyTorch, if the songs take at most
             half of its free memory). Needs a `TrainingModel` and 16-bit files; four stereo sources
             take 42 MB per minute at 44.1 kHz.
+        accompaniments: Tracks with all sources but the vocals, for `Mixing.accompaniment_share`;
+            by default, those examples use `tracks`.
 
     Returns:
         A `tf.data.Dataset` with the TensorFlow backend, a `keras.utils.PyDataset` with the others.
@@ -96,12 +99,13 @@ def training_set(
     """
     form = _form(model, tracks, frames, batch_size, target)
     choice = (tracks, form.num_samples, form.settings.channels, seed, mixing)
-    sampler, songs = ExcerptSampler(*choice), {}
+    sampler, songs = ExcerptSampler(*choice, accompaniments=accompaniments), {}
+    every = [*tracks, *accompaniments]
     if resident == "auto":
-        end = song_starts(tracks, sampler.num_read)[1]
+        end = song_starts(every, sampler.num_read)[1]
         fits = end <= MAX_BANK and 8 * len(sampler.sources) * end < _free_device_memory()
         resident = bool(form.trainer) and (
-            form.trainer.holds(tracks, sampler.num_read) or (sampler.dtype == "int16" and fits)
+            form.trainer.holds(every, sampler.num_read) or (sampler.dtype == "int16" and fits)
         )
     require(
         not resident or form.trainer,
@@ -111,8 +115,8 @@ def training_set(
         DatasetError,
     )
     if resident:
-        held, peaks = form.trainer.hold(tracks, sampler.num_read)
-        songs, sampler = {"songs": held}, ExcerptSampler(*choice, peaks=peaks)
+        held, peaks = form.trainer.hold(every, sampler.num_read)
+        songs, sampler = {"songs": held}, ExcerptSampler(*choice, peaks, accompaniments)
     if examples is None:
         examples = int(sum(track.num_samples for track in tracks) / form.num_samples)
     steps = max(1, -(-examples // batch_size))

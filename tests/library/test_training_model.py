@@ -7,7 +7,13 @@ from small import SMALL
 
 import keras_mmdense
 from keras_mmdense.data import Mixing, training_set, validation_set
+from keras_mmdense.data.augmentation import mix
+from keras_mmdense.errors import SettingsError
 from keras_mmdense.training_model import SUM
+
+
+def to_numpy(tensor):
+    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_it_learns_what_the_model_alone_learns(tracks):
@@ -40,7 +46,7 @@ def test_the_level_of_a_mixture_does_not_change_the_loss(tracks):
     batch = next(iter(training_set(tracks, trainer, batch_size=2, mixing=Mixing(offset=0))))
     loud, quiet = (
         keras.tree.map_structure(keras.ops.convert_to_numpy, trainer(batch | {"level": level}))
-        for level in (np.ones(2, "float32"), np.array([0.5, 0.01], "float32"))
+        for level in (np.ones((2, 2), "float32"), np.array([[0.5] * 2, [0.01] * 2], "float32"))
     )
     for source in ("bass", "vocals"):
         targets = loud["targets"][source], quiet["targets"][source]
@@ -49,6 +55,34 @@ def test_the_level_of_a_mixture_does_not_change_the_loss(tracks):
         assert np.abs(np.subtract(*estimates)).max() > 1e-3  # of another input
         ratio = np.linalg.norm(estimates[0]) / np.linalg.norm(estimates[1])
         assert ratio == pytest.approx(1, abs=0.5)
+
+
+def test_targets_are_averaged_with_what_a_teacher_makes_of_the_unchanged_mixture(tracks):
+    """The model sees one channel and an offset; the teacher sees the mixture as it was."""
+    form = ("mdensenet", ("bass", "vocals"))
+    model, teacher = (keras_mmdense.build(*form, head="mask", **SMALL) for _ in range(2))
+    alone, taught = (
+        keras_mmdense.TrainingModel(model, frames=32, teacher=other, teacher_share=0.25)
+        for other in (None, teacher)
+    )
+    assert taught.trainable_weights == model.trainable_weights
+    batch = next(iter(training_set(tracks, alone, batch_size=2, mixing=Mixing(offset=0.3))))
+    plain = {name: batch[name] for name in batch if name not in ("level", "offset")}
+    changed = batch | {"level": np.array([[0.5, 0], [0.1, 0.1]], "float32")}
+    told = dict(teacher(mix(plain, alone.settings, 32)[0], training=False))
+    for training, share in ((True, 0.25), (False, 0)):
+        own, mixed = (trainer(changed, training=training) for trainer in (alone, taught))
+        for source in ("bass", "vocals"):
+            unit = np.array([[1, 0], [1, 1]])[:, None, None]
+            expected = (1 - share) * to_numpy(own["targets"][source])
+            expected += share * unit * to_numpy(told[source])
+            np.testing.assert_allclose(
+                to_numpy(mixed["targets"][source]), expected, rtol=1e-3, atol=1e-3
+            )
+    with pytest.raises(SettingsError, match="the teacher must have the model's form"):
+        keras_mmdense.TrainingModel(model, 32, teacher=keras_mmdense.build(*form, bins=32))
+    with pytest.raises(SettingsError, match="teacher_share must be 0 to 1"):
+        keras_mmdense.TrainingModel(model, 32, teacher_share=1.5)
 
 
 def test_the_sum_of_all_sources_is_one_more_output(tracks):

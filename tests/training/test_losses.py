@@ -45,6 +45,13 @@ def steps(losses, **changes):
     return plan(losses, Recipe("r", **rule | changes))
 
 
+def test_the_rate_follows_a_cosine_over_all_epochs():
+    found = [steps([1] * n, schedule="cosine", epochs=4).learning_rate for n in range(6)]
+    middle, half = (0.5 + 0.005) / 2, (0.5 - 0.005) / 2
+    expected = [middle + half * np.cos(np.pi * done) for done in (0, 0.25, 0.5, 0.75, 1, 1)]
+    np.testing.assert_allclose(found, expected)
+
+
 def test_the_rate_drops_after_patience_and_not_below_the_lowest():
     assert steps([]) == Plan(0.5, -1, False)
     assert steps([3, 2, 2]).learning_rate == 0.5

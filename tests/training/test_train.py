@@ -100,6 +100,32 @@ def test_tensorflow_traces_a_step_once(options, tracks, tmp_path, monkeypatch):
     assert traced == [1]
 
 
+def test_a_model_learns_from_a_teacher_and_accompaniments_after_another_compression(
+    run, tree, tmp_path
+):
+    """Its normalization is adapted, as weights for another compression do not fit."""
+    make_folder(tmp_path / "more", 2, 2.0, sources=SOURCES[:3], mixture=False)
+    recipe = f'teacher = "{run / "best.keras"}"\nschedule = "cosine"\n' + RECIPE.replace(
+        "[model]", "accompaniment_share = 0.4\n[model]\ncompression = 'log'\ncompression_gain = 9"
+    )
+    (tmp_path / "tree").symlink_to(tree)
+    more = "--accompaniments", str(tmp_path / "more")
+    init = "--init", str(run / "best.keras")
+    for number, options in enumerate((more, (*more, *init), (*more, "--resume"))):
+        out = ("one", "two", "two")[number]
+        assert train(tmp_path, *options, "--epochs", "1", out=out, recipe=recipe) == 0
+    rows = read_history(tmp_path / "two" / "history.csv")
+    assert len(rows) == 1
+    layers = [
+        next(layer for layer in model.layers if type(layer).__name__ == "Normalization")
+        for model in map(
+            keras.saving.load_model, (run / "best.keras", tmp_path / "two" / "best.keras")
+        )
+    ]
+    assert np.abs(layers[0].mean - layers[1].mean).max() > 0.01
+    assert train(tmp_path, *init, "--resume", out="two", recipe=recipe) == 2  # other data
+
+
 def test_the_data_are_those_of_the_recipe(tracks, tmp_path):
     shape = {"frames": 8, "batch_size": 2, "target": "in_phase"}
     options = {"examples": 6, "seed": 5, "mixing": Mixing(gain=(0.5, 0.6), level=(0, 0))}
@@ -155,6 +181,9 @@ def test_a_recipe_s_bands_are_bands(tmp_path):
         "drop = 0",
         "ema = 1.0",
         "precision = 'int8'",
+        "schedule = 'linear'",
+        "teacher_share = -1",
+        "[mixing]\naccompaniment_share = 0.6",
         "[mixing]\ngain = [1.0]",
         "#" * (1 << 20) + "\n",
     ],

@@ -34,7 +34,7 @@ from training.train.run_folder import (
     record,
     write_text,
 )
-from training.train.split import open_tracks
+from training.train.split import open_accompaniments, open_tracks
 
 if TYPE_CHECKING:
     from training.train.trainer import Trainer
@@ -50,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", required=True, help="trees of tracks to train on")
     parser.add_argument("--valid", nargs="+", default=[], help="trees to validate on")
     parser.add_argument(
+        "--accompaniments", nargs="+", default=[], metavar="DIR",
+        help="trees of songs without voices, for the recipe's accompaniment_share",
+    )  # fmt: skip
+    parser.add_argument(
         "--valid-tracks", metavar="FILE", help="a text file with the names of tracks to validate on"
     )
     parser.add_argument("--out", required=True, help="new folder for the results")
@@ -60,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tracks, valid = open_tracks(
         args.data, args.valid, recipe.sample_rate, args.valid_tracks, recipe.sources
     )
-    return train(args, recipe, tracks, valid)
+    accompaniments = open_accompaniments(args.accompaniments, tracks)
+    return train(args, recipe, tracks, valid, accompaniments)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +104,11 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
 
 
 def train(
-    args: argparse.Namespace, recipe: Recipe, tracks: Sequence[Track], valid: Sequence[Track]
+    args: argparse.Namespace,
+    recipe: Recipe,
+    tracks: Sequence[Track],
+    valid: Sequence[Track],
+    accompaniments: Sequence[Track] = (),
 ) -> int:
     """Check everything, then train; return the exit code. Nothing is written before the checks.
 
@@ -108,6 +117,7 @@ def train(
         recipe: What to train and how.
         tracks: Tracks to train on.
         valid: Tracks to validate on.
+        accompaniments: As for `keras_mmdense.data.training_set`.
     """
     run = Path(args.out)
     print(f"{len(tracks)} tracks to train on, {len(valid)} to validate on", flush=True)
@@ -117,9 +127,9 @@ def train(
 
     replicas = open_devices(recipe, args.data_parallel, args.deterministic)
     recipe = settle_precision(recipe, run if args.resume else None)
-    now = record(recipe, tracks, valid) | {"freeze": sorted(args.freeze)}
+    now = record(recipe, [*tracks, *accompaniments], valid) | {"freeze": sorted(args.freeze)}
     check_folder(run, now, args.resume)
-    report_slow_files(tracks)
+    report_slow_files([*tracks, *accompaniments])
     resident = {"yes": True, "no": False}.get(args.resident, args.resident)
     require(
         resident is not True or replicas == 1,
@@ -127,7 +137,9 @@ def train(
         replicas,
         "Use auto.",
     )
-    trainer = Trainer(recipe, tracks, valid, run, replicas, args.init, args.freeze, resident)
+    trainer = Trainer(
+        recipe, tracks, valid, run, replicas, args.init, args.freeze, resident, accompaniments
+    )
     steps = len(trainer.make_data(0))
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
@@ -189,7 +201,7 @@ def run_to_end(trainer: Trainer, args: argparse.Namespace) -> int:
                 "than all before writes it again",
                 file=sys.stderr,
             )
-    elif not args.init:
+    elif trainer.adapts:
         trainer.adapt()
     started, resumed = time.monotonic(), len(trainer.history)
     try:

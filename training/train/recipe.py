@@ -18,6 +18,7 @@ from training.train.losses import LOSSES
 RECIPES = Path(__file__).parents[1] / "recipes"
 MAX_BYTES = 1 << 20
 OPTIMIZERS = ("rmsprop", "adam")
+SCHEDULES = ("plateau", "cosine")
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -40,6 +41,11 @@ class Recipe:
         loss: Name of a loss in training/train/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
         sum_weight: Weight of the loss between the sum of all estimates and of all targets.
+        teacher: A .keras file or a bundled model whose estimates are mixed into the targets; empty
+            for none. See `keras_mmdense.TrainingModel`.
+        teacher_share: The weight of its estimates.
+        schedule: "plateau": the step size drops when the validation loss no longer falls; "cosine":
+            it falls from `learning_rate` to `lowest_rate` over all epochs.
         patience: Epochs without a better validation loss after which the step size drops.
         drop: What it is multiplied by then.
         lowest_rate: It never drops below this.
@@ -69,6 +75,9 @@ class Recipe:
     loss: str = "mse"
     loss_weights: dict[str, float] = field(default_factory=dict)
     sum_weight: float = 0.0
+    teacher: str = ""
+    teacher_share: float = 0.5
+    schedule: str = "plateau"
     patience: int = 5
     drop: float = 0.1
     lowest_rate: float = 1e-4
@@ -86,7 +95,13 @@ class Recipe:
         """Check the values that the library does not check itself."""
         whole = [self.frames, self.batch_size, self.epochs, self.patience, self.accumulate]
         whole += [n for n in (self.examples, self.stop_after) if n is not None]
-        rates = [self.learning_rate, self.lowest_rate, self.drop, self.sum_weight]
+        rates = [
+            self.learning_rate,
+            self.lowest_rate,
+            self.drop,
+            self.sum_weight,
+            self.teacher_share,
+        ]
         rates += [n for n in (self.clipnorm, self.ema) if n is not None]
         rates += self.loss_weights.values()
         checks = (
@@ -108,6 +123,11 @@ class Recipe:
                 self.optimizer in OPTIMIZERS,
                 f"optimizer must be one of {OPTIMIZERS}",
                 self.optimizer,
+            ),
+            (
+                self.schedule in SCHEDULES,
+                f"schedule must be one of {SCHEDULES}",
+                self.schedule,
             ),
             (0 < self.drop <= 1, "drop must be in (0, 1]", self.drop),
             (self.ema is None or 0 < self.ema < 1, "ema must be in (0, 1)", self.ema),

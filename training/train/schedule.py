@@ -5,6 +5,7 @@ Nothing is stored: a resumed run derives the same values from its history.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -30,7 +31,8 @@ def plan(losses: Sequence[float], recipe: Recipe) -> Plan:
 
     Args:
         losses: Validation loss of each epoch.
-        recipe: Its learning_rate, patience, drop, lowest_rate and stop_after count.
+        recipe: Its learning_rate, schedule, epochs, patience, drop, lowest_rate and stop_after
+            count.
 
     Example:
         >>> plan([3, 2, 2, 2], Recipe("r", patience=2))
@@ -47,6 +49,10 @@ def plan(losses: Sequence[float], recipe: Recipe) -> Plan:
         if waited >= recipe.patience:
             lower = max(recipe.lowest_rate, learning_rate * recipe.drop)
             learning_rate, waited = min(learning_rate, lower), 0
+    if recipe.schedule == "cosine":
+        done = min(1.0, len(losses) / recipe.epochs)
+        fall = recipe.learning_rate - recipe.lowest_rate
+        learning_rate = recipe.lowest_rate + fall * (1 + math.cos(math.pi * done)) / 2
     since_best = len(losses) - 1 - best_epoch
     stop = recipe.stop_after is not None and since_best >= recipe.stop_after
     return Plan(learning_rate, best_epoch, stop)

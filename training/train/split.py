@@ -51,6 +51,29 @@ def open_tracks(
     return split_tracks(tracks, fixed, valid_names)
 
 
+def open_accompaniments(roots: Sequence[str], songs: Sequence[Track]) -> list[Track]:
+    """Open trees of songs without voices.
+
+    Args:
+        roots: Trees. Their "valid" and "test" tracks are not used.
+        songs: The songs, whose sources they must have, but the vocals.
+
+    Returns:
+        Their tracks.
+
+    Raises:
+        DatasetError: A tree without a usable track, or without one of the sources.
+    """
+    tracks: list[Track] = []
+    for root in roots:
+        sources = [source for source in songs[0].sources if source != "vocals"]
+        dataset = open_dataset(root, sources=sources, sample_rate=songs[0].sample_rate)
+        if dataset.faults or dataset.notes:
+            print(dataset.report(), file=sys.stderr)
+        tracks.extend(track for track in dataset if track.subset in ("", "train"))
+    return tracks
+
+
 def split_tracks(
     tracks: Sequence[Track], fixed: Sequence[Track] = (), valid_names: str | None = None
 ) -> tuple[list[Track], list[Track]]:

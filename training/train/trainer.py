@@ -21,6 +21,7 @@ from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.normalization import adapt, copy_weights
 from keras_mmdense.training_model import SUM
+from keras_mmdense.weights import find_weights
 from training.train.devices import check_memory, has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
@@ -40,6 +41,17 @@ ADAPT_BATCHES = 20
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
 
 
+@contextmanager
+def layer_precision(recipe: Recipe) -> Iterator[None]:
+    """Let the models that are built in this context compute in the recipe's precision."""
+    mixed = recipe.precision != "float32"
+    keras.config.set_dtype_policy(f"mixed_{recipe.precision}" if mixed else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = ()) -> keras.Model:
     """Build the model of a recipe.
 
@@ -51,12 +63,8 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
     Raises:
         SettingsError: Something does not fit.
     """
-    mixed = recipe.precision != "float32"
-    keras.config.set_dtype_policy(f"mixed_{recipe.precision}" if mixed else "float32")
-    try:
+    with layer_precision(recipe):
         model = keras_mmdense.build(**recipe.model)
-    finally:
-        keras.config.set_dtype_policy("float32")
     keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.license)
     known = settings_of(model).sources
     unknown = sorted(set(recipe.loss_weights) - set(known))
@@ -88,6 +96,7 @@ class Trainer:
         replicas: Number of devices that share each batch.
         init: As for `make_model`.
         freeze: As for `make_model`.
+        accompaniments: As for `keras_mmdense.data.training_set`.
         resident: As for `keras_mmdense.data.training_set`.
 
     Raises:
@@ -104,18 +113,37 @@ class Trainer:
         init: str | None = None,
         freeze: Sequence[str] = (),
         resident: bool | str = False,
+        accompaniments: Sequence[Track] = (),
     ) -> None:
         keras.utils.set_random_seed(recipe.seed)
         self.recipe, self.tracks, self.valid, self.run = recipe, tracks, valid, run
+        self._accompaniments = accompaniments
         self._resident = resident if replicas == 1 else False
         self.history: list[Row] = []
         self._epoch = self._step = 0
         self.model = make_model(recipe, init, freeze)
+        own = settings_of(self.model)
+        was = settings_of(find_weights(init)) if init else None
+        # what weights were trained on has another mean and deviation after another compression
+        self.adapts = was is None or (was.compression, was.compression_gain) != (
+            own.compression,
+            own.compression_gain,
+        )
         check_memory(self.model, recipe)
+        teacher = None
+        if recipe.teacher:
+            with layer_precision(recipe):
+                teacher = keras_mmdense.build(weights=recipe.teacher)
         if keras.config.backend() == "tensorflow" and not has_accelerator():
-            speed_up(self.model)
+            for network in filter(None, (self.model, teacher)):
+                speed_up(network)
         self.training = TrainingModel(
-            self.model, recipe.frames, recipe.target, sums=recipe.sum_weight > 0
+            self.model,
+            recipe.frames,
+            recipe.target,
+            sums=recipe.sum_weight > 0,
+            teacher=teacher,
+            teacher_share=recipe.teacher_share,
         )
         self._compile()
         self._held_out = validation_set(valid, self.training, batch_size=recipe.batch_size)
@@ -134,6 +162,7 @@ class Trainer:
             epoch=epoch,
             first_step=first_step,
             resident=not magnitudes and self._resident,
+            accompaniments=self._accompaniments,
         )
 
     def adapt(self) -> None:
