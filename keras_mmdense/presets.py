@@ -59,7 +59,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "head": "mask",
         "norm": "after",
         "compression": "log",
-        "compression_gain": 32,
+        "compression_gain": 12,
         "n_fft": 4096,
         "hop_length": 1024,
         "bins": 1536,
@@ -123,6 +123,8 @@ def resolve_settings(
             "n_fft": stored.transform.n_fft,
             "hop_length": stored.transform.hop_length,
         }
+    if options.get("compression", "log") != "log":  # of which the preset's gain is not
+        defaults.pop("compression_gain", None)
     options = defaults | options
     bins, sources = options["bins"], options.pop("sources")
     require(type(bins) is int and bins > 0, "bins must be 1 or more", bins, "Pass 1024.")

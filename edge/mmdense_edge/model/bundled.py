@@ -11,13 +11,11 @@ FOLDER = Path(__file__).parent
 # command that reads files uses the first one for the library's name; keras-mmdense uses the
 # library's model for a file's name.
 MODELS = {
-    "mmdensenet-edge": (
-        "mmdensenet-edge-int8", "mmdensenet-edge-float16", "mmdensenet-edge-float32",
-    ),
+    "mmdensenet-edge": ("mmdensenet-edge-int8", "mmdensenet-edge-float32"),
     "mmdensenet-micro": ("mmdensenet-micro-int8",),
     "mmdensenet-live": ("mmdensenet-live-int8",),
     "mmdensenet-vocals": (),
-}  # fmt: skip
+}
 
 
 def library_name(model: str) -> str | None:

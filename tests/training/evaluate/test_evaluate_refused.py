@@ -73,7 +73,7 @@ def test_names_that_are_no_folders_are_refused(tree, tmp_path, tracks, name):
 @pytest.mark.parametrize(
     ("name", "kind", "file"),
     [
-        ("mmdensenet-edge-float16", "tflite", "mmdensenet-edge-float16"),
+        ("mmdensenet-edge-float32", "tflite", "mmdensenet-edge-float32"),
         ("mmdensenet-edge", "tflite", "mmdensenet-edge-int8"),
         ("mmdensenet-vocals", "keras", "mmdensenet-vocals"),
     ],
