@@ -123,7 +123,7 @@ def resolve_settings(
             "n_fft": stored.transform.n_fft,
             "hop_length": stored.transform.hop_length,
         }
-    if options.get("compression", "log") != "log":  # of which the preset's gain is not
+    if options.get("compression", "log") != "log":  # the preset's gain is for the logarithm
         defaults.pop("compression_gain", None)
     options = defaults | options
     bins, sources = options["bins"], options.pop("sources")
