@@ -139,11 +139,10 @@ class ExcerptSampler:
         self.dtype: DType = "int16" if all(track.pcm16 for track in every) else "float32"
         self._seed, self._mixing = seed, mixing or Mixing()
         self._alike = [k for k, source in enumerate(self.sources) if source != "vocals"]
-        self._pools = [
-            (pool, lengths.cumsum() / lengths.sum())
-            for pool in (list(tracks), list(accompaniments or tracks))
-            for lengths in [np.array([track.num_samples for track in pool], np.float64)]
-        ]
+        self._pools = []  # tracks, and where in the sum of their lengths each ends, 0 to 1
+        for pool in (list(tracks), list(accompaniments or tracks)):
+            ends = np.cumsum([track.num_samples for track in pool], dtype=np.float64)
+            self._pools.append((pool, ends / ends[-1]))
         self.num_read = num_samples
         if self._mixing.speed:  # playing faster needs more of the track
             fastest = np.rint(SPEED_STEPS * (1 + self._mixing.speed))
