@@ -59,7 +59,10 @@ def test_a_file_live_equals_the_file_separated(
     assert (code, written.shape, found) == (0, audio.shape, rate)
     assert np.abs(written - expected).max() < 1e-4
     assert ("\nlatency: " in out) == (pace == "real")
-    assert err[0] == f"mmdense: {path}: drums=1,bass=1,vocals=0,residual=1"
+    assert err[:2] == [
+        "mmdense: model shares, weights: MIT",
+        f"mmdense: {path}: drums=1,bass=1,vocals=0,residual=1",
+    ]
 
 
 def test_the_report_as_json(live, song):

@@ -63,6 +63,7 @@ def test_all_options_together(separate, song, tmp_path, noise, monkeypatch):
     sdr = 10 * np.log10((expected**2).sum() / ((expected - vocals) ** 2).sum())
     assert rows["vocals"][3:5] == [f"{sdr:.2f}", "0.00"]
     assert len(rows["residual"]) == 4
+    assert lines[-1].startswith("model shares, weights: MIT; ")
     assert lines[-1].endswith(", 2 thread(s)")
 
 

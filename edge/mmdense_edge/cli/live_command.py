@@ -154,6 +154,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
 
     with _output(arguments, source, stats) as write, controls.keys(sys.stdin) as read_key:
+        say(contract.title)
         say(f"{source.name}: {mixed.describe()}")
         say(sizes.describe() if paced else "not paced: no latency")
         if sys.stdin.isatty():

@@ -299,7 +299,7 @@ def _print(
         }
         print(json.dumps(values, indent=2))
     elif not arguments.quiet:
-        lines = [*map(table, reports), f"model {separator.contract.name}, {separator.engine}"]
+        lines = [*map(table, reports), f"{separator.contract.title}; {separator.engine}"]
         if others:
             lines.append(f"skipped {others} file(s) that are not audio")
         print("\n".join(lines), file=sys.stderr if arguments.out == STDOUT else sys.stdout)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmdense_edge.errors import ModelError, refuse_if, shortened
+from mmdense_edge.errors import ModelError, printable, refuse_if, shortened
 
 FORMAT = "mmdense-model"
 VERSION = 3  # a file without states has version 1, one with states and no context 2
@@ -126,6 +126,11 @@ class Contract:
         """Samples until a sample's stems can be computed: window, new frames and context."""
         hop = self.transform.hop_length
         return self.transform.n_fft + (self.step_frames + self.context_frames) * hop
+
+    @property
+    def title(self) -> str:
+        """The model's name and the license of its weights, to be printed."""
+        return f"model {self.name}, weights: {printable(self.license) or 'no license stated'}"
 
     @property
     def speed_class(self) -> str:
