@@ -26,7 +26,7 @@ SILENCE = 1e-3  # largest amplitude of an excerpt that counts as silent: -60 dB 
 ATTEMPTS = 8
 BLOCK = 512  # samples of the bank whose peak is known
 # Shares of the examples: another level, an offset; and of unbalanced ones: one channel is silent.
-LEVELED, OFFSET, ONE_SIDED = 0.5, 0.06, 0.2
+LEVELED, OFFSET, ONE_SIDED = 0.5, 0.06, 0.4
 LEAST_BALANCE = -40.0  # dB of the quieter channel
 MAX_BANK = (1 << 31) - 1  # samples that int32 can count
 Place = tuple[Track, int]
@@ -51,7 +51,7 @@ class Mixing:
             loss, so that quiet examples count as much as loud ones.
         pan: Largest difference in dB between left and right of each source, 0 to 24; 0 for none.
         balance: Share of examples in which one channel of the mixture is up to 40 dB quieter or,
-            in a fifth of them, silent, 0 to 1.
+            in two fifths of them, silent, 0 to 1.
         offset: Largest constant that is added to a channel of the mixture, 0 to 1 (full scale), in
             6 % of the examples; 0 for none.
         swap: Whether to swap left and right of each source at random.
