@@ -25,14 +25,14 @@ class TrainingModel(keras.Model):
         frames: Frames of an excerpt, a multiple of 2**scales.
         target: "magnitude" or "in_phase", see `keras_mmdense.data.training_set`.
         sums: Whether to add an output, the sum of all sources, with a loss of its own.
-        teacher: A trained model with the same sources, transform and bins, or None. It estimates
-            the sources of each mixture as it was before its level and offset were changed, and the
-            targets are averaged with these estimates: what it knows of other music is kept. Its
-            weights are frozen.
-        teacher_share: Weight of the teacher's estimates in the targets, 0 to 1.
+        teachers: Trained models with the same sources, transform and bins. They estimate the
+            sources of each mixture as it was before its level and offset were changed, and the
+            targets are averaged with the mean of these estimates: what the teachers know of other
+            music is kept. Their weights are frozen.
+        teacher_share: Weight of the teachers' estimates in the targets, 0 to 1.
 
     Raises:
-        SettingsError: The teacher does not fit.
+        SettingsError: A teacher does not fit.
 
     Example:
         >>> import keras_mmdense
@@ -49,20 +49,20 @@ class TrainingModel(keras.Model):
         frames: int = 128,
         target: str = "magnitude",
         sums: bool = False,
-        teacher: keras.Model | None = None,
+        teachers: Sequence[keras.Model] = (),
         teacher_share: float = 0.5,
     ) -> None:
         super().__init__(name=f"{model.name}_training", dtype="float32")
         self.separator, self.frames, self.target, self.sums = model, frames, target, sums
         self.settings = ready(model)
-        self.teacher, self.teacher_share = teacher, teacher_share
+        self.teachers, self.teacher_share = list(teachers), teacher_share
         require(0 <= teacher_share <= 1, "teacher_share must be 0 to 1", teacher_share, "Try 0.5.")
-        if teacher:
+        for teacher in self.teachers:
             asked, own = (
                 (s.sources, s.transform, s.bins, s.channels, s.sample_rate)
                 for s in (self.settings, ready(teacher))
             )
-            require(asked == own, f"the teacher must have the model's form, {asked}", own, "")
+            require(asked == own, f"a teacher must have the model's form, {asked}", own, "")
             teacher.trainable = False
         self.built = True  # it has no variables of its own
         self._held: tuple[Any, ...] = ()
@@ -106,13 +106,14 @@ class TrainingModel(keras.Model):
         levels: Any = 1.0
         if "level" in batch:
             levels = keras.ops.cast(batch["level"], "float32")[:, None, None]
-        if self.teacher and training:
+        if self.teachers and training:
             unchanged = {k: v for k, v in batch.items() if k not in ("level", "offset")}
             before, _ = mix(unchanged, self.settings, self.frames, self.target)
             share = self.teacher_share
-            for source, told in self.teacher(before, training=False).items():
-                told = keras.ops.cast(told, "float32") * levels
-                targets[source] = (1 - share) * targets[source] + share * told
+            told = [teacher(before, training=False) for teacher in self.teachers]
+            for source, target in targets.items():
+                mean = sum(keras.ops.cast(one[source], "float32") for one in told) / len(told)
+                targets[source] = (1 - share) * target + share * mean * levels
         if "level" in batch:
             unit = 1 / keras.ops.max(levels, axis=-1, keepdims=True)
             for values in (estimates, targets):

@@ -57,30 +57,31 @@ def test_the_level_of_a_mixture_does_not_change_the_loss(tracks):
         assert ratio == pytest.approx(1, abs=0.5)
 
 
-def test_targets_are_averaged_with_what_a_teacher_makes_of_the_unchanged_mixture(tracks):
-    """The model sees one channel and an offset; the teacher sees the mixture as it was."""
+def test_targets_are_averaged_with_what_teachers_make_of_the_unchanged_mixture(tracks):
+    """The model sees one channel and an offset; the teachers see the mixture as it was."""
     form = ("mdensenet", ("bass", "vocals"))
-    model, teacher = (keras_mmdense.build(*form, head="mask", **SMALL) for _ in range(2))
+    model, *teachers = (keras_mmdense.build(*form, head="mask", **SMALL) for _ in range(3))
     alone, taught = (
-        keras_mmdense.TrainingModel(model, frames=32, teacher=other, teacher_share=0.25)
-        for other in (None, teacher)
+        keras_mmdense.TrainingModel(model, frames=32, teachers=others, teacher_share=0.25)
+        for others in ((), teachers)
     )
     assert taught.trainable_weights == model.trainable_weights
     batch = next(iter(training_set(tracks, alone, batch_size=2, mixing=Mixing(offset=0.3))))
     plain = {name: batch[name] for name in batch if name not in ("level", "offset")}
     changed = batch | {"level": np.array([[0.5, 0], [0.1, 0.1]], "float32")}
-    told = dict(teacher(mix(plain, alone.settings, 32)[0], training=False))
+    heard = mix(plain, alone.settings, 32)[0]
+    told = [teacher(heard, training=False) for teacher in teachers]
     for training, share in ((True, 0.25), (False, 0)):
         own, mixed = (trainer(changed, training=training) for trainer in (alone, taught))
         for source in ("bass", "vocals"):
             unit = np.array([[1, 0], [1, 1]])[:, None, None]
             expected = (1 - share) * to_numpy(own["targets"][source])
-            expected += share * unit * to_numpy(told[source])
+            expected += share * unit * np.mean([to_numpy(one[source]) for one in told], axis=0)
             np.testing.assert_allclose(
                 to_numpy(mixed["targets"][source]), expected, rtol=1e-3, atol=1e-3
             )
-    with pytest.raises(SettingsError, match="the teacher must have the model's form"):
-        keras_mmdense.TrainingModel(model, 32, teacher=keras_mmdense.build(*form, bins=32))
+    with pytest.raises(SettingsError, match="a teacher must have the model's form"):
+        keras_mmdense.TrainingModel(model, 32, teachers=[keras_mmdense.build(*form, bins=32)])
     with pytest.raises(SettingsError, match="teacher_share must be 0 to 1"):
         keras_mmdense.TrainingModel(model, 32, teacher_share=1.5)
 

@@ -105,7 +105,7 @@ def test_a_model_learns_from_a_teacher_and_accompaniments_after_another_compress
 ):
     """Its normalization is adapted, as weights for another compression do not fit."""
     make_folder(tmp_path / "more", 2, 2.0, sources=SOURCES[:3], mixture=False)
-    recipe = f'teacher = "{run / "best.keras"}"\nschedule = "cosine"\n' + RECIPE.replace(
+    recipe = f'teachers = ["{run / "best.keras"}"]\nschedule = "cosine"\n' + RECIPE.replace(
         "[model]", "accompaniment_share = 0.4\n[model]\ncompression = 'log'\ncompression_gain = 9"
     )
     (tmp_path / "tree").symlink_to(tree)

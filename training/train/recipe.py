@@ -41,9 +41,9 @@ class Recipe:
         loss: Name of a loss in training/train/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
         sum_weight: Weight of the loss between the sum of all estimates and of all targets.
-        teacher: A .keras file or a bundled model whose estimates are mixed into the targets; empty
-            for none. See `keras_mmdense.TrainingModel`.
-        teacher_share: The weight of its estimates.
+        teachers: .keras files or bundled models the mean of whose estimates is mixed into the
+            targets. See `keras_mmdense.TrainingModel`.
+        teacher_share: The weight of that mean.
         schedule: "plateau": the step size drops when the validation loss no longer falls; "cosine":
             it falls from `learning_rate` to `lowest_rate` over all epochs.
         patience: Epochs without a better validation loss after which the step size drops.
@@ -75,7 +75,7 @@ class Recipe:
     loss: str = "mse"
     loss_weights: dict[str, float] = field(default_factory=dict)
     sum_weight: float = 0.0
-    teacher: str = ""
+    teachers: list[str] = field(default_factory=list)
     teacher_share: float = 0.5
     schedule: str = "plateau"
     patience: int = 5

@@ -130,19 +130,17 @@ class Trainer:
             own.compression_gain,
         )
         check_memory(self.model, recipe)
-        teacher = None
-        if recipe.teacher:
-            with layer_precision(recipe):
-                teacher = keras_mmdense.build(weights=recipe.teacher)
+        with layer_precision(recipe):
+            teachers = [keras_mmdense.build(weights=teacher) for teacher in recipe.teachers]
         if keras.config.backend() == "tensorflow" and not has_accelerator():
-            for network in filter(None, (self.model, teacher)):
+            for network in (self.model, *teachers):
                 speed_up(network)
         self.training = TrainingModel(
             self.model,
             recipe.frames,
             recipe.target,
             sums=recipe.sum_weight > 0,
-            teacher=teacher,
+            teachers=teachers,
             teacher_share=recipe.teacher_share,
         )
         self._compile()
