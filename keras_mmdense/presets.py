@@ -59,7 +59,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "head": "mask",
         "norm": "after",
         "compression": "log",
-        "compression_gain": 12,
+        "compression_gain": 6,
         "n_fft": 4096,
         "hop_length": 1024,
         "bins": 1536,
