@@ -68,7 +68,7 @@ def test_separate_gives_what_the_library_gives_sample_for_sample(
     assert errors[0].startswith("keras-mmdense: ")
     assert "bad\\udcff.wav: cut short: its header promises" in errors[0]
     assert errors[1].endswith("1 of 3 songs failed")
-    assert out.splitlines()[-1].startswith("model small, keras 3.")
+    assert out.splitlines()[-1].startswith("model small, weights: no license stated; keras 3.")
     assert {p.name for p in (tmp_path / "new/out").iterdir()} == {"one", "two"}
     for song in songs:
         audio, rate = sf.read(song, dtype="float32", always_2d=True)
