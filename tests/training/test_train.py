@@ -183,6 +183,7 @@ def test_a_recipe_s_bands_are_bands(tmp_path):
         "precision = 'int8'",
         "schedule = 'linear'",
         "teacher_share = -1",
+        "teachers = 'mmdensenet-edge'",
         "[mixing]\naccompaniment_share = 0.6",
         "[mixing]\ngain = [1.0]",
         "#" * (1 << 20) + "\n",

@@ -117,6 +117,7 @@ class Recipe:
                 "rates and weights are >= 0",
                 rates,
             ),
+            (type(self.teachers) is list, "teachers must be a list of models", self.teachers),
             (self.target in TARGETS, f"target must be one of {TARGETS}", self.target),
             (self.loss in LOSSES, f"loss must be one of {', '.join(LOSSES)}", self.loss),
             (
