@@ -17,7 +17,7 @@ from keras import layers
 from keras_mmdense.band import Band
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.model_settings import READ_ERRORS, settings_layer, settings_of
-from keras_mmdense.normalization import ready
+from keras_mmdense.normalization import copy_weights, ready
 from keras_mmdense.presets import PerBand, resolve_settings
 from keras_mmdense.settings import Settings
 from keras_mmdense.weights import find_weights
@@ -65,9 +65,9 @@ def build(
             weights of the runner's files, and "mmdensenet-vocals", the paper's form with a mask),
             or the `.keras` or `.h5` file of a model of this function, whichever version of Keras
             saved it. The weights bring their settings, credits and license, and the model is in
-            float32. An argument that contradicts them is refused; only `frames` and `sources` may
-            differ. With other sources the trunk is kept, the heads of new sources start fresh, and
-            a warning says so.
+            float32. An argument that contradicts them is refused; only `frames`, `sources` and
+            `compression_gain` may differ. With other sources the trunk is kept, the heads of new
+            sources start fresh, and a warning says so.
         shared: One network with a named output per source; default False.
         head: "magnitude" (the paper, default) or "mask" (sigmoid times the mixture).
         frames: Fixed number of frames, a multiple of 2**scales unless the model is causal, or None
@@ -121,7 +121,7 @@ def build(
 
 
 def _build_trained(settings: Settings, stored: Settings, path: Path) -> keras.Model:
-    """Build a model with the weights of a file, whose settings are those but frames and sources."""
+    """Build a model with the weights of a file, whose `stored` settings leave some open."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -129,6 +129,9 @@ def _build_trained(settings: Settings, stored: Settings, path: Path) -> keras.Mo
         with warnings.catch_warnings():  # Keras would keep the first weights of what is not there
             warnings.filterwarnings("error", message="Skipping nested container")
             trained.load_weights(path)
+        if settings.compression_gain != stored.compression_gain:
+            source, trained = trained, build_zeros(replace(settings, sources=stored.sources))
+            copy_weights(source, trained)
         model = trained if settings.sources == stored.sources else build_from_settings(settings)
     except SettingsError:
         raise

@@ -78,6 +78,7 @@ _OPTIONS["mmdensenet-live"] = _OPTIONS["mmdensenet-edge"] | {
     "hop_length": 512,
     "bins": 768,
 }
+_FREE = ("sources", "frames", "compression_gain")  # what trained weights leave open
 
 
 def resolve_settings(
@@ -153,10 +154,10 @@ def resolve_settings(
         transform=transform,
         **options,
     )
+    free = {} if stored is None else {name: getattr(stored, name) for name in _FREE}
     require(
-        stored is None
-        or dataclasses.replace(settings, sources=stored.sources, frames=stored.frames) == stored,
-        "weights define all settings: only the arguments sources and frames may differ",
+        stored is None or dataclasses.replace(settings, **free) == stored,
+        f"weights define all settings: only the arguments {', '.join(_FREE)} may differ",
         given,
         "Leave the others out, or build without weights.",
     )

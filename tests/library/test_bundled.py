@@ -70,3 +70,15 @@ def test_every_file_stands_in_the_table_under_the_library_s_name():
     assert sorted(sum(bundled.MODELS.values(), ())) == bundled.names()
     for model, names in bundled.MODELS.items():
         assert names == () or bundled.find(model).stem == names[0]
+
+
+def test_weights_for_research_say_so_and_are_not_bundled():
+    folder = Path(__file__).parents[2] / "training" / "research"
+    contract = Separator(folder / "mmdensenet-research-int8.tflite").contract
+    settings = keras_mmdense.settings_of(folder / "mmdensenet-research.keras")
+    for one in (contract, settings):
+        assert "academic, non-commercial use only" in one.license
+        assert "MUSDB18" in one.training_data
+    assert contract.license == settings.license
+    assert "academic, non-commercial use only" in contract.title
+    assert not [name for name in (*bundled.MODELS, *bundled.names()) if "research" in name]

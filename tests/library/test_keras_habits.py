@@ -252,5 +252,19 @@ def test_what_contradicts_the_weights_is_refused(changes, tmp_path):
     path = through(keras_mmdense.build(**SMALL), tmp_path, "m.keras")
     same = {"preset": "mmdensenet", "bins": 64, "growth_rate": 2, "scales": 1, "channels": 2}
     assert keras_mmdense.build(**same, weights=path).name == "mmdensenet"
-    with pytest.raises(SettingsError, match="only the arguments sources and frames may differ"):
+    with pytest.raises(SettingsError, match="the arguments sources, frames, compression_gain may"):
         keras_mmdense.build(**changes, weights=path)
+
+
+def test_another_gain_moves_trained_weights_to_another_level(tmp_path):
+    made = keras_mmdense.build(**(SMALL | DEVICE), compression_gain=8)
+    disturb(made)
+    path = through(made, tmp_path, "m.keras")
+    x = np.random.default_rng(0).random((1, 8, 64, 2), "float32")
+    for gain in (1, 4, 32):
+        moved = keras_mmdense.build(weights=path, compression_gain=gain, sources="vocals")
+        assert keras_mmdense.settings_of(moved).compression_gain == gain
+        again = keras_mmdense.build(weights=through(moved, tmp_path, f"{gain}.keras"))
+        for model in (moved, again):
+            estimate = model.predict_on_batch(x * (8 / gain))["vocals"] * (gain / 8)
+            np.testing.assert_allclose(estimate, made.predict_on_batch(x)["vocals"], atol=1e-5)

@@ -12,7 +12,9 @@ import keras_mmdense
 import training
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+PAGES = sorted(
+    page for each in ("*.md", "docs/**/*.md", "training/**/*.md") for page in ROOT.glob(each)
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

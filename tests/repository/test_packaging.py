@@ -35,6 +35,8 @@ def test_wheel_and_sdist_hold_the_whole_packages_and_the_wheel_no_other(built, p
     assert {path.name for path in (built / "wheel").iterdir()} == {path.name for path in PACKAGES}
     sources = (built / "keras_mmdense.egg-info" / "SOURCES.txt").read_text("utf-8").splitlines()
     assert {package.relative_to(ROOT).joinpath(path).as_posix() for path in kept} <= set(sources)
+    # weights for research alone, whose license is not that of a distribution
+    assert not [name for name in sources if name.startswith("training/research/")]
 
 
 def test_the_metadata(built):
