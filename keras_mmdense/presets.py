@@ -68,7 +68,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 _OPTIONS["mmdensenet-micro"] = _OPTIONS["mmdensenet-edge"] | {
-    "compression_gain": 1,
+    "compression_gain": 3,
     "final_growth_rate": 24,
 }
 _OPTIONS["mmdensenet-live"] = _OPTIONS["mmdensenet-edge"] | {
