@@ -61,7 +61,9 @@ def test_a_measurement_counts_windows(model_path, song, noise, monkeypatch):
 
 
 @pytest.mark.native
-def test_a_real_measurement_in_a_process(bench):
+def test_a_real_measurement_in_a_process(bench, tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the folder is no place for imports')")
+    monkeypatch.chdir(tmp_path)
     code, out, err = bench("--seconds", "0.5", "--json", "--threads", "1,2")
     report = json.loads(out)
     assert (code, report["audio"]) == (0, "generated")
@@ -109,6 +111,13 @@ def test_comparing_goes_in_turns(mmdense, model_path, tmp_path, measured):
     measured((1.0, None), (1.0, None))
     _, out, _ = mmdense(*options, other, "--rounds", "1")
     assert json.loads(out)["comparison"]["models"] == [str(model_path("shares")), str(other)]
+    for extra, told in (
+        (("--threads", "1,2"), "one number of"),
+        (("--lookahead",), "--lookahead are two"),
+    ):
+        code, _, err = mmdense(*options, other, *extra)
+        assert code == 2
+        assert told in err[0]
 
 
 def test_lookahead_is_compared_with_file_processing(separators, song, noise):
@@ -157,6 +166,7 @@ def test_lookahead_on_the_command_line(bench, song):
         ("--lookahead", 2, "--lookahead needs --song"),
         ("--song none.wav", 1, "none.wav: no such file"),
         ("--compare tiny tiny", 2, "Drop the others"),
+        ("--song three.wav --lookahead --threads 1,2", 2, "one number of --threads; received 1,2"),
         ("--song three.wav --lookahead 3", 2, "a multiple of 4 from 0 to 4"),
         ("--song three.wav --lookahead 8", 2, "numbers from 0 to 4"),
         ("--song three.wav", 1, "the measurement failed: three.wav: audio must have"),

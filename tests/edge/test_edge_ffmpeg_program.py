@@ -86,6 +86,17 @@ def test_what_the_program_wrote_is_read_whole_and_two_such_files_joined(real, tm
     assert abs(lengths[1] - 2 * lengths[0]) <= 2400
 
 
+def test_a_part_of_another_form_is_refused(real):
+    first = real("-i a.wav -c:a alac a.m4a").read_bytes()
+    path = real("-i a.wav -ac 1 -ar 22050 -c:a alac b.m4a")
+    path.write_bytes(first + path.read_bytes())
+    with pytest.raises(AudioError, match="follows sample 30011 has 1 channels at 22050 Hz, but"):
+        read(path)
+    told: list[str] = []
+    assert len(read(path, damaged=told.append)) == 30011
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("codec", ["mpeg2video", "mpeg4"])
 def test_a_recording_that_starts_in_the_middle_of_a_film_is_no_damage(real, codec):
     film = f"-f lavfi -i testsrc=d=2 -c:v {codec} -g 25"

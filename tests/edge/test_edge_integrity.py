@@ -340,7 +340,10 @@ def test_any_damage_gives_sound_or_one_line(write, monkeypatch, kind, edits, cut
     data = bytearray(encoded(kind, 400))
     for place, value in edits:
         data[place % len(data)] = value
-    path = write("a.wav", bytes(data[:cut]))
+    sound_or_one_line(write("a.wav", bytes(data[:cut])))
+
+
+def sound_or_one_line(path: Path) -> None:
     told = []
     try:
         audio_info(path)
@@ -349,6 +352,18 @@ def test_any_damage_gives_sound_or_one_line(write, monkeypatch, kind, edits, cut
     except AudioError as error:
         told.append(str(error))
     assert all(line.isprintable() and 10 < len(line) < 500 for line in told)
+
+
+def test_a_header_that_ends_in_its_middle_gives_sound_or_one_line(write, monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    mp3, rf64 = encoded("mp3", 30000), encoded("rf64", 400)
+    np.testing.assert_array_equal(read(write("a.mp3", mp3 + b"APETAGEX\0\0")), plain(mp3))
+    ds64 = rf64.index(b"ds64")
+    empty = rf64[:ds64] + b"ds64\0\0\0\0" + rf64[rf64.index(b"fmt ") : rf64.index(b"data") + 8]
+    # A frame of 26 bytes with the mark of a count in its last ones.
+    short = (b"\xff\xf3\x10\xc4" + bytes(17) + b"Xing\0") * 3
+    for data in (empty, short):
+        sound_or_one_line(write("b.wav", data))
 
 
 @given(

@@ -27,9 +27,9 @@ def opened(data: bytes, *form):
         yield open_stdin(1000, *(form or (None, 2, "s16le")), reading)
 
 
-def wav(audio, subtype="PCM_16", file_format="WAV") -> bytes:
+def wav(audio, subtype="PCM_16", file_format="WAV", rate=22050) -> bytes:
     stream = io.BytesIO()
-    sf.write(stream, audio, 22050, subtype, format=file_format)
+    sf.write(stream, audio, rate, subtype, format=file_format)
     return stream.getvalue()
 
 
@@ -59,6 +59,7 @@ def test_wav_on_stdin(noise, channels, subtype, length, file_format):
         data = data[:4] + number + data[8:at] + number + data[at + 4 : -12]
     with opened(data) as source:
         assert (source.name, source.sample_rate, source.channels) == ("stdin", 22050, channels)
+        assert source.num_samples == (sys.maxsize if length is not None else 2500)
         blocks = [*source.blocks]
     assert [len(block) for block in blocks] == [1000, 1000, 500]
     assert np.abs(np.concatenate(blocks) - audio).max() < (2**-6 if "8" in subtype else 2**-15)
@@ -67,7 +68,7 @@ def test_wav_on_stdin(noise, channels, subtype, length, file_format):
 def test_long_chunks_before_the_samples_are_skipped_in_blocks(noise, monkeypatch):
     audio, read, asked = noise(500), os.read, []
     chunk = b"LIST" + (30001).to_bytes(4, "little") + bytes(30002)
-    monkeypatch.setattr(streams, "_BLOCK", 1000)
+    monkeypatch.setattr(streams, "BLOCK", 1000)
     monkeypatch.setattr(os, "read", lambda *given: asked.append(given[1]) or read(*given))
     with opened(wav(audio).replace(b"data", chunk + b"data")) as source:
         assert np.abs(np.concatenate([*source.blocks]) - audio).max() < 2**-15
@@ -96,6 +97,7 @@ def test_raw_samples_on_stdin(noise, sample_format, kind, scale, error):
         (b"RIFF....WAVEdata....", "the sample format is missing"),
         (wav(np.zeros((300, 2)), "MS_ADPCM"), "PCM or floats; received .* format 2"),
         (wav(np.zeros((10, 3))), "must have 1 or 2 channels; received 3"),
+        (wav(np.zeros((10, 2)), rate=100), "rate must be from 1000 to 768000 Hz; received 100"),
     ],
 )
 def test_stdin_that_cannot_be_read(data, words):

@@ -11,8 +11,6 @@ def test_models_with_score_size_speed_and_licence(pack, capsys, monkeypatch, tmp
     folder = tmp_path / "models"
     folder.mkdir()
     monkeypatch.setattr(bundled, "FOLDER", folder)
-    assert main(["models"]) == 0
-    assert "no models are bundled" in capsys.readouterr().out
     scored = pack({"scores": {"vocals": 5.25, "bass": 4}, "macs_per_second": 1.9e9})
     shutil.copy(scored, folder / "good.tflite")
     shutil.copy(pack({"licence": "a\nb"}, base="mono"), folder / "plain.tflite")
@@ -31,9 +29,13 @@ def test_info_prints_the_contract(pack, model_path, capsys):
     shown = capsys.readouterr().out
     assert "n_fft 256, hop_length 96, hann window, 120 bins" in shown
     assert "12 frames, including 2 of context on each side; 0.05 s of new audio per window" in shown
-    assert "latency:       0.076 s without computation" in shown
-    changes = {"scores": {"vocals": 5.25}, "colour": {"red": [1, "x\u001b"]}, "macs_per_second": 1}
+    assert "latency:       0.074 s without computation" in shown
+    changes = {
+        "scores": {"vocals": 5.25}, "colour": {"red": [1, "x\u001b"]}, "macs_per_second": 1,
+        "license": "another",
+    }  # fmt: skip
     assert main(["info", str(pack(changes))]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "scores:        vocals 5.25" in lines
     assert 'colour:        {"red": [1, "x\\u001b"]}' in lines
+    assert [line for line in lines if line.startswith("license")] == ["license:       MIT"]

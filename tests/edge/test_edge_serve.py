@@ -221,13 +221,17 @@ def test_an_export_holds_every_file_without_compression(pages, tmp_path):
         (lambda path: path.symlink_to("nowhere"), "exists and is not an empty folder"),
         (lambda path: export({"/": Page("", b"old", False, "", False)}, path), "exists and is not"),
         (lambda path: None, "cannot write the page to .*. Choose another folder"),
+        (Path.mkdir, "cannot write the page to .*. Choose another folder"),
     ],
 )
-def test_an_export_replaces_nothing_and_leaves_nothing_half_written(pages, tmp_path, make, told):
+@pytest.mark.parametrize("folder", ["page", "new/page"])
+def test_an_export_replaces_nothing_and_leaves_nothing_half_written(
+    pages, tmp_path, make, told, folder
+):
     make(tmp_path / "page")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(MMDenseError, match=told):
-        export({**pages, "/index.html/below": pages["/"]}, tmp_path / "page")
+    with pytest.raises(MMDenseError, match=told if folder == "page" else "cannot write"):
+        export({**pages, "/index.html/below": pages["/"]}, tmp_path / folder)
     assert sorted(tmp_path.rglob("*")) == before
 
 

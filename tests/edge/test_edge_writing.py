@@ -135,7 +135,7 @@ def test_floats_keep_what_is_beyond_full_scale(tmp_path, noise):
 
 
 def test_files_beyond_4_gib_become_rf64(tmp_path, monkeypatch, noise):
-    monkeypatch.setattr(module, "_RIFF_LIMIT", 1000)
+    monkeypatch.setattr(module, "RIFF_LIMIT", 1000)
     with StemFiles({"a": tmp_path / "a.wav"}, INFO, StemForm("wav", "PCM_16")) as files:
         files.write({"a": noise(500)}, noise(500))
     assert (sf.info(tmp_path / "a.wav").format, sf.info(tmp_path / "a.wav").frames) == ("RF64", 500)

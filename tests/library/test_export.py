@@ -113,8 +113,6 @@ def test_a_causal_model_becomes_one_step_that_answers_as_the_whole_song(
     assert contract.name == "mmdensenet"  # of the preset: the file's name holds the precision alone
     assert (contract.frames, contract.context_frames) == (1, 0)
     assert contract.states.windows < context_frames(keras_mmdense.settings_of(model))
-    transform = contract.transform
-    assert contract.latency == transform.n_fft + transform.hop_length
     assert contract.macs_per_second == pytest.approx(multiply_adds_per_second(model), abs=1)
     song = rng.random((1, 50, contract.bins, 2)).astype(np.float32)
     whole, network = model(song), for_signal(separator.network)

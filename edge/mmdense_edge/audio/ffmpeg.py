@@ -171,6 +171,13 @@ def decode(path: Path, dtype: str, damaged: OnDamage) -> Iterator[npt.NDArray[An
     for name in _names(path):
         form, others = _probe(path, name)
         first = first or form
+        if (form.sample_rate, form.channels) != (first.sample_rate, first.channels):
+            damaged(
+                f"{path}: what follows sample {count} has {form.channels} channels at "
+                f"{form.sample_rate} Hz, but what precedes it has {first.channels} at "
+                f"{first.sample_rate} Hz: it is skipped"
+            )
+            return
         command = [
             _program("ffmpeg", path), "-nostdin", *_INPUT, *name, "-map", "0:a:0",
             "-af", "asetpts=N/SR/TB",  # of joined files, and where the clock of a broadcast jumps

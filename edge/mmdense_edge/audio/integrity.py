@@ -237,7 +237,7 @@ def sound_chunk(file: Any, start: int) -> tuple[int, str, int, int, int] | None:
         label, length = struct.unpack(form, chunk)
         begin = at + size + before
         if wide and label == name:
-            return wide, "<Q", 0, begin, struct.unpack("<Q", read(file, wide, 8))[0]
+            return wide, "<Q", 0, begin, int.from_bytes(read(file, wide, 8), "little")
         if not name:
             begin = start + struct.unpack(">I", label)[0]
         if label == name or not name:

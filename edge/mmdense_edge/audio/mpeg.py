@@ -18,6 +18,7 @@ _KILOBITS = {  # by whether it is version 1, and by the layer's two bits (3 is l
 }
 _VERSION_1, _LAYER_3 = 3, 1  # as headers have them
 _COUNTS = (b"Xing", b"Info")  # marks of a first frame of layer III that says how many follow
+_COUNT_BYTES = 12  # the mark, flags, and the count
 _HEAD = 64  # bytes that hold a frame's header and where a first one says how many follow
 _START = 1 << 16  # where the first frame must be
 
@@ -87,7 +88,11 @@ def streams(file: Any, start: int, size: int) -> list[_Found]:
             break
         gap, form = False, here.form
         # Behind the frame's own checksum, if it has one.
-        marked = [place for place in (here.place, here.place + 2) if head[place:][:4] in _COUNTS]
+        marked = [
+            place
+            for place in (here.place, here.place + 2)
+            if head[place:][:4] in _COUNTS and place + _COUNT_BYTES <= here.length
+        ]
         counts = bool(marked) and here.form[1] == _LAYER_3
         if counts or not same:
             found.append(_Found(head=head))
@@ -148,7 +153,7 @@ def _next_frame(file: Any, at: int, stop: int, size: int) -> int:
 def _tag(file: Any, at: int, head: bytes) -> int:
     """Return the length of a tag of the kind found at the end of MP3 files; 0 if there is none."""
     if head.startswith(b"APETAGEX"):
-        size, flags = struct.unpack("<I4xI", head[12:24])
+        size, flags = struct.unpack("<I4xI", head[12:24].ljust(12, b"\0"))
         return 32 + (size if flags & 1 << 29 else 0)
     if head.startswith(b"LYRICSBEGIN"):
         return max(map(read(file, at, 1 << 14).find, (b"LYRICS200", b"LYRICSEND"))) + 9

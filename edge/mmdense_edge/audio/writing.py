@@ -21,7 +21,7 @@ BIT_DEPTHS = {"16": "PCM_16", "24": "PCM_24", "32f": "FLOAT"}
 # The highest sample rate in Hz and the most channels. Ogg: libsndfile crashes beyond that rate.
 _LIMITS = {"wav": (1 << 31, 1024), "flac": (655350, 8), "ogg": (192000, 64)}
 
-_RIFF_LIMIT = (1 << 32) - (1 << 16)
+RIFF_LIMIT = (1 << 32) - (1 << 16)
 _WAV_TAG_BYTES = 2000
 
 # Stems have the input's bit depth if the output format knows it. Lossy and 8-bit files get 16
@@ -137,7 +137,7 @@ class StemFiles:
         most = _WAV_TAG_BYTES if form.file_format == "wav" else math.inf
         self.lost_tags = [tag for tag, text in tags.items() if len(text) > most]
         # RIFF cannot count beyond 4 GiB; RF64 is the same file with wider counters.
-        wide = form.file_format == "wav" and form.num_bytes(info) > _RIFF_LIMIT
+        wide = form.file_format == "wav" and form.num_bytes(info) > RIFF_LIMIT
         self._container = "RF64" if wide else form.file_format.upper()
         self._files: dict[str, sf.SoundFile] = {}
         with self._reported():
@@ -187,7 +187,7 @@ class StemFiles:
             self.peak = max(self.peak, *(float(np.abs(block).max()) for block in blocks.values()))
         self.num_samples += len(mixture)
         refuse_if(
-            self._container == "WAV" and self.num_samples * self._sample_bytes > _RIFF_LIMIT,
+            self._container == "WAV" and self.num_samples * self._sample_bytes > RIFF_LIMIT,
             "the song is longer than its header states, and a stem would exceed the 4 GiB of a "
             "WAV file. Use --format flac",
             AudioError,

@@ -83,12 +83,20 @@ def run(arguments: argparse.Namespace) -> int:
         "--compare takes both models itself. Drop the others.",
     )
     refuse_if(
+        arguments.compare and arguments.lookahead is not None,
+        "--compare and --lookahead are two measurements. Run them one after the other.",
+    )
+    refuse_if(
         arguments.lookahead is not None and song is None,
         "--lookahead needs --song: its cost depends on the music",
     )
     if song is not None:
         audio_info(Path(song))
     threads = _numbers("--threads", arguments.threads, 1, interpreter.MAX_THREADS)
+    refuse_if(
+        len(threads) > 1 and (arguments.compare or arguments.lookahead is not None),
+        f"--compare and --lookahead take one number of --threads; received {arguments.threads}",
+    )
     models = [
         model_file.load_model(bundled.find(name))
         for name in arguments.compare or arguments.models or [None]
@@ -183,7 +191,7 @@ def measure_in_a_process(
     """
     task = {"model": str(model.path), "threads": threads, "seconds": seconds, "song": song}
     done = subprocess.run(
-        [sys.executable, "-m", "mmdense_edge.bench.worker", json.dumps(task)],
+        [sys.executable, "-P", "-m", "mmdense_edge.bench.worker", json.dumps(task)],
         capture_output=True,
         encoding="utf-8",
         errors="replace",

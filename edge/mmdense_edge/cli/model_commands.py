@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdense_edge.errors import printable
+from mmdense_edge.live.plan import algorithmic_latency
 from mmdense_edge.model import bundled
 from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separate.song_report import aligned
@@ -23,12 +24,8 @@ def add_parser(commands: Any, _: str) -> None:
 
 def models(_: argparse.Namespace) -> int:
     """Print the bundled models."""
-    names = bundled.names()
-    if not names:
-        print("no models are bundled. Give a model file with --model FILE.")
-        return 0
     rows = [_MODELS_HEADER]
-    for name in names:
+    for name in bundled.names():
         model = load_model(bundled.find(name))
         contract = model.contract
         rows.append(
@@ -50,6 +47,7 @@ def info(arguments: argparse.Namespace) -> int:
     """Print a model's contract."""
     model = load_model(bundled.find(arguments.model))
     contract, transform = model.contract, model.contract.transform
+    latency = algorithmic_latency(contract, contract.step_frames, contract.context_frames)
     step_seconds = contract.step_frames * transform.hop_length / contract.sample_rate
     lines = {
         "file": f"{model.path} ({model.file_bytes} bytes)",
@@ -60,17 +58,18 @@ def info(arguments: argparse.Namespace) -> int:
         f"{transform.window} window, {contract.bins} bins",
         "window": f"{contract.frames} frames, including {contract.context_frames} of context on "
         f"each side; {step_seconds:.2f} s of new audio per window",
-        "latency": f"{contract.latency / contract.sample_rate:.3f} s without computation",
+        "latency": f"{latency / contract.sample_rate:.3f} s without computation",
         "output": f"{contract.output}, {contract.precision}",
         "license": contract.license,
         "training data": contract.training_data,
         "parity": _figures(contract.parity, "g"),
         "scores": _figures(contract.scores, "g"),
         "speed": contract.speed_class,
-        **{key: json.dumps(value) for key, value in contract.extra.items()},
         "sha256": contract.model_sha256,
     }
-    for key, value in lines.items():
+    # Entries of the file that have the name of a line do not replace it.
+    extra = [(key, json.dumps(value)) for key, value in contract.extra.items() if key not in lines]
+    for key, value in (*lines.items(), *extra):
         print(f"{printable(key) + ':':15}{printable(value) or '-'}")
     return 0
 

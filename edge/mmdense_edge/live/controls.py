@@ -58,8 +58,17 @@ def keys(stream: TextIO) -> Iterator[ReadKey]:
 def help_line(mixer: Mixer) -> str:
     """Return a line that explains the keys."""
     toggles = ", ".join(f"{key} {stem}" for key, stem in keys_of(mixer.stems).items())
-    presets = ", ".join(f"{number} {name}" for number, name in enumerate(PRESETS, 1))
+    presets = ", ".join(f"{key} {name}" for key, name in _presets(mixer).items())
     return f"keys: {toggles}; {presets}; space report; q quit"
+
+
+def _presets(mixer: Mixer) -> dict[str, str]:
+    """Return the key of each preset, but those for a stem that the model does not have."""
+    return {
+        str(number): name
+        for number, (name, (about, _)) in enumerate(PRESETS.items(), 1)
+        if about in (None, *mixer.stems)
+    }
 
 
 @contextmanager
@@ -102,9 +111,8 @@ def controls(
         " ": show_report,
         **{key: partial(mixer.toggle, stem) for key, stem in keys_of(mixer.stems).items()},
         **{
-            str(number): partial(mixer.set, parse_mix(name, sources))
-            for number, (name, (about, _)) in enumerate(PRESETS.items(), 1)
-            if about in (None, *sources)  # a preset for a stem that this model has
+            key: partial(mixer.set, parse_mix(name, sources))
+            for key, name in _presets(mixer).items()
         },
     }
 

@@ -16,7 +16,8 @@ import soundfile as sf
 
 from mmdense_edge.audio import integrity
 from mmdense_edge.audio.mixture_sum import even
-from mmdense_edge.audio.reading import audio_info, read_blocks
+from mmdense_edge.audio.reading import BLOCK, audio_info, read_blocks
+from mmdense_edge.audio.writing import RIFF_LIMIT
 from mmdense_edge.errors import AudioError, CardStopped, UsageError, refuse_if
 from mmdense_edge.live.stats import LiveStats
 from mmdense_edge.separate import staging
@@ -30,11 +31,9 @@ _WAV_SUBTYPES = {
     **{(1, 8): "PCM_U8", (1, 16): "PCM_16", (1, 24): "PCM_24", (1, 32): "PCM_32"},
     **{(3, 32): "FLOAT", (3, 64): "DOUBLE"},
 }
-_BLOCK = 1 << 16
 _LONGEST_FIELD = 40  # bytes of the extensible form; ds64 has 28
 SAMPLE_FORMATS = {"s16le": "PCM_16", "f32le": "FLOAT"}
 STDIN = 0  # the file descriptor
-_RIFF_LIMIT = (1 << 32) - (1 << 16)
 _FILE_SUBTYPES = {".wav": "FLOAT", ".flac": "PCM_24"}
 
 Write = Callable[[Audio], None]
@@ -46,13 +45,13 @@ class LiveInput:
 
     Args:
         name: For messages.
-        sample_rate: In Hz.
+        sample_rate: In Hz, 1000 to 768000.
         channels: 1 or 2.
         blocks: The samples, each block of shape (samples, channels), float32.
         num_samples: The most samples that come, if known.
 
     Raises:
-        AudioError: More than two channels.
+        AudioError: More than two channels, or the rate is out of range.
     """
 
     name: str
@@ -62,10 +61,16 @@ class LiveInput:
     num_samples: int = sys.maxsize
 
     def __post_init__(self) -> None:
-        """Check the channels."""
+        """Check the channels and the rate."""
         refuse_if(
             self.channels > 2,
             f"{self.name}: audio must have 1 or 2 channels; received {self.channels}. Mix it down.",
+            AudioError,
+        )
+        refuse_if(
+            not MIN_RATE <= self.sample_rate <= MAX_RATE,
+            f"{self.name}: the sample rate must be from {MIN_RATE} to {MAX_RATE} Hz; received "
+            f"{self.sample_rate}. Resample it.",
             AudioError,
         )
 
@@ -125,9 +130,11 @@ def open_stdin(
         sound = sf.SoundFile(fileno, "r", *form, closefd=False)
     except sf.LibsndfileError as error:
         raise AudioError(f"{_NO_WAV} ({error.error_string}). {_RAW}") from error
+    if not form:
+        num_samples = sound.frames or sys.maxsize
     read = (sound.read(block, dtype="float32", always_2d=True) for _ in itertools.count())
     blocks = _first(itertools.takewhile(len, read), num_samples)
-    return LiveInput("stdin", sound.samplerate, sound.channels, blocks)
+    return LiveInput("stdin", sound.samplerate, sound.channels, blocks, num_samples)
 
 
 def _wav_header(fileno: int) -> tuple[tuple[int | str, ...], int]:
@@ -157,8 +164,8 @@ def _wav_header(fileno: int) -> tuple[tuple[int | str, ...], int]:
         padded = length + length % 2
         chunks[name] = take(min(padded, _LONGEST_FIELD))
         # Never read whole: the length may be anything.
-        for start in range(_LONGEST_FIELD, padded, _BLOCK):
-            take(min(_BLOCK, padded - start))
+        for start in range(_LONGEST_FIELD, padded, BLOCK):
+            take(min(BLOCK, padded - start))
         name, length = struct.unpack("<4sI", take(8))
     form = chunks.get(b"fmt ", b"")
     refuse_if(len(form) < 16, f"{_NO_WAV} (the sample format is missing). {_RAW}", AudioError)
@@ -253,7 +260,7 @@ def file_output(
             f"--output must be card, null, -, or a .wav or .flac file; received {path}"
         )
     staging.check_targets([path], overwrite, "--output")
-    wide = source.num_samples * source.channels * 4 > _RIFF_LIMIT
+    wide = source.num_samples * source.channels * 4 > RIFF_LIMIT
     container = "FLAC" if subtype == "PCM_24" else "RF64" if wide else "WAV"
     with ExitStack() as stack:
         try:

@@ -122,12 +122,6 @@ class Contract:
         return self.frames - 2 * self.context_frames
 
     @property
-    def latency(self) -> int:
-        """Samples until a sample's stems can be computed: window, new frames and context."""
-        hop = self.transform.hop_length
-        return self.transform.n_fft + (self.step_frames + self.context_frames) * hop
-
-    @property
     def title(self) -> str:
         """The model's name and the license of its weights, to be printed."""
         return f"model {self.name}, weights: {printable(self.license) or 'no license stated'}"

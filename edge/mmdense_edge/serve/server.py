@@ -17,6 +17,7 @@ import socketserver
 import ssl
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -25,6 +26,7 @@ from urllib.parse import unquote
 
 from mmdense_edge.errors import MMDenseError, UsageError
 from mmdense_edge.model import bundled
+from mmdense_edge.separate.staging import PREFIX, missing_folders, remove_empty
 
 FOLDER = Path(__file__).with_name("static")
 
@@ -127,17 +129,21 @@ def export(pages: Mapping[str, Page], folder: Path) -> None:
         MMDenseError: Something is there already, or the folder cannot be written.
     """
     try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        if os.path.lexists(folder):
+        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        if os.path.lexists(folder) and not empty:
             raise MMDenseError(f"{folder} exists and is not an empty folder. Choose another one.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".mmdense-", dir=folder.parent) as aside:
-            for address, page in pages.items():
-                path = Path(aside, "page", address[1:] or "index.html")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(page.plain)
-            Path(aside, "page").rename(folder)
+        with ExitStack() as undo:
+            undo.callback(remove_empty, missing_folders(folder.parent))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=PREFIX, dir=folder.parent) as aside:
+                for address, page in pages.items():
+                    path = Path(aside, "page", address[1:] or "index.html")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(page.plain)
+                if empty and os.name == "nt":  # rename replaces an empty folder elsewhere
+                    folder.rmdir()
+                Path(aside, "page").rename(folder)
+            undo.pop_all()
     except OSError as error:
         raise MMDenseError(
             f"cannot write the page to {folder} ({error.strerror}). Choose another folder."
@@ -200,7 +206,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     Args:
         host: The address to bind to.
         port: 0 to 65535; 0 takes a free one.
-        pages: The files, from `site.load`.
+        pages: The files, from `load`.
         tls: Serve https with this context; default plain http.
 
     Raises:

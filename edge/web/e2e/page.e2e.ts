@@ -129,6 +129,37 @@ test("cancel ends the work, leaves nothing behind, and the next song works", asy
   await context.close();
 });
 
+test("cancel ends a song that is still read, while the engine starts", async () => {
+  const { page, context } = await use.visit(browser, served.url);
+  await use.choose(page, use.wavFile("long.wav", 60, 2));
+  await page.click("#cancel");
+  await page.waitForFunction(() => document.body.dataset["state"] === "idle");
+  expect(await page.textContent("#status")).toBe("Cancelled");
+  await use.choose(page, song);
+  await use.separated(page);
+  await context.close();
+});
+
+test("a model file that is opened while the page starts comes after the first model, and can be chosen again", async () => {
+  const { page, context } = await use.visit(browser, served.url);
+  const chosen = () => page.evaluate(() => document.querySelector<HTMLSelectElement>("#model")!.selectedOptions[0]!.text);
+  await page.waitForFunction(() => document.querySelector<HTMLSelectElement>("#model")!.options.length > 0);
+  await use.choose(page, GPU_MODEL);
+  await page.waitForFunction(() => document.querySelector<HTMLSelectElement>("#model")!.selectedOptions[0]!.text.includes("from your file"));
+  const [first, file] = await page.evaluate(() => {
+    const { options } = document.querySelector<HTMLSelectElement>("#model")!;
+    return [options[0]!.value, options[options.length - 1]!.value];
+  });
+  for (const value of [first!, file!]) {
+    await page.selectOption("#model", value);
+    await use.started(page);
+    await use.choose(page, song);
+    await use.separated(page);
+    expect((await chosen()).includes("from your file")).toBe(value === file);
+  }
+  await context.close();
+});
+
 test("what cannot be separated is refused in plain words, and the page goes on", async () => {
   const { page, context } = await use.visit(browser, served.url);
   const file = (name: string, data: Buffer | string) => {

@@ -63,11 +63,14 @@ export interface Segment {
   stems: StemSegment[];
 }
 
+/** Samples that one pair of peaks stands for. */
+export const PEAK_SAMPLES = 1024;
+
 export interface StemSegment {
   source: string;
   /** Interleaved 16-bit samples, little-endian. */
   pcm: Blob;
-  /** Lowest and highest sample of each 1024 samples, -1 to 1. */
+  /** Lowest and highest sample of each `PEAK_SAMPLES`, -1 to 1. */
   peaks: Float32Array;
   clipped: number;
 }

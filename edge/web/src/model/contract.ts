@@ -143,8 +143,7 @@ function checkVersion(version: unknown): number {
   }
   if (version > VERSION) {
     throw new ModelError(
-      `the contract has version ${version}, this page reads up to ${VERSION}: use a newer page, or export ` +
-        "without states",
+      `the contract has version ${version}, this page reads up to ${VERSION}: export the model without --states`,
     );
   }
   return version;

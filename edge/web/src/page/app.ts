@@ -11,7 +11,7 @@ import { MixerView } from "./mixer-view";
 import { type ModelEntry, fetchModel, listModels } from "./models";
 import { keepOffline, register } from "./offline";
 import { Progress } from "./progress";
-import { Recording, openMicrophone } from "./record";
+import { Recording, openMicrophone, stopTracks } from "./record";
 import { Track } from "./track";
 
 // The folder stands beside the page and has LiteRT's version in its name.
@@ -49,12 +49,14 @@ export class App {
   private current: Loaded | null = null;
   /** The value of the model's field that stands for the engine. */
   private chosen = "";
+  /** The model files that were opened, by their values in that field. */
+  private readonly opened = new Map<string, Blob>();
   private mixer: MixerView | LiveView | null = null;
   private recording: Recording | null = null;
   private file: { blob: Blob; name: string } | null = null;
   /** The work on the song before: the next waits for its end. */
   private work: Promise<void> = Promise.resolve();
-  /** Counts what was begun: a live run that has not started yet gives way to what came later. */
+  /** Counts what was begun or cancelled: what has not reached the worker yet gives way to what came later. */
   private turn = 0;
 
   constructor() {
@@ -117,8 +119,11 @@ export class App {
     byId("microphone").addEventListener("click", () => void this.goLive(openMicrophone, "Microphone", HEADPHONES));
     byId("tab").addEventListener("click", () => void this.goLive(openTab, "Tab", ""));
     byId("tab").hidden = !navigator.mediaDevices?.getDisplayMedia;
-    for (const id of ["cancel", "stop"]) byId(id).addEventListener("click", () => this.client.cancel());
-    byId("model").addEventListener("change", () => this.changeModel());
+    for (const id of ["cancel", "stop"]) byId(id).addEventListener("click", () => this.cancel());
+    byId("model").addEventListener("change", () => {
+      this.cancel();
+      this.changeModel();
+    });
     byId("again").addEventListener("click", () => this.file && this.open(this.file.blob, this.file.name));
     window.addEventListener("beforeunload", (event) => {
       if (document.body.dataset.state === "working") event.preventDefault();
@@ -145,21 +150,27 @@ export class App {
     });
   }
 
-  private changeModel(): void {
-    const name = byId<HTMLSelectElement>("model").value;
-    const entry = this.models.find((found) => found.name === name)!;
-    this.swapEngine(() => this.loadEntry(entry));
+  private cancel(): void {
+    this.turn++;
+    this.client.cancel();
   }
 
-  private swapEngine(load: () => Promise<Loaded>): void {
+  private changeModel(): void {
+    const { value } = byId<HTMLSelectElement>("model");
+    const file = this.opened.get(value);
+    const entry = this.models.find((found) => found.name === value);
+    this.swapEngine(value, () => (file ? this.loadFile(file) : this.loadEntry(entry!)));
+  }
+
+  /** Loads a model once the work and the model before have ended; `value` stands for it in the field. */
+  private swapEngine(value: string, load: () => Promise<Loaded>): void {
     this.clearError();
     this.current = null;
     this.tell("Loading the model");
-    this.client.cancel();
     const [before, previous] = [this.work, this.engine];
-    this.engine = before.then(load).then(
+    this.engine = Promise.allSettled([before, previous]).then(load).then(
       (loaded) => {
-        this.chosen = byId<HTMLSelectElement>("model").value;
+        this.chosen = byId<HTMLSelectElement>("model").value = value;
         byId("again").hidden = !this.file;
         return loaded;
       },
@@ -174,25 +185,33 @@ export class App {
     this.engine.catch(() => this.tell("No engine"));
   }
 
-  private async openModel(blob: Blob): Promise<Loaded> {
-    const loaded = await this.loadData(new Uint8Array(await blob.arrayBuffer()));
-    byId<HTMLSelectElement>("model").add(new Option(`${loaded.name}, ${loaded.precision}, from your file`, "", true, true));
-    return loaded;
+  private async loadFile(blob: Blob): Promise<Loaded> {
+    return this.loadData(new Uint8Array(await blob.arrayBuffer()));
+  }
+
+  private openModel(blob: Blob): void {
+    const value = `file ${this.opened.size + 1}`;
+    this.opened.set(value, blob);
+    this.swapEngine(value, async () => {
+      const loaded = await this.loadFile(blob);
+      byId<HTMLSelectElement>("model").add(new Option(`${loaded.name}, ${loaded.precision}, from your file`, value));
+      return loaded;
+    });
   }
 
   /** Opens a song, or a model file, in place of what was there. */
   private open(blob: Blob, name: string): void {
+    this.cancel();
     if (name.toLowerCase().endsWith(".tflite")) {
-      this.swapEngine(() => this.openModel(blob));
+      this.openModel(blob);
       return;
     }
     this.clearError();
-    this.client.cancel();
-    this.turn++;
-    this.work = this.work.then(() => this.separate(blob, name));
+    const { turn } = this;
+    this.work = this.work.then(() => this.separate(blob, name, turn));
   }
 
-  private async separate(blob: Blob, fileName: string): Promise<void> {
+  private async separate(blob: Blob, fileName: string, turn: number): Promise<void> {
     this.closeMixer();
     this.file = { blob, name: fileName };
     byId("again").hidden = true;
@@ -201,7 +220,7 @@ export class App {
     this.progress.show(`Reading ${name}`);
     const awake = await keepAwake();
     try {
-      await this.run(blob, name);
+      await this.run(blob, name, turn);
       this.setState("ready");
     } catch (error) {
       if (!(error instanceof Cancelled)) this.showError(error);
@@ -219,9 +238,10 @@ export class App {
     this.mixer = null;
   }
 
-  private async run(blob: Blob, name: string): Promise<void> {
+  private async run(blob: Blob, name: string, turn: number): Promise<void> {
     const { sources, sampleRate } = await this.engine;
     const channels = await decode(blob, sampleRate);
+    if (turn !== this.turn) throw new Cancelled("cancelled");
     let mixer: MixerView | null = null;
     const track = new Track(name, sources, channels.length, channels[0]!.length, sampleRate);
     this.progress.show(`Separating ${name}`);
@@ -239,17 +259,19 @@ export class App {
 
   private async goLive(open: () => Promise<MediaStream>, name: string, note: string): Promise<void> {
     this.clearError();
-    this.client.cancel();
-    const turn = ++this.turn;
+    this.cancel();
+    const { turn } = this;
+    let stream: MediaStream | undefined;
     try {
-      const stream = await open();
+      const opened = (stream = await open());
       const causal = this.models.find(({ isCausal }) => isCausal);
       if (causal && !(await this.engine).isCausal) {
         byId<HTMLSelectElement>("model").value = causal.name;
         this.changeModel();
       }
-      this.work = this.work.then(() => this.live(stream, name, note, turn));
+      this.work = this.work.then(() => this.live(opened, name, note, turn));
     } catch (error) {
+      stopTracks(stream);
       this.showError(error);
     }
   }
@@ -274,7 +296,7 @@ export class App {
       this.setState("idle");
     } finally {
       this.closeMixer();
-      for (const track of stream.getTracks()) track.stop();
+      stopTracks(stream);
       void awake?.release();
     }
   }
@@ -282,14 +304,17 @@ export class App {
   private async record(): Promise<void> {
     if (this.recording) return this.stopRecording();
     this.clearError();
-    const button = byId("record");
+    const button = byId<HTMLButtonElement>("record");
+    button.disabled = true; // until it can stop what it starts
+    let stream: MediaStream | undefined;
     try {
       if (document.body.dataset.state === "live") {
-        this.client.cancel();
+        this.cancel();
         await this.work;
       }
       const { sampleRate } = await this.engine;
-      this.recording = new Recording(await openMicrophone());
+      stream = await openMicrophone();
+      this.recording = new Recording(stream);
       const limit = longestSeconds(sampleRate);
       this.setState("recording");
       const timer = setInterval(() => {
@@ -301,7 +326,10 @@ export class App {
       }, 250);
       button.textContent = "Stop, 0:00";
     } catch (error) {
+      stopTracks(stream);
       this.showError(error);
+    } finally {
+      button.disabled = false;
     }
   }
 

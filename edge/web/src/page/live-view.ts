@@ -30,7 +30,12 @@ export class LiveView {
     let live: Live | null = null;
     const desk = new Desk(loaded.sources, (gains) => live?.setGains(gains), closed.signal);
     byId("song").textContent = name;
-    live = await Live.start(stream, loaded, desk.gains, client);
+    try {
+      live = await Live.start(stream, loaded, desk.gains, client);
+    } catch (error) {
+      closed.abort();
+      throw error;
+    }
     return new LiveView(desk, live, closed);
   }
 

@@ -31,6 +31,11 @@ export async function openMicrophone(): Promise<MediaStream> {
   }
 }
 
+/** Gives the microphone or the tab back. */
+export function stopTracks(stream?: MediaStream): void {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
 export class Recording {
   readonly started = performance.now();
   private readonly chunks: Blob[] = [];
@@ -47,7 +52,7 @@ export class Recording {
   stop(): Promise<Blob> {
     return new Promise((resolve) => {
       this.recorder.onstop = () => {
-        for (const track of this.stream.getTracks()) track.stop();
+        stopTracks(this.stream);
         resolve(new Blob(this.chunks, { type: this.recorder.mimeType }));
       };
       this.recorder.stop();

@@ -1,5 +1,5 @@
 /** The stems of one song, as far as they are there. */
-import type { Segment } from "../messages";
+import { PEAK_SAMPLES, type Segment } from "../messages";
 import { MAX_WAV_BYTES, fromPcm, toPcm, wavHeader } from "../wav";
 import { zip } from "../zip";
 
@@ -22,16 +22,14 @@ export class Track {
   private readonly pieces: Piece[] = [];
   private crcs: Record<string, number> | null = null;
 
-  /** `peakSamples`: how many samples one pair of peaks stands for. */
   constructor(
     readonly name: string,
     readonly sources: string[],
     readonly channels: number,
     readonly numSamples: number,
     readonly sampleRate: number,
-    peakSamples = 1024,
   ) {
-    const length = 2 * Math.ceil(numSamples / peakSamples);
+    const length = 2 * Math.ceil(numSamples / PEAK_SAMPLES);
     this.peaks = sources.map(() => new Float32Array(length));
     this.counts = sources.map(() => 0);
   }

@@ -82,8 +82,13 @@ function threadsFor({ states }: Contract): number {
 
 function engine(contract: Contract, compiled: CompiledModel, backend: Backend): Engine {
   const runner = compiled.signatures[SIGNATURE];
-  if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
-  checkTensors(contract, runner);
+  try {
+    if (!runner) throw new ModelError(`the model has no signature ${SIGNATURE}`);
+    checkTensors(contract, runner);
+  } catch (error) {
+    compiled.delete();
+    throw error;
+  }
   const { states } = contract;
   const shape = [1, contract.frames, contract.bins, contract.channels];
   let outputs: Record<string, Tensor> = {};
@@ -116,7 +121,12 @@ function engine(contract: Contract, compiled: CompiledModel, backend: Backend): 
 }
 
 async function tried(found: Engine, { frames, bins, channels }: Contract): Promise<Engine> {
-  await found.open()(new Float32Array(frames * bins * channels));
+  try {
+    await found.open()(new Float32Array(frames * bins * channels));
+  } catch (error) {
+    found.close();
+    throw error;
+  }
   return found;
 }
 

@@ -1,12 +1,9 @@
 /** Collects the samples of one stem: 16-bit PCM in storage, its peaks, its checksum. */
 import { crc32 } from "../crc32";
-import type { StemSegment } from "../messages";
+import { PEAK_SAMPLES, type StemSegment } from "../messages";
 import type { Channels } from "../signal/transform";
 import { toPcm, wavHeader } from "../wav";
 import type { Storage } from "./storage";
-
-/** Samples that one pair of peaks stands for. */
-export const PEAK_SAMPLES = 1024;
 
 export class Stem {
   /** CRC-32 of the WAV file so far. */

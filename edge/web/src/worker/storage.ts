@@ -50,8 +50,11 @@ class Files implements Storage {
   }
 
   async clear(): Promise<void> {
-    await this.root.removeEntry(this.name, { recursive: true });
-    this.unlock();
+    try {
+      await remove(this.root, this.name);
+    } finally {
+      this.unlock();
+    }
   }
 }
 
@@ -89,6 +92,15 @@ function isSupported(): boolean {
 async function sweep(root: FileSystemDirectoryHandle): Promise<void> {
   const held = new Set((await navigator.locks.query()).held?.map((lock) => lock.name));
   for await (const name of root.keys()) {
-    if (name.startsWith(FOLDER) && !held.has(name)) await root.removeEntry(name, { recursive: true });
+    if (name.startsWith(FOLDER) && !held.has(name)) await remove(root, name);
+  }
+}
+
+/** Removes a folder, if it is there: another page may have swept it away, or the user. */
+async function remove(root: FileSystemDirectoryHandle, name: string): Promise<void> {
+  try {
+    await root.removeEntry(name, { recursive: true });
+  } catch (error) {
+    if ((error as Error).name !== "NotFoundError") throw error;
   }
 }

@@ -48,7 +48,9 @@ function begin(job: number): AbortSignal {
 async function onSeparate({ job, channels }: SeparateRequest): Promise<void> {
   if (!ready) throw new PlainError("no model is loaded");
   const cancelled = begin(job);
-  await storage?.clear();
+  const before = storage;
+  storage = null;
+  await before?.clear();
   storage = await openStorage();
   const { contract, engine, frames } = ready;
   const start = performance.now();
