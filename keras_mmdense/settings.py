@@ -1,7 +1,7 @@
 """The settings of a model: architecture, transform and provenance, frozen and stored as JSON."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from mmdense_edge.model.contract import Transform
@@ -152,6 +152,10 @@ class Settings:
     def pool_size(self) -> tuple[int, int]:
         """Frames and bins that a pooling makes one of."""
         return (1, 2) if self.causal else (2, 2)
+
+    def differs_in(self, other: Self) -> set[str]:
+        """Return the names of the settings whose values differ."""
+        return {f.name for f in fields(self) if getattr(self, f.name) != getattr(other, f.name)}
 
     def layer_dilation(self, dilation_rate: int, index: int) -> int:
         """Return the frames between the kernel's taps in layer `index` of a dense block."""

@@ -11,8 +11,6 @@ from keras_mmdense.data.tracks import Track
 from keras_mmdense.errors import require
 from keras_mmdense.normalization import ready
 
-SUM = "sum_of_sources"
-
 
 class TrainingModel(keras.Model):
     """Train a separation model on excerpts that are mixed and transformed on the device.
@@ -24,7 +22,6 @@ class TrainingModel(keras.Model):
         model: A model made by `keras_mmdense.build`.
         frames: Frames of an excerpt, a multiple of 2**scales.
         target: "magnitude" or "in_phase", see `keras_mmdense.data.training_set`.
-        sums: Whether to add an output, the sum of all sources, with a loss of its own.
         teachers: Trained models with the same sources, transform and bins. They estimate the
             sources of each mixture as it was before its level and offset were changed, and the
             targets are averaged with the mean of these estimates: what the teachers know of other
@@ -48,12 +45,11 @@ class TrainingModel(keras.Model):
         model: keras.Model,
         frames: int = 128,
         target: str = "magnitude",
-        sums: bool = False,
         teachers: Sequence[keras.Model] = (),
         teacher_share: float = 0.5,
     ) -> None:
         super().__init__(name=f"{model.name}_training", dtype="float32")
-        self.separator, self.frames, self.target, self.sums = model, frames, target, sums
+        self.separator, self.frames, self.target = model, frames, target
         self.settings = ready(model)
         self.teachers, self.teacher_share = list(teachers), teacher_share
         require(0 <= teacher_share <= 1, "teacher_share must be 0 to 1", teacher_share, "Try 0.5.")
@@ -118,9 +114,6 @@ class TrainingModel(keras.Model):
             unit = 1 / keras.ops.max(levels, axis=-1, keepdims=True)
             for values in (estimates, targets):
                 values.update({name: value * unit for name, value in values.items()})
-        if self.sums:
-            for values in (estimates, targets):
-                values[SUM] = sum(values[source] for source in self.settings.sources)
         return {"estimates": estimates, "targets": targets}
 
     def compute_loss(

@@ -37,7 +37,6 @@ from mmdense_edge.errors import printable
 from mmdense_edge.model.interpreter import free_cores
 from tqdm import tqdm
 
-import keras_mmdense
 from keras_mmdense.data import Dataset, DatasetError, Track, open_dataset
 from keras_mmdense.data.dataset import check_samples
 from keras_mmdense.data.problems import Fault
@@ -48,7 +47,7 @@ from training.evaluate.rows import open_rows
 from training.evaluate.scoring import evaluate, write_json
 from training.prepare import prepare, track_bytes
 from training.train.__main__ import add_options, chosen_recipe, hours, run_process, train
-from training.train.recipe import Recipe, load_recipe
+from training.train.recipe import Recipe, load_recipe, with_terms_of
 from training.train.run_folder import BEST, HISTORY, RECORD, write_text
 from training.train.split import named_tracks, split_tracks
 
@@ -130,12 +129,8 @@ def choose_recipe(args: argparse.Namespace) -> Recipe:
         args.accumulate = 1 if args.recipe else PARTS
     args.recipe = args.recipe or default
     recipe, own = chosen_recipe(args), load_recipe(default)
-    data, terms = own.training_data, own.license
-    if args.init:
-        before = keras_mmdense.settings_of(keras_mmdense.build(weights=args.init))
-        data += f"; before that: {before.training_data or 'unknown'}"
-        terms += f"; {before.license}" if before.license not in ("", terms) else ""
-    return replace(recipe, training_data=data, license=terms)
+    recipe = replace(recipe, training_data=own.training_data, license=own.license)
+    return with_terms_of(recipe, args.init)
 
 
 def open_songs(args: argparse.Namespace, recipe: Recipe) -> tuple[Dataset, Dataset]:

@@ -86,12 +86,19 @@ class Mixing:
     def __post_init__(self) -> None:
         """Check the ranges."""
         largest = {
-            "real_share": 1, "accompaniment_share": 1 - self.real_share, "silent_share": 1,
+            "real_share": 1, "accompaniment_share": 1, "silent_share": 1,
             "equalizer": 24, "speed": 0.3, "width": 1, "pan": 24, "balance": 1, "offset": 1,
         }  # fmt: skip
         for name, most in largest.items():
             if not 0 <= getattr(self, name) <= most:
                 raise DatasetError(f"{name} must be 0 to {most}; received {getattr(self, name)!r}.")
+        if self.real_share + self.accompaniment_share > 1:
+            raise DatasetError(
+                "real_share and accompaniment_share must be 1 or less together; received "
+                f"{self.real_share} and {self.accompaniment_share}."
+            )
+        if type(self.swap) is not bool:
+            raise DatasetError(f"swap must be True or False; received {self.swap!r}.")
         if len(self.gain) != 2 or not 0 < self.gain[0] <= self.gain[1]:
             raise DatasetError(f"gain must be (low, high), 0 < low <= high; received {self.gain}.")
         if len(self.level) != 2 or not -90 <= self.level[0] <= self.level[1] <= 20:

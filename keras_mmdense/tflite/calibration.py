@@ -93,14 +93,19 @@ def _songs(music: MusicSource, settings: Settings) -> list[Track | AudioFile]:
     if isinstance(music, str | os.PathLike):
         paths = [p for p in sorted(Path(music).glob("*")) if p.suffix.lower() in SUFFIXES]
         found = [open_audio_file(path) for path in paths]
-        music = [] if found else list(open_dataset(music, sample_rate=settings.sample_rate))
+        music = (
+            []
+            if found
+            else [*open_dataset(music, sample_rate=settings.sample_rate, needed=settings.sources)]
+        )
     songs = [*found, *(song for song in music if set(settings.sources) <= set(song.sources))]
     wrong = sorted({song.sample_rate for song in songs} - {settings.sample_rate})
+    wide = sorted({song.channels for song in songs} - {1, 2})
     require(
-        len(songs) > 0 and not wrong,
-        f"music must have the sources {', '.join(settings.sources)} or be plain songs, at "
-        f"{settings.sample_rate} Hz",
-        {"songs": len(songs), "other rates": wrong},
+        len(songs) > 0 and not wrong and not wide,
+        f"music must have the sources {', '.join(settings.sources)} or be plain songs, mono or "
+        f"stereo, at {settings.sample_rate} Hz",
+        {"songs": len(songs), "other rates": wrong, "channels": wide},
         "Choose other songs.",
         ExportError,
     )

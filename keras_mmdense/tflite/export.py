@@ -171,7 +171,7 @@ def export(
     rounded = {source: round(value, 2) for source, value in scores.items()}
     measured: dict[str, Any] = {"scores": rounded} if rounded else {}
     repeated = 1.0 if settings.causal or stateful else frames / window_frames
-    measured["macs_per_second"] = round(multiply_adds_per_second(model) * repeated)
+    measured["macs_per_second"] = round(multiply_adds_per_second(model, frames) * repeated)
     say("making noise shaped like music" if music is None else "reading music")
     material = _noise(settings, frames) if music is None else read_music(music, settings, frames)
     with tempfile.TemporaryDirectory() as temporary:

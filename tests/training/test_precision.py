@@ -47,8 +47,6 @@ def test_a_run_names_its_precision_and_keeps_it(tmp_path, monkeypatch, capsys):
     auto = Recipe("r", precision="auto")
     assert precision.settle_precision(auto).precision == "bfloat16"
     assert "200 ms in float32 and 100 ms in bfloat16" in capsys.readouterr().out
-    network = Recipe("r", model={"network": "fnn"}, precision="auto")
-    assert precision.settle_precision(network).precision == "float32"
     assert precision.settle_precision(Recipe("r", precision="float16")).precision == "float16"
     # what was measured once holds for the whole run
     (tmp_path / "run.json").write_text('{"recipe": {"precision": "float32"}}')

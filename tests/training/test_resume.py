@@ -27,7 +27,7 @@ BASE = {
 VARIANTS = {
     "average": {"ema": 0.9, "clipnorm": 1.0, "precision": "float16"},
     "accumulate": {
-        "accumulate": 2, "jit": False, "optimizer": "rmsprop", "sum_weight": 0.5, "loss": "l1",
+        "accumulate": 2, "jit": False, "optimizer": "rmsprop", "loss": "l1",
         "loss_weights": {"bass": 2.0},
     },
 }  # fmt: skip
@@ -74,9 +74,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(variant, tracks, tmp
 
 
 def test_the_best_model_is_the_average_s_and_float32(tracks, tmp_path):
-    recipe = Recipe(
-        "test", **BASE | {"ema": 0.5, "precision": "bfloat16", "sum_weight": 0.5, "jit": False}
-    )
+    recipe = Recipe("test", **BASE | {"ema": 0.5, "precision": "bfloat16", "jit": False})
     made = Trainer(recipe, tracks, tracks, tmp_path)
     made.fit(1)
     best = keras.saving.load_model(tmp_path / "best.keras")

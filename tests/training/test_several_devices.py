@@ -23,7 +23,6 @@ examples = 12
 epochs = 2
 clipnorm = 0.01
 ema = 0.5
-sum_weight = 0.5
 """
 TOLERANCE = 1e-5  # of weights of about 1 after 6 steps of 0.001; rounding, not another function
 TIMEOUT = 240

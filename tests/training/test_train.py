@@ -21,7 +21,7 @@ from keras_mmdense.errors import SettingsError
 from training.train import __main__ as command
 from training.train.recipe import RECIPES, Recipe, load_recipe
 from training.train.split import open_tracks
-from training.train.trainer import Trainer
+from training.train.trainer import Trainer, make_model
 
 SOURCES = ("bass", "drums", "other", "vocals")
 RECIPE = """
@@ -90,7 +90,7 @@ def test_from_the_run_to_the_device(run, tree, tmp_path):
         assert np.square(reference - stem).sum() < np.square(reference - mixture).sum()
 
 
-@pytest.mark.parametrize("options", [{"ema": 0.9}, {"sum_weight": 1.0, "loss": "excerpt_sdr"}])
+@pytest.mark.parametrize("options", [{"ema": 0.9}, {"loss": "excerpt_sdr"}])
 def test_tensorflow_traces_a_step_once(options, tracks, tmp_path, monkeypatch):
     traced, step = [], keras.Model.train_step
     monkeypatch.setattr(keras.Model, "train_step", lambda *args: traced.append(1) or step(*args))
@@ -124,6 +124,34 @@ def test_a_model_learns_from_a_teacher_and_accompaniments_after_another_compress
     ]
     assert np.abs(layers[0].mean - layers[1].mean).max() > 0.01
     assert train(tmp_path, *init, "--resume", out="two", recipe=recipe) == 2  # other data
+
+
+def test_weights_keep_the_terms_of_those_they_started_from(tracks, tmp_path):
+    model, init = keras_mmdense.build(**MODEL), str(tmp_path / "first.keras")
+    keras_mmdense.annotate(model, training_data="some songs", license="academic use only")
+    model.save(init)
+    shape = {"frames": 8, "batch_size": 2, "examples": 2, "jit": False}
+    recipe = Recipe("r", MODEL, **shape, training_data="tones", license="CC0-1.0")
+    Trainer(recipe, tracks, tracks[:1], tmp_path, init=init).fit(1)
+    resumed = Trainer(recipe, tracks, tracks[:1], tmp_path)
+    resumed.resume()
+    for trained in (tmp_path / "best.keras", resumed.model):
+        found = keras_mmdense.settings_of(trained)
+        assert found.training_data == "tones; before that: some songs"
+        assert found.license == "CC0-1.0; academic use only"
+    found = keras_mmdense.settings_of(make_model(Recipe("r", MODEL, frames=8), init))
+    assert (found.training_data, found.license) == ("some songs", "academic use only")
+    for other, match in (
+        ({"model": MODEL | {"n_fft": 512}}, "another transform"),
+        ({"model": MODEL, "frames": 9}, "frames must be a multiple of 2; received 9"),
+    ):
+        with pytest.raises(SettingsError, match=match):
+            make_model(Recipe("r", **{"frames": 8} | other), init)
+
+
+def test_a_recipe_s_sources_are_those_of_its_model():
+    assert Recipe("r", {"preset": "mmdensenet"}).sources == ("vocals",)
+    assert Recipe("r", {"preset": "mmdensenet", "sample_rate": 22050}).sample_rate == 22050
 
 
 def test_the_data_are_those_of_the_recipe(tracks, tmp_path):

@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     require(args.jobs >= 1, "--jobs must be 1 or more", args.jobs, "Leave it out.")
     require(not args.cluster or args.jobs == 1, "--cluster needs no --jobs", args.jobs, "Drop it.")
     dataset = open_dataset(args.data, args.kind, args.subset, sample_rate=args.sample_rate)
-    if dataset.faults:
+    if dataset.faults or dataset.notes:
         print(dataset.report(), file=sys.stderr)
     tracks = choose_tracks(dataset, args.tracks, args.limit)
     rows = open_rows(

@@ -23,11 +23,11 @@ from contextlib import ExitStack
 from dataclasses import astuple, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from mmdense_edge.model.contract import Transform
-from mmdense_edge.model.interpreter import Magnitude, TFLiteNetwork
+from mmdense_edge.model.interpreter import Magnitude, Network, TFLiteNetwork, for_signal
 from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separator import Separator
 from mmdense_edge.signal.stft import Analysis, Audio, Spectrum, Synthesis
@@ -233,7 +233,7 @@ class JoinedNetwork:
         SettingsError: They differ in one of these, or two have the same source.
     """
 
-    def __init__(self, networks: Sequence[TFLiteNetwork]) -> None:
+    def __init__(self, networks: Sequence[Network]) -> None:
         contracts = [network.contract for network in networks]
         sources = tuple(source for contract in contracts for source in contract.sources)
         windows = {
@@ -250,6 +250,10 @@ class JoinedNetwork:
         self._networks = networks
         self.contract = replace(contracts[0], sources=sources, output="magnitude")
         self.runtime, self.num_threads = networks[0].runtime, networks[0].num_threads
+
+    def for_signal(self) -> Self:
+        """Return networks with memories of their own, for one signal."""
+        return type(self)([for_signal(network) for network in self._networks])
 
     def __call__(self, magnitude: Magnitude) -> dict[str, Magnitude]:
         """Estimate the magnitudes of all networks' sources in one window."""

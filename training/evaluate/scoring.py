@@ -293,10 +293,12 @@ def read_result(path: Path) -> dict[str, Any]:
     return content
 
 
-_signals: dict[Track, dict[str, Any]] = {}  # of the last track of this process
+_signals: dict[tuple[Path, Track], dict[str, Any]] = {}  # of the last track of this process
 
 
-def score_task(task: Task, folder: Path, num_threads: int, engine: str) -> tuple[Task, Scores, str]:
+def score_task(
+    task: Task, folder: Path, num_threads: int, engine: str, run: Path | None = None
+) -> tuple[Task, Scores, str]:
     """Score a track of a row; models stay open, and the signals until the next track.
 
     Args:
@@ -304,6 +306,7 @@ def score_task(task: Task, folder: Path, num_threads: int, engine: str) -> tuple
         folder: Folder for raw audio while it is needed.
         num_threads: Threads of a TFLite interpreter.
         engine: Who computes the metrics.
+        run: Tells this evaluation from others in the same process; defaults to `folder`.
 
     Returns:
         The task, its scores, and what is wrong with a file or model, in one line.
@@ -311,11 +314,12 @@ def score_task(task: Task, folder: Path, num_threads: int, engine: str) -> tuple
     row, track, marks = task
     try:
         estimator = open_estimator(row, num_threads)
-        if track not in _signals:
+        key = run or folder, track
+        if key not in _signals:
             _signals.clear()  # frees disk space for the next track
-            _signals[track] = open_signals(track, bool(row.accompaniment), folder)
-        references = {source: _signals[track][source] for source in row.sources}
-        estimates = stored(estimator(track, _signals[track]), folder)
+            _signals[key] = open_signals(track, bool(row.accompaniment), folder)
+        references = {source: _signals[key][source] for source in row.sources}
+        estimates = stored(estimator(track, _signals[key]), folder)
         scores = {
             m: ENGINES[engine][m].score(references, estimates, track.sample_rate) for m in marks
         }
@@ -341,9 +345,9 @@ def score(
     """
     if cluster and tasks:
 
-        def work(task: Task, *_: object) -> tuple[Task, Scores, str]:
+        def work(task: Task, aside: Path, _: object) -> tuple[Task, Scores, str]:
             # raw audio stays off the disk that the workers share
-            return score_task(task, Path(tempfile.gettempdir()), 1, engine)
+            return score_task(task, Path(tempfile.gettempdir()), 1, engine, aside.parent)
 
         with closing(on_cluster(cluster, work, tasks, folder)) as outcomes:
             yield from (done or (tasks[number], {}, fault) for number, done, fault in outcomes)

@@ -127,7 +127,11 @@ def train(
 
     replicas = open_devices(recipe, args.data_parallel, args.deterministic)
     recipe = settle_precision(recipe, run if args.resume else None)
-    now = record(recipe, [*tracks, *accompaniments], valid) | {"freeze": sorted(args.freeze)}
+    now = record(recipe, [*tracks, *accompaniments], valid) | {
+        "init": args.init,
+        "freeze": sorted(args.freeze),
+        "deterministic": args.deterministic,
+    }
     check_folder(run, now, args.resume)
     report_slow_files([*tracks, *accompaniments])
     resident = {"yes": True, "no": False}.get(args.resident, args.resident)

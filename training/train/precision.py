@@ -70,8 +70,6 @@ def settle_precision(recipe: Recipe, resumed: Path | None = None) -> Recipe:
         except (OSError, ValueError, KeyError, TypeError):
             before = "float32"  # check_folder refuses such a folder
         return replace(recipe, precision=before)
-    if "network" in recipe.model:  # trains in float32
-        return replace(recipe, precision="float32")
     precision, seconds = fastest_precision()
     times = " and ".join(f"{1000 * value:.0f} ms in {name}" for name, value in seconds.items())
     print(f"precision {precision}: a small step takes {times}")

@@ -11,8 +11,10 @@ from typing import Any
 from keras_mmdense.band import Band
 from keras_mmdense.data import Mixing
 from keras_mmdense.data.pipeline import TARGETS
-from keras_mmdense.data.readers import SOURCES
 from keras_mmdense.errors import SettingsError, require
+from keras_mmdense.model_settings import settings_of
+from keras_mmdense.presets import resolve_settings
+from keras_mmdense.weights import find_weights
 from training.train.losses import LOSSES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -40,7 +42,6 @@ class Recipe:
             `keras_mmdense.data.training_set`.
         loss: Name of a loss in training/train/losses.py; "mse" is the paper's.
         loss_weights: Weight of each source's loss; the others have 1.
-        sum_weight: Weight of the loss between the sum of all estimates and of all targets.
         teachers: .keras files or bundled models the mean of whose estimates is mixed into the
             targets. See `keras_mmdense.TrainingModel`.
         teacher_share: The weight of that mean.
@@ -74,7 +75,6 @@ class Recipe:
     target: str = "magnitude"
     loss: str = "mse"
     loss_weights: dict[str, float] = field(default_factory=dict)
-    sum_weight: float = 0.0
     teachers: list[str] = field(default_factory=list)
     teacher_share: float = 0.5
     schedule: str = "plateau"
@@ -99,7 +99,6 @@ class Recipe:
             self.learning_rate,
             self.lowest_rate,
             self.drop,
-            self.sum_weight,
             self.teacher_share,
         ]
         rates += [n for n in (self.clipnorm, self.ema) if n is not None]
@@ -131,6 +130,11 @@ class Recipe:
                 self.schedule,
             ),
             (0 < self.drop <= 1, "drop must be in (0, 1]", self.drop),
+            (
+                self.jit is None or type(self.jit) is bool,
+                "jit must be true, false or left out",
+                self.jit,
+            ),
             (self.ema is None or 0 < self.ema < 1, "ema must be in (0, 1)", self.ema),
             (
                 self.precision in PRECISIONS,
@@ -145,13 +149,12 @@ class Recipe:
     @property
     def sources(self) -> Sequence[str]:
         """The sources that the model is trained for."""
-        sources = self.model.get("sources", SOURCES)
-        return [sources] if isinstance(sources, str) else sources
+        return resolve_settings(**self.model).sources
 
     @property
     def sample_rate(self) -> int:
         """The rate that the tracks must have, in Hz."""
-        return int(self.model.get("sample_rate", 44100))
+        return resolve_settings(**self.model).sample_rate
 
 
 def in_parts(recipe: Recipe, parts: int) -> Recipe:
@@ -178,6 +181,19 @@ def in_parts(recipe: Recipe, parts: int) -> Recipe:
     return replace(
         recipe, batch_size=recipe.batch_size // parts, accumulate=recipe.accumulate * parts
     )
+
+
+def with_terms_of(recipe: Recipe, init: str | None) -> Recipe:
+    """Return the recipe with the training data and the license of the weights it starts from."""
+    if not init:
+        return recipe
+    before = settings_of(find_weights(init))
+    data, terms = recipe.training_data, recipe.license
+    if before.training_data not in data:
+        data = f"{data}; before that: {before.training_data}" if data else before.training_data
+    if before.license not in terms:
+        terms = f"{terms}; {before.license}" if terms else before.license
+    return replace(recipe, training_data=data, license=terms)
 
 
 def load_recipe(name: str) -> Recipe:

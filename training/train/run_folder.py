@@ -90,6 +90,11 @@ def check_folder(run: Path, now: dict[str, Any], resume: bool) -> None:
             f"--resume needs the recipe and the data of the run; received another {what}. "
             f"{way_out(run)}"
         )
+    if not (run / LAST).exists() and before.get("init", now.get("init")) != now.get("init"):
+        raise SettingsError(
+            f"--resume of a run without {LAST} needs its --init, {before['init']}; received "
+            f"{now['init']}. {way_out(run)}"
+        )
     fault = damage(run / LAST)
     if fault and (fault != MISSING or (run / HISTORY).exists() or (run / BEST).exists()):
         raise SettingsError(

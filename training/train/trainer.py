@@ -20,12 +20,11 @@ from keras_mmdense.data import Track, training_set, validation_set
 from keras_mmdense.data.pipeline import measure_waiting
 from keras_mmdense.errors import SettingsError, require
 from keras_mmdense.normalization import adapt, copy_weights
-from keras_mmdense.training_model import SUM
 from keras_mmdense.weights import find_weights
 from training.train.devices import check_memory, has_accelerator
 from training.train.fast_layers import speed_up
 from training.train.losses import LOSSES
-from training.train.recipe import Recipe
+from training.train.recipe import Recipe, with_terms_of
 from training.train.run_folder import (
     BEST,
     HISTORY,
@@ -38,6 +37,10 @@ from training.train.run_folder import (
 from training.train.schedule import Plan, plan
 
 ADAPT_BATCHES = 20
+# Settings in which the weights that a training starts from may differ.
+FREE = {
+    "preset", "sources", "frames", "compression", "compression_gain", "training_data", "license",
+}  # fmt: skip
 OPTIMIZERS = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
 
 
@@ -65,11 +68,24 @@ def make_model(recipe: Recipe, init: str | None = None, freeze: Sequence[str] = 
     """
     with layer_precision(recipe):
         model = keras_mmdense.build(**recipe.model)
-    keras_mmdense.annotate(model, training_data=recipe.training_data, license=recipe.license)
-    known = settings_of(model).sources
-    unknown = sorted(set(recipe.loss_weights) - set(known))
-    require(not unknown, f"loss_weights must name sources of {known}", unknown, "")
+    settings, terms = settings_of(model), with_terms_of(recipe, init)
+    keras_mmdense.annotate(model, training_data=terms.training_data, license=terms.license)
+    unknown = sorted(set(recipe.loss_weights) - set(settings.sources))
+    require(not unknown, f"loss_weights must name sources of {settings.sources}", unknown, "")
+    require(
+        recipe.frames % settings.frame_multiple == 0,
+        f"frames must be a multiple of {settings.frame_multiple}",
+        recipe.frames,
+        "",
+    )
     if init:
+        other = sorted(settings_of(find_weights(init)).differs_in(settings) - FREE)
+        require(
+            not other,
+            "--init must be a model of the recipe's architecture, rate and transform",
+            f"{init} with another {', '.join(other)}",
+            "",
+        )
         try:
             copy_weights(keras_mmdense.build(weights=init), model)
         except ValueError as error:
@@ -130,8 +146,7 @@ class Trainer:
             own.compression_gain,
         )
         check_memory(self.model, recipe)
-        with layer_precision(recipe):
-            teachers = [keras_mmdense.build(weights=teacher) for teacher in recipe.teachers]
+        teachers = [keras_mmdense.build(weights=teacher) for teacher in recipe.teachers]
         if keras.config.backend() == "tensorflow" and not has_accelerator():
             for network in (self.model, *teachers):
                 speed_up(network)
@@ -139,7 +154,6 @@ class Trainer:
             self.model,
             recipe.frames,
             recipe.target,
-            sums=recipe.sum_weight > 0,
             teachers=teachers,
             teacher_share=recipe.teacher_share,
         )
@@ -171,8 +185,6 @@ class Trainer:
     def _compile(self) -> None:
         r = self.recipe
         weights = {name: r.loss_weights.get(name, 1.0) for name in settings_of(self.model).sources}
-        if r.sum_weight:
-            weights[SUM] = r.sum_weight
         optimizer = OPTIMIZERS[r.optimizer](
             r.learning_rate,
             clipnorm=r.clipnorm,
@@ -201,6 +213,10 @@ class Trainer:
             SettingsError: The file is not a checkpoint of this recipe.
         """
         state = load_checkpoint(self.model, self.run)
+        before = settings_of(self.run / LAST)  # its terms include those of --init
+        keras_mmdense.annotate(
+            self.model, training_data=before.training_data, license=before.license
+        )
         self._epoch, self._step, self.history = state["epoch"], state["step"], state["history"]
 
     @property
@@ -264,7 +280,7 @@ class Trainer:
             math.isfinite(scores["loss"]),
             f"the loss must be a number in epoch {self._epoch + 1}",
             scores["loss"],
-            f"{LAST} holds the epoch before; lower learning_rate or set clipnorm.",
+            "Lower learning_rate or set clipnorm, and start again.",
             FloatingPointError,
         )
         if watch.weights:  # fit() ends with the average; JAX has model and optimizer share arrays

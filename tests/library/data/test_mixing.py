@@ -122,8 +122,11 @@ def test_an_accompaniment_is_of_one_place_and_changed_alike_and_its_voice_is_of_
     assert {own(index)["stems"][0, 0, 0] // 9000 for index in range(60)} == {0, 1}
     with pytest.raises(DatasetError, match="accompaniments must have the sources of the tracks"):
         ExcerptSampler(songs, 500, accompaniments=songs)
-    with pytest.raises(DatasetError, match=r"accompaniment_share must be 0 to 0\.5"):
+    assert Mixing(real_share=0.9, accompaniment_share=0.1).real_share == 0.9
+    with pytest.raises(DatasetError, match=r"1 or less together; received 0\.5 and 0\.6"):
         Mixing(accompaniment_share=0.6)
+    with pytest.raises(DatasetError, match="swap must be True or False; received 2"):
+        Mixing(swap=2)
 
 
 def test_excerpts_stay_inside_and_reach_both_ends(tracks):

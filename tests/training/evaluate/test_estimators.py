@@ -1,12 +1,15 @@
 """Estimators give what their definitions and public functions give; signals lie in raw files."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mmdense_edge import Separator
+from mmdense_edge.model.interpreter import for_signal
+from mmdense_edge.model.model_file import load_model
 from scipy.signal import istft, stft
 from small import disturb
 from trees import make_folder
@@ -14,7 +17,13 @@ from trees import make_folder
 import keras_mmdense
 from keras_mmdense import SettingsError
 from keras_mmdense.data import TrackError, open_dataset
-from training.evaluate.estimators import MASKS, mask_estimates, open_estimator, open_signals
+from training.evaluate.estimators import (
+    MASKS,
+    JoinedNetwork,
+    mask_estimates,
+    open_estimator,
+    open_signals,
+)
 from training.evaluate.rows import REST, Row
 
 TFLITE = Path(__file__).parents[2] / "edge" / "data"
@@ -101,6 +110,23 @@ def test_keras_rows_are_what_separate_gives_and_others_are_refused(tmp_path, rng
     ):
         with pytest.raises(SettingsError, match=message):
             open_estimator(row_of(*paths, sources=["bass"]))
+
+
+def test_joined_networks_have_a_memory_for_each_signal():
+    class Remembering:
+        runtime, num_threads = "none", 1
+
+        def __init__(self, source):
+            contract = load_model(TFLITE / "causal.tflite").contract
+            self.contract = replace(contract, sources=(source,))
+
+        def for_signal(self):
+            return Remembering(*self.contract.sources)
+
+    joined = JoinedNetwork([Remembering("bass"), Remembering("vocals")])
+    one, two = for_signal(joined), for_signal(joined)
+    assert one.contract.sources == ("bass", "vocals")
+    assert not {*one._networks} & {*two._networks, *joined._networks}
 
 
 @pytest.mark.parametrize("wiener", [0, 1])

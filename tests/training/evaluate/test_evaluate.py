@@ -107,6 +107,8 @@ def test_processes_give_the_same_bytes(tree, tmp_path):
         dashboard_address="127.0.0.1:0",
     ) as local:  # fmt: skip
         options["cluster"] = local.scheduler_address
+        other = {"metric": "usdr", "cluster": local.scheduler_address}
+        assert main(command(tmp_path, "mixture", out="without", limit=1, **other)) == 0
         assert main(command(tmp_path, "mixture", "ibm", out="cluster", **options)) == 0
     one, two, three = (contents(tmp_path / name) for name in ("report", "parallel", "cluster"))
     assert len(one) > 12
