@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmdense_edge.errors import printable
-from mmdense_edge.live.plan import algorithmic_latency
 from mmdense_edge.model import bundled
 from mmdense_edge.model.model_file import load_model
 from mmdense_edge.separate.song_report import aligned
@@ -45,6 +44,8 @@ def models(_: argparse.Namespace) -> int:
 
 def info(arguments: argparse.Namespace) -> int:
     """Print a model's contract."""
+    from mmdense_edge.live.plan import algorithmic_latency
+
     model = load_model(bundled.find(arguments.model))
     contract, transform = model.contract, model.contract.transform
     latency = algorithmic_latency(contract, contract.step_frames, contract.context_frames)
