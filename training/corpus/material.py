@@ -64,11 +64,22 @@ class Item:
     songs: dict[str, list[int]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Check use and source."""
+        """Check use, source, sets and songs."""
         if self.use not in USES or self.source not in SOURCES:
             raise CorpusError(
                 f"material {self.name}: use must be one of {', '.join(USES)} and source one of "
                 f"{', '.join(SOURCES)}; received {self.use!r}, {self.source!r}."
+            )
+        listed = type(self.sets) is tuple and all(type(pattern) is str for pattern in self.sets)
+        if not listed or not self.sets:
+            raise CorpusError(
+                f"material {self.name}: sets must be a list of patterns; received {self.sets!r}."
+            )
+        songs = self.songs.values() if type(self.songs) is dict else [None]
+        if any(type(song) is not list or len(song) != 3 for song in songs):
+            raise CorpusError(
+                f"material {self.name}: songs must be tables of [tempo, tonic, minor]; received "
+                f"{self.songs!r}."
             )
         if self.use == "bands" and self.source != "other":
             raise CorpusError(
@@ -79,6 +90,17 @@ class Item:
     def files(self, pattern: str = "*") -> list[Path]:
         """Return the audio files that match a pattern, sorted by name."""
         return sorted(p for p in self.path.glob(pattern) if p.suffix.lower() in SUFFIXES)
+
+    def some_files(self, pattern: str = "*") -> list[Path]:
+        """Return the audio files that match a pattern.
+
+        Raises:
+            CorpusError: There are none.
+        """
+        found = self.files(pattern)
+        if not found:
+            raise CorpusError(f"{self.path} must have audio files for {pattern}; it has none.")
+        return found
 
     def recordings(self) -> list[tuple[Path, ...]]:
         """Return the recordings of the sets by name: each is a file, or the files of a folder.
@@ -108,7 +130,7 @@ class Item:
         try:
             with (self.path / "index.csv").open(newline="", encoding="utf-8") as table:
                 return {row["file"]: int(row["midi"]) for row in csv.DictReader(table)}
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise CorpusError(
                 f"{self.path}/index.csv must give file,midi for every note; received {error!r}."
             ) from error
@@ -166,7 +188,8 @@ def find_material(folders: Sequence[Path]) -> tuple[list[Item], list[str]]:
             f"{place} is not used: it has no entry" for place in inside if place not in entries
         ]
         for place, (name, facts) in entries.items():
-            facts = facts | ({"sets": tuple(facts["sets"])} if "sets" in facts else {})
+            if isinstance(facts.get("sets"), list):
+                facts = facts | {"sets": tuple(facts["sets"])}
             try:
                 items[name] = Item(name=name, path=place, **facts)
             except TypeError as error:

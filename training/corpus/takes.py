@@ -45,9 +45,7 @@ def performance(rng: Rng, item: Item, num_samples: int, shift: float, rests: flo
         (num_samples, 2) float32; each recording at the same level.
     """
     ratio = 2 ** (shift / 12)
-    files = item.files(pick(rng, item.sets))
-    if not files:
-        raise CorpusError(f"{item.path} has no audio files for one of {', '.join(item.sets)}.")
+    files = item.some_files(pick(rng, item.sets))
     total = np.zeros((num_samples, 2), np.float32)
     place = round(rng.uniform(0, rests) * SAMPLE_RATE)
     while place < num_samples:
@@ -66,7 +64,7 @@ def performance(rng: Rng, item: Item, num_samples: int, shift: float, rests: flo
 def excerpt(rng: Rng, item: Item, num_samples: int, shift: float) -> Audio:
     """Return an excerpt of a recording, played faster by `shift` semitones."""
     ratio = 2 ** (shift / 12)
-    path = pick(rng, item.files(pick(rng, item.sets)))
+    path = pick(rng, item.some_files(pick(rng, item.sets)))
     seconds = (num_samples / SAMPLE_RATE) * ratio + 0.1
     start = rng.uniform(0, max(0.0, seconds_of(path) - seconds))
     return fade(fit(varispeed(load_part(path, start, seconds), ratio), num_samples), 0.02)
@@ -93,7 +91,7 @@ def band_seconds(paths: Sequence[Path]) -> float:
 
 def loop(rng: Rng, item: Item, chart: Chart, num_samples: int) -> Audio:
     """Repeat a loop, at a speed at which it lasts a whole number of beats."""
-    audio = load(pick(rng, item.files()))
+    audio = load(pick(rng, item.some_files()))
     beats = len(audio) / SAMPLE_RATE / chart.beat
     whole = max(1, round(beats))
     audio = varispeed(audio, beats / whole)

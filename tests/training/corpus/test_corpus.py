@@ -163,6 +163,16 @@ def unknown(folder):
         ("--bands", lambda f: material.describe(f, "bands", "drums"), "source must be other"),
         ("", lambda f: material.describe(f / "a", "noise", "bass"), "received 'noise'"),
         ("", lambda f: material.describe(f / "a", "hits", "lute"), "'lute'"),
+        (
+            "",
+            lambda f: material.describe(f / "a", "hits", "bass", sets="ab"),
+            "sets must be a list",
+        ),
+        (
+            "",
+            lambda f: material.describe(f / "a", "hits", "bass", songs=[1]),
+            "songs must be table",
+        ),
         ("--use units,patterns", lambda f: material.make_takes(f / "a"), "--material of use units"),
     ],
 )
