@@ -44,11 +44,11 @@ from keras_mmdense.data.readers import MIXTURE, folded
 from keras_mmdense.errors import SettingsError, require
 from training import command, command_parser
 from training.evaluate.rows import open_rows
-from training.evaluate.scoring import evaluate, write_json
+from training.evaluate.scoring import evaluate
 from training.prepare import prepare, track_bytes
 from training.train.__main__ import add_options, chosen_recipe, hours, run_process, train
 from training.train.recipe import Recipe, load_recipe, with_terms_of
-from training.train.run_folder import BEST, HISTORY, RECORD, write_text
+from training.train.run_folder import BEST, HISTORY, RECORD, write_json, write_text
 from training.train.split import named_tracks, split_tracks
 
 CHECKED, DATA, TRAIN, SCORES, CARD = "checked.json", "data", "train", "scores", "README.md"

@@ -12,7 +12,7 @@ import soundfile as sf
 
 from training.corpus.dsp import SAMPLE_RATE, Audio
 from training.corpus.material import SOURCES, CorpusError, Item, Soundfont
-from training.train.run_folder import write_text
+from training.train.run_folder import write_json
 
 MANIFEST = "manifest.json"
 SONG = "song.json"
@@ -113,11 +113,6 @@ def write_manifest(
     }
     write_json(out / MANIFEST, manifest)
     return manifest
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace a JSON file."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(path: Path) -> dict[str, Any]:

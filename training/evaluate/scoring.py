@@ -39,7 +39,7 @@ from training.evaluate.estimators import open_estimator, open_signals, stored
 from training.evaluate.metrics import ENGINES, Metric
 from training.evaluate.metrics.source_score import SourceScore
 from training.evaluate.rows import Row, find_estimates
-from training.train.run_folder import commit, write_text
+from training.train.run_folder import commit, write_json
 
 RECORD = "run.json"
 PACKAGES = (  # whose versions a score may depend on
@@ -269,12 +269,6 @@ def write_result(
         "targets": [{"name": source, **asdict(score)} for source, score in scores.items()],
     }
     write_json(result_path(report, metric, row, track), content)
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file, and its folder if needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def read_result(path: Path) -> dict[str, Any]:

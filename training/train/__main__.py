@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import platform
 import sys
@@ -32,7 +31,7 @@ from training.train.run_folder import (
     check_folder,
     damage,
     record,
-    write_text,
+    write_json,
 )
 from training.train.split import open_accompaniments, open_tracks
 
@@ -147,7 +146,7 @@ def train(
     steps = len(trainer.make_data(0))
     run.mkdir(parents=True, exist_ok=True)
     if not (run / RECORD).exists():
-        write_text(run / RECORD, json.dumps(now, indent=1))
+        write_json(run / RECORD, now)
     print(f"{steps} steps an epoch, {trainer.model.count_params():,} weights, {replicas} devices")
     return run_to_end(trainer, args)
 

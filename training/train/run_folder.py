@@ -12,7 +12,7 @@ import platform
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -184,6 +184,12 @@ def write_text(path: Path, text: str) -> None:
     """Replace a text file."""
     with _replaced(path, f".{path.name}.tmp") as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a JSON file; its folder is made if it does not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 @contextmanager

@@ -48,15 +48,15 @@ def scored(tmp_path, monkeypatch):
 def test_an_interrupted_run_goes_on_to_the_same_bytes(tree, tmp_path, monkeypatch, scored):
     rows = ("mixture", copy_estimates(tree, tmp_path / "mine", lambda _, x: 0.5 * x), "iwf")
     scored(*rows, out="whole", metric="usdr,sisdr")
-    before, report = scoring.write_text, tmp_path / "report"
+    before, report = scoring.write_json, tmp_path / "report"
 
-    def stop(path, text):
+    def stop(path, content):
         if len(list(report.rglob("Song *.json"))) == 5:  # in the middle of a task
             raise KeyboardInterrupt
-        before(path, text)
+        before(path, content)
 
     with monkeypatch.context() as patched:
-        patched.setattr(scoring, "write_text", stop)
+        patched.setattr(scoring, "write_json", stop)
         scored(*rows, metric="usdr,sisdr", code=130)
     assert len([path for path in report.rglob("*") if path.is_file()]) == 6  # and run.json
     tasks = scored(*rows, metric="usdr,sisdr")
