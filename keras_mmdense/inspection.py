@@ -323,7 +323,7 @@ def summarize(
             kept >= 1 and kept % step == 0,
             f"window_frames must be a multiple of 2**scales = {step}",
             kept,
-            "Try 128.",
+            f"Try {max(128, step)}.",
         )
     calls = trace(model, frames)
     groups: dict[str, list[Call]] = {}

@@ -232,7 +232,7 @@ def _form(
         frames >= 1 and frames % s.frame_multiple == 0 and s.frames in (None, frames),
         f"frames must be {multiple}",
         frames,
-        "Try 128.",
+        f"Try {s.frames or max(128, s.frame_multiple)}.",
         DatasetError,
     )
     require(batch_size >= 1, "batch_size must be 1 or more", batch_size, "Try 8.", DatasetError)

@@ -132,7 +132,7 @@ def export(
         window_frames > 0 and window_frames % settings.frame_multiple == 0,
         f"window_frames must be a multiple of 2**scales = {settings.frame_multiple}",
         window_frames,
-        "Try 128.",
+        f"Try {max(128, settings.frame_multiple)}.",
         ExportError,
     )
     scores = scores or {}

@@ -113,7 +113,7 @@ def test_silence_gives_finite_batches(tmp_path):
         ({}, {"frames": 12}, "2\\*\\*scales = 8"),
         ({}, {"frames": 0}, "2\\*\\*scales = 8; received 0"),
         ({}, {"batch_size": 0}, "batch_size"),
-        ({"frames": 16}, {"frames": 8}, "frames must be 16"),
+        ({"frames": 16}, {"frames": 8}, "frames must be 16; received 8. Try 16"),
         ({"sources": ("piano",)}, {}, "piano"),
         ({"sample_rate": 22050}, {}, "22050"),
         ({}, {"target": "phase"}, "in_phase; received 'phase'"),
