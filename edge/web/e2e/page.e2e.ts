@@ -140,6 +140,19 @@ test("cancel ends a song that is still read, while the engine starts", async () 
   await context.close();
 });
 
+test("another model while a second song waits for the first: both give way", async () => {
+  const { page, context } = await use.visit(browser, served.url);
+  await use.started(page);
+  await use.choose(page, use.wavFile("long.wav", 60, 2));
+  await page.waitForFunction(() => Number(document.getElementById("bar")!.getAttribute("aria-valuenow")) > 0);
+  await use.choose(page, song);
+  await page.selectOption("#model", { index: 0 });
+  await use.started(page);
+  await use.choose(page, song);
+  await use.separated(page);
+  await context.close();
+});
+
 test("a model file that is opened while the page starts comes after the first model, and can be chosen again", async () => {
   const { page, context } = await use.visit(browser, served.url);
   const chosen = () => page.evaluate(() => document.querySelector<HTMLSelectElement>("#model")!.selectedOptions[0]!.text);

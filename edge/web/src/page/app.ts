@@ -155,6 +155,11 @@ export class App {
     this.client.cancel();
   }
 
+  /** Ends what gave way, before it waits for an engine that waits for it. */
+  private checkTurn(turn: number): void {
+    if (turn !== this.turn) throw new Cancelled("cancelled");
+  }
+
   private changeModel(): void {
     const { value } = byId<HTMLSelectElement>("model");
     const file = this.opened.get(value);
@@ -239,9 +244,10 @@ export class App {
   }
 
   private async run(blob: Blob, name: string, turn: number): Promise<void> {
+    this.checkTurn(turn);
     const { sources, sampleRate } = await this.engine;
     const channels = await decode(blob, sampleRate);
-    if (turn !== this.turn) throw new Cancelled("cancelled");
+    this.checkTurn(turn);
     let mixer: MixerView | null = null;
     const track = new Track(name, sources, channels.length, channels[0]!.length, sampleRate);
     this.progress.show(`Separating ${name}`);
@@ -282,6 +288,7 @@ export class App {
     byId("again").hidden = true;
     const awake = await keepAwake();
     try {
+      this.checkTurn(turn);
       const view = await LiveView.open(stream, name, await this.engine, this.client);
       this.mixer = view;
       if (turn !== this.turn) this.client.cancel();
