@@ -19,7 +19,7 @@ from keras_mmdense.data import open_dataset, training_set
 from keras_mmdense.data.mixing import Mixing
 from keras_mmdense.errors import SettingsError
 from training.train import __main__ as command
-from training.train.recipe import RECIPES, Recipe, load_recipe
+from training.train.recipe import RECIPES, Recipe, load_recipe, with_terms_of
 from training.train.split import open_tracks
 from training.train.trainer import Trainer, make_model
 
@@ -139,6 +139,9 @@ def test_weights_keep_the_terms_of_those_they_started_from(tracks, tmp_path):
         found = keras_mmdense.settings_of(trained)
         assert found.training_data == "tones; before that: some songs"
         assert found.license == "CC0-1.0; academic use only"
+    keras_mmdense.build(**MODEL).save(tmp_path / "unknown.keras")
+    unknown = with_terms_of(recipe, str(tmp_path / "unknown.keras"))
+    assert unknown.training_data == "tones; before that: unknown"
     found = keras_mmdense.settings_of(make_model(Recipe("r", MODEL, frames=8), init))
     assert (found.training_data, found.license) == ("some songs", "academic use only")
     for other, match in (

@@ -188,9 +188,9 @@ def with_terms_of(recipe: Recipe, init: str | None) -> Recipe:
     if not init:
         return recipe
     before = settings_of(find_weights(init))
-    data, terms = recipe.training_data, recipe.license
-    if before.training_data not in data:
-        data = f"{data}; before that: {before.training_data}" if data else before.training_data
+    data, terms, told = recipe.training_data, recipe.license, before.training_data or "unknown"
+    if told not in data:
+        data = f"{data}; before that: {told}" if data else told
     if before.license not in terms:
         terms = f"{terms}; {before.license}" if terms else before.license
     return replace(recipe, training_data=data, license=terms)
